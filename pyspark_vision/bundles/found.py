@@ -1,0 +1,35 @@
+"""What reading a model file gives, before anyone decides what its tensors mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TensorFound:
+    """A tensor of a model: its name for the engine, shape (-1: any) and numpy dtype name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ModelFound:
+    """A model file as it was read.
+
+    ``inputs`` holds every input (more than one is refused by name, later); ``outputs`` every
+    output in the model's order. ``roles`` is filled by readers that know what an output is (the
+    operator that makes it); else names and shapes decide. ``labels`` are those inside the file.
+    ``signature`` and ``layer`` as in ``ModelFile``.
+    """
+
+    engine: str
+    format: str
+    inputs: tuple[TensorFound, ...]
+    outputs: tuple[TensorFound, ...]
+    signature: str | None = None
+    layer: str | None = None
+    roles: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[int, str], ...] = ()
+    family: str | None = None

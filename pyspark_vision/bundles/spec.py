@@ -1,0 +1,226 @@
+"""ModelSpec: the one frozen value that describes a model, on the driver and in the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pyspark_vision.errors import InvalidModelError
+
+TASKS = ("classify", "detect", "embed")
+ENGINES = ("auto", "litert", "tensorflow")
+FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph")
+LAYOUTS = ("NHWC", "NCHW")
+DTYPES = ("uint8", "int8", "float32", "float16")
+COLOR_ORDERS = ("rgb", "bgr", "gray")
+NORMALIZATIONS = ("none", "unit", "tf", "caffe", "torch")
+RESIZES = ("stretch", "center_crop", "letterbox")
+RESIZE_FILTERS = ("bilinear", "nearest", "box", "hamming", "bicubic", "lanczos")
+BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
+COORDINATES = ("normalized", "pixel")
+SCORE_KINDS = ("probability", "logit")
+
+# Which outputs a head needs; one alternative of each inner tuple is enough.
+REQUIRED_ROLES = {
+    "classify": (("scores",),),
+    "detect": (("boxes",), ("scores", "class_scores")),
+    "embed": (("embedding",),),
+}
+ROLES = {
+    "classify": ("scores",),
+    "detect": ("boxes", "scores", "classes", "class_scores", "count"),
+    "embed": ("embedding",),
+}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One runnable form of a model: the original, or a twin that was checked against it.
+
+    ``path`` is relative to the bundle (or absolute after ``inspect``); ``sha256`` is of the file's
+    bytes, or for a folder of its sorted listing (``storage.sha256_of``). ``outputs`` maps roles of
+    the head (``scores``; ``boxes, scores, classes, class_scores, count``; ``embedding``) to tensor
+    names of this file. ``signature`` is the SavedModel signature in use (``None``: the object is
+    called); ``layer`` the Keras layer whose output is taken instead of the model's.
+    """
+
+    engine: str
+    format: str
+    path: str
+    sha256: str
+    input_tensor: str | None = None
+    outputs: tuple[tuple[str, str], ...] = ()
+    signature: str | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model expects and returns. Frozen, hashable, small; travels inside UDFs.
+
+    Make one with :meth:`inspect` (any supported file) or :meth:`load` (a bundle); change a field
+    with :meth:`with_options`. The fields, their choices and what they mean:
+
+    - ``task``: ``classify | detect | embed``.
+    - ``files``: the original first, then twins. ``engine`` chooses: ``auto`` takes a LiteRT file
+      where there is one (fastest start), else the first; an engine's name takes that one.
+    - ``input_hw``: height and width in pixels of the model's input.
+    - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | float32 | float16``;
+      ``fixed_batch``: the batch size that the model insists on, or ``None``.
+    - ``color_order``: ``rgb | bgr | gray`` of the model's input.
+    - ``normalization`` of 0..255 pixels: ``none``; ``unit`` (x/255); ``tf`` (x/127.5-1); ``caffe``
+      (ImageNet mean subtracted); ``torch`` (x/255, ImageNet mean and deviation). Quantized inputs
+      take the pixel: uint8 as it is, int8 minus 128.
+    - ``resize``: ``stretch | center_crop | letterbox`` (filled with ``pad_value``);
+      ``resize_filter``: one of Pillow's filters, antialiased.
+    - ``score_kind``: ``probability | logit``. ``background_class``: an output index that is never
+      returned as a result, or ``None``.
+    - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
+      the model's input).
+    - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
+      model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
+    - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
+    - ``on_every_node``: the files are at ``root`` on every node already and are not shipped.
+    """
+
+    name: str
+    task: str
+    files: tuple[ModelFile, ...]
+    input_hw: tuple[int, int]
+    engine: str = "auto"
+    input_layout: str = "NHWC"
+    input_dtype: str = "float32"
+    fixed_batch: int | None = None
+    color_order: str = "rgb"
+    normalization: str = "none"
+    resize: str = "stretch"
+    resize_filter: str = "bilinear"
+    pad_value: int = 0
+    score_kind: str = "probability"
+    background_class: int | None = None
+    box_format: str = "yxyx"
+    coordinates: str = "normalized"
+    label_offset: int = 0
+    labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
+    licence: str = ""
+    source: str = ""
+    root: str = field(default="", compare=False, repr=False)
+    on_every_node: bool = field(default=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("task", self.task, TASKS),
+            ("engine", self.engine, ENGINES),
+            ("input_layout", self.input_layout, LAYOUTS),
+            ("input_dtype", self.input_dtype, DTYPES),
+            ("color_order", self.color_order, COLOR_ORDERS),
+            ("normalization", self.normalization, NORMALIZATIONS),
+            ("resize", self.resize, RESIZES),
+            ("resize_filter", self.resize_filter, RESIZE_FILTERS),
+            ("score_kind", self.score_kind, SCORE_KINDS),
+            ("box_format", self.box_format, BOX_FORMATS),
+            ("coordinates", self.coordinates, COORDINATES),
+        ):
+            if value not in choices:
+                raise InvalidModelError(
+                    f"model {self.name!r}: {name}={value!r} is not one of {', '.join(choices)}"
+                )
+        if not self.files:
+            raise InvalidModelError(f"model {self.name!r} has no files")
+        if self.normalization == "caffe" and self.color_order == "gray":
+            raise InvalidModelError(
+                f"model {self.name!r}: normalization 'caffe' needs three colours, not gray"
+            )
+        if min(self.input_hw) < 1:
+            raise InvalidModelError(
+                f"model {self.name!r}: input_hw={self.input_hw} must be positive (height, width)"
+            )
+        if not 0 <= self.pad_value <= 255:
+            raise InvalidModelError(
+                f"model {self.name!r}: pad_value={self.pad_value} is not within 0..255"
+            )
+        for file in self.files:
+            _check_file(self.name, self.task, file)
+        self.file  # noqa: B018 - raises when the chosen engine has no file
+
+    @property
+    def file(self) -> ModelFile:
+        """The file that runs: LiteRT if there is one under ``auto``, else the engine's own."""
+        wanted = ("litert", self.files[0].engine) if self.engine == "auto" else (self.engine,)
+        for engine in wanted:
+            for file in self.files:
+                if file.engine == engine:
+                    return file
+        held = ", ".join(sorted({file.engine for file in self.files}))
+        raise InvalidModelError(
+            f"model {self.name!r}: engine={self.engine!r} has no file in this bundle; "
+            f"it holds files for: {held}. A twin is made by `pyspark-vision bundle build`"
+        )
+
+    @property
+    def path(self) -> str:
+        """Where the file that runs lies now (a local path)."""
+        return str(Path(self.root, self.file.path))
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the file that runs; what rows carry as ``model_sha256``."""
+        return self.file.sha256
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the model's input: 1 for gray, else 3."""
+        return 1 if self.color_order == "gray" else 3
+
+    def with_options(self, **changes: Any) -> ModelSpec:
+        """The same model with other fields, checked again (``engine="tensorflow"``, …)."""
+        unknown = set(changes) - set(self.__dataclass_fields__)
+        if unknown:
+            raise InvalidModelError(
+                f"model {self.name!r}: no field {', '.join(sorted(unknown))}; "
+                f"the fields are {', '.join(self.__dataclass_fields__)}"
+            )
+        return replace(self, **changes)
+
+    @staticmethod
+    def inspect(path: str | Path, **overrides: Any) -> ModelSpec:
+        """Read a model file and propose its spec; see :func:`inspection.inspect_model`."""
+        from pyspark_vision.bundles.inspection import inspect_model
+
+        return inspect_model(path, **overrides)
+
+    @staticmethod
+    def load(uri: str | Path) -> ModelSpec:
+        """Read a bundle (folder or zip, local or Hadoop URI); see :func:`storage.load_bundle`."""
+        from pyspark_vision.bundles.storage import load_bundle
+
+        return load_bundle(str(uri))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write this model as a bundle folder; see :func:`storage.save_bundle`."""
+        from pyspark_vision.bundles.storage import save_bundle
+
+        return save_bundle(self, folder)
+
+
+def _check_file(name: str, task: str, file: ModelFile) -> None:
+    if file.engine not in ENGINES[1:] or file.format not in FORMATS:
+        raise InvalidModelError(
+            f"model {name!r}: no engine {file.engine!r} for format {file.format!r}; engines: "
+            f"{', '.join(ENGINES[1:])}; formats: {', '.join(FORMATS)}"
+        )
+    roles = {role for role, _ in file.outputs}
+    unknown = roles - set(ROLES[task])
+    if unknown:
+        raise InvalidModelError(
+            f"model {name!r}: outputs name {', '.join(sorted(unknown))}; "
+            f"task {task!r} knows {', '.join(ROLES[task])}"
+        )
+    for alternatives in REQUIRED_ROLES[task]:
+        if not roles & set(alternatives):
+            raise InvalidModelError(
+                f"model {name!r}: task {task!r} needs an output for {' or '.join(alternatives)}; "
+                f"outputs has {sorted(file.outputs) or 'none'}. Name it with "
+                f"outputs={{'{alternatives[0]}': 'TENSOR'}}"
+            )

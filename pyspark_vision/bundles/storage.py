@@ -1,0 +1,242 @@
+"""Bundles on disk and on their way to the workers: save, load, publish.
+
+A bundle is a folder (or a zip of one): ``model.json``, the model files it names with their sha256,
+and a label file. Nothing in it is executed or unpickled to read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyspark_vision.bundles.inspection import check_fits
+from pyspark_vision.bundles.labels import dump_labels, read_labels
+from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.model_files import PublishedFile, extract_zip, sha256_of
+from pyspark_vision.session import is_connect
+
+MODEL_JSON = "model.json"
+# Raised when a field changes its meaning; older readers then say so instead of misreading it.
+FORMAT_VERSION = 1
+
+# Fields that say where a spec lies, not what it is.
+_PLACE_FIELDS = ("root", "on_every_node")
+
+# A zip made twice from the same folder must have the same bytes: no clock in it.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
+    """Write ``model.json``, the model files and the labels into ``folder``; returns it.
+
+    Saving in place, after a change of options, leaves the model files where they are.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in spec.files:
+        _copy(Path(spec.root, file.path), target / file.path)
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION}
+    for field in dataclasses.fields(spec):
+        if field.name not in (*_PLACE_FIELDS, "labels", "files"):
+            record[field.name] = getattr(spec, field.name)
+    record["files"] = [{**dataclasses.asdict(f), "outputs": dict(f.outputs)} for f in spec.files]
+    if spec.labels:
+        name, text = dump_labels(spec.labels)
+        (target / name).write_text(text, encoding="utf-8")
+        record["labels_file"] = name
+        record["labels_sha256"] = sha256_of(target / name)
+    (target / MODEL_JSON).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def load_bundle(uri: str) -> ModelSpec:
+    """Read and verify a bundle: a folder or .zip, a local path or any URI Spark's Hadoop reads.
+
+    ``local:/path`` (Spark's own notation) names a folder that every node has already: it is read
+    here and not shipped. Raises :class:`InvalidModelError` for a missing or changed file.
+    """
+    on_every_node = uri.startswith("local:")
+    folder = _local_folder(uri)
+    record = _read_record(folder / MODEL_JSON, uri)
+    labels: tuple[tuple[int, str], ...] = ()
+    labels_file = record.pop("labels_file", None)
+    labels_sha256 = record.pop("labels_sha256", None)
+    if labels_file is not None:
+        path = _inside(folder, labels_file, uri)
+        _verify(path, labels_sha256, uri)
+        labels = read_labels(path)
+    files = []
+    try:
+        for entry in record.pop("files"):
+            outputs = tuple((str(k), str(v)) for k, v in entry.pop("outputs").items())
+            files.append(ModelFile(**entry, outputs=outputs))
+        record["input_hw"] = tuple(record["input_hw"])
+        spec = ModelSpec(
+            **record,
+            files=tuple(files),
+            labels=labels,
+            root=str(folder.absolute()),
+            on_every_node=on_every_node,
+        )
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        if isinstance(error, InvalidModelError):
+            raise
+        raise InvalidModelError(f"{uri}: {MODEL_JSON} does not describe a model: {error}") from None
+    for file in spec.files:
+        _verify(_inside(folder, file.path, uri), file.sha256, uri)
+    return spec
+
+
+def publish(spec: ModelSpec, session: Any) -> PublishedFile:
+    """Ship the file that runs to the executors through Spark, once per session and content.
+
+    Under Spark Connect it travels as an artifact; else by ``SparkContext.addFile``. Its name is
+    its sha256, so that two specs of the same content share one file. Here, before a job starts,
+    the file is verified once more and the spec held against the model's own shapes.
+    """
+    done: dict[Any, PublishedFile] = session.__dict__.setdefault("_pyspark_vision_published", {})
+    if spec in done:
+        return done[spec]
+    source = Path(spec.path)
+    if not source.exists():
+        raise InvalidModelError(
+            f"model {spec.name!r}: {source} does not exist; inspect or load it again"
+        )
+    _verify(source, spec.sha256, spec.name)
+    check_fits(spec)
+    done[spec] = published = _publish_file(spec, source, session)
+    return published
+
+
+def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
+    if spec.on_every_node:
+        return PublishedFile(str(source), spec.sha256, source.is_dir(), on_every_node=True)
+    suffix = ".zip" if source.is_dir() else source.suffix
+    published = PublishedFile(
+        f"pyspark_vision-{spec.sha256}{suffix}", spec.sha256, source.is_dir(), on_every_node=False
+    )
+    staged = Path(tempfile.mkdtemp(prefix="pyspark_vision-")) / published.name
+    if source.is_dir():
+        _zip_folder(source, staged)
+    else:
+        shutil.copyfile(source, staged)
+    if is_connect(session):
+        session.addArtifacts(str(staged), file=True)
+    else:
+        session.sparkContext.addFile(str(staged))
+    return published
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.resolve() == target.resolve():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _zip_folder(folder: Path, archive: Path) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_EPOCH)
+                with file.open("rb") as source, zipped.open(info, "w") as target:
+                    shutil.copyfileobj(source, target)
+
+
+def _local_folder(uri: str) -> Path:
+    """The bundle as a local folder: as it is, downloaded, or unpacked."""
+    scheme = urlsplit(uri).scheme
+    if scheme in ("", "file", "local"):
+        path = Path(urlsplit(uri).path if scheme else uri)
+    else:
+        path = _downloaded(uri)
+    if path.is_dir():
+        return path
+    if not path.exists():
+        raise InvalidModelError(
+            f"no bundle at {uri}: a bundle is a folder or .zip with {MODEL_JSON}; "
+            "for a bare model file use ModelSpec.inspect"
+        )
+    if not zipfile.is_zipfile(path) or path.suffix == ".tflite":
+        raise InvalidModelError(
+            f"{uri} is no bundle (a folder or .zip with {MODEL_JSON}); "
+            "for a bare model file use ModelSpec.inspect"
+        )
+    folder = Path(tempfile.mkdtemp(prefix="pyspark_vision-bundle-"))
+    try:
+        extract_zip(path, folder)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise InvalidModelError(f"{uri} is refused: {error}") from None
+    nested = [entry for entry in folder.iterdir() if (entry / MODEL_JSON).is_file()]
+    return nested[0] if not (folder / MODEL_JSON).is_file() and len(nested) == 1 else folder
+
+
+def _downloaded(uri: str) -> Path:
+    """Copy a Hadoop path (s3a, hdfs, gs, …) to a local temporary place, by Spark's own client."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is None:
+        raise InvalidModelError(
+            f"{uri} is read through Spark: start a SparkSession first, or give a local path"
+        )
+    jvm: Any = session.sparkContext._jvm
+    hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
+    target = Path(tempfile.mkdtemp(prefix="pyspark_vision-bundle-")) / Path(urlsplit(uri).path).name
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        conf = session._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+        file_system = hadoop_path.getFileSystem(conf)
+        local = jvm.org.apache.hadoop.fs.Path(target.as_uri())
+        # The raw local file system: no .crc files beside the model.
+        file_system.copyToLocalFile(False, hadoop_path, local, True)
+    except Py4JJavaError as error:
+        raise InvalidModelError(f"cannot read {uri}: {error.java_exception}") from None
+    return target
+
+
+def _read_record(path: Path, uri: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InvalidModelError(
+            f"{uri} has no {MODEL_JSON}; for a bare model file or SavedModel folder use "
+            "ModelSpec.inspect"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidModelError(f"{path} is not JSON: {error}") from None
+    version = record.pop("format_version", None) if isinstance(record, dict) else None
+    if version != FORMAT_VERSION:
+        raise InvalidModelError(
+            f"{path}: format_version is {version!r}; this library reads {FORMAT_VERSION}"
+        )
+    return record  # type: ignore[no-any-return]
+
+
+def _inside(folder: Path, name: str, uri: str) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidModelError(f"{uri}: {name!r} in {MODEL_JSON} leaves the bundle")
+    if not path.exists():
+        raise InvalidModelError(f"{uri}: {MODEL_JSON} names {name!r}, which is not there")
+    return path
+
+
+def _verify(path: Path, sha256: str | None, uri: str) -> None:
+    found = sha256_of(path)
+    if found != sha256:
+        raise InvalidModelError(
+            f"{uri}: {path.name} has sha256 {found}, the spec says {sha256}: it was changed or cut "
+            "short; copy it again, or inspect and save it anew if the change was meant"
+        )

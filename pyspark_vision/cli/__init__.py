@@ -1,0 +1,1 @@
+"""The commands of `pyspark-vision`, one module each."""

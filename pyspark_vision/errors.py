@@ -1,0 +1,46 @@
+"""The errors a caller can meet, and the codes a row can carry.
+
+::
+
+    PysparkVisionError (Exception)
+    ├── InvalidModelError (ValueError)      a spec, bundle, label file or model that does not fit
+    ├── InvalidOptionError (ValueError)     an argument or flag out of its range
+    ├── MissingDependencyError (ImportError)  a package that an extra brings is not installed
+    └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
+
+All are raised on the driver, before a job starts, and name the value, the rule and the choices.
+A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field.
+"""
+
+from __future__ import annotations
+
+from pyspark_vision.executor.row_errors import ErrorCode
+
+__all__ = [
+    "ErrorCode",
+    "InvalidModelError",
+    "InvalidOptionError",
+    "MissingDependencyError",
+    "PysparkVisionError",
+    "WorkerEnvironmentError",
+]
+
+
+class PysparkVisionError(Exception):
+    """Base of the errors that this library raises on the driver."""
+
+
+class InvalidModelError(PysparkVisionError, ValueError):
+    """A spec, bundle, label file or model that does not exist, does not fit or is refused."""
+
+
+class InvalidOptionError(PysparkVisionError, ValueError):
+    """An argument, flag or setting out of its range; the message names the choices."""
+
+
+class MissingDependencyError(PysparkVisionError, ImportError):
+    """A package is not installed; the message names the extra that brings it."""
+
+
+class WorkerEnvironmentError(PysparkVisionError, RuntimeError):
+    """The executors' Python lacks what the job needs; the message names the setting."""

@@ -1,0 +1,1 @@
+"""What runs inside Python workers; imports neither Spark nor the rest of the package."""

@@ -1,0 +1,30 @@
+"""Engines run a model on a prepared batch; one module each, behind one small protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pyspark_vision.bundles.spec import ModelSpec
+
+
+class Engine(Protocol):
+    """A loaded model. ``batch_size`` is the number of images that one ``run`` likes best."""
+
+    batch_size: int
+
+    def run(self, batch: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """``(N, H, W, C)`` or NCHW as the spec says, in its dtype -> role -> ``(N, …)`` array."""
+
+
+def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
+    """Load ``spec.file`` from ``path`` (file or folder) with ``threads`` compute threads."""
+    if spec.file.engine == "litert":
+        from pyspark_vision.executor.engines import litert
+
+        return litert.LiteRTEngine(spec, path, threads)
+    from pyspark_vision.executor.engines import tensorflow
+
+    return tensorflow.TensorFlowEngine(spec, path, threads)

@@ -1,0 +1,164 @@
+"""The model's raw outputs for one image -> predictions, detections or an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyspark_vision.executor.boxes import nms, to_source_xyxy, to_xyxy
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.preprocess import Placement
+
+Array = np.ndarray[Any, Any]
+Outputs = dict[str, Array]
+
+# A raw detector can put thousands of boxes above a low threshold; NMS looks at the best ones, as
+# TensorFlow's and torchvision's detectors do (pre-NMS top-k of 1,000).
+PRE_NMS_BOXES = 1000
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """``top_k`` best classes whose score is at least ``score_threshold``."""
+
+    top_k: int
+    score_threshold: float
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """At most ``max_detections`` boxes with a score above ``score_threshold``, best first.
+
+    ``iou_threshold``: overlapping boxes of one class above it are merged into the best
+    (``None``: no suppression here, for models that do their own).
+    """
+
+    score_threshold: float
+    max_detections: int
+    iou_threshold: float | None
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """``normalize``: divide by the L2 norm (a zero vector stays zero)."""
+
+    normalize: bool
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class ids ``(K,)`` int32 and scores ``(K,)`` float32, best first."""
+
+    class_ids: Array
+    scores: Array
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Class ids ``(K,)``, scores ``(K,)``, boxes ``(K, 4)`` xyxy in [0,1] of the upright image."""
+
+    class_ids: Array
+    scores: Array
+    xyxy: Array
+
+
+def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Predictions:
+    """``scores`` ``(C,)`` -> the best classes; ties keep the lower id first."""
+    scores = probabilities(outputs["scores"].reshape(-1), spec.score_kind, exclusive=True)
+    _refuse_nan(scores)
+    class_ids = np.arange(scores.size)
+    if spec.background_class is not None:
+        keep = class_ids != spec.background_class
+        class_ids, scores = class_ids[keep], scores[keep]
+    best = np.argsort(-scores, kind="stable")[: options.top_k]
+    best = best[scores[best] >= options.score_threshold]
+    return Predictions(
+        (class_ids[best] + spec.label_offset).astype(np.int32), scores[best].astype(np.float32)
+    )
+
+
+def detect(
+    spec: ModelSpec, outputs: Outputs, placement: Placement, options: DetectOptions
+) -> Detections:
+    """``boxes`` ``(N, 4)`` with ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
+
+    ``count`` tells how many of a padded output are real; without it, padding has low scores.
+    """
+    boxes = outputs["boxes"].reshape(-1, 4)
+    if "class_scores" in outputs:
+        boxes, scores, class_ids = _best_classes(spec, boxes, outputs["class_scores"], options)
+    else:
+        raw = outputs["scores"].reshape(-1)
+        scores = probabilities(raw, spec.score_kind, exclusive=False)
+        class_ids = (
+            np.rint(outputs["classes"].reshape(-1)).astype(np.int64)
+            if "classes" in outputs
+            else np.zeros(scores.size, np.int64)
+        )
+    if "count" in outputs:
+        real = max(0, int(outputs["count"].reshape(-1)[0]))
+        boxes, scores, class_ids = boxes[:real], scores[:real], class_ids[:real]
+    # `>` also drops NaN scores; padded class ids are negative in some exporters (-1).
+    keep = (scores > options.score_threshold) & (class_ids >= 0) & np.isfinite(boxes).all(axis=1)
+    if spec.background_class is not None:
+        keep &= class_ids != spec.background_class
+    boxes, scores, class_ids = boxes[keep], scores[keep], class_ids[keep]
+    best = np.argsort(-scores, kind="stable")[:PRE_NMS_BOXES]
+    boxes, scores, class_ids = boxes[best], scores[best], class_ids[best]
+    xyxy = to_xyxy(boxes.astype(np.float32), spec.box_format)
+    if spec.coordinates == "pixel":
+        height, width = spec.input_hw
+        xyxy = xyxy / np.array([width, height, width, height], np.float32)
+    xyxy = to_source_xyxy(xyxy, placement)
+    if options.iou_threshold is None:
+        kept = np.arange(min(scores.size, options.max_detections))
+    else:
+        kept = nms(xyxy, scores, class_ids, options.iou_threshold, options.max_detections)
+    return Detections(
+        (class_ids[kept] + spec.label_offset).astype(np.int32),
+        scores[kept].astype(np.float32),
+        xyxy[kept],
+    )
+
+
+def embed(outputs: Outputs, options: EmbedOptions) -> Array:
+    """The output, flattened to ``(D,)`` float32; L2-normalized on demand."""
+    vector = outputs["embedding"].reshape(-1).astype(np.float32)
+    _refuse_nan(vector)
+    if options.normalize:
+        norm = float(np.linalg.norm(vector))
+        if norm > 0:
+            vector = vector / np.float32(norm)
+    return vector
+
+
+def probabilities(scores: Array, score_kind: str, *, exclusive: bool) -> Array:
+    """Probabilities as they are; logits through softmax (``exclusive``) or sigmoid."""
+    scores = scores.astype(np.float32)
+    if score_kind == "probability":
+        return scores
+    if exclusive:
+        exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        softmax: Array = exponents / exponents.sum(axis=-1, keepdims=True)
+        return softmax
+    # Clipped where float32 saturates anyway; exp would overflow with a warning.
+    sigmoid: Array = 1.0 / (1.0 + np.exp(-np.clip(scores, -80, 80)))
+    return sigmoid
+
+
+def _best_classes(
+    spec: ModelSpec, boxes: Array, raw: Array, options: DetectOptions
+) -> tuple[Array, Array, Array]:
+    """One row per box and class above the threshold, as a multi-label detector means it."""
+    class_scores = probabilities(raw.reshape(len(boxes), -1), spec.score_kind, exclusive=False)
+    index, class_ids = np.nonzero(class_scores > options.score_threshold)
+    return boxes[index], class_scores[index, class_ids], class_ids
+
+
+def _refuse_nan(values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("the model's output is not finite")

@@ -1,0 +1,259 @@
+"""The hot path: Arrow arrays of encoded bytes (or images) -> Arrow arrays of results.
+
+One pass per image: bytes -> decode (reduced scale) -> the model's input -> engine -> typed row.
+A decoded picture is resized before the next one is decoded, so that a worker holds one picture and
+one engine batch, however many rows Arrow sends and however big they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from PIL import Image
+
+from pyspark_vision.executor import draw, heads, model_cache, model_files, results
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.results import Row
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.engines import Engine
+
+HeadOptions = heads.ClassifyOptions | heads.DetectOptions | heads.EmbedOptions
+
+# Results leave the worker in pieces of this many rows: small enough that 4,096-long embeddings
+# stay at 4 MB, large enough that a piece costs nothing beside its inference.
+ROWS_PER_PIECE = 256
+
+# decode_image returns pixels: its pieces are cut at this many decoded bytes.
+DECODED_BYTES_PER_PIECE = 32 * 1024 * 1024
+
+# Encoded bytes, an image struct's fields, or nothing.
+Source = bytes | dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """All that one inference UDF carries to the workers."""
+
+    spec: ModelSpec
+    published: model_files.PublishedFile
+    decode: DecodeOptions
+    head: HeadOptions
+
+
+def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.StructArray]:
+    """Images in, the row contract out, in order, nothing dropped.
+
+    The model is loaded when the first row is there, not before: an empty partition costs nothing.
+    """
+    predictor: Predictor | None = None
+    for batch in batches:
+        for start in range(0, len(batch), ROWS_PER_PIECE):
+            if predictor is None:
+                predictor = _predictor(inference)
+            sources = _sources(batch.slice(start, ROWS_PER_PIECE))
+            yield predictor.result_array(predictor.predict(sources))
+
+
+def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
+    """Encoded bytes -> image structs (full scale RGB), in pieces bounded by decoded bytes."""
+    for batch in batches:
+        piece: list[tuple[Image.Image | None, RowError | None]] = []
+        decoded_bytes = 0
+        for source in _sources(batch):
+            try:
+                image, _ = _image(source, options, None)
+                piece.append((image, None))
+                decoded_bytes += image.width * image.height * 3
+            except RowError as error:
+                piece.append((None, error))
+            if decoded_bytes >= DECODED_BYTES_PER_PIECE:
+                yield _image_array(piece)
+                piece, decoded_bytes = [], 0
+        if piece:
+            yield _image_array(piece)
+
+
+def draw_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """Images with their detections -> JPEG bytes; null where the image cannot be read."""
+    for images, detections in batches:
+        for start in range(0, len(images), ROWS_PER_PIECE):
+            drawn: list[bytes | None] = []
+            boxes = detections.slice(start, ROWS_PER_PIECE)
+            for source, found in zip(
+                _sources(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
+            ):
+                try:
+                    image, _ = _image(source, options, None)
+                    drawn.append(
+                        draw.encode_jpeg(draw.draw_boxes(image, found.as_py() or []))
+                    )
+                except RowError:
+                    drawn.append(None)
+            yield pa.array(drawn, pa.binary())
+
+
+class Predictor:
+    """A loaded model with its options; Spark-free, so that bundles are checked with it too."""
+
+    def __init__(
+        self, spec: ModelSpec, engine: Engine, decode_options: DecodeOptions, head: HeadOptions
+    ) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._decode = decode_options
+        self._head = head
+        self._labels = dict(spec.labels)
+        self._preprocessor = Preprocessor(spec)
+        self._batch = self._preprocessor.empty_batch(spec.fixed_batch or engine.batch_size)
+
+    def predict(self, sources: Iterable[Source]) -> list[Row]:
+        """One row per source, in order; a bad one becomes its error."""
+        rows: list[Row] = []
+        waiting: list[tuple[int, Placement, tuple[int, int]]] = []
+        for index, source in enumerate(sources):
+            rows.append(Row())
+            try:
+                image, size_wh = _image(source, self._decode, self._spec.input_hw)
+                placement = self._preprocessor.fill(self._batch, len(waiting), image)
+            except RowError as error:
+                rows[index] = Row(error=error)
+                continue
+            waiting.append((index, placement, size_wh))
+            if len(waiting) == len(self._batch):
+                self._run(rows, waiting)
+                waiting = []
+        if waiting:
+            self._run(rows, waiting)
+        return rows
+
+    def result_array(self, rows: Sequence[Row]) -> pa.StructArray:
+        """Rows -> the row contract as one Arrow struct array."""
+        if isinstance(self._head, heads.ClassifyOptions):
+            name, values = "predictions", results.predictions_array(rows, self._labels)
+        elif isinstance(self._head, heads.DetectOptions):
+            name, values = "detections", results.detections_array(rows, self._labels)
+        else:
+            name, values = "embedding", results.embeddings_array(rows)
+        return results.result_array(name, values, rows, self._spec.name, self._spec.sha256)
+
+    def _run(
+        self, rows: list[Row], waiting: Sequence[tuple[int, Placement, tuple[int, int]]]
+    ) -> None:
+        try:
+            self._run_batch(rows, waiting, 0)
+        # An engine may refuse one picture of a batch: the others must not pay for it.
+        except Exception as failure:
+            for position, (index, placement, (width, height)) in enumerate(waiting):
+                reason = failure
+                if len(waiting) > 1:
+                    try:
+                        self._run_batch(rows, [(index, placement, (width, height))], position)
+                        continue
+                    except Exception as own_failure:
+                        reason = own_failure
+                error = RowError(ErrorCode.MODEL_FAILED, f"{type(reason).__name__}: {reason}")
+                rows[index] = Row(width=width, height=height, error=error)
+
+    def _run_batch(
+        self,
+        rows: list[Row],
+        waiting: Sequence[tuple[int, Placement, tuple[int, int]]],
+        start: int,
+    ) -> None:
+        count = len(waiting)
+        batch = self._batch[start : start + count]
+        if self._spec.fixed_batch is not None and count < self._spec.fixed_batch:
+            # The rest of the buffer is earlier pictures or noise; its results are not looked at.
+            batch = self._batch
+        outputs = self._engine.run(batch)
+        offset = start if batch is self._batch else 0
+        for position, (index, placement, (width, height)) in enumerate(waiting):
+            own = {role: values[offset + position] for role, values in outputs.items()}
+            rows[index] = Row(self._value(own, placement), width, height)
+
+    def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
+        if isinstance(self._head, heads.ClassifyOptions):
+            return heads.classify(self._spec, outputs, self._head)
+        if isinstance(self._head, heads.DetectOptions):
+            return heads.detect(self._spec, outputs, placement, self._head)
+        return heads.embed(outputs, self._head)
+
+
+def _predictor(inference: Inference) -> Predictor:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    threads = context.cpus() if context else 1
+    spec = inference.spec
+
+    def load() -> Engine:
+        return load_engine(spec, model_files.local_path(inference.published), threads)
+
+    key = (spec.file, spec.input_hw, spec.fixed_batch, threads)
+    engine = model_cache.get(key, load)
+    return Predictor(spec, engine, inference.decode, inference.head)
+
+
+def _sources(array: pa.Array) -> Iterator[Source]:
+    """Row by row: one picture's bytes are copied out of Arrow at a time."""
+    encoded = pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)
+    if not encoded and not _is_image(array.type):
+        raise TypeError(
+            f"the column is {array.type}; it must be binary (encoded images) or an image struct "
+            "of decode_image"
+        )
+    return (scalar.as_py() for scalar in array)
+
+
+def _is_image(found: pa.DataType) -> bool:
+    names = {field.name for field in found} if pa.types.is_struct(found) else set()
+    return names >= {field.name for field in results.IMAGE_TYPE}
+
+
+def _image(
+    source: Source, options: DecodeOptions, target_hw: tuple[int, int] | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    if not isinstance(source, dict):
+        return decode(source, options, target_hw)
+    error = source["error"]
+    if error is not None:
+        try:
+            code = ErrorCode(error["code"])
+        except ValueError:  # a struct that someone else made
+            code = ErrorCode.UNDECODABLE
+        raise RowError(code, error["message"] or "")
+    data, size_wh = source["data"], (source["width"], source["height"])
+    if data is None:
+        raise RowError(ErrorCode.NULL_INPUT, "the image struct has no data")
+    if None in size_wh or len(data) != size_wh[0] * size_wh[1] * 3:
+        raise RowError(
+            ErrorCode.UNDECODABLE,
+            f"an image struct of {size_wh[0]}x{size_wh[1]} RGB pixels has {len(data)} bytes",
+        )
+    return Image.frombuffer("RGB", size_wh, data, "raw", "RGB", 0, 1), size_wh
+
+
+def _image_array(piece: Sequence[tuple[Image.Image | None, RowError | None]]) -> pa.StructArray:
+    rows = [Row(error=error) for _, error in piece]
+    images = [image for image, _ in piece]
+    return pa.StructArray.from_arrays(
+        [
+            pa.array([image and image.width for image in images], pa.int32()),
+            pa.array([image and image.height for image in images], pa.int32()),
+            pa.array([image and image.tobytes() for image in images], pa.binary()),
+            results.error_array(rows),
+        ],
+        fields=list(results.IMAGE_TYPE),
+    )
+
+

@@ -1,0 +1,143 @@
+"""Arrow types of what the UDFs return, and how rows become arrays.
+
+The types repeat ``pyspark_vision.schemas`` in Arrow's terms; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.row_errors import RowError
+
+ERROR_TYPE = pa.struct([("code", pa.string()), ("message", pa.string())])
+DETECTION_TYPE = pa.struct(
+    [
+        ("class_id", pa.int32()),
+        ("label", pa.string()),
+        ("score", pa.float32()),
+        ("xmin", pa.float32()),
+        ("ymin", pa.float32()),
+        ("xmax", pa.float32()),
+        ("ymax", pa.float32()),
+    ]
+)
+PREDICTION_TYPE = pa.struct(
+    [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
+)
+IMAGE_TYPE = pa.struct(
+    [
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("data", pa.binary()),
+        ("error", ERROR_TYPE),
+    ]
+)
+
+Labels = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image's outcome: a value, or an error; the size as far as it is known."""
+
+    value: Any = None
+    width: int | None = None
+    height: int | None = None
+    error: RowError | None = None
+
+
+def result_array(
+    name: str, values: pa.Array, rows: Sequence[Row], model: str, sha256: str
+) -> pa.StructArray:
+    """The row contract: the value under ``name``, size, model and error."""
+    count = len(rows)
+    return pa.StructArray.from_arrays(
+        [
+            values,
+            pa.array([row.width for row in rows], pa.int32()),
+            pa.array([row.height for row in rows], pa.int32()),
+            pa.array([model] * count, pa.string()),
+            pa.array([sha256] * count, pa.string()),
+            error_array(rows),
+        ],
+        names=[name, "width", "height", "model", "model_sha256", "error"],
+    )
+
+
+def error_array(rows: Sequence[Row]) -> pa.Array:
+    """``error`` of each row: null, or its code and message."""
+    return pa.array(
+        [
+            None if row.error is None else (row.error.code.value, row.error.message)
+            for row in rows
+        ],
+        ERROR_TYPE,
+    )
+
+
+def detections_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
+    """Rows of :class:`heads.Detections` -> ``list<DETECTION_TYPE>``; null where none."""
+
+    def columns(found: Sequence[Detections]) -> list[pa.Array]:
+        class_ids = np.concatenate([one.class_ids for one in found])
+        xyxy = np.concatenate([one.xyxy for one in found])
+        return [
+            *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
+            *(pa.array(np.ascontiguousarray(xyxy[:, i]), pa.float32()) for i in range(4)),
+        ]
+
+    return _list_array(rows, DETECTION_TYPE, columns, lambda one: len(one.scores))
+
+
+def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
+    """Rows of :class:`heads.Predictions` -> ``list<PREDICTION_TYPE>``; null where none."""
+
+    def columns(found: Sequence[Predictions]) -> list[pa.Array]:
+        class_ids = np.concatenate([one.class_ids for one in found])
+        return _scored(class_ids, np.concatenate([one.scores for one in found]), labels)
+
+    return _list_array(rows, PREDICTION_TYPE, columns, lambda one: len(one.scores))
+
+
+def embeddings_array(rows: Sequence[Row]) -> pa.Array:
+    """Rows of ``(D,)`` float32 vectors -> ``list<float>``; null where none."""
+    vectors = [row.value for row in rows if row.value is not None]
+    flat = np.concatenate(vectors) if vectors else np.empty(0, np.float32)
+    return pa.ListArray.from_arrays(_offsets(rows, len), pa.array(flat, pa.float32()))
+
+
+def _scored(class_ids: Any, scores: Any, labels: Labels) -> list[pa.Array]:
+    names = [labels.get(class_id) for class_id in class_ids.tolist()]
+    return [
+        pa.array(class_ids, pa.int32()),
+        pa.array(names, pa.string()),
+        pa.array(scores, pa.float32()),
+    ]
+
+
+def _list_array(
+    rows: Sequence[Row],
+    item: pa.StructType,
+    columns: Callable[[Sequence[Any]], list[pa.Array]],
+    length: Callable[[Any], int],
+) -> pa.Array:
+    found = [row.value for row in rows if row.value is not None]
+    arrays = columns(found) if found else [pa.array([], field.type) for field in item]
+    items = pa.StructArray.from_arrays(arrays, fields=list(item))
+    return pa.ListArray.from_arrays(_offsets(rows, length), items)
+
+
+def _offsets(rows: Sequence[Row], length: Callable[[Any], int]) -> pa.Array:
+    """List offsets; a null offset makes that row's list null (Arrow's convention)."""
+    offsets: list[int | None] = []
+    position = 0
+    for row in rows:
+        offsets.append(None if row.value is None else position)
+        position += 0 if row.value is None else length(row.value)
+    return pa.array([*offsets, position], pa.int32())

@@ -1,0 +1,62 @@
+"""Every public StructType: what the functions take and return."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    FloatType,
+    IntegerType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+
+def _struct(**fields: DataType) -> StructType:
+    return StructType([StructField(name, data_type) for name, data_type in fields.items()])
+
+
+ERROR = _struct(code=StringType(), message=StringType())
+"""Why a row has no result: a code of :class:`errors.ErrorCode` and a text for a person."""
+
+IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
+"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
+
+DETECTION = _struct(
+    class_id=IntegerType(),
+    label=StringType(),
+    score=FloatType(),
+    xmin=FloatType(),
+    ymin=FloatType(),
+    xmax=FloatType(),
+    ymax=FloatType(),
+)
+"""One box, normalized to [0,1] of the upright picture; ``label`` null if the id has none."""
+
+PREDICTION = _struct(class_id=IntegerType(), label=StringType(), score=FloatType())
+"""One class of a classifier."""
+
+
+def _result(name: str, data_type: DataType) -> StructType:
+    return StructType(
+        [
+            StructField(name, data_type),
+            StructField("width", IntegerType()),
+            StructField("height", IntegerType()),
+            StructField("model", StringType()),
+            StructField("model_sha256", StringType()),
+            StructField("error", ERROR),
+        ]
+    )
+
+
+DETECTIONS = _result("detections", ArrayType(DETECTION))
+"""What ``detect_objects`` returns; ``detections`` is empty for none, null with an error."""
+
+PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
+"""What ``classify_image`` returns, best first."""
+
+EMBEDDING = _result("embedding", ArrayType(FloatType()))
+"""What ``embed_image`` returns."""

@@ -1,0 +1,111 @@
+"""A function of ``executor.pipeline`` -> a Spark UDF, Arrow-native where PySpark has it.
+
+Arrow-native UDFs (PySpark 4.1 and later) skip the conversion of ragged results to pandas and back;
+`make bench-quick` prints what that is worth. Older PySpark takes the same function through a
+pandas UDF.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import DataType
+    from pyspark.sql.udf import UserDefinedFunction
+
+ARROW_NATIVE = hasattr(F, "arrow_udf")
+
+_HOW_TO_SHIP = (
+    "this executor's Python ({python}) lacks what the job needs: {error}. Ship the package with "
+    "--py-files dist/pyspark_vision.zip, and its dependencies as an environment: --archives "
+    "env.tar.gz#environment --conf spark.pyspark.python=./environment/bin/python; or set "
+    "spark.pyspark.python (or PYSPARK_PYTHON) to a Python that has them on every node"
+)
+
+
+def vision_udf(
+    entry: str,
+    arguments: object,
+    return_type: DataType,
+    *,
+    name: str,
+    arrow_native: bool = ARROW_NATIVE,
+) -> UserDefinedFunction:
+    """``pipeline.<entry>(batches, arguments)`` as a UDF called ``name`` in plans.
+
+    ``batches`` is an iterator of Arrow arrays (of tuples of them, if the UDF gets two columns).
+    As many rows come out as went in; the pieces may be cut differently.
+    """
+    # The closure below is pickled by value and imports nothing until it runs, so that a worker
+    # without the package or its dependencies says what to do instead of failing to unpickle.
+    payload = pickle.dumps(arguments)
+    how_to_ship = _HOW_TO_SHIP
+
+    def start(batches: Any) -> Any:
+        import pickle
+        import sys
+
+        try:
+            from pyspark_vision.executor import pipeline
+
+            arguments = pickle.loads(payload)
+        except ImportError as error:
+            message = how_to_ship.format(python=sys.executable, error=error)
+            raise ImportError(message) from None
+        return getattr(pipeline, entry)(batches, arguments)
+
+    def arrow(batches: Any) -> Any:
+        yield from start(batches)
+
+    if not arrow_native:
+        return _pandas_udf(start, return_type, name)
+    import pyarrow as pa
+
+    return _typed(arrow, pa.Array, F.arrow_udf, return_type, name)
+
+
+def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunction:
+    import pandas as pd
+
+    def pandas(batches: Any) -> Any:
+        import pandas as pd
+        import pyarrow as pa
+
+        def to_arrow(column: Any) -> Any:
+            if isinstance(column, pd.DataFrame):  # a struct column
+                batch = pa.RecordBatch.from_pandas(column, preserve_index=False)
+                return batch.to_struct_array()
+            return pa.Array.from_pandas(column)
+
+        arrays = (
+            tuple(to_arrow(column) for column in batch)
+            if isinstance(batch, tuple)
+            else to_arrow(batch)
+            for batch in batches
+        )
+        for array in start(arrays):
+            if pa.types.is_struct(array.type):
+                names = [field.name for field in array.type]
+                yield pd.DataFrame({n: array.field(n).to_pandas() for n in names})
+            else:
+                yield array.to_pandas()
+
+    return _typed(pandas, pd.Series, F.pandas_udf, return_type, name)
+
+
+def _typed(
+    function: Any, column_type: Any, make_udf: Any, return_type: DataType, name: str
+) -> UserDefinedFunction:
+    """Spark infers "iterator in, iterator out" from annotations, on the driver only.
+
+    Taken off afterwards: pickled, they would import their types before ``start`` can explain.
+    """
+    function.__name__ = name
+    function.__annotations__ = {"batches": Iterator[column_type], "return": Iterator[column_type]}
+    udf: UserDefinedFunction = make_udf(function, return_type)
+    function.__annotations__ = {}
+    return udf
