@@ -264,9 +264,7 @@ def _inference_udf(
     return udf.asNondeterministic()
 
 
-def _fused(
-    function: str, col: ColumnOrName, decode: Any
-) -> tuple[ColumnOrName, DecodeOptions]:
+def _fused(function: str, col: ColumnOrName, decode: Any) -> tuple[ColumnOrName, DecodeOptions]:
     """The column to read, and how: right around ``decode_image(x)`` that is ``x`` itself."""
     options = _decode_options(function, decode)
     marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)

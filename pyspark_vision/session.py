@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import WorkerEnvironmentError
@@ -13,13 +14,14 @@ from pyspark_vision.errors import WorkerEnvironmentError
 
 def active_session() -> Any:
     """The session that functions publish models to: the active one, classic or Connect."""
-    session = SparkSession.getActiveSession()
+    session: Any = SparkSession.getActiveSession()
     if session is None:
-        try:
+        try:  # needs grpc, which only pyspark[connect] brings
             from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+            session = ConnectSession.getActiveSession()
         except ImportError:
-            ConnectSession = None  # type: ignore[assignment, misc]
-        session = ConnectSession.getActiveSession() if ConnectSession is not None else None
+            pass
     if session is None:
         raise WorkerEnvironmentError(
             "no active SparkSession: models are shipped to executors through one. Start it first "
@@ -45,3 +47,72 @@ def use_own_python_locally(session: Any) -> None:
     context = session.sparkContext
     if context.master.startswith("local") and not context.getConf().get("spark.pyspark.python"):
         context.pythonExec = sys.executable
+
+
+# What a job sets where neither spark-submit nor spark-defaults.conf does.
+_JOB_DEFAULTS = {
+    # A worker stuck in native code is found by its stack trace and replaced. Loading a large
+    # model counts as idle, hence minutes.
+    "spark.python.worker.idleTimeoutSeconds": "300",
+    "spark.python.worker.killOnIdleTimeout": "true",
+    "spark.python.worker.faulthandler.enabled": "true",
+    # The only shuffles are the counts per error code: a handful of rows.
+    "spark.sql.shuffle.partitions": "4",
+    # Spark's progress bar overwrites the lines that the job prints.
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "WARN",
+}
+
+_HOW_TO_SET = (
+    "Set --conf spark.pyspark.python=PATH (or PYSPARK_PYTHON) to a Python that every node has, or "
+    "ship one: --archives env.tar.gz#environment --conf "
+    "spark.pyspark.python=./environment/bin/python; the package itself travels with --py-files "
+    "dist/pyspark_vision.zip"
+)
+
+
+def job_session(name: str) -> SparkSession:
+    """The session of a job: what ``spark-submit`` says wins, ``_JOB_DEFAULTS`` fill the rest.
+
+    Executors' Python is tried before anything is read, so that a cluster without the packages says
+    so at once, in one error that names the setting.
+    """
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    conf.setIfMissing("spark.app.name", name)
+    for key, value in _JOB_DEFAULTS.items():
+        conf.setIfMissing(key, value)
+    local = (conf.get("spark.master", None) or "local[*]").startswith("local")
+    if local and not conf.contains("spark.pyspark.python"):
+        # Read when the SparkContext starts; why: use_own_python_locally.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    check_workers(session)
+    return session
+
+
+def check_workers(session: SparkSession) -> None:
+    """Raise :class:`WorkerEnvironmentError` if an executor's Python lacks what UDFs import."""
+
+    def probe(_: Any) -> Any:
+        import importlib.util
+        import sys
+
+        needed = ("numpy", "pandas", "pyarrow", "PIL", "pyspark_vision")
+        yield sys.executable, [name for name in needed if importlib.util.find_spec(name) is None]
+
+    try:
+        rdd = session.sparkContext.parallelize([0], 1)
+        executable, missing = rdd.mapPartitions(probe).first()
+    # Spark's refusal of a Python that is not there, or of another version, comes as a Py4J error.
+    except Exception as error:
+        reason = next(
+            (line.strip() for line in str(error).splitlines() if "Python" in line), str(error)[:300]
+        )
+        raise WorkerEnvironmentError(
+            f"an executor's Python did not start: {reason}. {_HOW_TO_SET}"
+        ) from None
+    if missing:
+        raise WorkerEnvironmentError(
+            f"executors run {executable}, which lacks {', '.join(missing)}. {_HOW_TO_SET}"
+        )

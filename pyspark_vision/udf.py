@@ -11,11 +11,14 @@ import pickle
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
+import pyspark.sql.functions
 
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType
     from pyspark.sql.udf import UserDefinedFunction
+
+# PySpark's own annotations do not export the two makers of vectorized UDFs.
+F: Any = pyspark.sql.functions
 
 ARROW_NATIVE = hasattr(F, "arrow_udf")
 

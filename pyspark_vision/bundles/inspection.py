@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pyspark_vision.bundles.found import ModelFound, TensorFound
 from pyspark_vision.bundles.labels import Labels, read_labels
@@ -20,6 +21,7 @@ from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.preprocess import Preprocessor
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
 # TensorFlow's detectors (which resize again inside).
@@ -167,6 +169,13 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
         )
 
 
+def embedding_length(spec: ModelSpec) -> int:
+    """How many numbers ``embed_image`` gives with this model: one trial run tells."""
+    height, width = spec.input_hw
+    gray = np.full((height, width, 3), 128, np.uint8)
+    return int(_run_once(spec, gray)["embedding"][0].size)
+
+
 def _image_input(found: ModelFound, path: Path) -> TensorFound:
     described = ", ".join(f"{t.name} {t.shape} {t.dtype}" for t in found.inputs) or "none"
     if len(found.inputs) != 1:
@@ -182,9 +191,7 @@ def _image_input(found: ModelFound, path: Path) -> TensorFound:
     return image
 
 
-def _check_outputs(
-    outputs: Sequence[tuple[str, str]], found: ModelFound, path: Path
-) -> None:
+def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: Path) -> None:
     names = [tensor.name for tensor in found.outputs]
     for role, name in outputs:
         if name not in names:
@@ -240,14 +247,14 @@ def _guess_roles(found: ModelFound, task: str, path: Path) -> tuple[tuple[str, s
     return tuple(roles.items())
 
 
-def _guess_input(
-    image: TensorFound, found: ModelFound, task: str, path: Path
-) -> dict[str, Any]:
+def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
-        raise InvalidModelError(f"{path}: the input {image.shape} has {channels} channels, not 1 or 3")
+        raise InvalidModelError(
+            f"{path}: the input {image.shape} has {channels} channels, not 1 or 3"
+        )
     open_height, open_width = _OPEN_INPUT_HW[task]
     normalization = found.family if found.family and image.dtype.startswith("float") else "none"
     gray = channels == 1
@@ -288,9 +295,7 @@ def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
     return None
 
 
-def _guess_labels(
-    spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]
-) -> ModelSpec:
+def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
     """``label_offset`` and ``background_class`` from how labels and classes count."""
     if not spec.labels or "label_offset" in overrides or "background_class" in overrides:
         return spec
@@ -331,13 +336,7 @@ def _guess_values(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
     return dataclasses.replace(spec, **changes)
 
 
-def _run_once(
-    spec: ModelSpec, pixels: np.ndarray[Any, Any]
-) -> dict[str, np.ndarray[Any, Any]]:
-    from PIL import Image
-
-    from pyspark_vision.executor.preprocess import Preprocessor
-
+def _run_once(spec: ModelSpec, pixels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(spec.fixed_batch or 1)
     for index in range(len(batch)):

@@ -196,7 +196,7 @@ def _downloaded(uri: str) -> Path:
     from py4j.protocol import Py4JJavaError
 
     try:
-        conf = session._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+        conf = session._jsc.hadoopConfiguration()
         file_system = hadoop_path.getFileSystem(conf)
         local = jvm.org.apache.hadoop.fs.Path(target.as_uri())
         # The raw local file system: no .crc files beside the model.

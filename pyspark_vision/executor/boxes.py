@@ -41,7 +41,8 @@ def to_source_xyxy(xyxy: Array, placement: Placement) -> Array:
 def iou_of_one(box: Array, others: Array) -> Array:
     """Intersection over union of an xyxy box ``(4,)`` with each of ``(N, 4)``; 0 for no area.
 
-    >>> iou_of_one(np.array([0, 0, 2, 2.]), np.array([[0, 0, 2, 2.], [1, 0, 3, 2.]])).round(3).tolist()
+    >>> others = np.array([[0, 0, 2, 2.], [1, 0, 3, 2.]])
+    >>> iou_of_one(np.array([0, 0, 2, 2.]), others).round(3).tolist()
     [1.0, 0.333]
     """
     left_top = np.maximum(box[:2], others[:, :2])

@@ -84,7 +84,7 @@ def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Pre
 def detect(
     spec: ModelSpec, outputs: Outputs, placement: Placement, options: DetectOptions
 ) -> Detections:
-    """``boxes`` ``(N, 4)`` with ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
+    """``boxes`` ``(N, 4)``, ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
 
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
     """

@@ -92,8 +92,8 @@ def decode(
     """Bytes of a picture -> (upright RGB image, (width, height) of the upright source).
 
     With ``target_hw`` and without ``options.exact`` a JPEG may come back at a reduced scale, never
-    smaller than twice ``target_hw``; the returned size is the source's all the same. First frame only of
-    animations. Raises :class:`RowError` and nothing else.
+    smaller than twice ``target_hw``; the returned size is the source's all the same. First frame
+    only of animations. Raises :class:`RowError` and nothing else.
     """
     if data is None:
         raise RowError(ErrorCode.NULL_INPUT, "the image is null")
@@ -222,11 +222,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _rescaled_to_8_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (
+        image.mode == "I" and values.min() >= 0 and values.max() <= 65535
+    ):
         low, high = 0.0, 65535.0
-    elif image.mode == "I" and 0 <= values.min() and values.max() <= 65535:
-        low, high = 0.0, 65535.0
-    elif image.mode == "F" and 0 <= values.min() and values.max() <= 1:
+    elif image.mode == "F" and values.min() >= 0 and values.max() <= 1:
         low, high = 0.0, 1.0
     else:  # no declared range: use the picture's own
         low, high = float(np.nanmin(values)), float(np.nanmax(values))

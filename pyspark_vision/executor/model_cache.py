@@ -16,7 +16,7 @@ from typing import TypeVar
 # Least recently used out. Two models in one job are common, more than four in a worker are not.
 MAX_MODELS = 4
 
-# How often each model was loaded in this process: more than once tells of a cache that is too small.
+# How often each model was loaded in this process: more than once means the cache is too small.
 load_counts: dict[Hashable, int] = {}
 
 _loaded: OrderedDict[Hashable, object] = OrderedDict()

@@ -94,9 +94,7 @@ def draw_on_images(
             ):
                 try:
                     image, _ = _image(source, options, None)
-                    drawn.append(
-                        draw.encode_jpeg(draw.draw_boxes(image, found.as_py() or []))
-                    )
+                    drawn.append(draw.encode_jpeg(draw.draw_boxes(image, found.as_py() or [])))
                 except RowError:
                     drawn.append(None)
             yield pa.array(drawn, pa.binary())
@@ -255,5 +253,3 @@ def _image_array(piece: Sequence[tuple[Image.Image | None, RowError | None]]) ->
         ],
         fields=list(results.IMAGE_TYPE),
     )
-
-

@@ -73,10 +73,7 @@ def result_array(
 def error_array(rows: Sequence[Row]) -> pa.Array:
     """``error`` of each row: null, or its code and message."""
     return pa.array(
-        [
-            None if row.error is None else (row.error.code.value, row.error.message)
-            for row in rows
-        ],
+        [None if row.error is None else (row.error.code.value, row.error.message) for row in rows],
         ERROR_TYPE,
     )
 

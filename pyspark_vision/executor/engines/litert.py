@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyspark_vision.executor.engines.quiet import quiet_stderr
+
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
 
@@ -22,7 +24,8 @@ class LiteRTEngine:
     def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
+        with quiet_stderr():  # it reports its delegate, once for each model and worker
+            self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
         # One input: models with more are refused when their spec is made.
         self._input = self._interpreter.get_input_details()[0]
         height, width = spec.input_hw
@@ -48,7 +51,8 @@ class LiteRTEngine:
         values: Array = self._interpreter.get_tensor(detail["index"])
         scale, zero_point = detail["quantization"]
         if values.dtype.kind in "ui" and scale:
-            return (values.astype(np.float32) - zero_point) * np.float32(scale)
+            real: Array = (values.astype(np.float32) - zero_point) * np.float32(scale)
+            return real
         return values
 
 

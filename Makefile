@@ -1,0 +1,40 @@
+# What a person can do here. Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH :=
+ZIP := dist/pyspark_vision.zip
+
+.PHONY: help demo test lint zip bench-quick clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
+	@scripts/demo
+
+test: .venv/develop.stamp zip ## run every test (sets up what it needs)
+	@echo "== tests"
+	@python -m pytest
+
+lint: .venv/develop.stamp ## ruff, and mypy --strict on the package
+	@echo "== ruff, mypy"
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+zip: ## build dist/pyspark_vision.zip: same commit, same bytes
+	@python3 scripts/build_zip.py $(ZIP)
+
+bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain two-process loop
+	@python benchmarks/quick.py
+
+clean: ## remove what was built, not the environment
+	rm -rf build dist
+
+# The demo needs Spark and LiteRT (300 MB); the tests also TensorFlow.
+.venv/run.stamp: conf/constraints.txt setup.py
+	@scripts/make_venv run spark,litert
+
+.venv/develop.stamp: conf/constraints.txt setup.py
+	@scripts/make_venv develop spark,litert,tensorflow,test

@@ -1,0 +1,210 @@
+"""Do two forms of a model say the same? Both see the same pictures through the same pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.boxes import iou_of_one
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.heads import (
+    ClassifyOptions,
+    Detections,
+    DetectOptions,
+    EmbedOptions,
+    Predictions,
+)
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.pipeline import HeadOptions, Predictor
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelSpec
+
+Array = np.ndarray[Any, Any]
+
+# The same float32 model in two engines differs by some 1e-7 to 1e-5 in a score (the tests of twins
+# hold that down); a wrong conversion by far more than this.
+DEFAULT_TOLERANCE = 1e-3
+
+# A box of ten pixels whose sides move by a hundredth of a pixel keeps an IoU of 0.99.
+MIN_BOX_IOU = 0.99
+
+# Detections that are compared: the best ones of each picture. Those of the twin come from a longer
+# list, so that equal scores in another order do not look like a missing box.
+_COMPARED_DETECTIONS = 20
+_CANDIDATES = 1000
+
+# Two classes whose scores lie closer than this are one top-1: float32 rounding decides there.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a twin agrees with the original, over ``images`` pictures.
+
+    - ``top1_agreement``: share of pictures with the same best class (detections: the same class
+      on the same box; embeddings: the original's nearest embedding is that of the same picture).
+    - ``max_score_difference``: of any class (logits: relative to the picture's largest), of a
+      matched detection, or of any element of an L2-normalized embedding.
+    - ``min_box_iou``, ``mean_box_iou``: of the best detections with their match of the same
+      class; ``None`` where the task has no boxes or nothing was detected.
+    """
+
+    images: int
+    top1_agreement: float
+    max_score_difference: float
+    min_box_iou: float | None = None
+    mean_box_iou: float | None = None
+
+    def __str__(self) -> str:
+        """The figures in one line."""
+        boxes = (
+            ""
+            if self.min_box_iou is None
+            else f", box IoU at least {self.min_box_iou:.4f} (mean {self.mean_box_iou:.4f})"
+        )
+        return (
+            f"top-1 {self.top1_agreement:.1%} of {self.images} images, largest score difference "
+            f"{self.max_score_difference:.2g}{boxes}"
+        )
+
+    def check(self, tolerance: float, name: str) -> None:
+        """Raise :class:`InvalidModelError` with the figures if the twin is beyond the tolerance."""
+        # Written so that NaN fails as well.
+        agrees = (
+            self.top1_agreement == 1.0
+            and self.max_score_difference <= tolerance
+            and (self.min_box_iou is None or self.min_box_iou >= MIN_BOX_IOU)
+        )
+        if not agrees:
+            raise InvalidModelError(
+                f"model {name!r}: the twin disagrees with the original: {self}; required are "
+                f"top-1 100%, a score difference of at most {tolerance:g}"
+                + ("" if self.min_box_iou is None else f", box IoU of at least {MIN_BOX_IOU}")
+                + ". Leave the twin out (--no-twin), or allow more (--tolerance)"
+            )
+
+
+def compare(spec: ModelSpec, twin_spec: ModelSpec, images: Sequence[bytes]) -> Agreement:
+    """Run the TensorFlow file of ``spec`` and the LiteRT file of ``twin_spec`` on encoded images.
+
+    Pictures that cannot be decoded are left out. Raises :class:`InvalidModelError` when none is
+    left, or when one of the engines fails.
+    """
+    raw = spec.task == "classify" and spec.score_kind == "logit"
+    # Softmax would hide a difference wherever one class is certain: logits are compared raw.
+    options = {"score_kind": "probability"} if raw else {}
+    reference = _run(spec.with_options(engine="tensorflow", **options), images)
+    twin = _run(twin_spec.with_options(engine="litert", **options), images)
+    # Both saw the same bytes through the same decoder: what one could not read, neither could.
+    pairs = [
+        (one, other)
+        for one, other in zip(reference, twin, strict=True)
+        if one is not None and other is not None
+    ]
+    if not pairs:
+        raise InvalidModelError(
+            f"model {spec.name!r}: none of the {len(images)} sample images can be decoded"
+        )
+    if spec.task == "classify":
+        return _compare_predictions(pairs, relative=raw)
+    if spec.task == "detect":
+        return _compare_detections(pairs)
+    return _compare_embeddings(pairs)
+
+
+def _run(spec: ModelSpec, images: Sequence[bytes]) -> list[Any]:
+    """The head's value of each image, at full length; None where it cannot be decoded."""
+    engine = load_engine(spec, spec.path, os.cpu_count() or 1)
+    predictor = Predictor(spec, engine, DecodeOptions(exact=True), _full_head(spec))
+    rows = predictor.predict(images)
+    for row in rows:
+        if row.error is not None and row.error.code == "model_failed":
+            raise InvalidModelError(
+                f"model {spec.name!r}: {spec.file.engine} fails on a sample image: "
+                f"{row.error.message}"
+            )
+    return [row.value if row.error is None else None for row in rows]
+
+
+def _full_head(spec: ModelSpec) -> HeadOptions:
+    if spec.task == "classify":
+        return ClassifyOptions(top_k=np.iinfo(np.int32).max, score_threshold=-np.inf)
+    if spec.task == "detect":
+        return DetectOptions(score_threshold=-1.0, max_detections=_CANDIDATES, iou_threshold=None)
+    return EmbedOptions(normalize=True)
+
+
+def _compare_predictions(
+    pairs: Sequence[tuple[Predictions, Predictions]], *, relative: bool
+) -> Agreement:
+    agreed = 0
+    differences = []
+    for one, other in pairs:
+        by_class = dict(zip(one.class_ids.tolist(), one.scores.tolist(), strict=True))
+        of_other = np.array([by_class[class_id] for class_id in other.class_ids.tolist()])
+        unit = max(1.0, float(np.abs(one.scores).max())) if relative else 1.0
+        differences.append(float(np.max(np.abs(of_other - other.scores))) / unit)
+        agreed += bool(one.scores[0] - of_other[0] <= _TIE * unit)
+    return Agreement(len(pairs), agreed / len(pairs), max(differences))
+
+
+def _compare_detections(pairs: Sequence[tuple[Detections, Detections]]) -> Agreement:
+    agreed = 0
+    matches: list[tuple[float, float]] = []
+    for one, other in pairs:
+        found = list(_matches(one, other))
+        agreed += not found or (found[0][0] >= MIN_BOX_IOU)
+        matches += found + list(_matches(other, one))
+    if not matches:
+        return Agreement(len(pairs), agreed / len(pairs), 0.0)
+    ious, differences = np.array(matches).T
+    return Agreement(
+        len(pairs),
+        agreed / len(pairs),
+        float(differences.max()),
+        float(ious.min()),
+        float(ious.mean()),
+    )
+
+
+def _matches(one: Detections, other: Detections) -> Iterator[tuple[float, float]]:
+    """(IoU, score difference) of each of the best detections of ``one`` with its like in ``other``.
+
+    Its like: the one of the same class and about the same box whose score is nearest; without any,
+    the IoU is 0 and the whole score is the difference.
+    """
+    for class_id, score, box in zip(
+        one.class_ids[:_COMPARED_DETECTIONS], one.scores, one.xyxy, strict=False
+    ):
+        same = other.class_ids == class_id
+        ious = _iou_or_same(box, other.xyxy[same])
+        if not ious.size or ious.max() <= 0:
+            yield 0.0, float(score)
+            continue
+        nearest = np.abs(other.scores[same] - score)
+        close = ious >= min(MIN_BOX_IOU, float(ious.max()))
+        best = int(np.argmin(np.where(close, nearest, np.inf)))
+        yield float(ious[best]), float(nearest[best])
+
+
+def _iou_or_same(box: Array, others: Array) -> Array:
+    # A box without area (padding, a clipped one) has no IoU, not even with itself.
+    same = (np.abs(others - box) <= _TIE).all(axis=1)
+    return np.where(same, 1.0, iou_of_one(box, others))
+
+
+def _compare_embeddings(pairs: Sequence[tuple[Array, Array]]) -> Agreement:
+    originals = np.stack([one for one, _ in pairs])
+    agreed = 0
+    differences = []
+    for one, other in pairs:
+        differences.append(float(np.max(np.abs(one - other))))
+        distances = np.linalg.norm(originals - other, axis=1)
+        agreed += bool(np.linalg.norm(one - other) <= distances.min() + _TIE)
+    return Agreement(len(pairs), agreed / len(pairs), max(differences))

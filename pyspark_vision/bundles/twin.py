@@ -1,0 +1,166 @@
+"""A LiteRT twin of a TensorFlow model: made here, and held against the original before it is used.
+
+The twin runs the same float32 arithmetic in another engine that starts in 0.03 s. It is trusted
+only after both have seen the same pictures, through the library's own pipeline, and agreed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark_vision.bundles.agreement import (
+    DEFAULT_TOLERANCE,
+    MIN_BOX_IOU,
+    Agreement,
+    compare,
+)
+from pyspark_vision.bundles.keras_reader import start_tensorflow
+from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines import tensorflow as engine
+from pyspark_vision.executor.engines.quiet import quiet_stderr
+from pyspark_vision.executor.model_files import sha256_of
+
+__all__ = [
+    "DEFAULT_TOLERANCE",
+    "MIN_BOX_IOU",
+    "Agreement",
+    "add_twin",
+    "compare",
+    "make_litert_twin",
+    "with_twin",
+]
+
+# The twin's one input; its outputs carry the names of their roles.
+INPUT_NAME = "image"
+
+# A converter's message can be pages long, and says what is wrong at its start.
+_REASON_CHARS = 400
+
+
+def add_twin(
+    spec: ModelSpec,
+    images: Sequence[bytes],
+    tolerance: float = DEFAULT_TOLERANCE,
+    folder: str | Path | None = None,
+) -> ModelSpec:
+    """``spec`` with a LiteRT twin beside its original, if the two agree on ``images``.
+
+    ``tolerance``: the largest difference of a score, 0..1. Original and twin lie in ``folder``
+    afterwards (a temporary one if not given); ``save`` makes a bundle of them. Raises
+    :class:`InvalidModelError` with the figures for a twin that disagrees: another top-1, a score
+    beyond the tolerance, or a box below an IoU of 0.99; and for a model that cannot be converted.
+    """
+    twinned = with_twin(spec, folder)
+    agreement = compare(spec, twinned, images)
+    agreement.check(tolerance, spec.name)
+    return twinned
+
+
+def with_twin(spec: ModelSpec, folder: str | Path | None = None) -> ModelSpec:
+    """As :func:`add_twin`, not compared yet: for a caller that shows the figures first."""
+    place = Path(folder or tempfile.mkdtemp(prefix="pyspark_vision-twin-"))
+    original = _original(spec)
+    alone = dataclasses.replace(spec, files=(original,), engine="auto")
+    alone.save(place)
+    here = dataclasses.replace(alone, root=str(place.absolute()))
+    path = make_litert_twin(here, place)
+    twin = ModelFile(
+        engine="litert",
+        format="tflite",
+        path=path.name,
+        sha256=sha256_of(path),
+        input_tensor=INPUT_NAME,
+        outputs=tuple((role, role) for role, _ in original.outputs),
+    )
+    return dataclasses.replace(here, files=(original, twin))
+
+
+def make_litert_twin(spec: ModelSpec, folder: Path) -> Path:
+    """Convert the TensorFlow file of ``spec`` to ``folder/<name>.tflite``; returns its path.
+
+    float32, a batch of one, ``spec.input_hw``; its signature names the input ``image`` and each
+    output by its role. Raises :class:`InvalidModelError` for a model that LiteRT cannot run.
+    """
+    original = _original(spec)
+    if spec.fixed_batch not in (None, 1):
+        raise InvalidModelError(
+            f"model {spec.name!r}: no LiteRT twin of a model with a fixed batch of "
+            f"{spec.fixed_batch}; it runs with TensorFlow (--no-twin)"
+        )
+    tf = start_tensorflow()
+    path = folder / f"{Path(original.path).stem}.tflite"
+    height, width = spec.input_hw
+    shape = (
+        (1, spec.channels, height, width)
+        if spec.input_layout == "NCHW"
+        else (1, height, width, spec.channels)
+    )
+    failure: Exception | None = None
+    with _quiet(), tempfile.TemporaryDirectory() as exported:
+        # The converter and its checks raise many kinds; for the caller they are one. Caught within
+        # the quiet: the log says nothing that the error does not.
+        try:
+            module = tf.Module()
+            module.serve = tf.function(
+                engine.load_function(original, str(Path(spec.root, original.path))),
+                input_signature=[tf.TensorSpec(shape, spec.input_dtype, name=INPUT_NAME)],
+            )
+            tf.saved_model.save(module, exported, signatures={"serving_default": module.serve})
+            path.write_bytes(_converted(tf, exported))
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise InvalidModelError(
+            f"model {spec.name!r}: no LiteRT twin can be made: {_reason(failure)}. "
+            "It runs with TensorFlow all the same: leave the twin out (--no-twin)"
+        ) from failure
+    return path
+
+
+def _reason(failure: Exception) -> str:
+    """The operators that LiteRT lacks where the converter lists them, else the error's start."""
+    text = str(failure)
+    lacking = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", text, re.MULTILINE)
+    if lacking:
+        return f"LiteRT has no kernel for {', '.join(lacking)}"
+    return f"{type(failure).__name__}: {' '.join(text.split())[:_REASON_CHARS]}"
+
+
+def _converted(tf: Any, folder: str) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    model: bytes = converter.convert()
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter logs each of its steps, from C++ and from Python."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with quiet_stderr():
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _original(spec: ModelSpec) -> ModelFile:
+    for file in spec.files:
+        if file.engine == "tensorflow":
+            return file
+    raise InvalidModelError(
+        f"model {spec.name!r} has no TensorFlow file to make a twin of; it holds "
+        f"{', '.join(file.format for file in spec.files)}"
+    )

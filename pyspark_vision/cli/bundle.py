@@ -1,0 +1,298 @@
+"""``pyspark-vision bundle inspect MODEL`` and ``bundle build MODEL --output DIR``.
+
+``inspect`` reads a model and shows the spec it proposes. ``build`` makes a bundle of it: with the
+LiteRT twin of a TensorFlow model, once both have agreed on sample images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
+from pyspark_vision.bundles.inspection import inspect_model, read_model
+from pyspark_vision.bundles.keras_applications import (
+    APPLICATIONS,
+    application,
+    build_application,
+    imagenet_labels,
+)
+from pyspark_vision.bundles.spec import TASKS, ModelSpec
+from pyspark_vision.bundles.twin import with_twin
+from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.found import ModelFound
+
+# Sample images that are drawn where the user gives none: enough for several of each object.
+_DRAWN_IMAGES = 16
+
+# More pictures than this add minutes and no knowledge.
+_MAX_IMAGES = 200
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
+
+# Fields that the table shows, by the task that they matter for (None: all).
+_FIELDS: tuple[tuple[str, str | None], ...] = (
+    ("name", None),
+    ("task", None),
+    ("input_hw", None),
+    ("input_layout", None),
+    ("input_dtype", None),
+    ("fixed_batch", None),
+    ("color_order", None),
+    ("normalization", None),
+    ("resize", None),
+    ("score_kind", None),
+    ("background_class", "classify"),
+    ("box_format", "detect"),
+    ("coordinates", "detect"),
+    ("label_offset", None),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two commands ``inspect`` and ``build`` with their options."""
+    commands = parser.add_subparsers(dest="bundle_command", required=True, metavar="COMMAND")
+    inspect = commands.add_parser("inspect", help="read a model and show the spec it proposes")
+    build = commands.add_parser("build", help="make a bundle, with a checked LiteRT twin")
+    for command in (inspect, build):
+        command.add_argument(
+            "model",
+            metavar="MODEL",
+            help="a SavedModel folder, .keras, .h5, frozen .pb or .tflite file, or the name of a "
+            "keras.applications model (mobilenet_v2, resnet50, …)",
+        )
+        command.add_argument("--task", choices=TASKS, help="what the model does (else: a guess)")
+        command.add_argument("--labels", metavar="FILE", help="label file (.txt, .json, .pbtxt)")
+        command.add_argument(
+            "--weights", metavar="FILE", help="weights of a keras.applications model (no download)"
+        )
+        command.add_argument(
+            "--set",
+            dest="settings",
+            metavar="FIELD=VALUE",
+            action="append",
+            default=[],
+            help="a field of the spec: normalization=tf, input_hw=224x224, outputs.scores=NAME, "
+            "signature=NAME, layer=fc2; may be repeated",
+        )
+    build.add_argument("--output", metavar="DIR", required=True, help="folder of the new bundle")
+    build.add_argument("--name", help="name of the model in results (else: the file's)")
+    build.add_argument(
+        "--images", metavar="DIR", help="sample images to compare on (else: drawn scenes)"
+    )
+    build.add_argument(
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE,
+        help="largest score difference between original and twin (default: %(default)g)",
+    )
+    build.add_argument("--no-twin", action="store_true", help="only the original; no LiteRT twin")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the parsed command; 0, or 2 with one line on stderr for a refused model or option."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="pyspark_vision-build-") as work:
+            if args.bundle_command == "inspect":
+                _inspect(args, Path(work))
+            else:
+                _build(args, Path(work))
+    except PysparkVisionError as error:
+        print(f"pyspark-vision bundle: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _inspect(args: argparse.Namespace, work: Path) -> None:
+    path, spec, settings = _proposed(args, work)
+    file = spec.file
+    found = read_model(path, signature=file.signature, layer=file.layer)
+    print("\n".join(_table(path, found, spec, settings)))
+
+
+def _build(args: argparse.Namespace, work: Path) -> None:
+    if not args.tolerance > 0:
+        raise InvalidOptionError(f"--tolerance {args.tolerance:g} is not above 0")
+    output = Path(args.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InvalidOptionError(f"--output {output} exists and is not an empty folder")
+    images = _sample_images(args.images)
+    path, spec, _ = _proposed(args, work)
+    if spec.file.engine == "tensorflow" and not args.no_twin:
+        _progress(f"converting {path.name} to LiteRT")
+        spec = with_twin(spec, work / "twin")
+        _progress(f"running both engines on {len(images)} sample images")
+        agreement = compare(spec, spec, images)
+        print(_agreement_line(agreement, args.tolerance))
+        agreement.check(args.tolerance, spec.name)
+    spec.save(output)
+    print(f"bundle: {output} ({', '.join(file.format for file in spec.files)})")
+
+
+def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, ModelSpec, dict[str, Any]]:
+    """The model's file, its spec, and what the user has set."""
+    settings = _settings(args.settings)
+    for option in ("task", "labels", "name"):
+        if getattr(args, option, None) is not None:
+            settings[option] = getattr(args, option)
+    path = Path(args.model)
+    app = None if path.exists() else application(args.model)
+    if app is None:
+        if args.weights is not None:
+            raise InvalidOptionError(
+                "--weights belongs to a keras.applications model "
+                f"({', '.join(list(APPLICATIONS)[:4])}, …), not to {args.model}"
+            )
+        if not path.exists():
+            raise InvalidModelError(
+                f"{args.model} is neither a file or folder, nor one of keras.applications: "
+                f"{', '.join(APPLICATIONS)}"
+            )
+    else:
+        _progress(f"building keras.applications.{app.builder}")
+        path = build_application(args.model, work, args.weights)
+        known: dict[str, Any] = {
+            "normalization": app.normalization,
+            "color_order": app.color_order,
+            "source": f"keras.applications.{app.builder}",
+        }
+        layer = settings.get("layer")
+        if settings.setdefault("task", "embed" if layer else "classify") == "classify":
+            settings["labels"] = imagenet_labels(work, settings.get("labels"))
+        settings = {**known, **settings}
+    _progress(f"reading {path}")
+    return path, inspect_model(path, **settings), settings
+
+
+def _table(
+    path: Path, found: ModelFound, spec: ModelSpec, settings: dict[str, Any]
+) -> Iterator[str]:
+    yield f"model       {path} ({found.format}, {found.engine})"
+    if found.signature:
+        yield f"signature   {found.signature}"
+    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            role = next((r for r, name in spec.file.outputs if name == tensor.name), None)
+            used = f"  -> {role}" if role and kind == "output" else ""
+            yield f"{kind:<11} {tensor.name} {list(tensor.shape)} {tensor.dtype}{used}"
+    yield ""
+    yield "proposed spec"
+    unsure = _unsure(found, spec, settings)
+    for name, task in _FIELDS:
+        if task not in (None, spec.task) or (name == "score_kind" and spec.task == "embed"):
+            continue
+        why = "given" if name in settings else "unsure" if name in unsure else ""
+        yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
+    if spec.labels:
+        first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
+        yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
+    elif spec.task != "embed":
+        yield f"  {'labels':<17} none"
+    if unsure:
+        yield ""
+        yield "unsure"
+        for name, reason in unsure.items():
+            yield f"  {name}: {reason}"
+
+
+def _unsure(found: ModelFound, spec: ModelSpec, settings: dict[str, Any]) -> dict[str, str]:
+    """Fields whose value is a guess that the file cannot settle -> what to do about it."""
+    unsure = {}
+    if "task" not in settings:
+        unsure["task"] = f"guessed from the outputs; --task {' | '.join(TASKS)}"
+    if spec.input_dtype.startswith("float") and found.family is None:
+        unsure["normalization"] = (
+            "the file does not say how pixels are scaled; "
+            "--set normalization=none | unit | tf | caffe | torch"
+        )
+    if -1 in found.inputs[0].shape[1:]:
+        unsure["input_hw"] = "the model takes any size; --set input_hw=HEIGHTxWIDTH"
+    if spec.task == "detect" and not found.roles and not _named_as_detections(found):
+        unsure["box_format"] = "--set box_format=yxyx | xyxy | xywh | cxcywh"
+    if spec.task != "embed" and not spec.labels:
+        unsure["labels"] = "results carry class ids only; --labels FILE"
+    return {name: reason for name, reason in unsure.items() if name not in settings}
+
+
+def _named_as_detections(found: ModelFound) -> bool:
+    # TensorFlow's Object Detection API always writes yxyx under this name.
+    return any(tensor.name.startswith("detection_boxes") for tensor in found.outputs)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["input_hw=224x224", "outputs.scores=NAME"]`` -> keyword arguments of ``inspect``."""
+    settings: dict[str, Any] = {}
+    fields = {field.name: str(field.type) for field in dataclasses.fields(ModelSpec)}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InvalidOptionError(f"--set {pair!r} is not FIELD=VALUE")
+        if name.startswith("outputs."):
+            settings.setdefault("outputs", {})[name.removeprefix("outputs.")] = text
+        elif name in ("signature", "layer"):
+            settings[name] = text
+        elif name in fields and name not in ("files", "root", "labels", "on_every_node"):
+            settings[name] = _value(name, fields[name], text)
+        else:
+            raise InvalidOptionError(
+                f"--set {name!r} is no field of a spec; the fields are {', '.join(fields)}, "
+                "outputs.ROLE, signature, layer"
+            )
+    return settings
+
+
+def _value(name: str, annotation: str, text: str) -> Any:
+    if text.lower() == "none" and "None" in annotation:
+        return None
+    try:
+        if annotation.startswith("tuple"):
+            height, width = text.lower().replace("x", ",").strip("()").split(",")
+            return int(height), int(width)
+        return int(text) if annotation.startswith("int") else text
+    except ValueError:
+        wanted = "HEIGHTxWIDTH" if annotation.startswith("tuple") else "a whole number"
+        raise InvalidOptionError(f"--set {name}={text!r} is not {wanted}") from None
+
+
+def _sample_images(folder: str | None) -> list[bytes]:
+    """Encoded pictures of the folder, in the order of their names; drawn ones without a folder."""
+    if folder is None:
+        return list(_drawn_images())
+    if not Path(folder).is_dir():
+        raise InvalidOptionError(f"--images {folder} is not a folder")
+    files = [
+        file
+        for file in sorted(Path(folder).rglob("*"))
+        if file.is_file() and file.suffix.lower() in _IMAGE_SUFFIXES
+    ]
+    if not files:
+        raise InvalidOptionError(
+            f"--images {folder} holds no picture ({', '.join(_IMAGE_SUFFIXES)})"
+        )
+    return [file.read_bytes() for file in files[:_MAX_IMAGES]]
+
+
+def _drawn_images() -> Iterator[bytes]:
+    from pyspark_vision.scenes import draw_scene
+
+    for seed in range(_DRAWN_IMAGES):
+        encoded = io.BytesIO()
+        draw_scene(seed, (320, 240))[0].save(encoded, "PNG")
+        yield encoded.getvalue()
+
+
+def _agreement_line(agreement: Agreement, tolerance: float) -> str:
+    boxes = "" if agreement.min_box_iou is None else f", box IoU >= {MIN_BOX_IOU}"
+    return f"agreement: {agreement} (required: top-1 100%, score <= {tolerance:g}{boxes})"
+
+
+def _progress(text: str) -> None:
+    print(f"{text} …", file=sys.stderr, flush=True)

@@ -1,0 +1,92 @@
+"""Job options: flags, or a TOML file for the same options; a flag beats the file.
+
+TOML keys are the flags' names (``score-threshold`` or ``score_threshold``), at the top level or in
+tables of any name (``[source]``, ``[model]``, ``[sink]``), which are for the reader only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class JobParser(argparse.ArgumentParser):
+    """An argument parser that also takes ``--config FILE.toml`` and ``--dry-run``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        self.add_argument("--config", metavar="FILE", help="TOML file with the same options")
+        self.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print what would be read, run and written, then stop",
+        )
+
+    def parse_job(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Flags over the TOML file's values over defaults; errors end with exit code 2."""
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument("--config")
+        config = finder.parse_known_args(argv)[0].config
+        from_file = self._arguments(Path(config)) if config else []
+        return self.parse_args([*from_file, *(sys.argv[1:] if argv is None else argv)])
+
+    def _arguments(self, path: Path) -> list[str]:
+        """The file's options as command line arguments, so that one parser checks both."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.error(f"--config {path}: {error.strerror}")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            self.error(f"--config {path} is not TOML: {error}")
+        flat: dict[str, Any] = {}
+        for key, value in values.items():
+            flat.update(value if isinstance(value, dict) else {key: value})
+        actions = {
+            option: action
+            for action in self._actions
+            for option in action.option_strings
+            if action.dest not in ("help", "config")
+        }
+        arguments: list[str] = []
+        for key, value in flat.items():
+            flag = "--" + key.replace("_", "-")
+            action = actions.get(flag)
+            if action is None:
+                choices = ", ".join(sorted(name[2:] for name in actions))
+                self.error(f"--config {path}: no option {key!r}; the options are {choices}")
+            if action.nargs == 0:
+                if not isinstance(value, bool):
+                    self.error(f"--config {path}: {key} = {value!r} must be true or false")
+                arguments += [flag] if value else []
+            elif isinstance(value, list):
+                arguments += [flag, *map(str, value)]
+            else:
+                arguments.append(f"{flag}={value}")
+        return arguments
+
+
+def describe(options: argparse.Namespace) -> str:
+    """The options in force, one a line, for ``--dry-run``."""
+    hidden = ("config", "dry_run")
+    shown = {key: value for key, value in sorted(vars(options).items()) if key not in hidden}
+    return "\n".join(f"  {key.replace('_', '-'):<24} {value}" for key, value in shown.items())
+
+
+def unit_interval(text: str) -> float:
+    """An argparse type: a number within 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
+    return value
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

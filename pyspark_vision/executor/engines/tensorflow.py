@@ -1,0 +1,358 @@
+"""TensorFlow itself: runs every format that it can load, frozen to constants where that works.
+
+Whatever the file is, it becomes one function of one batch: ``(N, …) tensor -> {name: tensor}``,
+traced once with an open batch, so that a smaller last batch traces nothing again. TensorFlow is
+imported when the first model is loaded: a job without one never pays for it, and the daemon that
+forks Spark's Python workers never holds it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyspark_vision.executor.engines.quiet import quiet_stderr
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+
+Array = np.ndarray[Any, Any]
+
+# TensorFlow's objects carry no types: they are Any here.
+Outputs = dict[str, Any]
+BatchFunction = Callable[[Any], Outputs]
+
+# Measured with Keras' MobileNetV2 at 224x224 and one thread, images per CPU second by batch of
+# 1, 4, 8, 16, 32: frozen 60, 69, 50, 41, 37; with variables 51, 56, 47, 43, 34. Larger batches
+# spend their time on fresh memory.
+BATCH_SIZE = 4
+
+SERVING_TAG = "serve"
+
+# Height and width of the trial batch where a model leaves them open: networks that shrink their
+# input refuse one of a few pixels.
+_OPEN_SIZE = 224
+
+_graph_numbers = itertools.count()
+
+
+class TensorFlowEngine:
+    """A SavedModel, ``.keras``, ``.h5`` or frozen graph, run by TensorFlow on whole batches."""
+
+    def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
+        """Load ``spec.file`` from ``path``; only the outputs that have a role are computed.
+
+        TensorFlow's thread pools are a setting of the process: the first model's ``threads`` hold.
+        """
+        self._tensorflow = start_tensorflow(threads)
+        self._function = load_function(spec.file, path)
+        self.batch_size = spec.fixed_batch or BATCH_SIZE
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """``(N, …)`` in the spec's layout and dtype -> role -> ``(N, …)``; N <= ``batch_size``."""
+        outputs = self._function(self._tensorflow.constant(batch))
+        return {role: value.numpy() for role, value in outputs.items()}
+
+
+def start_tensorflow(threads: int | None = None) -> Any:
+    """Import TensorFlow, quietly, with ``threads`` compute threads and no grab of all GPU memory.
+
+    Raises ``ImportError`` where it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Keras runs on other backends too; the functions made here need TensorFlow's.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # The log level above comes too late for what TensorFlow says while it is being loaded.
+    with nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
+        import tensorflow as tf
+
+        try:
+            if threads is not None:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            # The runtime is up already: an earlier model, or the caller's own TensorFlow, set it.
+            pass
+    return tf
+
+
+def load_function(file: ModelFile, path: str) -> BatchFunction:
+    """The model at ``path`` as a function of one batch -> ``{role: tensor}`` for ``file.outputs``.
+
+    Variables are frozen to constants, and the function unfrozen only where that fails (lookup
+    tables, models that change their own variables). Raises what TensorFlow raises.
+    """
+    start_tensorflow()
+    if file.format == "frozen_graph":
+        return _frozen_graph_function(_read_graph_def(path), file)
+    if file.format == "saved_model":
+        return _saved_model_function(file, path)
+    model = load_keras(path, file.layer)
+    return _frozen(_keras_function(model, file), keeping=model)
+
+
+def _read_graph_def(path: str) -> Any:
+    """The ``GraphDef`` in a ``.pb`` file."""
+    import tensorflow as tf
+
+    graph_def = tf.compat.v1.GraphDef()
+    with open(path, "rb") as file:
+        graph_def.ParseFromString(file.read())
+    return graph_def
+
+
+def load_keras(path: str, layer: str | None) -> Any:
+    """A Keras model (``.keras``, ``.h5``), cut at ``layer``'s output if one is named.
+
+    ``compile=False``: inference needs no optimizer, and Keras 3 cannot read those of Keras 2.
+    ``safe_mode`` refuses Python code inside the file.
+    """
+    import keras
+
+    with warnings.catch_warnings():
+        # Files of Keras 2 build their layers in a way that Keras 3 advises against, at length.
+        warnings.simplefilter("ignore")
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return model if layer is None else cut_at(model, layer)
+
+
+def cut_at(model: Any, layer: str) -> Any:
+    """A Keras model that ends with the output of one of ``model``'s layers."""
+    import keras
+
+    return keras.Model(model.inputs, model.get_layer(layer).output)
+
+
+def output_names(outputs: Any) -> list[str]:
+    """Names for what a function returns: a dictionary's sorted keys, else ``output_0``, … in order.
+
+    >>> output_names({"scores": 1, "boxes": 2}), output_names([1, 2]), output_names(1)
+    (['boxes', 'scores'], ['output_0', 'output_1'], ['output_0'])
+    """
+    if isinstance(outputs, dict) and not any(
+        isinstance(value, dict | list | tuple) for value in outputs.values()
+    ):
+        return sorted(outputs)
+    return [f"output_{index}" for index, _ in enumerate(flatten(outputs))]
+
+
+def keras_output_names(model: Any) -> list[str]:
+    """Names of a Keras model's outputs: the layers that make them, numbered where two are one."""
+    names = [tensor._keras_history.operation.name for tensor in flatten(model.outputs)]
+    return names if len(set(names)) == len(names) else output_names(names)
+
+
+def callable_endpoint(loaded: Any) -> tuple[Any, Any] | None:
+    """What to call on a SavedModel without signature: (endpoint, its traced function), or None.
+
+    ``__call__``, or the ``serve`` of a Keras 3 export. A traced function fits when it has exactly
+    one tensor among its inputs; that of inference comes before that of training.
+    """
+    for name in ("__call__", "serve"):
+        endpoint = getattr(loaded, name, None)
+        fitting = [
+            function
+            for function in getattr(endpoint, "concrete_functions", [])
+            if len(free_inputs(function)) == 1
+        ]
+        if fitting:
+            return endpoint, min(fitting, key=lambda function: _trains(function))
+    return None
+
+
+def free_inputs(function: Any) -> list[Any]:
+    """The inputs of a concrete function that a caller gives (not the variables it captured)."""
+    captured = len(function.captured_inputs)
+    return list(function.inputs[: len(function.inputs) - captured])
+
+
+def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(path, tags=[SERVING_TAG])
+    except AttributeError as error:
+        # Keras 2 saved its optimizer's slots in the object graph, and nothing can take them:
+        # "'_UserObject' object has no attribute 'add_slot'". The graph itself is whole.
+        if "add_slot" not in str(error) or file.signature is None:
+            raise
+        return _session_function(file, path)
+    if file.signature is None:
+        found = callable_endpoint(loaded)
+        if found is None:
+            raise ValueError(f"{path} has neither a signature nor a callable with one input")
+        endpoint, traced = found
+
+        def call(batch: Any) -> Outputs:
+            outputs = endpoint(batch)
+            return dict(zip(output_names(outputs), flatten(outputs), strict=True))
+
+    else:
+        traced = loaded.signatures[file.signature]
+        input_name = file.input_tensor or next(iter(traced.structured_input_signature[1]))
+
+        def call(batch: Any) -> Outputs:
+            outputs: Outputs = traced(**{input_name: batch})
+            return outputs
+
+    spec = tf.TensorSpec.from_tensor(free_inputs(traced)[0])
+    return _frozen(_with_roles(call, spec, file), keeping=loaded)
+
+
+def _keras_function(model: Any, file: ModelFile) -> Any:
+    import tensorflow as tf
+
+    if len(model.inputs) != 1:
+        raise ValueError(f"the model has {len(model.inputs)} inputs, not one")
+    names = keras_output_names(model)
+
+    def call(batch: Any) -> Outputs:
+        return dict(zip(names, flatten(model(batch, training=False)), strict=True))
+
+    keras_input = model.inputs[0]
+    return _with_roles(call, tf.TensorSpec(keras_input.shape, keras_input.dtype), file)
+
+
+def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> Any:
+    """``call`` traced once for ``spec``, its outputs picked and renamed to their roles."""
+    import tensorflow as tf
+
+    def function(batch: Any) -> Outputs:
+        outputs = call(batch)
+        missing = {name for _, name in file.outputs} - set(outputs)
+        if missing:
+            raise ValueError(
+                f"no output {', '.join(sorted(missing))}; the model has {', '.join(outputs)}"
+            )
+        return {role: outputs[name] for role, name in file.outputs}
+
+    return tf.function(function, input_signature=[spec]).get_concrete_function()
+
+
+def _frozen(function: Any, keeping: object) -> BatchFunction:
+    """The concrete ``function`` with its variables as constants; as it is where that fails.
+
+    ``keeping``: what owns the variables; a concrete function alone does not keep them alive.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    roles = sorted(function.structured_outputs)
+    try:
+        # Functional control flow is what LiteRT's converter understands (`twin.py`).
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+        run = _ordered(frozen, roles)
+        # What cannot run frozen (a lookup table, an assignment) says so on its first batch.
+        batch, *image = frozen.inputs[0].shape
+        shape = [batch or 1, *(size or _OPEN_SIZE for size in image)]
+        run(tf.zeros(shape, frozen.inputs[0].dtype))
+    except Exception:  # of many kinds; what fails for good fails again unfrozen
+
+        def unfrozen(batch: Any, _keeping: object = keeping) -> Outputs:
+            outputs: Outputs = function(batch)
+            return outputs
+
+        return unfrozen
+    return run
+
+
+def _ordered(function: Any, roles: Sequence[str]) -> BatchFunction:
+    """A frozen function returns a list in the order of the sorted names: name it again."""
+
+    def run(batch: Any) -> Outputs:
+        return dict(zip(roles, flatten(function(batch)), strict=True))
+
+    return run
+
+
+def _frozen_graph_function(graph_def: Any, file: ModelFile) -> BatchFunction:
+    import tensorflow as tf
+
+    _rename_functions(graph_def)
+
+    def load() -> None:
+        tf.compat.v1.import_graph_def(graph_def, name="")
+
+    wrapped = tf.compat.v1.wrap_function(load, [])
+    outputs = {role: wrapped.graph.get_tensor_by_name(name) for role, name in file.outputs}
+    input_tensor = wrapped.graph.get_tensor_by_name(file.input_tensor)
+    run: BatchFunction = wrapped.prune(input_tensor, outputs)
+    return run
+
+
+def _rename_functions(graph_def: Any) -> None:
+    """Give the graph's own functions names that no other model in this process has.
+
+    TensorFlow keeps one table of functions for the process; two models whose files name different
+    functions alike (``__inference__wrapped_model_123``) would refuse each other.
+    """
+    prefix = f"model_{next(_graph_numbers)}_"
+    functions = {function.signature.name for function in graph_def.library.function}
+    for function in graph_def.library.function:
+        function.signature.name = prefix + function.signature.name
+        for node in function.node_def:
+            _rename_calls(node, functions, prefix)
+    for node in graph_def.node:
+        _rename_calls(node, functions, prefix)
+    for gradient in graph_def.library.gradient:
+        gradient.function_name = prefix + gradient.function_name
+        if gradient.gradient_func in functions:
+            gradient.gradient_func = prefix + gradient.gradient_func
+
+
+def _rename_calls(node: Any, functions: set[str], prefix: str) -> None:
+    if node.op in functions:
+        node.op = prefix + node.op
+    for attribute in node.attr.values():
+        called = [attribute.func] if attribute.HasField("func") else attribute.list.func
+        for function in called:
+            if function.name in functions:
+                function.name = prefix + function.name
+
+
+def _session_function(file: ModelFile, path: str) -> BatchFunction:
+    """A SavedModel through TensorFlow 1's loader, which reads the graph and not the objects."""
+    import tensorflow as tf
+
+    # On this way TensorFlow warns, four times, that its compat.v1 functions are old.
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            meta_graph = tf.compat.v1.saved_model.load(session, [SERVING_TAG], path)
+            signature = meta_graph.signature_def[file.signature]
+            (input_info,) = signature.inputs.values()
+            outputs = tuple((role, signature.outputs[name].name) for role, name in file.outputs)
+            graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
+                session,
+                session.graph.as_graph_def(),
+                sorted({name.partition(":")[0] for _, name in outputs}),
+            )
+    finally:
+        logger.setLevel(level)
+    return _frozen_graph_function(
+        graph_def, replace(file, input_tensor=input_info.name, outputs=outputs)
+    )
+
+
+def flatten(values: Any) -> list[Any]:
+    """The leaves of nested outputs in TensorFlow's order: dictionaries by their sorted keys."""
+    import tensorflow as tf
+
+    return list(tf.nest.flatten(values))
+
+
+def _trains(function: Any) -> bool:
+    arguments, options = function.structured_input_signature
+    return any(value is True for value in (*arguments, *options.values()))

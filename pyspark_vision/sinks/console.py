@@ -1,0 +1,43 @@
+"""A few rows of each batch on the terminal, one line each, for a person to follow."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+    from pyspark_vision.sinks import Sink
+
+ROWS_SHOWN = 5
+_NAME_CHARS = 40
+
+
+def console_sink(rows: int = ROWS_SHOWN) -> Sink:
+    """Prints the first ``rows`` results of each batch: where from, what was found, or why not."""
+
+    def write(results: DataFrame, batch_id: int) -> None:
+        shown = [name for name in ("origin", "detections", "error") if name in results.columns]
+        for row in results.select(*shown).limit(rows).collect():
+            print(f"batch {batch_id}: {_line(row)}", file=sys.stdout, flush=True)
+
+    return write
+
+
+def _line(row: Row) -> str:
+    fields: dict[str, Any] = row.asDict()
+    name = _printable(str(fields.get("origin") or "-").rsplit("/", 1)[-1])
+    error = fields.get("error")
+    if error is not None:
+        return f"{name:<{_NAME_CHARS}} ! {error['code']}: {_printable(error['message'])}"
+    found = [
+        f"{_printable(one['label'] or '#' + str(one['class_id']))} {one['score']:.2f}"
+        for one in fields.get("detections") or []
+    ]
+    return f"{name:<{_NAME_CHARS}} {', '.join(found) or 'nothing detected'}"
+
+
+def _printable(text: str) -> str:
+    """Names and messages come from data: no control characters reach the terminal."""
+    return "".join(c if c.isprintable() else "�" for c in text)

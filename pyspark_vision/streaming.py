@@ -1,0 +1,70 @@
+"""One query, one inference, many sinks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pyspark_vision.counts import Counts, count_results
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+    from pyspark_vision.sinks import Sink
+
+AVAILABLE_NOW = "available-now"
+
+_log = logging.getLogger(__name__)
+
+
+def start(
+    source: DataFrame,
+    transform: Callable[[DataFrame], DataFrame],
+    sinks: Mapping[str, Sink],
+    *,
+    value: str,
+    checkpoint: str,
+    trigger: str,
+    query_name: str,
+) -> tuple[StreamingQuery, Counts]:
+    """Start the stream: each micro-batch is transformed once and given to every sink.
+
+    ``trigger`` is an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, then
+    stop). A sink that fails fails the batch; Spark replays it after a restart from ``checkpoint``.
+    The returned :class:`Counts` grows with each finished batch.
+    """
+    counts = Counts()
+
+    def process(batch: DataFrame, batch_id: int) -> None:
+        results = transform(batch).persist()
+        try:
+            seen = count_results(results, value)
+            for sink in sinks.values():
+                sink(results, batch_id)
+        finally:
+            results.unpersist()
+        counts.rows += seen.rows
+        counts.with_result += seen.with_result
+        counts.failed.update(seen.failed)
+        _log.info(
+            "%s",
+            json.dumps(
+                {
+                    "batch_id": batch_id,
+                    "rows": seen.rows,
+                    "with_result": seen.with_result,
+                    "failed": dict(seen.failed),
+                    "sinks": list(sinks),
+                }
+            ),
+        )
+
+    writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
+    if trigger == AVAILABLE_NOW:
+        writer = writer.trigger(availableNow=True)
+    else:
+        writer = writer.trigger(processingTime=trigger)
+    return writer.foreachBatch(process).start(), counts

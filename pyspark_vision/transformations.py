@@ -1,0 +1,119 @@
+"""DataFrame -> DataFrame, for ``df.transform(function, …)``: what comes after the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+from pyspark.sql.window import Window
+
+from pyspark_vision.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_RESULT_FIELDS = ("detections", "predictions", "embedding")
+
+
+def flatten_result(df: DataFrame, column: str = "result") -> DataFrame:
+    """The fields of a result struct as columns of their own, in place of the struct.
+
+    ``origin, result`` becomes ``origin, detections, width, height, model, model_sha256, error``.
+    """
+    _result_field(df, column)
+    others = [name for name in df.columns if name != column]
+    return df.select(*map(_quoted, others), f"{_quoted(column)}.*")
+
+
+def explode_detections(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False
+) -> DataFrame:
+    """One row per detected object: ``class_id, label, score, xmin, ymin, xmax, ymax``.
+
+    ``column`` is the struct of ``detect_objects``; the other columns stay, the struct goes. An
+    image without an object, or with an error, gives no row; with ``keep_empty`` it gives one row
+    of nulls. Use :func:`split_failed` first where errors matter.
+    """
+    return _exploded(df, column, "detections", keep_empty)
+
+
+def explode_predictions(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False
+) -> DataFrame:
+    """One row per predicted class, with its ``rank`` from 1: ``rank, class_id, label, score``.
+
+    As :func:`explode_detections`, for the struct of ``classify_image``.
+    """
+    return _exploded(df, column, "predictions", keep_empty)
+
+
+def split_failed(df: DataFrame, column: str = "result") -> tuple[DataFrame, DataFrame]:
+    """(rows without an error, rows with one), all columns kept; no row is in both or in neither.
+
+    ``column`` is a struct with an ``error`` field, or a flat ``error`` column itself
+    (``column="error"``). Persist ``df`` first if the model should run once for both halves.
+    """
+    error = "error" if column == "error" else f"{_quoted(column)}.error"
+    _require(df, column)
+    if column != "error":
+        _require_field(df, column, "error")
+    return df.where(F.col(error).isNull()), df.where(F.col(error).isNotNull())
+
+
+def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
+    """The row with the latest ``timestamp`` of each ``key``; ties keep one of them.
+
+    A null timestamp is older than any other; rows with a null key form one group. For batches
+    (and inside ``foreachBatch``); a stream of its own has no newest row yet.
+    """
+    _require(df, key)
+    _require(df, timestamp)
+    rank = "_pyspark_vision_rank"
+    newest_first = Window.partitionBy(_quoted(key)).orderBy(
+        F.col(_quoted(timestamp)).desc_nulls_last()
+    )
+    return df.withColumn(rank, F.row_number().over(newest_first)).where(f"{rank} = 1").drop(rank)
+
+
+def _exploded(df: DataFrame, column: str, field: str, keep_empty: bool) -> DataFrame:
+    if _result_field(df, column) != field:
+        raise InvalidOptionError(
+            f"column {column!r} holds {_result_field(df, column)}, not {field}"
+        )
+    others = [_quoted(name) for name in df.columns if name != column]
+    explode = F.posexplode_outer if keep_empty else F.posexplode
+    exploded = df.select(*others, explode(f"{_quoted(column)}.{field}").alias("_position", "_item"))
+    rank = [(F.col("_position") + 1).alias("rank")] if field == "predictions" else []
+    return exploded.select(*others, *rank, "_item.*")
+
+
+def _result_field(df: DataFrame, column: str) -> str:
+    _require(df, column)
+    data_type = df.schema[column].dataType
+    names = data_type.names if isinstance(data_type, StructType) else []
+    for field in _RESULT_FIELDS:
+        if field in names:
+            return field
+    raise InvalidOptionError(
+        f"column {column!r} is {data_type.simpleString()}; it must be the struct that "
+        "classify_image, detect_objects or embed_image returns"
+    )
+
+
+def _require_field(df: DataFrame, column: str, field: str) -> None:
+    data_type = df.schema[column].dataType
+    if not isinstance(data_type, StructType) or field not in data_type.names:
+        raise InvalidOptionError(
+            f"column {column!r} is {data_type.simpleString()}; it must be a struct with "
+            f"the field {field!r}"
+        )
+
+
+def _require(df: DataFrame, column: str) -> None:
+    if column not in df.columns:
+        raise InvalidOptionError(f"no column {column!r}; there are {', '.join(df.columns)}")
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,26 @@
+"""Packaging: the library, its extras and the `pyspark-vision` command. Settings: pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+INIT = Path(__file__).parent.joinpath("pyspark_vision", "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)
+assert VERSION is not None
+
+setup(
+    name="pyspark_vision",
+    version=VERSION.group(1),
+    description="Vision models over images in Apache Spark: encoded images in, typed rows out",
+    packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
+    python_requires=">=3.11",
+    install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13"],
+    extras_require={
+        "spark": ["pyspark>=4.0,<4.4"],
+        "litert": ["ai-edge-litert>=2"],
+        "tensorflow": ["tensorflow>=2.18", "h5py"],
+        "test": ["pytest", "chispa", "ruff", "mypy", "pandas-stubs"],
+    },
+    entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},
+)

@@ -1,0 +1,66 @@
+"""What all tests share: one Spark session, the others' photos and models, the demo models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pyspark_vision.bundles import ModelSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Photos, hostile files and models by others; never part of the repository."""
+    data = Path(os.environ.get("PYSPARK_VISION_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not data.is_dir():
+        pytest.skip(f"no test material by others at {data}; set PYSPARK_VISION_TEST_DATA")
+    return data
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
+    os.environ.pop("PYSPARK_PYTHON", None)
+    session = (
+        SparkSession.builder.master("local[2]")
+        .appName("tests")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.log.level", "ERROR")
+        .config("spark.task.maxFailures", "4")
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def detector() -> ModelSpec:
+    """The demo detector that ships with the project."""
+    return ModelSpec.load(ROOT / "models" / "demo-detector")
+
+
+@pytest.fixture(scope="session")
+def classifier() -> ModelSpec:
+    """The demo classifier that ships with the project."""
+    return ModelSpec.load(ROOT / "models" / "demo-classifier")
+
+
+@pytest.fixture(scope="session")
+def embedder() -> ModelSpec:
+    """The demo embedder that ships with the project."""
+    return ModelSpec.load(ROOT / "models" / "demo-embedder")

@@ -1,0 +1,157 @@
+"""The model cache across UDFs, queries and micro-batches; workers that die; the pandas fallback."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
+
+from pyspark_vision import scenes, schemas, udf
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles.storage import publish
+from pyspark_vision.executor.heads import ClassifyOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.pipeline import Inference
+from pyspark_vision.functions import classify_image, detect_objects
+
+
+@pytest.fixture(scope="module")
+def frames(spark: SparkSession) -> DataFrame:
+    rows = []
+    for seed in range(24):
+        buffer = io.BytesIO()
+        scenes.draw_scene(seed, (160, 120))[0].save(buffer, "JPEG")
+        rows.append((seed, buffer.getvalue()))
+    return spark.createDataFrame(rows, "id int, content binary").repartition(2).cache()
+
+
+def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
+    """Process id -> how often it loaded the model, of the workers that answer now."""
+
+    @F.udf(StringType())
+    def loads(_: int) -> str:
+        import os
+        import time
+
+        from pyspark_vision.executor import model_cache
+
+        time.sleep(0.2)  # so that both tasks run at once and each asks another worker
+        counts = [n for key, n in model_cache.load_counts.items() if key[0].sha256 == sha256]
+        return f"{os.getpid()}:{sum(counts)}"
+
+    answers = [row[0] for row in spark.range(0, 2, 1, 2).select(loads("id")).collect()]
+    return {int(pid): int(n) for pid, n in (answer.split(":") for answer in answers)}
+
+
+def fresh(spec: ModelSpec, tmp_path: Path) -> ModelSpec:
+    """The same model under another content, so that no other test has loaded it before."""
+    copy = ModelSpec.load(spec.save(tmp_path / "copy"))
+    model = Path(copy.path)
+    renamed = model.with_name("other.tflite")
+    # A .tflite file is a flatbuffer: bytes behind its end do not change it.
+    renamed.write_bytes(model.read_bytes() + os.urandom(16))
+    return ModelSpec.inspect(renamed, task=spec.task, labels=dict(spec.labels))
+
+
+def test_a_worker_loads_a_model_once_for_all_udfs_queries_and_micro_batches(
+    spark: SparkSession, frames: DataFrame, classifier: ModelSpec, tmp_path: Path
+) -> None:
+    model = fresh(classifier, tmp_path)
+
+    frames.select(
+        classify_image("content", model, top_k=1), classify_image("content", model, top_k=2)
+    ).collect()
+    frames.select(classify_image("content", model, score_threshold=0.1)).collect()
+    (tmp_path / "in").mkdir()
+    for index, row in enumerate(frames.limit(20).collect()):
+        (tmp_path / "in" / f"{index}.jpg").write_bytes(row["content"])
+    seen: list[int] = []
+    stream = (
+        spark.readStream.format("binaryFile")
+        .schema("path string, modificationTime timestamp, length long, content binary")
+        .option("maxFilesPerTrigger", 1)
+        .load(str(tmp_path / "in"))
+    )
+    query = (
+        stream.writeStream.option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .trigger(availableNow=True)
+        .foreachBatch(
+            lambda batch, _: seen.append(
+                len(batch.select(classify_image("content", model)).collect())
+            )
+        )
+        .start()
+    )
+    assert query.awaitTermination(120)
+
+    loads = worker_loads(spark, model.sha256)
+    assert seen == [1] * 20
+    assert set(loads.values()) <= {0, 1}
+    assert 1 in loads.values()
+
+
+def test_a_killed_worker_loads_the_model_again_and_no_row_changes(
+    spark: SparkSession, frames: DataFrame, detector: ModelSpec
+) -> None:
+    found = frames.select("id", detect_objects("content", detector, 0.3).alias("r"))
+    expected = sorted(found.collect())
+    before = worker_loads(spark, detector.sha256)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    assert sorted(found.collect()) == expected
+    after = worker_loads(spark, detector.sha256)
+    assert not set(before) & set(after)
+    assert 1 in after.values()
+
+
+def test_sigkill_of_workers_in_the_middle_of_a_job_changes_no_row(
+    root: Path, detector: ModelSpec, tmp_path: Path
+) -> None:
+    """local[2,4] retries failed tasks; plain local mode gives up at the first."""
+    script = root / "tests" / "unit" / "killed_workers_job.py"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.pop("PYSPARK_PYTHON", None)
+
+    run = subprocess.run(
+        [sys.executable, str(script), str(root / "models" / "demo-detector")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr[-3000:]
+    report = json.loads(run.stdout.splitlines()[-1])
+    assert report["killed"] >= 2
+    assert report["rows"] == 600
+    assert report["same_as_without_kills"]
+
+
+@pytest.mark.parametrize("arrow_native", [True, False])
+def test_arrow_and_pandas_udfs_give_the_same_rows(
+    arrow_native: bool, spark: SparkSession, frames: DataFrame, classifier: ModelSpec
+) -> None:
+    inference = Inference(
+        classifier, publish(classifier, spark), DecodeOptions(), ClassifyOptions(3, 0.0)
+    )
+    function = udf.vision_udf(
+        "infer", inference, schemas.PREDICTIONS, name="f", arrow_native=arrow_native
+    )
+    with_bad = frames.union(spark.createDataFrame([(99, None)], frames.schema))
+
+    rows = sorted(with_bad.select("id", function("content").alias("r")).collect())
+
+    wanted = with_bad.select("id", classify_image("content", classifier, 3).alias("r"))
+    assert rows == sorted(wanted.collect())
+    assert rows[-1]["r"]["error"]["code"] == "null_input"
