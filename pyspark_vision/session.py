@@ -82,11 +82,8 @@ def job_session(name: str) -> SparkSession:
     conf.setIfMissing("spark.app.name", name)
     for key, value in _JOB_DEFAULTS.items():
         conf.setIfMissing(key, value)
-    local = (conf.get("spark.master", None) or "local[*]").startswith("local")
-    if local and not conf.contains("spark.pyspark.python"):
-        # Read when the SparkContext starts; why: use_own_python_locally.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = SparkSession.builder.config(conf=conf).getOrCreate()
+    use_own_python_locally(session)
     check_workers(session)
     return session
 

@@ -204,7 +204,9 @@ def _predictor(inference: Inference) -> Predictor:
 
 def _sources(array: pa.Array) -> Iterator[Source]:
     """Row by row: one picture's bytes are copied out of Arrow at a time."""
-    encoded = pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)
+    # Through pandas, a batch of nulls has lost its type.
+    is_any_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
+    encoded = any(is_it(array.type) for is_it in is_any_of)
     if not encoded and not _is_image(array.type):
         raise TypeError(
             f"the column is {array.type}; it must be binary (encoded images) or an image struct "

@@ -20,7 +20,7 @@ from pyspark_vision import scenes
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.functions import detect_objects
 
-ROWS, KILLS = 600, 3
+ROWS, KILLS = 1500, 3
 
 
 def workers() -> list[int]:
@@ -69,7 +69,7 @@ def main(model_uri: str) -> None:
     finished = threading.Event()
 
     def kill() -> None:
-        while len(killed) < KILLS and not finished.wait(0.25):
+        while len(killed) < KILLS and not finished.wait(0.1):
             # The busiest worker is in the middle of its rows; an idle one would prove nothing.
             for pid in [pid for pid in workers() if pid not in killed and cpu_growth(pid) > 2][:1]:
                 os.kill(pid, signal.SIGKILL)

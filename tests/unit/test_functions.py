@@ -281,12 +281,12 @@ def test_tiff_is_read_only_when_allowed(spark: SparkSession, classifier: ModelSp
     assert allowed[0]["error"] is None
 
 
-@pytest.mark.parametrize("column", ["id", F.lit("text"), F.struct("id")])
+@pytest.mark.parametrize("column", [lambda: "id", lambda: F.lit("text"), lambda: F.struct("id")])
 def test_a_column_of_the_wrong_type_is_refused_before_the_job(
     column: Any, images: DataFrame, classifier: ModelSpec
 ) -> None:
     with pytest.raises(AnalysisException, match="classify_image: the column is .* must be BINARY"):
-        images.select(classify_image(column, classifier))
+        images.select(classify_image(column(), classifier))
 
 
 def test_a_registered_function_answers_in_sql(

@@ -37,8 +37,7 @@ def frames(spark: SparkSession) -> DataFrame:
 def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
     """Process id -> how often it loaded the model, of the workers that answer now."""
 
-    @F.udf(StringType())
-    def loads(_: int) -> str:
+    def ask(_):  # type: ignore[no-untyped-def] # hints would make Spark guess another kind of UDF
         import os
         import time
 
@@ -48,6 +47,7 @@ def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
         counts = [n for key, n in model_cache.load_counts.items() if key[0].sha256 == sha256]
         return f"{os.getpid()}:{sum(counts)}"
 
+    loads = F.udf(ask, StringType())
     answers = [row[0] for row in spark.range(0, 2, 1, 2).select(loads("id")).collect()]
     return {int(pid): int(n) for pid, n in (answer.split(":") for answer in answers)}
 
@@ -134,7 +134,7 @@ def test_sigkill_of_workers_in_the_middle_of_a_job_changes_no_row(
     assert run.returncode == 0, run.stderr[-3000:]
     report = json.loads(run.stdout.splitlines()[-1])
     assert report["killed"] >= 2
-    assert report["rows"] == 600
+    assert report["rows"] == 1500
     assert report["same_as_without_kills"]
 
 

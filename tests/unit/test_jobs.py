@@ -1,0 +1,301 @@
+"""The jobs, run in this process on the shared session, and once for real through spark-submit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pyspark_vision import scenes
+from pyspark_vision.bundles import ModelSpec
+
+
+def job(root: Path, name: str) -> Any:
+    """A job script as a module; scripts are no package, as spark-submit sees them."""
+    spec = importlib.util.spec_from_file_location(name, root / "jobs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Six frames of two cameras, one of them cut short."""
+    folder = tmp_path / "frames"
+    for seed in range(6):
+        camera = folder / f"camera-{seed % 2}"
+        camera.mkdir(parents=True, exist_ok=True)
+        scenes.draw_scene(seed, (320, 240))[0].save(camera / f"{seed}.jpg")
+    broken = folder / "camera-1" / "5.jpg"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    return folder
+
+
+def detect_arguments(root: Path, frames: Path, tmp_path: Path, *more: str) -> list[str]:
+    return [
+        "--input",
+        str(frames),
+        "--model",
+        str(root / "models" / "demo-detector"),
+        "--checkpoint",
+        str(tmp_path / "checkpoint"),
+        "--output",
+        str(tmp_path / "out"),
+        "--trigger",
+        "available-now",
+        *more,
+    ]
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """Read with another engine than the job's; rows by the number of their frame."""
+    rows = pq.read_table(folder).to_pylist()
+    return sorted(rows, key=lambda row: row["origin"].rsplit("/", 1)[-1])
+
+
+def test_stream_detect_writes_each_frame_once_with_its_result_or_reason(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = detect_arguments(
+        root, frames, tmp_path, "--max-files-per-trigger", "4", "--sink", "parquet", "console"
+    )
+
+    code = job(root, "stream_detect").main(arguments)
+
+    rows = rows_of(tmp_path / "out")
+    assert code == 0
+    assert [row["origin"].rsplit("/", 1)[-1] for row in rows] == [f"{i}.jpg" for i in range(6)]
+    assert [row["error"] and row["error"]["code"] for row in rows] == [None] * 5 + ["truncated"]
+    assert {(row["width"], row["height"]) for row in rows[:5]} == {(320, 240)}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["batch_id=0", "batch_id=1"]
+    printed = capsys.readouterr().out
+    assert "frames in 6" in printed
+    assert "failed 1 (truncated 1)" in printed
+    assert "! truncated: JPEG" in printed
+
+
+def test_stream_detect_goes_on_where_it_was(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    detect = job(root, "stream_detect")
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+    scenes.draw_scene(6, (320, 240))[0].save(frames / "6.jpg")
+    capsys.readouterr()
+
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+
+    assert "frames in 1," in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "out")) == 7
+
+
+def test_stream_detect_refuses_to_overwrite_another_runs_output(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    detect = job(root, "stream_detect")
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+    before = rows_of(tmp_path / "out")
+    shutil.rmtree(tmp_path / "checkpoint")
+
+    code = detect.main(detect_arguments(root, frames, tmp_path))
+
+    assert code == 2
+    assert "Choose a new --output" in capsys.readouterr().err
+    assert rows_of(tmp_path / "out") == before
+
+
+def test_a_replayed_batch_replaces_its_rows(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    detect = job(root, "stream_detect")
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+    # A driver that dies after its sinks and before Spark's commit leaves exactly this.
+    for name in ("0", ".0.crc"):
+        (tmp_path / "checkpoint" / "commits" / name).unlink()
+
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+
+    assert len(rows_of(tmp_path / "out")) == 6
+
+
+def test_annotate_adds_a_jpeg_of_each_readable_frame(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    code = job(root, "stream_detect").main(
+        detect_arguments(root, frames, tmp_path, "--annotate")
+    )
+
+    images = [row["image"] for row in rows_of(tmp_path / "out")]
+    assert code == 0
+    assert [image is not None and image[:3] == b"\xff\xd8\xff" for image in images] == [
+        True,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capfd: Any
+) -> None:
+    code = job(root, "stream_detect").main(detect_arguments(root, frames, tmp_path, "--dry-run"))
+
+    assert code == 0
+    assert "detect_objects" in capfd.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_options_come_from_toml_and_flags_win(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    toml = tmp_path / "job.toml"
+    toml.write_text(
+        f'[source]\ninput = "{frames}"\n[model]\nmodel = "{root}/models/demo-detector"\n'
+        f'score_threshold = 1.0\n[sink]\nsink = ["parquet"]\noutput = "{tmp_path}/out"\n'
+        f'checkpoint = "{tmp_path}/checkpoint"\ntrigger = "available-now"\n'
+    )
+
+    code = job(root, "stream_detect").main(["--config", str(toml), "--glob", "[01].jpg"])
+
+    assert code == 0
+    assert [row["detections"] for row in rows_of(tmp_path / "out")] == [[], []]
+
+
+def test_a_missing_model_is_one_line_and_exit_code_2(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    code = job(root, "stream_detect").main(
+        detect_arguments(root, frames, tmp_path, "--model", str(tmp_path / "nothing"))
+    )
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith("stream_detect: no bundle at")
+    assert len(error.splitlines()) == 1
+
+
+def test_parquet_without_output_is_refused(root: Path, frames: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        job(root, "stream_detect").main(
+            ["--input", str(frames), "--model", "m", "--checkpoint", "c"]
+        )
+
+    assert exit_.value.code == 2
+    assert "--sink parquet needs --output" in capsys.readouterr().err
+
+
+def test_batch_embed_writes_vectors_with_origin_label_and_error(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, embedder: ModelSpec, capsys: Any
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+
+    code = job(root, "batch_embed").main([*arguments, "--output", str(tmp_path / "vectors")])
+
+    table = pq.read_table(tmp_path / "vectors")
+    rows = sorted(table.to_pylist(), key=lambda row: row["origin"].rsplit("/", 1)[-1])
+    assert code == 0
+    assert table.column_names == ["origin", "label", "embedding", "model", "error"]
+    assert [row["label"] for row in rows] == ["camera-0", "camera-1"] * 3
+    lengths = [row["embedding"] and len(row["embedding"]) for row in rows]
+    assert lengths == [128] * 5 + [None]
+    assert rows[5]["error"]["code"] == "truncated"
+    assert rows[0]["model"] == embedder.name
+    assert (
+        "batch_embed: images in 6, embedded 5, failed 1 (truncated 1)" in capsys.readouterr().out
+    )
+
+
+def test_batch_embed_writes_wide_csv(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+
+    code = job(root, "batch_embed").main(
+        [*arguments, "--output", str(tmp_path / "csv"), "--format", "csv", "--normalize"]
+    )
+
+    lines = [
+        line
+        for file in (tmp_path / "csv").glob("part-*.csv")
+        for line in file.read_text().splitlines()
+    ]
+    header = "origin,label," + ",".join(f"x{i}" for i in range(128))
+    values = [line.split(",") for line in lines if line != header]
+    assert code == 0
+    assert header in lines
+    assert len(values) == 6
+    assert {len(row) for row in values} == {130}
+    good = [row for row in values if row[2]]
+    assert len(good) == 5
+    assert sum(float(x) ** 2 for x in good[0][2:]) == pytest.approx(1, abs=1e-3)
+
+
+def test_batch_embed_keeps_what_is_at_its_output(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    (tmp_path / "vectors").mkdir()
+
+    code = job(root, "batch_embed").main([*arguments, "--output", str(tmp_path / "vectors")])
+
+    assert code == 2
+    assert "exists; choose another, or --overwrite" in capsys.readouterr().err
+
+
+def test_spark_submit_runs_the_zip_alone(root: Path, frames: Path, tmp_path: Path) -> None:
+    """The package comes from the zip: the checkout is not on the path, nor is PYSPARK_PYTHON set."""
+    zipped = tmp_path / "pyspark_vision.zip"
+    subprocess.run([sys.executable, root / "scripts" / "build_zip.py", zipped], check=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "PYTHON"))}
+    # As an activated virtual environment has it.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["SPARK_LOCAL_IP"] = "127.0.0.1"
+    checked = tmp_path / "checked_job.py"
+    checked.write_text(
+        (root / "jobs" / "stream_detect.py")
+        .read_text()
+        .replace(
+            'if __name__ == "__main__":',
+            'if __name__ == "__main__":\n    import pyspark_vision, json\n'
+            '    print(json.dumps({"package": pyspark_vision.__file__}))',
+        )
+    )
+
+    run = subprocess.run(
+        [
+            "spark-submit",
+            "--master",
+            "local[2]",
+            "--conf",
+            "spark.ui.enabled=false",
+            "--py-files",
+            str(zipped),
+            str(checked),
+            *detect_arguments(root, frames, tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr[-3000:]
+    package = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{")))
+    assert "pyspark_vision.zip" in package["package"]
+    assert "frames in 6" in run.stdout
+    assert len(rows_of(tmp_path / "out")) == 6
