@@ -131,9 +131,7 @@ def test_a_replayed_batch_replaces_its_rows(
 def test_annotate_adds_a_jpeg_of_each_readable_frame(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path
 ) -> None:
-    code = job(root, "stream_detect").main(
-        detect_arguments(root, frames, tmp_path, "--annotate")
-    )
+    code = job(root, "stream_detect").main(detect_arguments(root, frames, tmp_path, "--annotate"))
 
     images = [row["image"] for row in rows_of(tmp_path / "out")]
     assert code == 0
@@ -213,9 +211,7 @@ def test_batch_embed_writes_vectors_with_origin_label_and_error(
     assert lengths == [128] * 5 + [None]
     assert rows[5]["error"]["code"] == "truncated"
     assert rows[0]["model"] == embedder.name
-    assert (
-        "batch_embed: images in 6, embedded 5, failed 1 (truncated 1)" in capsys.readouterr().out
-    )
+    assert "batch_embed: images in 6, embedded 5, failed 1 (truncated 1)" in capsys.readouterr().out
 
 
 def test_batch_embed_writes_wide_csv(
@@ -256,7 +252,7 @@ def test_batch_embed_keeps_what_is_at_its_output(
 
 
 def test_spark_submit_runs_the_zip_alone(root: Path, frames: Path, tmp_path: Path) -> None:
-    """The package comes from the zip: the checkout is not on the path, nor is PYSPARK_PYTHON set."""
+    """The package comes from the zip; neither PYTHONPATH nor PYSPARK_PYTHON is set."""
     zipped = tmp_path / "pyspark_vision.zip"
     subprocess.run([sys.executable, root / "scripts" / "build_zip.py", zipped], check=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "PYTHON"))}

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pyspark_vision.cli.contact_sheet_files import Layout, ResultFile
+from pyspark_vision.contact_sheet.files import Layout, ResultFile
 
 MODEL_FIELDS = ("model", "model_sha256")
 NO_RESULT_CODE = "no_result"

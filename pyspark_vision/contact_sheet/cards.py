@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.cli.contact_sheet_pictures import Thumbnail, Unavailable, fingerprint
-from pyspark_vision.cli.contact_sheet_rows import Card, as_text
+from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, fingerprint
+from pyspark_vision.contact_sheet.rows import Card, as_text
 from pyspark_vision.executor.draw import (
     class_color_rgb,
     clipped_xyxy,
