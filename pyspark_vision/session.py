@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -103,11 +104,10 @@ def check_workers(session: SparkSession) -> None:
         executable, missing = rdd.mapPartitions(probe).first()
     # Spark's refusal of a Python that is not there, or of another version, comes as a Py4J error.
     except Exception as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if "Python" in line), str(error)[:300]
-        )
+        known = re.search(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*", str(error))
         raise WorkerEnvironmentError(
-            f"an executor's Python did not start: {reason}. {_HOW_TO_SET}"
+            f"executors cannot run {session.sparkContext.pythonExec}: "
+            f"{known.group() if known else str(error)[:300]}. {_HOW_TO_SET}"
         ) from None
     if missing:
         raise WorkerEnvironmentError(

@@ -1,6 +1,6 @@
 """Draw pictures, train the three demo models, measure the exported files, write models/demo-*.
 
-python scripts/train_demo_detector.py                  # took 23 minutes on two busy cores
+python scripts/train_demo_detector.py                  # minutes: see the models' cards
 python scripts/train_demo_detector.py --evaluate-only  # measures the models that are there
 """
 
@@ -23,6 +23,7 @@ from demo_detector import bundle, evaluation  # noqa: E402
 from demo_detector.input_sides import CLASSIFIER_SIDE, DETECTOR_SIDE  # noqa: E402
 
 DETECTOR, CLASSIFIER, EMBEDDER = "demo-detector", "demo-classifier", "demo-embedder"
+TASKS = {DETECTOR: "detect", CLASSIFIER: "classify", EMBEDDER: "embed"}
 
 
 def train(options: argparse.Namespace) -> None:
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--singles", type=int, default=6_000, help="for the classifier (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=4, help="over both (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=3, help="over both (default: %(default)s)")
     parser.add_argument(
         "--pictures", type=int, default=1_000, help="to measure on (default: %(default)s)"
     )
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, card in measure(options.output, options.pictures, made).items():
         print(card)
         if not options.evaluate_only:
-            bundle.write_bundle(options.output / name, card, labels=name != EMBEDDER)
+            bundle.write_bundle(options.output / name, TASKS[name], card)
 
 
 def cpu_seconds() -> float:

@@ -1,4 +1,4 @@
-"""The folders of the demo models: labels and a card beside each model."""
+"""The folders of the demo models: what makes a bundle of each, and its card."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from demo_detector.evaluation import (
     DetectorReport,
     EmbedderReport,
 )
+from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.scenes import LABELS
 
 _COMMON = """
@@ -35,12 +36,17 @@ The same as the project's: weights, labels and pictures were all made by its own
 """
 
 
-def write_bundle(folder: Path, card: str, *, labels: bool) -> None:
-    """Put the labels, where the model has classes, and the card beside ``model.tflite``."""
-    if labels:
-        (folder / "labels.txt").write_text(
-            "".join(f"{label}\n" for label in LABELS), encoding="utf-8"
-        )
+def write_bundle(folder: Path, task: str, card: str) -> None:
+    """Make a bundle of ``model.tflite``: ``model.json``, labels where it has classes, the card."""
+    spec = ModelSpec.inspect(
+        folder / "model.tflite",
+        task=task,
+        labels=None if task == "embed" else LABELS,
+        name=folder.name,
+        licence="the project's own",
+        source="scripts/train_demo_detector.py",
+    )
+    spec.save(folder)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
 
 

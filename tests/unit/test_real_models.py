@@ -184,3 +184,18 @@ def test_all_nine_exif_orientations_give_the_same_answer(
     for name, (balloon,) in balloons.items():
         for edge in ("xmin", "ymin", "xmax", "ymax"):
             assert balloon[edge] == pytest.approx(first[edge], abs=0.02), name
+
+
+def test_a_keras_h5_model_runs_on_tensorflow_in_the_workers(
+    spark: SparkSession, shared_data: Path
+) -> None:
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    model = ModelSpec.inspect(shared_data / "models" / "cifar10_resnet8.h5", labels=names)
+    df = photos(spark, shared_data / "photos").where("name = 'cat_720p.jpg'")
+
+    (row,) = by_name(df.select("name", classify_image("content", model).alias("r"))).values()
+
+    assert (model.file.engine, model.input_hw) == ("tensorflow", (32, 32))
+    assert row["error"] is None
+    assert row["predictions"][0]["label"] == "cat"
+    assert sum(one["score"] for one in row["predictions"]) == pytest.approx(1, abs=0.1)

@@ -1,0 +1,111 @@
+"""Workers' Python, and models on their way to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PythonException
+from pyspark.sql import SparkSession
+
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
+from pyspark_vision.functions import classify_image
+from pyspark_vision.session import active_session, check_workers
+
+
+@pytest.fixture
+def bare_python(spark: SparkSession) -> Iterator[str]:
+    """Workers run the interpreter that this virtual environment was made from: no packages."""
+    bare = str(Path(sys.base_prefix) / "bin" / "python3")
+    active_session()
+    own = spark.sparkContext.pythonExec
+    spark.sparkContext.pythonExec = bare
+    yield bare
+    spark.sparkContext.pythonExec = own
+
+
+def test_workers_run_this_python_in_local_mode_without_any_setting(spark: SparkSession) -> None:
+    active_session()
+
+    executable = spark.sparkContext.parallelize([0], 1).map(lambda _: sys.executable).first()
+
+    assert executable == sys.executable
+    check_workers(spark)
+
+
+def test_a_job_on_bare_executors_says_what_they_lack_and_what_to_set(
+    spark: SparkSession, bare_python: str
+) -> None:
+    with pytest.raises(WorkerEnvironmentError, match="lacks .*numpy") as error:
+        check_workers(spark)
+
+    assert bare_python in str(error.value)
+    assert "spark.pyspark.python" in str(error.value)
+
+
+def test_executors_whose_python_does_not_exist_are_named(
+    spark: SparkSession, bare_python: str
+) -> None:
+    spark.sparkContext.pythonExec = "/nowhere/python3"
+
+    with pytest.raises(WorkerEnvironmentError, match=r"/nowhere/python3.*spark\.pyspark\.python"):
+        check_workers(spark)
+
+
+def test_a_bundle_is_read_from_any_hadoop_uri(
+    spark: SparkSession, classifier: ModelSpec, tmp_path: Path
+) -> None:
+    """viewfs is a Hadoop file system of its own scheme, here mounted on a local folder."""
+    classifier.save(tmp_path / "store" / "bundle")
+    spark._jsc.hadoopConfiguration().set(
+        "fs.viewfs.mounttable.models.link./store", (tmp_path / "store").as_uri()
+    )
+
+    loaded = ModelSpec.load("viewfs://models/store/bundle")
+
+    assert loaded == classifier
+    assert Path(loaded.path).read_bytes() == Path(classifier.path).read_bytes()
+
+
+def test_a_hadoop_uri_without_a_bundle_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    spark._jsc.hadoopConfiguration().set(
+        "fs.viewfs.mounttable.models.link./store", tmp_path.as_uri()
+    )
+
+    with pytest.raises(InvalidModelError, match="viewfs://models/store/nothing"):
+        ModelSpec.load("viewfs://models/store/nothing")
+
+
+def test_a_model_on_every_node_is_not_shipped(
+    spark: SparkSession, classifier: ModelSpec, tmp_path: Path
+) -> None:
+    folder = classifier.save(tmp_path / "on-every-node")
+    spec = ModelSpec.load(f"local:{folder}").with_options(name="everywhere")
+    shipped = set(spark.sparkContext.listFiles)
+    df = spark.createDataFrame([(b"",)], "content binary")
+
+    (row,) = df.select(classify_image("content", spec).alias("r")).collect()
+
+    assert row["r"]["model"] == "everywhere"
+    assert set(spark.sparkContext.listFiles) == shipped
+
+
+def test_a_model_changed_on_a_node_is_refused_by_its_worker(
+    spark: SparkSession, classifier: ModelSpec, tmp_path: Path
+) -> None:
+    copy = ModelSpec.load(classifier.save(tmp_path / "copy"))
+    # Another content than any other test's, so that no worker has it loaded already.
+    with Path(copy.path).open("ab") as file:
+        file.write(b"behind the end of a flatbuffer")
+    ModelSpec.inspect(copy.path, labels=dict(copy.labels)).save(tmp_path / "on-every-node")
+    spec = ModelSpec.load(f"local:{tmp_path}/on-every-node")
+    df = spark.createDataFrame([(b"x",)], "content binary")
+    classified = df.select(classify_image("content", spec))
+    with Path(spec.path).open("r+b") as file:
+        file.truncate(1000)
+
+    with pytest.raises(PythonException, match="changed or cut short"):
+        classified.collect()
