@@ -6,7 +6,9 @@ and a label file. Nothing in it is executed or unpickled to read it.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import json
 import shutil
 import tempfile
@@ -122,7 +124,7 @@ def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
     published = PublishedFile(
         f"pyspark_vision-{spec.sha256}{suffix}", spec.sha256, source.is_dir(), on_every_node=False
     )
-    staged = Path(tempfile.mkdtemp(prefix="pyspark_vision-")) / published.name
+    staged = _scratch_folder() / published.name
     if source.is_dir():
         _zip_folder(source, staged)
     else:
@@ -132,6 +134,19 @@ def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
     else:
         session.sparkContext.addFile(str(staged))
     return published
+
+
+def _scratch_folder() -> Path:
+    """A fresh folder that goes when this process does: Spark serves published files from it."""
+    return Path(tempfile.mkdtemp(dir=_scratch().name))
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    # Removed by the object's finalizer at exit, without the warning that implicit removal gives.
+    scratch = tempfile.TemporaryDirectory(prefix="pyspark_vision-")
+    atexit.register(scratch.cleanup)
+    return scratch
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -172,7 +187,7 @@ def _local_folder(uri: str) -> Path:
             f"{uri} is no bundle (a folder or .zip with {MODEL_JSON}); "
             "for a bare model file use ModelSpec.inspect"
         )
-    folder = Path(tempfile.mkdtemp(prefix="pyspark_vision-bundle-"))
+    folder = _scratch_folder()
     try:
         extract_zip(path, folder)
     except (ValueError, zipfile.BadZipFile) as error:
@@ -192,7 +207,7 @@ def _downloaded(uri: str) -> Path:
         )
     jvm: Any = session.sparkContext._jvm
     hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
-    target = Path(tempfile.mkdtemp(prefix="pyspark_vision-bundle-")) / Path(urlsplit(uri).path).name
+    target = _scratch_folder() / Path(urlsplit(uri).path).name
     from py4j.protocol import Py4JJavaError
 
     try:

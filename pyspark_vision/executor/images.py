@@ -8,7 +8,9 @@ alpha before colours.
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +22,9 @@ from pyspark_vision.executor.row_errors import ErrorCode, RowError
 DEFAULT_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 ALLOWED_FORMATS = (*DEFAULT_FORMATS, "TIFF", "AVIF")
 
-# 50 Mpx covers phone cameras' native 48 Mpx; decoded as RGB that is 150 MB, which keeps a worker
-# below 300 MB for any one picture. 64 MiB is far above any JPEG of that size.
+# 50 Mpx covers phone cameras' native 48 Mpx. Measured on 49 Mpx of each kind, the decode peaks at
+# 190 MB for JPEG and 380 MB for CMYK, alpha and 16-bit; WEBP, whose library holds two canvases, at
+# 750 to 990 MB (lower max_pixels where that is too much). 64 MiB is far above any such JPEG.
 DEFAULT_MAX_PIXELS = 50_000_000
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 
@@ -37,6 +40,10 @@ ALPHA_BACKGROUND = (255, 255, 255)
 # Pillow would repeat both on the worker's stderr for each such row.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+# Other modes become RGB in strips of this many pixels: the copies on the way are several times the
+# picture (1.2 GB for 49 Mpx of floats, converted whole).
+_STRIP_PIXELS = 1_000_000
 
 # First bytes of formats, to tell "damaged" from "another kind of file". Only what is certain.
 _MAGIC = (
@@ -122,8 +129,16 @@ def upright_to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode -> RGB: alpha over white, 16-bit and float rescaled (not clipped)."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _rescaled_to_8_bit(image).convert("RGB")
+    value_range = _value_range(image)
+    rgb = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgb.paste(_strip_to_rgb(strip, value_range), (0, top))
+    return rgb
+
+
+def _strip_to_rgb(image: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+    if value_range is not None:
+        return _rescaled_to_8_bit(image, value_range).convert("RGB")
     if image.mode == "LAB":
         # Pillow has no LAB -> RGB matrix of its own; LittleCMS ships inside its wheels.
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -139,6 +154,13 @@ def upright_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
 def _open(data: bytes, options: DecodeOptions) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=options.formats)
@@ -148,7 +170,7 @@ def _open(data: bytes, options: DecodeOptions) -> Image.Image:
         kind = _kind_of(data)
         if kind in options.formats:
             raise _undecodable(kind, error) from None
-        found = f"a {kind} file" if kind else "no known image format"
+        found = f"format {kind}" if kind else "no known image format"
         raise RowError(
             ErrorCode.UNSUPPORTED_FORMAT, f"{found}; accepted are {', '.join(options.formats)}"
         ) from None
@@ -213,24 +235,36 @@ def _load_upright_rgb(
 
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-        return value if isinstance(value, int) else 1
+        value = image.getexif().get(_ORIENTATION_TAG)
+        return value if value in _UPRIGHT else 1
     # Damaged EXIF around good pixels is common; such a picture counts as upright.
     except Exception:
         return 1
 
 
-def _rescaled_to_8_bit(image: Image.Image) -> Image.Image:
+def _value_range(image: Image.Image) -> tuple[float, float] | None:
+    """What becomes black and white, for modes of more than 8 bits."""
+    if image.mode.startswith("I;16"):
+        return 0.0, 65535.0
+    if image.mode not in ("I", "F"):
+        return None
+    low, high = math.inf, -math.inf
+    for _, strip in _strips(image):
+        values = np.asarray(strip)
+        finite = values[np.isfinite(values)]
+        low = min(low, float(finite.min(initial=math.inf)))
+        high = max(high, float(finite.max(initial=-math.inf)))
+    usual = 65535.0 if image.mode == "I" else 1.0
+    if low > high or (low >= 0 and high <= usual):
+        return 0.0, usual
+    return low, high  # no declared range: the picture's own
+
+
+def _rescaled_to_8_bit(image: Image.Image, value_range: tuple[float, float]) -> Image.Image:
+    low, high = value_range
     values = np.asarray(image)
-    if image.mode.startswith("I;16") or (
-        image.mode == "I" and values.min() >= 0 and values.max() <= 65535
-    ):
-        low, high = 0.0, 65535.0
-    elif image.mode == "F" and values.min() >= 0 and values.max() <= 1:
-        low, high = 0.0, 1.0
-    else:  # no declared range: use the picture's own
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
+    # float64: the differences of float32 values can overflow float32.
+    scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
     scaled = np.nan_to_num(scaled + 0.5).clip(0, 255)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

@@ -172,6 +172,16 @@ def test_options_come_from_toml_and_flags_win(
     assert [row["detections"] for row in rows_of(tmp_path / "out")] == [[], []]
 
 
+def test_the_example_configuration_is_read(root: Path) -> None:
+    example = root / "conf" / "stream_detect.toml"
+
+    options = job(root, "stream_detect").parser().parse_job(["--config", str(example)])
+
+    assert options.sink == ["parquet", "console"]
+    assert options.max_files_per_trigger == 64
+    assert options.trigger == "3 seconds"
+
+
 def test_a_missing_model_is_one_line_and_exit_code_2(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:

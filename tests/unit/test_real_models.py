@@ -189,7 +189,18 @@ def test_all_nine_exif_orientations_give_the_same_answer(
 def test_a_keras_h5_model_runs_on_tensorflow_in_the_workers(
     spark: SparkSession, shared_data: Path
 ) -> None:
-    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     model = ModelSpec.inspect(shared_data / "models" / "cifar10_resnet8.h5", labels=names)
     df = photos(spark, shared_data / "photos").where("name = 'cat_720p.jpg'")
 

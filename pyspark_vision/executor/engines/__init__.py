@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -20,11 +21,21 @@ class Engine(Protocol):
 
 
 def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
-    """Load ``spec.file`` from ``path`` (file or folder) with ``threads`` compute threads."""
-    if spec.file.engine == "litert":
-        from pyspark_vision.executor.engines import litert
+    """Load ``spec.file`` from ``path`` (file or folder) with ``threads`` compute threads.
 
-        return litert.LiteRTEngine(spec, path, threads)
-    from pyspark_vision.executor.engines import tensorflow
+    Raises ``ImportError`` naming the extra to install where the engine's package is missing.
+    """
+    engine = spec.file.engine
+    try:
+        if engine == "litert":
+            from pyspark_vision.executor.engines import litert
 
-    return tensorflow.TensorFlowEngine(spec, path, threads)
+            return litert.LiteRTEngine(spec, path, threads)
+        from pyspark_vision.executor.engines import tensorflow
+
+        return tensorflow.TensorFlowEngine(spec, path, threads)
+    except ImportError as error:
+        raise ImportError(
+            f"model {spec.name!r} runs on {engine}, which {sys.executable} lacks ({error}): "
+            f"pip install 'pyspark_vision[{engine}]' there"
+        ) from error

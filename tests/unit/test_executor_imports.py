@@ -1,0 +1,95 @@
+"""What runs in Python workers imports neither Spark nor an engine, nor the rest of the package."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import pyspark_vision.executor as executor
+
+MODULES = [
+    executor.__name__,
+    *(found.name for found in pkgutil.walk_packages(executor.__path__, f"{executor.__name__}.")),
+]
+HEAVY = ("tensorflow", "keras", "ai_edge_litert", "pyspark")
+# PySpark 4 imports each package named pyspark_*: this is what a session on this machine pays.
+MAX_IMPORT_MS = 50
+
+LOADED_MODULES = "import sys, {module}; print(*sys.modules, sep='\\n')"
+IMPORT_AFTER_PYSPARK = """
+import sys
+import pyspark
+for name in [n for n in sys.modules if n.split('.')[0] == 'pyspark_vision']:
+    del sys.modules[name]
+from time import perf_counter
+started = perf_counter()
+import pyspark_vision
+print((perf_counter() - started) * 1000)
+print(*[n for n in sys.modules if n.split('.')[0] == 'pyspark_vision'])
+"""
+
+
+def run_fresh(code: str) -> list[str]:
+    """The lines that ``code`` prints in an interpreter of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def loaded_by() -> dict[str, set[str]]:
+    """Names of modules in ``sys.modules`` by the module that was imported alone; filled lazily."""
+    return {}
+
+
+def loaded_modules(module: str, known: dict[str, set[str]]) -> set[str]:
+    """What a fresh interpreter holds after importing ``module``; one interpreter per module."""
+    if module not in known:
+        known[module] = set(run_fresh(LOADED_MODULES.format(module=module)))
+    return known[module]
+
+
+def test_the_walk_finds_the_engines_too() -> None:
+    assert {
+        "pyspark_vision.executor.pipeline",
+        "pyspark_vision.executor.engines",
+        "pyspark_vision.executor.engines.litert",
+        "pyspark_vision.executor.engines.tensorflow",
+    } <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_executor_module_imports_nothing_else_of_the_package(
+    module: str, loaded_by: dict[str, set[str]]
+) -> None:
+    loaded = loaded_modules(module, loaded_by)
+    assert module in loaded
+    outside = {
+        name
+        for name in loaded
+        if name.startswith("pyspark_vision.") and not name.startswith("pyspark_vision.executor")
+    }
+    assert outside == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_executor_module_imports_no_spark_and_no_engine(
+    module: str, loaded_by: dict[str, set[str]]
+) -> None:
+    loaded = loaded_modules(module, loaded_by)
+    assert module in loaded
+    assert {name for name in loaded if name.split(".")[0] in HEAVY} == set()
+
+
+def test_importing_the_package_after_pyspark_loads_no_further_module_of_it() -> None:
+    _, modules = run_fresh(IMPORT_AFTER_PYSPARK)
+    assert modules == "pyspark_vision"
+
+
+def test_importing_the_package_after_pyspark_costs_under_50_ms() -> None:
+    taken_ms = [float(run_fresh(IMPORT_AFTER_PYSPARK)[0]) for _ in range(5)]
+    assert min(taken_ms) < MAX_IMPORT_MS
