@@ -2,7 +2,8 @@
 
 Same pictures, same engine, same decode, one thread each, two processes; rounds are interleaved
 A B A B, so that a machine whose speed drifts does not favour one side. Prints the median images/s
-of each, and the ratio pair by pair. The model is a MobileNetV2 (224x224, 1,000 classes, random
+of each, and the ratio pair by pair. Also beside them: the same function as a pandas UDF, which is
+what PySpark before 4.1 runs. The model is a MobileNetV2 (224x224, 1,000 classes, random
 weights: they cost the same) made here once and kept under build/bench.
 """
 
@@ -79,25 +80,38 @@ def loop_worker(spec: Any, images: list[bytes], requests: Any, answers: Any) -> 
         answers.put(len(images))
 
 
-def main() -> None:
-    model = make_model()
-    from pyspark.sql import SparkSession
-
-    from pyspark_vision.bundles import ModelSpec
-    from pyspark_vision.functions import classify_image
-
-    spec = ModelSpec.inspect(model, task="classify", normalization="tf")
-    images = make_images()
+def start_loops(spec: Any, images: list[bytes]) -> tuple[list[Any], Any]:
+    """One process per core, each with its share of the pictures, waiting for a round."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     loops = []
     for index in range(PROCESSES):
         requests = context.Queue()
         share = images[index::PROCESSES]
-        process = context.Process(target=loop_worker, args=(spec, share, requests, answers))
+        process = context.Process(
+            target=loop_worker, args=(spec, share, requests, answers), daemon=True
+        )
         process.start()
         loops.append((process, requests))
+    return loops, answers
 
+
+def main() -> None:
+    model = make_model()
+    from pyspark.sql import SparkSession
+
+    from pyspark_vision import schemas
+    from pyspark_vision.bundles import ModelSpec
+    from pyspark_vision.bundles.storage import publish
+    from pyspark_vision.executor.heads import ClassifyOptions
+    from pyspark_vision.executor.images import DecodeOptions
+    from pyspark_vision.executor.pipeline import Inference
+    from pyspark_vision.functions import classify_image
+    from pyspark_vision.udf import vision_udf
+
+    spec = ModelSpec.inspect(model, task="classify", normalization="tf")
+    images = make_images()
+    loops, answers = start_loops(spec, images)
     spark = (
         SparkSession.builder.master(f"local[{PROCESSES}]")
         .config("spark.ui.enabled", "false")
@@ -110,42 +124,47 @@ def main() -> None:
     frames = spark.createDataFrame([(data,) for data in images], "content binary")
     frames = frames.repartition(PROCESSES).cache()
     frames.count()
-    classified = frames.select(classify_image("content", spec).alias("r"))
+    ours = frames.select(classify_image("content", spec))
+    inference = Inference(spec, publish(spec, spark), DecodeOptions(), ClassifyOptions(5, 0.0))
+    pandas_udf = vision_udf(
+        "infer", inference, schemas.PREDICTIONS, name="pandas", arrow_native=False
+    )
+    through_pandas = frames.select(pandas_udf("content"))
 
-    def run_loop() -> float:
-        started = time.perf_counter()
+    def run_loop() -> None:
         for _, requests in loops:
             requests.put(True)
         for _ in loops:
-            answers.get()
-        return IMAGES / (time.perf_counter() - started)
+            answers.get(timeout=300)
 
-    def run_spark() -> float:
-        started = time.perf_counter()
-        classified.write.format("noop").mode("overwrite").save()
-        return IMAGES / (time.perf_counter() - started)
-
-    run_loop(), run_spark()  # both warm: processes started, models loaded
-    rounds = []
+    contenders = {
+        "classify_image": lambda: ours.write.format("noop").mode("overwrite").save(),
+        "plain loop": run_loop,
+        "pandas UDF": lambda: through_pandas.write.format("noop").mode("overwrite").save(),
+    }
+    for run in contenders.values():  # warm: processes started, models loaded
+        run()
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
     for index in range(ROUNDS):
-        spark_rate, loop_rate = run_spark(), run_loop()
-        rounds.append((spark_rate, loop_rate))
-        print(
-            f"round {index + 1}: spark {spark_rate:6.1f} images/s, loop {loop_rate:6.1f} images/s, "
-            f"ratio {spark_rate / loop_rate:.3f}",
-            flush=True,
-        )
+        for name, run in contenders.items():
+            started = time.perf_counter()
+            run()
+            rates[name].append(IMAGES / (time.perf_counter() - started))
+        shown = ", ".join(f"{name} {rates[name][-1]:.1f}" for name in contenders)
+        print(f"round {index + 1}, images/s: {shown}", flush=True)
     for process, requests in loops:
         requests.put(False)
         process.join()
     spark.stop()
-    ratios = sorted(ours / plain for ours, plain in rounds)
-    print(
-        f"classify_image {statistics.median(r[0] for r in rounds):.1f} images/s, plain "
-        f"{PROCESSES}-process loop {statistics.median(r[1] for r in rounds):.1f} images/s; "
-        f"ours/loop: median {statistics.median(ratios):.3f}, "
-        f"from {ratios[0]:.3f} to {ratios[-1]:.3f} in {ROUNDS} rounds of {IMAGES} images"
-    )
+    for name in contenders:
+        print(f"{name:<15} {statistics.median(rates[name]):7.1f} images/s (median)")
+    for other in ("plain loop", "pandas UDF"):
+        pairs = zip(rates["classify_image"], rates[other], strict=True)
+        ratios = sorted(mine / others for mine, others in pairs)
+        print(
+            f"classify_image / {other}: median {statistics.median(ratios):.3f}, from "
+            f"{ratios[0]:.3f} to {ratios[-1]:.3f} ({ROUNDS} rounds of {IMAGES} images)"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pyspark_vision import config
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import embedding_length
 from pyspark_vision.counts import observe_results, observed_counts
-from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import embed_image
 from pyspark_vision.session import job_session
 from pyspark_vision.sources.files import FilesSource, read_files
@@ -81,13 +81,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser().parse_job(argv)
-    try:
-        run(options)
-    except PysparkVisionError as error:
-        print(f"batch_embed: {error}", file=sys.stderr)
-        return 2
-    return 0
+    job = parser()
+    return config.run_job(job.prog, run, job.parse_job(argv))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision import config, streaming
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.functions import detect_objects, draw_detections
 from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink
@@ -117,12 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     if "parquet" in options.sink and not options.output:
         job.error("--sink parquet needs --output")
-    try:
-        run(options)
-    except PysparkVisionError as error:
-        print(f"stream_detect: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return config.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from pyspark.errors import AnalysisException
+
+from pyspark_vision.errors import PysparkVisionError
 
 
 class JobParser(argparse.ArgumentParser):
     """An argument parser that also takes ``--config FILE.toml`` and ``--dry-run``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        # Abbreviated, --conf would pass here and its file never be read (parse_job).
+        super().__init__(
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs
+        )
         self.add_argument("--config", metavar="FILE", help="TOML file with the same options")
         self.add_argument(
             "--dry-run",
@@ -67,6 +74,22 @@ class JobParser(argparse.ArgumentParser):
             else:
                 arguments.append(f"{flag}={value}")
         return arguments
+
+
+def run_job(
+    name: str, run: Callable[[argparse.Namespace], None], options: argparse.Namespace
+) -> int:
+    """Run a parsed job: exit code 0, or 2 and one line on stderr for a mistake of the caller.
+
+    A path that does not exist, a column that is missing (Spark's ``AnalysisException``) and what
+    this library refuses are such mistakes; anything else is a failure and keeps its traceback.
+    """
+    try:
+        run(options)
+    except (PysparkVisionError, AnalysisException) as error:
+        print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def describe(options: argparse.Namespace) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pyspark_vision.bundles.found import ModelFound, TensorFound
-from pyspark_vision.bundles.labels import Labels, read_labels
+from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
@@ -278,9 +278,14 @@ def _labels(
         return found.labels
     if isinstance(labels, (str, Path)):
         return read_labels(labels)
-    if isinstance(labels, Mapping):
-        return tuple(sorted((int(k), str(v)) for k, v in labels.items()))
-    return tuple(enumerate(map(str, labels)))
+    try:
+        pairs = labels.items() if isinstance(labels, Mapping) else enumerate(labels)
+        named = sorted((int(class_id), str(label)) for class_id, label in pairs)
+    except (TypeError, ValueError) as error:
+        raise InvalidModelError(
+            f"labels={str(labels)[:100]} is no label file, list or {{class_id: label}}: {error}"
+        ) from None
+    return tuple((class_id, label) for class_id, label in named if label not in NO_LABEL)
 
 
 def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:

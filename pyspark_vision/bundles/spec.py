@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ class ModelSpec:
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.input_hw, list):  # a shape's slice, or JSON; the value must be hashable
+            object.__setattr__(self, "input_hw", tuple(self.input_hw))
         for name, value, choices in (
             ("task", self.task, TASKS),
             ("engine", self.engine, ENGINES),
@@ -132,14 +135,7 @@ class ModelSpec:
             raise InvalidModelError(
                 f"model {self.name!r}: normalization 'caffe' needs three colours, not gray"
             )
-        if min(self.input_hw) < 1:
-            raise InvalidModelError(
-                f"model {self.name!r}: input_hw={self.input_hw} must be positive (height, width)"
-            )
-        if not 0 <= self.pad_value <= 255:
-            raise InvalidModelError(
-                f"model {self.name!r}: pad_value={self.pad_value} is not within 0..255"
-            )
+        _check_values(self)
         for file in self.files:
             _check_file(self.name, self.task, file)
         self.file  # noqa: B018 - raises when the chosen engine has no file
@@ -202,6 +198,44 @@ class ModelSpec:
         from pyspark_vision.bundles.storage import save_bundle
 
         return save_bundle(self, folder)
+
+
+def _check_values(spec: ModelSpec) -> None:
+    for field_name, fits, rule in (
+        ("name", isinstance(spec.name, str) and spec.name != "", "a text"),
+        ("input_hw", _is_size(spec.input_hw), "a positive (height, width)"),
+        ("pad_value", _is_whole(spec.pad_value, 0, 255), "within 0..255"),
+        (
+            "fixed_batch",
+            spec.fixed_batch is None or _is_whole(spec.fixed_batch, 1),
+            "1, 2, … or None",
+        ),
+        (
+            "background_class",
+            spec.background_class is None or _is_whole(spec.background_class, 0),
+            "0, 1, … or None",
+        ),
+        ("label_offset", _is_whole(spec.label_offset), "a whole number"),
+        ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
+    ):
+        if not fits:
+            value = repr(getattr(spec, field_name))[:100]
+            raise InvalidModelError(f"model {spec.name!r}: {field_name}={value} is not {rule}")
+
+
+def _is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_whole(n, 1) for n in value)
+
+
+def _are_labels(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and _is_whole(pair[0]) and type(pair[1]) is str
+        for pair in value
+    )
 
 
 def _check_file(name: str, task: str, file: ModelFile) -> None:

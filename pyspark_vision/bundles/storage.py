@@ -13,9 +13,10 @@ import json
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.inspection import check_fits
 from pyspark_vision.bundles.labels import dump_labels, read_labels
@@ -43,7 +44,7 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     for file in spec.files:
-        _copy(Path(spec.root, file.path), target / file.path)
+        _copy(_existing(spec, file), target / file.path)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION}
     for field in dataclasses.fields(spec):
         if field.name not in (*_PLACE_FIELDS, "labels", "files"):
@@ -106,12 +107,7 @@ def publish(spec: ModelSpec, session: Any) -> PublishedFile:
     done: dict[Any, PublishedFile] = session.__dict__.setdefault("_pyspark_vision_published", {})
     if spec in done:
         return done[spec]
-    source = Path(spec.path)
-    if not source.exists():
-        raise InvalidModelError(
-            f"model {spec.name!r}: {source} does not exist; inspect or load it again"
-        )
-    _verify(source, spec.sha256, spec.name)
+    source = _existing(spec, spec.file)
     check_fits(spec)
     done[spec] = published = _publish_file(spec, source, session)
     return published
@@ -149,11 +145,25 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return scratch
 
 
+def _existing(spec: ModelSpec, file: ModelFile) -> Path:
+    """A file of the spec where it lies now, verified."""
+    path = Path(spec.root, file.path)
+    if not path.exists():
+        raise InvalidModelError(
+            f"model {spec.name!r}: {path} does not exist; inspect or load it again"
+        )
+    _verify(path, file.sha256, spec.name)
+    return path
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
+        # What is there would become part of this model; it is not ours to delete.
+        if target.exists() and sha256_of(target) != sha256_of(source):
+            raise InvalidModelError(f"{target} holds another model; save into a new folder")
         shutil.copytree(source, target, dirs_exist_ok=True)
     else:
         shutil.copyfile(source, target)
@@ -164,6 +174,7 @@ def _zip_folder(folder: Path, archive: Path) -> None:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_EPOCH)
+                info.file_size = file.stat().st_size  # decides on Zip64, for more than 2 GiB
                 with file.open("rb") as source, zipped.open(info, "w") as target:
                     shutil.copyfileobj(source, target)
 
@@ -173,6 +184,8 @@ def _local_folder(uri: str) -> Path:
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file", "local"):
         path = Path(urlsplit(uri).path if scheme else uri)
+        if scheme and not path.exists():  # Hadoop takes paths as they are, Path.as_uri escapes
+            path = Path(unquote(str(path)))
     else:
         path = _downloaded(uri)
     if path.is_dir():
@@ -190,7 +203,8 @@ def _local_folder(uri: str) -> Path:
     folder = _scratch_folder()
     try:
         extract_zip(path, folder)
-    except (ValueError, zipfile.BadZipFile) as error:
+    # Refused (ValueError); encrypted, damaged or contradictory archives raise the others.
+    except (ValueError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidModelError(f"{uri} is refused: {error}") from None
     nested = [entry for entry in folder.iterdir() if (entry / MODEL_JSON).is_file()]
     return nested[0] if not (folder / MODEL_JSON).is_file() and len(nested) == 1 else folder
@@ -229,7 +243,7 @@ def _read_record(path: Path, uri: str) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidModelError(f"{path} is not JSON: {error}") from None
     version = record.pop("format_version", None) if isinstance(record, dict) else None
     if version != FORMAT_VERSION:
@@ -239,7 +253,9 @@ def _read_record(path: Path, uri: str) -> dict[str, Any]:
     return record  # type: ignore[no-any-return]
 
 
-def _inside(folder: Path, name: str, uri: str) -> Path:
+def _inside(folder: Path, name: Any, uri: str) -> Path:
+    if not isinstance(name, str):
+        raise InvalidModelError(f"{uri}: {name!r} in {MODEL_JSON} is not a file name")
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise InvalidModelError(f"{uri}: {name!r} in {MODEL_JSON} leaves the bundle")

@@ -64,11 +64,19 @@ def _postprocess_roles(interpreter: Any, names: dict[int, str]) -> tuple[tuple[s
 
 def _labels_inside(path: Path) -> Labels:
     """TensorFlow Lite metadata is a zip at the file's end; its label file is a .txt in it."""
-    if not zipfile.is_zipfile(path):
+    try:
+        zipped = zipfile.ZipFile(path)
+    except zipfile.BadZipFile:  # no zip, or weights that look like the end of one
         return ()
-    with zipfile.ZipFile(path) as zipped:
+    with zipped:
         texts = [name for name in zipped.namelist() if name.lower().endswith(".txt")]
         named = [name for name in texts if "label" in name.lower()] or texts
         if len(named) != 1:  # none, or nothing says which
             return ()
-        return parse_labels(zipped.read(named[0]).decode("utf-8"), named[0])
+        try:
+            text = zipped.read(named[0]).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidModelError(
+                f"label file {named[0]} in {path} is not UTF-8 text: {error}"
+            ) from None
+        return parse_labels(text, named[0])

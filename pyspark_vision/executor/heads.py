@@ -89,18 +89,19 @@ def detect(
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
     """
     boxes = outputs["boxes"].reshape(-1, 4)
+    real = len(boxes)
+    if "count" in outputs:
+        real = max(0, int(outputs["count"].reshape(-1)[0]))
     if "class_scores" in outputs:
-        boxes, scores, class_ids = _best_classes(spec, boxes, outputs["class_scores"], options)
+        class_scores = outputs["class_scores"].reshape(len(boxes), -1)[:real]
+        boxes, scores, class_ids = _best_classes(spec, boxes[:real], class_scores, options)
     else:
         raw = outputs["scores"].reshape(-1)
         scores = probabilities(raw, spec.score_kind, exclusive=False)
-        class_ids = (
-            np.rint(outputs["classes"].reshape(-1)).astype(np.int64)
-            if "classes" in outputs
-            else np.zeros(scores.size, np.int64)
-        )
-    if "count" in outputs:
-        real = max(0, int(outputs["count"].reshape(-1)[0]))
+        classes = outputs.get("classes", np.zeros(scores.size)).reshape(-1)
+        # Padding is whatever memory held, NaN and infinity too.
+        classes = np.where(np.isfinite(classes), classes, -1)
+        class_ids = np.rint(classes).astype(np.int64)
         boxes, scores, class_ids = boxes[:real], scores[:real], class_ids[:real]
     # `>` also drops NaN scores; padded class ids are negative in some exporters (-1).
     keep = (scores > options.score_threshold) & (class_ids >= 0) & np.isfinite(boxes).all(axis=1)
@@ -130,9 +131,11 @@ def embed(outputs: Outputs, options: EmbedOptions) -> Array:
     vector = outputs["embedding"].reshape(-1).astype(np.float32)
     _refuse_nan(vector)
     if options.normalize:
-        norm = float(np.linalg.norm(vector))
+        # float64: squares of float32 values can overflow float32, or vanish.
+        wide = vector.astype(np.float64)
+        norm = float(np.linalg.norm(wide))
         if norm > 0:
-            vector = vector / np.float32(norm)
+            vector = (wide / norm).astype(np.float32)
     return vector
 
 
@@ -154,7 +157,7 @@ def _best_classes(
     spec: ModelSpec, boxes: Array, raw: Array, options: DetectOptions
 ) -> tuple[Array, Array, Array]:
     """One row per box and class above the threshold, as a multi-label detector means it."""
-    class_scores = probabilities(raw.reshape(len(boxes), -1), spec.score_kind, exclusive=False)
+    class_scores = probabilities(raw, spec.score_kind, exclusive=False)
     index, class_ids = np.nonzero(class_scores > options.score_threshold)
     return boxes[index], class_scores[index, class_ids], class_ids
 

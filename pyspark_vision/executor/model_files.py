@@ -66,7 +66,7 @@ def extract_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
             name = PurePosixPath(member.filename.replace("\\", "/"))
-            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            if name.is_absolute() or ".." in name.parts or ":" in "".join(name.parts[:1]):
                 raise ValueError(f"{archive}: member {member.filename!r} leaves its folder")
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise ValueError(f"{archive}: member {member.filename!r} is a link")

@@ -98,8 +98,11 @@ class Preprocessor:
         if self._resize == "center_crop":
             scale = max(width / source_width, height / source_height)
             crop_width, crop_height = width / scale, height / scale
-            left, top = (source_width - crop_width) / 2, (source_height - crop_height) / 2
-            box = (left, top, left + crop_width, top + crop_height)
+            # One side is the whole picture's; its division can end a hair outside of it.
+            left = max(0.0, (source_width - crop_width) / 2)
+            top = max(0.0, (source_height - crop_height) / 2)
+            right = min(left + crop_width, source_width)
+            box = (left, top, right, min(top + crop_height, source_height))
             cropped = image.resize((width, height), self._filter, box=box)
             return cropped, Placement(
                 crop_width / source_width,

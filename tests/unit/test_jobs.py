@@ -195,6 +195,25 @@ def test_a_missing_model_is_one_line_and_exit_code_2(
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["stream_detect", "batch_embed"])
+def test_a_missing_input_is_one_line_and_exit_code_2(
+    name: str, spark: SparkSession, root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    nothing, models = str(tmp_path / "nothing"), root / "models"
+    arguments = {
+        "stream_detect": f"--input {nothing} --model {models}/demo-detector "
+        f"--checkpoint {tmp_path}/checkpoint",
+        "batch_embed": f"--images {nothing} --model {models}/demo-embedder",
+    }
+
+    code = job(root, name).main([*arguments[name].split(), "--output", str(tmp_path / "out")])
+
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(name)]
+    assert code == 2
+    assert len(said) == 1
+    assert said[0].startswith(f"{name}: [PATH_NOT_FOUND]")
+
+
 def test_parquet_without_output_is_refused(root: Path, frames: Path, capsys: Any) -> None:
     with pytest.raises(SystemExit) as exit_:
         job(root, "stream_detect").main(
