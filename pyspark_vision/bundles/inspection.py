@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pyspark_vision.bundles.found import ModelFound, TensorFound
+from pyspark_vision.bundles.keras_reader import family_of
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
@@ -256,7 +257,8 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
             f"{path}: the input {image.shape} has {channels} channels, not 1 or 3"
         )
     open_height, open_width = _OPEN_INPUT_HW[task]
-    normalization = found.family if found.family and image.dtype.startswith("float") else "none"
+    family = found.family or family_of(path.name)
+    normalization = family if family and image.dtype.startswith("float") else "none"
     gray = channels == 1
     return {
         "input_hw": (
@@ -331,14 +333,21 @@ def _guess_values(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
     if spec.task != "embed" and "score_kind" not in overrides:
         # Logits of two pictures all within [0,1] would be a coincidence. Their sum says less:
         # quantized probabilities are rounded, and sigmoids need not add up to one.
-        scores = np.concatenate([run[scores_role].reshape(-1) for run in runs])
+        scores = np.concatenate([_real(run, scores_role).reshape(-1) for run in runs])
         within = bool((scores >= -1e-3).all() and (scores <= 1 + 1e-3).all())
         changes["score_kind"] = "probability" if within else "logit"
     if spec.task == "detect" and "coordinates" not in overrides:
         # Normalized boxes reach a little over 1 at the border, pixel boxes far over it.
-        largest = max(float(np.nanmax(np.abs(run["boxes"]), initial=0.0)) for run in runs)
+        largest = max(float(np.nanmax(np.abs(_real(run, "boxes")), initial=0.0)) for run in runs)
         changes["coordinates"] = "pixel" if largest > 4 else "normalized"
     return dataclasses.replace(spec, **changes)
+
+
+def _real(run: Mapping[str, np.ndarray[Any, Any]], role: str) -> np.ndarray[Any, Any]:
+    """An output's values that count: padding is whatever memory held, and says nothing."""
+    if "count" not in run:
+        return run[role]
+    return run[role][:, : max(0, int(run["count"].reshape(-1)[0]))]
 
 
 def _run_once(spec: ModelSpec, pixels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:

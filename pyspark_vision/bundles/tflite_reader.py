@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pyspark_vision.bundles.found import ModelFound, TensorFound
 from pyspark_vision.bundles.labels import Labels, parse_labels
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.litert import tensor_names
+from pyspark_vision.executor.engines.quiet import quiet_stderr
 
 # The operator's outputs in its own order (TensorFlow's detection_postprocess.cc); the order of the
 # model's outputs varies by exporter, so each is found by the tensor that the operator writes.
@@ -27,8 +29,9 @@ def read_tflite(path: Path) -> ModelFound:
             "reading .tflite needs LiteRT: pip install 'pyspark_vision[litert]'"
         ) from None
     try:
-        interpreter: Any = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
+        with quiet_stderr():
+            interpreter: Any = Interpreter(model_path=str(path))
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise InvalidModelError(
             f"{path} is not a model that LiteRT can run: {error}. Custom operators other than "
@@ -78,5 +81,9 @@ def _labels_inside(path: Path) -> Labels:
         except UnicodeDecodeError as error:
             raise InvalidModelError(
                 f"label file {named[0]} in {path} is not UTF-8 text: {error}"
+            ) from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise InvalidModelError(
+                f"label file {named[0]} in {path} is damaged: {error}"
             ) from None
         return parse_labels(text, named[0])

@@ -93,7 +93,9 @@ def detect(
     if "count" in outputs:
         real = max(0, int(outputs["count"].reshape(-1)[0]))
     if "class_scores" in outputs:
-        class_scores = outputs["class_scores"].reshape(len(boxes), -1)[:real]
+        raw = outputs["class_scores"]
+        # (N, C) may come without boxes, where -1 could not be worked out.
+        class_scores = raw.reshape(len(boxes), raw.shape[-1])[:real]
         boxes, scores, class_ids = _best_classes(spec, boxes[:real], class_scores, options)
     else:
         raw = outputs["scores"].reshape(-1)

@@ -253,7 +253,7 @@ def _value_range(image: Image.Image) -> tuple[float, float] | None:
     low, high = math.inf, -math.inf
     for _, strip in _strips(image):
         values = np.asarray(strip)
-        finite = values[np.isfinite(values)]
+        finite = values[np.isfinite(values)].astype(np.float64)  # integers know no infinity
         low = min(low, float(finite.min(initial=math.inf)))
         high = max(high, float(finite.max(initial=-math.inf)))
     usual = 65535.0 if image.mode == "I" else 1.0

@@ -52,6 +52,9 @@ def test_plain_text_label_loses_outer_spaces_only(text: str, label: str) -> None
         ('id: 3 name: "id: 9"', "id: 9"),
         (r'id: 3 name: "5\" disk"', '5" disk'),
         (r"id: 3 name: 'dog\'s } bowl'", "dog's } bowl"),
+        ('id: 3 name: "dog" keypoints { id: 9 name: "nose" }', "dog"),
+        ('id: 3 # the "}" of a comment\n name: "dog"', "dog"),
+        (r'id: 3 name: "cr\303\250me"', "crème"),
         (r'id: 3 name: "back\\slash"', "back\\slash"),
     ],
 )

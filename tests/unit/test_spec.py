@@ -62,8 +62,16 @@ def test_value_out_of_its_choices_is_named_with_them(field: str, value: Any, cho
     ("fields", "message"),
     [
         ({"files": ()}, "model 'pets' has no files"),
-        ({"input_hw": (0, 6)}, "input_hw=(0, 6) must be positive (height, width)"),
-        ({"input_hw": (8, -1)}, "input_hw=(8, -1) must be positive (height, width)"),
+        ({"name": ""}, "name='' is not a text"),
+        ({"input_hw": (0, 6)}, "input_hw=(0, 6) is not a positive (height, width)"),
+        ({"input_hw": (8, -1)}, "input_hw=(8, -1) is not a positive (height, width)"),
+        ({"input_hw": (8, 6, 3)}, "input_hw=(8, 6, 3) is not a positive (height, width)"),
+        ({"input_hw": 8}, "input_hw=8 is not a positive (height, width)"),
+        ({"fixed_batch": 0}, "fixed_batch=0 is not 1, 2, … or None"),
+        ({"background_class": -1}, "background_class=-1 is not 0, 1, … or None"),
+        ({"label_offset": 0.5}, "label_offset=0.5 is not a whole number"),
+        ({"labels": ["cat"]}, "labels=['cat'] is not a tuple ((class_id, label), …)"),
+        ({"labels": (("0", "cat"),)}, "labels=(('0', 'cat'),) is not a tuple"),
         ({"pad_value": -1}, "pad_value=-1 is not within 0..255"),
         ({"pad_value": 256}, "pad_value=256 is not within 0..255"),
         (
@@ -193,6 +201,10 @@ def test_where_the_files_lie_is_not_compared(fields: dict[str, Any]) -> None:
 )
 def test_specs_of_other_fields_differ(fields: dict[str, Any]) -> None:
     assert make_spec(**fields) != make_spec()
+
+
+def test_input_hw_may_be_a_list_and_the_spec_stays_hashable() -> None:
+    assert hash(make_spec(input_hw=[8, 6])) == hash(make_spec(input_hw=(8, 6)))
 
 
 def test_spec_survives_pickling_with_its_place() -> None:

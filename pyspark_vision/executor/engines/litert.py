@@ -24,19 +24,19 @@ class LiteRTEngine:
     def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        with quiet_stderr():  # it reports its delegate, once for each model and worker
-            self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
-        # One input: models with more are refused when their spec is made.
-        self._input = self._interpreter.get_input_details()[0]
         height, width = spec.input_hw
         shape = (
             [1, spec.channels, height, width]
             if spec.input_layout == "NCHW"
             else [1, height, width, spec.channels]
         )
-        if list(self._input["shape"]) != shape:
-            self._interpreter.resize_tensor_input(self._input["index"], shape)
-        self._interpreter.allocate_tensors()
+        with quiet_stderr():  # it reports its delegate, once for each model and worker
+            self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
+            # One input: models with more are refused when their spec is made.
+            self._input = self._interpreter.get_input_details()[0]
+            if list(self._input["shape"]) != shape:
+                self._interpreter.resize_tensor_input(self._input["index"], shape)
+            self._interpreter.allocate_tensors()
         names = tensor_names(self._interpreter)
         by_name = {names[d["index"]]: d for d in self._interpreter.get_output_details()}
         self._outputs = {role: by_name[name] for role, name in spec.file.outputs}

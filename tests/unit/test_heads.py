@@ -1,0 +1,362 @@
+"""Raw outputs of one image -> predictions, detections, an embedding; numbers worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from specs import spec_of
+
+from pyspark_vision.executor.heads import (
+    PRE_NMS_BOXES,
+    ClassifyOptions,
+    Detections,
+    DetectOptions,
+    EmbedOptions,
+    Predictions,
+    classify,
+    detect,
+    embed,
+)
+from pyspark_vision.executor.preprocess import Placement
+
+Array = np.ndarray[Any, Any]
+
+
+def array(values: Any) -> Array:
+    return np.array(values, np.float32)
+
+
+# Classification
+
+
+def classified(
+    scores: Any, top_k: int = 5, score_threshold: float = 0.0, **fields: Any
+) -> list[tuple[int, float]]:
+    found = classify(
+        spec_of(**fields), {"scores": array(scores)}, ClassifyOptions(top_k, score_threshold)
+    )
+    return pairs(found)
+
+
+def pairs(found: Predictions | Detections) -> list[tuple[int, float]]:
+    assert (found.class_ids.dtype, found.scores.dtype) == (np.int32, np.float32)
+    scores = [round(score, 4) for score in found.scores.tolist()]
+    return list(zip(found.class_ids.tolist(), scores, strict=True))
+
+
+def test_classes_come_best_first() -> None:
+    assert classified([0.1, 0.7, 0.2]) == [(1, 0.7), (2, 0.2), (0, 0.1)]
+
+
+def test_probabilities_stay_as_they_are() -> None:
+    assert classified([0.9, 0.8]) == [(0, 0.9), (1, 0.8)]
+
+
+def test_logits_become_probabilities_that_add_up_to_one() -> None:
+    # e^0 : e^ln(3) = 1 : 3
+    assert classified([0.0, np.log(3)], score_kind="logit") == [(1, 0.75), (0, 0.25)]
+
+
+def test_large_logits_do_not_overflow() -> None:
+    assert classified([1000.0, 0.0], score_kind="logit") == [(0, 1.0), (1, 0.0)]
+
+
+def test_a_class_masked_with_minus_infinity_has_probability_zero() -> None:
+    assert classified([0.0, -np.inf], score_kind="logit") == [(0, 1.0), (1, 0.0)]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1, 1)])
+def test_scores_of_any_shape_are_one_list(shape: tuple[int, ...]) -> None:
+    assert classified(array([0.1, 0.7, 0.2]).reshape(shape), top_k=1) == [(1, 0.7)]
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(1, 1), (2, 2), (3, 3), (4, 3), (1000, 3)])
+def test_top_k_is_at_most_all_classes(top_k: int, count: int) -> None:
+    assert len(classified([0.1, 0.7, 0.2], top_k)) == count
+
+
+def test_equal_scores_keep_the_lower_class_first() -> None:
+    assert [class_id for class_id, _ in classified([0.25, 0.25, 0.5, 0.25])] == [2, 0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("score_threshold", "class_ids"), [(0.0, [1, 2, 0]), (0.25, [1, 2]), (0.5, [1]), (0.6, [])]
+)
+def test_scores_reach_the_threshold(score_threshold: float, class_ids: list[int]) -> None:
+    found = classified([0.0, 0.5, 0.25], score_threshold=score_threshold)
+    assert [class_id for class_id, _ in found] == class_ids
+
+
+@pytest.mark.parametrize(("background_class", "best"), [(None, 0), (0, 2), (2, 0)])
+def test_background_is_never_a_result(background_class: int | None, best: int) -> None:
+    found = classified([0.6, 0.1, 0.3], background_class=background_class)
+    assert found[0][0] == best
+    assert background_class not in [class_id for class_id, _ in found]
+
+
+def test_background_still_takes_its_share_of_the_probability() -> None:
+    assert classified([0.0, 0.0], score_kind="logit", background_class=0) == [(1, 0.5)]
+
+
+@pytest.mark.parametrize("label_offset", [-1, 0, 1, 100])
+def test_label_offset_is_added_to_the_class(label_offset: int) -> None:
+    assert classified([0.0, 1.0], top_k=1, label_offset=label_offset) == [(1 + label_offset, 1.0)]
+
+
+def test_background_is_named_by_the_models_own_index() -> None:
+    found = classified([0.6, 0.3, 0.1], background_class=0, label_offset=-1)
+    assert found == [(0, 0.3), (1, 0.1)]
+
+
+@pytest.mark.parametrize("score_kind", ["probability", "logit"])
+def test_scores_with_nan_are_refused(score_kind: str) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        classified([0.5, np.nan], score_kind=score_kind)
+
+
+# Detection
+
+UNIT = (0.0, 0.0, 1.0, 1.0)
+# One of the same size moved by half its width: an IoU of 1/3.
+MOVED = (0.5, 0.0, 1.5, 1.0)
+# For tests in which boxes do not matter: apart from each other.
+APART = [(0.0, 0.1 * i, 1.0, 0.1 * i + 0.1) for i in range(10)]
+
+
+def detected(
+    outputs: dict[str, Any],
+    *,
+    score_threshold: float = 0.0,
+    max_detections: int = 100,
+    iou_threshold: float | None = None,
+    placement: Placement | None = None,
+    **fields: Any,
+) -> Detections:
+    spec = spec_of("detect", **({"box_format": "xyxy"} | fields))
+    options = DetectOptions(score_threshold, max_detections, iou_threshold)
+    arrays = {role: array(values) for role, values in outputs.items()}
+    return detect(spec, arrays, placement or Placement(), options)
+
+
+def test_detections_come_best_first_with_their_class_and_box() -> None:
+    boxes = [(0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)]
+    found = detected({"boxes": boxes, "scores": [0.3, 0.9], "classes": [7, 2]})
+    assert pairs(found) == [(2, 0.9), (7, 0.3)]
+    assert found.xyxy.tolist() == [[0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5]]
+    assert found.xyxy.dtype == np.float32
+
+
+def test_without_classes_every_box_is_of_class_zero() -> None:
+    assert pairs(detected({"boxes": APART[:2], "scores": [0.5, 0.9]})) == [(0, 0.9), (0, 0.5)]
+
+
+@pytest.mark.parametrize(("count", "found"), [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3), (-1, 0)])
+def test_count_says_how_many_of_a_padded_output_are_real(count: int, found: int) -> None:
+    outputs = {"boxes": APART[:3], "scores": [0.9, 0.8, 0.7], "classes": [1, 1, 1]}
+    assert len(detected(outputs | {"count": [count]}).scores) == found
+
+
+def test_count_of_boxes_with_scores_of_each_class_counts_boxes() -> None:
+    # Both classes of the first box are real, and the padded second box is not.
+    outputs = {"boxes": APART[:2], "class_scores": [[0.9, 0.8], [0.7, 0.6]], "count": [1]}
+    assert pairs(detected(outputs)) == [(0, 0.9), (1, 0.8)]
+
+
+def test_without_a_count_padding_is_what_scores_zero() -> None:
+    outputs = {"boxes": [UNIT, (0, 0, 0, 0)], "scores": [0.9, 0.0], "classes": [1, 0]}
+    assert pairs(detected(outputs)) == [(1, 0.9)]
+
+
+def test_padding_with_class_minus_one_is_dropped() -> None:
+    outputs = {"boxes": APART[:2], "scores": [0.9, 0.8], "classes": [-1, 3]}
+    assert pairs(detected(outputs)) == [(3, 0.8)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("role", ["boxes", "classes"])
+def test_a_box_or_class_that_is_not_finite_drops_its_detection_only(role: str, bad: float) -> None:
+    outputs = {"boxes": array(APART[:2]), "scores": array([0.9, 0.8]), "classes": array([1, 2])}
+    outputs[role][0] = bad
+    assert pairs(detected(outputs)) == [(2, 0.8)]
+
+
+@pytest.mark.parametrize(
+    "outputs", [{"scores": [np.nan, 0.8]}, {"class_scores": [[np.nan], [0.8]]}]
+)
+def test_a_score_that_is_nan_drops_its_detection_only(outputs: dict[str, Any]) -> None:
+    assert pairs(detected({"boxes": APART[:2], **outputs})) == [(0, 0.8)]
+
+
+@pytest.mark.parametrize(("score_threshold", "found"), [(0.0, 3), (0.25, 2), (0.5, 1), (0.75, 0)])
+def test_scores_are_above_the_threshold(score_threshold: float, found: int) -> None:
+    outputs = {"boxes": APART[:3], "scores": [0.25, 0.75, 0.5]}
+    assert len(detected(outputs, score_threshold=score_threshold).scores) == found
+
+
+@pytest.mark.parametrize("iou_threshold", [None, 0.5])
+@pytest.mark.parametrize(
+    ("max_detections", "scores"), [(1, [0.75]), (2, [0.75, 0.5]), (9, [0.75, 0.5])]
+)
+def test_the_best_are_kept_up_to_max_detections(
+    max_detections: int, scores: list[float], iou_threshold: float | None
+) -> None:
+    found = detected(
+        {"boxes": APART[:2], "scores": [0.5, 0.75]},
+        max_detections=max_detections,
+        iou_threshold=iou_threshold,
+    )
+    assert found.scores.tolist() == scores
+
+
+@pytest.mark.parametrize("iou_threshold", [None, 0.5])
+@pytest.mark.parametrize("outputs", [{"scores": []}, {"class_scores": np.empty((0, 3))}])
+def test_no_box_gives_no_detection(outputs: dict[str, Any], iou_threshold: float | None) -> None:
+    found = detected({"boxes": np.empty((0, 4)), **outputs}, iou_threshold=iou_threshold)
+    assert (found.class_ids.shape, found.scores.shape, found.xyxy.shape) == ((0,), (0,), (0, 4))
+
+
+def test_background_is_no_detection() -> None:
+    outputs = {"boxes": APART[:2], "scores": [0.9, 0.8], "classes": [0, 1]}
+    assert pairs(detected(outputs, background_class=0)) == [(1, 0.8)]
+
+
+def test_background_of_scores_of_each_class_is_no_detection() -> None:
+    outputs = {"boxes": [UNIT], "class_scores": [[0.9, 0.1]]}
+    assert pairs(detected(outputs, background_class=0)) == [(1, 0.1)]
+
+
+@pytest.mark.parametrize("label_offset", [-1, 1])
+def test_label_offset_is_added_to_the_class_of_a_box(label_offset: int) -> None:
+    outputs = {"boxes": [UNIT], "scores": [0.5], "classes": [16]}
+    assert pairs(detected(outputs, label_offset=label_offset)) == [(16 + label_offset, 0.5)]
+
+
+@pytest.mark.parametrize("roles", ["scores", "class_scores"])
+def test_logits_of_boxes_are_independent(roles: str) -> None:
+    # sigmoid(ln 3) = 3/4, whatever the other class has
+    values = [np.log(3), np.log(3)]
+    outputs: dict[str, Any] = {"scores": {"boxes": APART[:2], "scores": values}}.get(
+        roles, {"boxes": [UNIT], "class_scores": [values]}
+    )
+    assert detected(outputs, score_kind="logit").scores.tolist() == pytest.approx([0.75, 0.75])
+
+
+def test_extreme_logits_of_boxes_do_not_overflow() -> None:
+    outputs = {"boxes": APART[:2], "scores": [1e4, -1e4]}
+    assert detected(outputs, score_kind="logit").scores.tolist() == pytest.approx([1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("box_format", "box"),
+    [
+        ("xyxy", (0.25, 0.5, 0.75, 1.0)),
+        ("yxyx", (0.5, 0.25, 1.0, 0.75)),
+        ("xywh", (0.25, 0.5, 0.5, 0.5)),
+        ("cxcywh", (0.5, 0.75, 0.5, 0.5)),
+    ],
+)
+def test_every_box_format_gives_corners(
+    box_format: str, box: tuple[float, float, float, float]
+) -> None:
+    found = detected({"boxes": [box], "scores": [0.5]}, box_format=box_format)
+    assert found.xyxy.tolist() == [[0.25, 0.5, 0.75, 1.0]]
+
+
+def test_pixel_boxes_are_of_the_models_input() -> None:
+    outputs = {"boxes": [(10, 30, 50, 60)], "scores": [0.5]}
+    found = detected(outputs, coordinates="pixel", input_hw=(120, 200))
+    np.testing.assert_allclose(found.xyxy, [[0.05, 0.25, 0.25, 0.5]], rtol=1e-6)
+
+
+def test_boxes_of_a_letterboxed_input_are_of_the_picture() -> None:
+    # A 2:1 picture in the middle half of a square input, between 1/4 and 3/4 of its height.
+    placement = Placement(y_scale=2.0, y_shift=-0.5)
+    outputs = {"boxes": [(0.5, 0.25, 1.0, 0.75), (0.0, 0.5, 0.5, 0.9)], "scores": [0.9, 0.8]}
+    found = detected(outputs, placement=placement)
+    np.testing.assert_allclose(found.xyxy, [[0.5, 0.0, 1.0, 1.0], [0.0, 0.5, 0.5, 1.0]])
+
+
+def test_boxes_beyond_the_picture_are_clipped() -> None:
+    found = detected({"boxes": [(-0.25, 0.5, 1.25, 7.0)], "scores": [0.5]})
+    assert found.xyxy.tolist() == [[0.0, 0.5, 1.0, 1.0]]
+
+
+@pytest.mark.parametrize(("iou_threshold", "scores"), [(None, [0.75, 0.5]), (0.3, [0.75])])
+def test_overlaps_are_suppressed_on_demand(
+    iou_threshold: float | None, scores: list[float]
+) -> None:
+    # In pixels, so that clipping to the picture leaves both boxes whole.
+    outputs = {"boxes": [(0, 0, 4, 4), (2, 0, 6, 4)], "scores": [0.5, 0.75]}
+    found = detected(outputs, iou_threshold=iou_threshold, coordinates="pixel")
+    assert found.scores.tolist() == scores
+
+
+def test_overlaps_of_other_classes_are_kept() -> None:
+    outputs = {"boxes": [UNIT, UNIT], "scores": [0.9, 0.8], "classes": [1, 2]}
+    assert pairs(detected(outputs, iou_threshold=0.1)) == [(1, 0.9), (2, 0.8)]
+
+
+def test_scores_of_each_class_give_a_detection_for_each_class_above() -> None:
+    outputs = {"boxes": APART[:2], "class_scores": [[0.1, 0.75], [0.5, 0.625]]}
+    found = detected(outputs, score_threshold=0.25)
+    assert pairs(found) == [(1, 0.75), (1, 0.625), (0, 0.5)]
+    np.testing.assert_allclose(found.xyxy, [APART[0], APART[1], APART[1]])
+
+
+def test_scores_of_each_class_are_suppressed_within_their_class() -> None:
+    outputs = {"boxes": [UNIT, UNIT], "class_scores": [[0.9, 0.2], [0.8, 0.7]]}
+    found = detected(outputs, score_threshold=0.1, iou_threshold=0.5)
+    assert pairs(found) == [(0, 0.9), (1, 0.7)]
+
+
+def test_only_the_best_boxes_are_looked_at_for_overlaps() -> None:
+    count = PRE_NMS_BOXES + 5
+    outputs = {"boxes": [UNIT] * count, "scores": np.linspace(0.1, 0.9, count)}
+    found = detected(outputs, max_detections=count)
+    assert len(found.scores) == PRE_NMS_BOXES
+    assert found.scores[0] == pytest.approx(0.9)
+
+
+def test_boxes_in_a_batch_dimension_of_one_are_taken() -> None:
+    outputs = {"boxes": [[UNIT]], "scores": [[0.5]], "classes": [[3]], "count": 1}
+    assert pairs(detected(outputs)) == [(3, 0.5)]
+
+
+# Embedding
+
+
+def embedded(values: Any, *, normalize: bool = False) -> list[float]:
+    vector = embed({"embedding": np.asarray(values)}, EmbedOptions(normalize))
+    assert vector.dtype == np.float32
+    return vector.tolist()
+
+
+def test_embedding_is_the_output_flattened() -> None:
+    assert embedded([[[1.0, 2.0]], [[3.0, 4.0]]]) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_normalized_embedding_has_length_one() -> None:
+    assert embedded([3.0, 4.0], normalize=True) == pytest.approx([0.6, 0.8])
+
+
+def test_zero_vector_stays_zero_when_normalized() -> None:
+    assert embedded([0.0, 0.0], normalize=True) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("magnitude", [1e-30, 1e30, 3e38])
+def test_normalizing_neither_overflows_nor_vanishes(magnitude: float) -> None:
+    values = np.full(4, magnitude, np.float32)
+    assert embedded(values, normalize=True) == pytest.approx([0.5] * 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8])
+def test_embedding_of_any_type_becomes_float32(dtype: type) -> None:
+    assert embedded(np.array([1, 2], dtype)) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_embedding_that_is_not_finite_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        embedded([1.0, bad])

@@ -1,0 +1,165 @@
+"""Rows become Arrow arrays of the public schemas; null, empty and failed rows keep their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import DataType
+
+from pyspark_vision import schemas
+from pyspark_vision.executor import results
+from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.results import Row
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+LABELS = {1: "cat", 2: "dog"}
+FAILED = Row(error=RowError(ErrorCode.TRUNCATED, "JPEG: cut short"))
+
+
+def predictions(*found: tuple[int, float]) -> Predictions:
+    class_ids, scores = zip(*found, strict=True) if found else ((), ())
+    return Predictions(np.array(class_ids, np.int32), np.array(scores, np.float32))
+
+
+def detections(*found: tuple[int, float, tuple[float, ...]]) -> Detections:
+    class_ids, scores, boxes = zip(*found, strict=True) if found else ((), (), ())
+    return Detections(
+        np.array(class_ids, np.int32),
+        np.array(scores, np.float32),
+        np.array(boxes, np.float32).reshape(-1, 4),
+    )
+
+
+def vector(*values: float) -> np.ndarray[Any, Any]:
+    return np.array(values, np.float32)
+
+
+def same_type(found: pa.DataType, spark: pa.DataType) -> bool:
+    """Equal but for nullability and the name that a list gives its item."""
+    if pa.types.is_struct(found) and pa.types.is_struct(spark):
+        return [f.name for f in found] == [f.name for f in spark] and all(
+            same_type(mine.type, theirs.type) for mine, theirs in zip(found, spark, strict=True)
+        )
+    if pa.types.is_list(found) and pa.types.is_list(spark):
+        return same_type(found.value_type, spark.value_type)
+    return bool(found == spark)
+
+
+def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
+    return results.result_array(name, values, rows, "pets", "ab12")
+
+
+@pytest.mark.parametrize(
+    ("found", "schema"),
+    [
+        (results.ERROR_TYPE, schemas.ERROR),
+        (results.DETECTION_TYPE, schemas.DETECTION),
+        (results.PREDICTION_TYPE, schemas.PREDICTION),
+        (results.IMAGE_TYPE, schemas.IMAGE),
+        (whole("detections", results.detections_array([], {}), []).type, schemas.DETECTIONS),
+        (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
+        (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
+    ],
+    ids=["error", "detection", "prediction", "image", "detections", "predictions", "embedding"],
+)
+def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
+    assert same_type(found, to_arrow_type(schema)), f"{found} is not {to_arrow_type(schema)}"
+
+
+def test_a_difference_of_types_is_seen() -> None:
+    assert not same_type(results.PREDICTION_TYPE, to_arrow_type(schemas.DETECTION))
+
+
+def test_predictions_of_each_row_stand_on_it() -> None:
+    rows = [Row(predictions((2, 0.75), (1, 0.25))), FAILED, Row(predictions((1, 0.5)))]
+    array = results.predictions_array(rows, LABELS)
+    assert array.to_pylist() == [
+        [
+            {"class_id": 2, "label": "dog", "score": 0.75},
+            {"class_id": 1, "label": "cat", "score": 0.25},
+        ],
+        None,
+        [{"class_id": 1, "label": "cat", "score": 0.5}],
+    ]
+
+
+def test_detections_of_each_row_stand_on_it() -> None:
+    rows = [FAILED, Row(detections((1, 0.5, (0.0, 0.25, 0.5, 1.0)))), FAILED]
+    array = results.detections_array(rows, LABELS)
+    box = {"xmin": 0.0, "ymin": 0.25, "xmax": 0.5, "ymax": 1.0}
+    assert array.to_pylist() == [None, [{"class_id": 1, "label": "cat", "score": 0.5, **box}], None]
+
+
+def test_embeddings_of_each_row_stand_on_it() -> None:
+    rows = [Row(vector(1.0, 2.0)), FAILED, Row(vector(3.0, 4.0))]
+    assert results.embeddings_array(rows).to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+
+
+def test_a_class_without_label_has_null() -> None:
+    array = results.predictions_array([Row(predictions((9, 0.5)))], LABELS)
+    assert array.to_pylist() == [[{"class_id": 9, "label": None, "score": 0.5}]]
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (results.detections_array([Row(detections()), FAILED], LABELS), [[], None]),
+        (results.predictions_array([Row(predictions()), FAILED], LABELS), [[], None]),
+        (results.detections_array([FAILED, Row(detections())], LABELS), [None, []]),
+        (results.detections_array([FAILED, FAILED], LABELS), [None, None]),
+        (results.predictions_array([FAILED, FAILED], LABELS), [None, None]),
+        (results.embeddings_array([FAILED, FAILED]), [None, None]),
+        (results.detections_array([], LABELS), []),
+        (results.predictions_array([], LABELS), []),
+        (results.embeddings_array([]), []),
+    ],
+)
+def test_nothing_found_is_an_empty_list_and_failed_is_null(
+    array: pa.Array, expected: list[Any]
+) -> None:
+    array.validate(full=True)
+    assert array.to_pylist() == expected
+
+
+def test_the_type_does_not_depend_on_what_was_found() -> None:
+    some = results.detections_array([Row(detections((1, 0.5, (0, 0, 1, 1))))], LABELS)
+    assert results.detections_array([FAILED], LABELS).type == some.type
+    assert results.detections_array([], LABELS).type == some.type
+
+
+def test_errors_are_null_or_code_and_message() -> None:
+    assert results.error_array([Row(), FAILED]).to_pylist() == [
+        None,
+        {"code": "truncated", "message": "JPEG: cut short"},
+    ]
+
+
+def test_the_result_carries_size_model_and_error() -> None:
+    rows = [Row(vector(1.0), 640, 480), FAILED]
+    array = whole("embedding", results.embeddings_array(rows), rows)
+    array.validate(full=True)
+    model = {"model": "pets", "model_sha256": "ab12"}
+    assert array.to_pylist() == [
+        {"embedding": [1.0], "width": 640, "height": 480, **model, "error": None},
+        {
+            "embedding": None,
+            "width": None,
+            "height": None,
+            **model,
+            "error": {"code": "truncated", "message": "JPEG: cut short"},
+        },
+    ]
+
+
+def test_a_failure_of_the_model_keeps_the_size() -> None:
+    rows = [Row(width=640, height=480, error=RowError(ErrorCode.MODEL_FAILED, "no"))]
+    (row,) = whole("embedding", results.embeddings_array(rows), rows).to_pylist()
+    assert (row["width"], row["height"], row["error"]["code"]) == (640, 480, "model_failed")
+
+
+def test_no_row_gives_an_empty_result() -> None:
+    assert whole("embedding", results.embeddings_array([]), []).to_pylist() == []
