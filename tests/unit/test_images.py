@@ -345,6 +345,13 @@ def test_too_many_pixels_is_known_from_the_header(
     assert failure(png_header(*size)).code == ErrorCode.TOO_MANY_PIXELS
 
 
+def test_a_gif_whose_first_frame_is_larger_than_its_canvas_counts_by_the_frame() -> None:
+    data = bytearray(encoded(Image.new("L", (30, 20), 255), "GIF"))
+    data[6:10] = struct.pack("<HH", 2, 2)  # the canvas ("logical screen")
+    assert decode(bytes(data), DecodeOptions())[1] == (30, 20)
+    assert failure(bytes(data), DecodeOptions(max_pixels=599)).code == ErrorCode.TOO_MANY_PIXELS
+
+
 # As in production (images.py ignores it); pytest would make the warning an error.
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_max_pixels_above_pillows_warning_is_honoured() -> None:

@@ -126,15 +126,14 @@ def test_mpo_is_reduced_as_a_jpeg() -> None:
     assert (image.size, size_wh) == ((200, 150), (800, 600))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3), (20_000, 1)])
+# WEBP ends at 16,383 pixels a side.
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (16_000, 1)])
 @pytest.mark.parametrize(
     ("kind", "save"), [("WEBP", {"lossless": True}), ("GIF", {}), ("TIFF", {}), ("AVIF", {})]
 )
 def test_extreme_sizes_of_other_formats_decode(
     kind: str, save: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    if kind == "WEBP" and max(size) > 16_383:
-        pytest.skip("WEBP ends at 16,383 pixels a side")
     _, size_wh = decode(encoded(Image.new("RGB", size), kind, **save), ALL_FORMATS)
     assert size_wh == size
 
