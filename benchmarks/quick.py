@@ -2,9 +2,11 @@
 
 Same pictures, same engine, same decode, one thread each, two processes; rounds are interleaved
 A B A B, so that a machine whose speed drifts does not favour one side. Prints the median images/s
-of each, and the ratio pair by pair. Also beside them: the same function as a pandas UDF, which is
-what PySpark before 4.1 runs. The model is a MobileNetV2 (224x224, 1,000 classes, random
+of each, and the ratio pair by pair. The model is a MobileNetV2 (224x224, 1,000 classes, random
 weights: they cost the same) made here once and kept under build/bench.
+
+Then, with a small model on small pictures, our Arrow-native UDF beside the same function as a
+pandas UDF, which is what PySpark before 4.1 runs.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench"
-IMAGES, ROUNDS, PROCESSES = 1000, 5, 2
+IMAGES, SMALL_IMAGES, ROUNDS, PROCESSES = 600, 6000, 9, 2
+ARROW, PANDAS = "Arrow-native UDF", "pandas UDF"
 
 
 def make_model() -> Path:
@@ -49,16 +54,16 @@ def _export(path: Path) -> None:
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
-def make_images() -> list[bytes]:
-    """640x480 JPEGs: drawn scenes, each used several times."""
+def make_images(count: int, size_wh: tuple[int, int]) -> list[bytes]:
+    """JPEGs of drawn scenes, each used several times."""
     from pyspark_vision import scenes
 
     pictures = []
     for seed in range(50):
         buffer = io.BytesIO()
-        scenes.draw_scene(seed, (640, 480))[0].save(buffer, "JPEG", quality=90)
+        scenes.draw_scene(seed, size_wh)[0].save(buffer, "JPEG", quality=90)
         pictures.append(buffer.getvalue())
-    return [pictures[i % len(pictures)] for i in range(IMAGES)]
+    return [pictures[i % len(pictures)] for i in range(count)]
 
 
 def loop_worker(spec: Any, images: list[bytes], requests: Any, answers: Any) -> None:
@@ -103,14 +108,14 @@ def main() -> None:
     from pyspark_vision import schemas
     from pyspark_vision.bundles import ModelSpec
     from pyspark_vision.bundles.storage import publish
-    from pyspark_vision.executor.heads import ClassifyOptions
+    from pyspark_vision.executor.heads import EmbedOptions
     from pyspark_vision.executor.images import DecodeOptions
     from pyspark_vision.executor.pipeline import Inference
     from pyspark_vision.functions import classify_image
     from pyspark_vision.udf import vision_udf
 
     spec = ModelSpec.inspect(model, task="classify", normalization="tf")
-    images = make_images()
+    images = make_images(IMAGES, (640, 480))
     loops, answers = start_loops(spec, images)
     spark = (
         SparkSession.builder.master(f"local[{PROCESSES}]")
@@ -121,15 +126,6 @@ def main() -> None:
         .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
-    frames = spark.createDataFrame([(data,) for data in images], "content binary")
-    frames = frames.repartition(PROCESSES).cache()
-    frames.count()
-    ours = frames.select(classify_image("content", spec))
-    inference = Inference(spec, publish(spec, spark), DecodeOptions(), ClassifyOptions(5, 0.0))
-    pandas_udf = vision_udf(
-        "infer", inference, schemas.PREDICTIONS, name="pandas", arrow_native=False
-    )
-    through_pandas = frames.select(pandas_udf("content"))
 
     def run_loop() -> None:
         for _, requests in loops:
@@ -137,11 +133,45 @@ def main() -> None:
         for _ in loops:
             answers.get(timeout=300)
 
-    contenders = {
-        "classify_image": lambda: ours.write.format("noop").mode("overwrite").save(),
-        "plain loop": run_loop,
-        "pandas UDF": lambda: through_pandas.write.format("noop").mode("overwrite").save(),
+    frames = cached(spark, images)
+    ours = frames.select(classify_image("content", spec))
+    rates = race({"classify_image": lambda: run_query(ours), "plain loop": run_loop}, IMAGES)
+    print_ratio(rates, "classify_image", "plain loop", IMAGES)
+    for process, requests in loops:
+        requests.put(False)
+        process.join()
+
+    # Where pictures and model are small, what is left is the way of rows through the UDF.
+    embedder = ModelSpec.load(ROOT / "models" / "demo-embedder")
+    small = cached(spark, make_images(SMALL_IMAGES, (128, 96)))
+    inference = Inference(embedder, publish(embedder, spark), DecodeOptions(), EmbedOptions(False))
+    queries = {
+        name: small.select(
+            vision_udf(
+                "infer", inference, schemas.EMBEDDING, name="embed", arrow_native=name == ARROW
+            )("content")
+        )
+        for name in (ARROW, PANDAS)
     }
+    runs = {name: partial(run_query, query) for name, query in queries.items()}
+    print_ratio(race(runs, SMALL_IMAGES), ARROW, PANDAS, SMALL_IMAGES)
+    spark.stop()
+
+
+def cached(spark: Any, images: list[bytes]) -> Any:
+    """The pictures as a DataFrame in memory, one partition per core."""
+    frames = spark.createDataFrame([(data,) for data in images], "content binary")
+    frames = frames.repartition(PROCESSES).cache()
+    frames.count()
+    return frames
+
+
+def run_query(query: Any) -> None:
+    query.write.format("noop").mode("overwrite").save()
+
+
+def race(contenders: dict[str, Callable[[], None]], images: int) -> dict[str, list[float]]:
+    """Images/s of each contender in each round, after one round that is not counted."""
     for run in contenders.values():  # warm: processes started, models loaded
         run()
     rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -149,22 +179,22 @@ def main() -> None:
         for name, run in contenders.items():
             started = time.perf_counter()
             run()
-            rates[name].append(IMAGES / (time.perf_counter() - started))
+            rates[name].append(images / (time.perf_counter() - started))
         shown = ", ".join(f"{name} {rates[name][-1]:.1f}" for name in contenders)
         print(f"round {index + 1}, images/s: {shown}", flush=True)
-    for process, requests in loops:
-        requests.put(False)
-        process.join()
-    spark.stop()
-    for name in contenders:
-        print(f"{name:<15} {statistics.median(rates[name]):7.1f} images/s (median)")
-    for other in ("plain loop", "pandas UDF"):
-        pairs = zip(rates["classify_image"], rates[other], strict=True)
-        ratios = sorted(mine / others for mine, others in pairs)
-        print(
-            f"classify_image / {other}: median {statistics.median(ratios):.3f}, from "
-            f"{ratios[0]:.3f} to {ratios[-1]:.3f} ({ROUNDS} rounds of {IMAGES} images)"
-        )
+    return rates
+
+
+def print_ratio(rates: dict[str, list[float]], name: str, other: str, images: int) -> None:
+    """Medians, and the ratio round by round: its median and spread."""
+    ratios = sorted(mine / theirs for mine, theirs in zip(rates[name], rates[other], strict=True))
+    print(
+        f"{name} {statistics.median(rates[name]):.1f}, {other} "
+        f"{statistics.median(rates[other]):.1f} images/s (medians); {name} / {other}: median "
+        f"{statistics.median(ratios):.3f}, from {ratios[0]:.3f} to {ratios[-1]:.3f} "
+        f"({ROUNDS} rounds of {images} images)",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

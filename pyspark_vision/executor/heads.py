@@ -101,8 +101,8 @@ def detect(
         raw = outputs["scores"].reshape(-1)
         scores = probabilities(raw, spec.score_kind, exclusive=False)
         classes = outputs.get("classes", np.zeros(scores.size)).reshape(-1)
-        # Padding is whatever memory held, NaN and infinity too.
-        classes = np.where(np.isfinite(classes), classes, -1)
+        # Padding is whatever memory held: NaN, infinity, or more than an int32 (the row's type).
+        classes = np.where(np.abs(classes) < 2**31, classes, -1)
         class_ids = np.rint(classes).astype(np.int64)
         boxes, scores, class_ids = boxes[:real], scores[:real], class_ids[:real]
     # `>` also drops NaN scores; padded class ids are negative in some exporters (-1).

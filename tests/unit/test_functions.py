@@ -220,7 +220,7 @@ def test_detections_are_within_the_picture_and_best_first(
 
 
 def test_detect_objects_finds_what_was_drawn(spark: SparkSession, detector: ModelSpec) -> None:
-    drawn = {seed: scenes.draw_scene(seed) for seed in range(900_000, 900_012)}
+    drawn = {seed: scenes.draw_scene(seed) for seed in range(900_000, 900_020)}
     rows = [(seed, encoded(picture)) for seed, (picture, _) in drawn.items()]
     df = spark.createDataFrame(rows, SCHEMA)
 
@@ -229,7 +229,10 @@ def test_detect_objects_finds_what_was_drawn(spark: SparkSession, detector: Mode
     wanted = {seed: Counter(one.label for one in objects) for seed, (_, objects) in drawn.items()}
     found = {seed: Counter(one["label"] for one in results[seed]["detections"]) for seed in drawn}
     hits = sum((wanted[seed] & found[seed]).total() for seed in drawn)
-    assert hits >= 0.75 * sum(labels.total() for labels in wanted.values())
+    # The card measures 0.85 recalled and 0.91 right; twenty scenes vary around that, and a wrong
+    # colour order or scale leaves next to nothing.
+    assert hits >= 0.65 * sum(labels.total() for labels in wanted.values())
+    assert hits >= 0.75 * sum(labels.total() for labels in found.values())
 
 
 def test_normalized_embeddings_have_length_one(images: DataFrame, embedder: ModelSpec) -> None:

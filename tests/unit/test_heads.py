@@ -182,6 +182,12 @@ def test_a_box_or_class_that_is_not_finite_drops_its_detection_only(role: str, b
     assert pairs(detected(outputs)) == [(2, 0.8)]
 
 
+@pytest.mark.parametrize("garbage", [1e30, -1e30, 3e9])
+def test_a_class_that_no_integer_holds_drops_its_detection_only(garbage: float) -> None:
+    outputs = {"boxes": APART[:2], "scores": [0.9, 0.8], "classes": [garbage, 2]}
+    assert pairs(detected(outputs)) == [(2, 0.8)]
+
+
 @pytest.mark.parametrize(
     "outputs", [{"scores": [np.nan, 0.8]}, {"class_scores": [[np.nan], [0.8]]}]
 )

@@ -6,12 +6,13 @@ import io
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles import ModelSpec, inspection
 from pyspark_vision.bundles.tflite_reader import read_tflite
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
@@ -107,3 +108,23 @@ def test_sparse_labels_of_a_detector_survive_a_bundle(tiny_detector: Path, tmp_p
 def test_input_size_that_the_file_does_not_have_is_refused(tiny_tflite: Path) -> None:
     with pytest.raises(InvalidModelError, match=r"\(1, 9, 8, 3\).*image \(1, 8, 8, 3\)"):
         ModelSpec.inspect(tiny_tflite, input_hw=(9, 8))
+
+
+@pytest.mark.parametrize("garbage", [-1e9, 1e9, np.nan])
+def test_padding_says_nothing_about_coordinates_and_scores(
+    garbage: float, tiny_detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Padded:
+        """One box that counts; what the operator leaves behind it is whatever memory held."""
+
+        def run(self, batch: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+            return {
+                "boxes": np.array([[[0.25, 0.25, 0.75, 0.75], [garbage] * 4]], np.float32),
+                "classes": np.array([[1, garbage]], np.float32),
+                "scores": np.array([[0.75, garbage]], np.float32),
+                "count": np.array([1], np.float32),
+            }
+
+    monkeypatch.setattr(inspection, "load_engine", lambda *_, **__: Padded())
+    spec = ModelSpec.inspect(tiny_detector)
+    assert (spec.coordinates, spec.score_kind) == ("normalized", "probability")
