@@ -51,7 +51,10 @@ class JobParser(argparse.ArgumentParser):
             self.error(f"--config {path} is not TOML: {error}")
         flat: dict[str, Any] = {}
         for key, value in values.items():
-            flat.update(value if isinstance(value, dict) else {key: value})
+            for option, setting in (value if isinstance(value, dict) else {key: value}).items():
+                if option in flat:
+                    self.error(f"--config {path}: {option!r} stands in it twice")
+                flat[option] = setting
         actions = {
             option: action
             for action in self._actions
@@ -71,6 +74,8 @@ class JobParser(argparse.ArgumentParser):
                 arguments += [flag] if value else []
             elif isinstance(value, list):
                 arguments += [flag, *map(str, value)]
+            elif isinstance(value, bool):
+                self.error(f"--config {path}: {key} takes a value, not true or false")
             else:
                 arguments.append(f"{flag}={value}")
         return arguments

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 _build(args, Path(work))
     except PysparkVisionError as error:
-        print(f"pyspark-vision bundle: {error}", file=sys.stderr)
+        print(f"pyspark-vision bundle: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(module.run(arguments))
     except PysparkVisionError as error:
-        print(f"pyspark-vision {arguments.command}: {error}", file=sys.stderr)
+        # An engine's own words may be among them, over several lines.
+        said = " ".join(str(error).split())
+        print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
         return 2
 
 

@@ -110,6 +110,8 @@ def test_value_that_looks_like_a_flag_stays_a_value(value: str, parse: Parse) ->
         ("help = true", "no option 'help'; the options are"),
         ("annotate = 'yes'", "annotate = 'yes' must be true or false"),
         ("annotate = 1", "annotate = 1 must be true or false"),
+        ("model = true", "model takes a value, not true or false"),
+        ("model = 'a'\n[again]\nmodel = 'b'", "'model' stands in it twice"),
         ("max-frames = 'ten'", "argument --max-frames: invalid positive value: 'ten'"),
         ("max-frames = 1.5", "argument --max-frames: invalid positive value: '1.5'"),
         ("max-frames = 0", "argument --max-frames: 0 is not at least 1"),
