@@ -29,19 +29,25 @@ def workers() -> list[int]:
     waiting = [os.getpid()]
     while waiting:
         pid = waiting.pop()
-        try:
-            below = [c for task in Path(f"/proc/{pid}/task").iterdir() for c in kids(task)]
-            parent_is_daemon = b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:  # it ended meanwhile
-            continue
-        if parent_is_daemon:
+        below = children(pid)
+        if b"pyspark.daemon" in read(Path(f"/proc/{pid}/cmdline")):
             found += below
         waiting += below
     return found
 
 
-def kids(task: Path) -> list[int]:
-    return [int(child) for child in (task / "children").read_text().split()]
+def children(pid: int) -> list[int]:
+    """Each thread has its own list; a JVM's threads come and go while they are read."""
+    lists = [read(file) for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for text in lists for child in text.split()]
+
+
+def read(file: Path) -> bytes:
+    """Nothing where the process or thread has ended meanwhile."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def main(model_uri: str) -> None:
