@@ -308,9 +308,13 @@ def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, An
         return spec
     names = dict(spec.labels)
     classes = _class_count(spec, found)
-    if spec.task == "classify" and classes == spec.labels[-1][0] + 2:
-        return spec.with_options(label_offset=-1, background_class=0)
+    last = spec.labels[-1][0]
     has_zero = 0 in names and names[0].lower() not in _BACKGROUND
+    if spec.task == "classify" and classes == last + 2:
+        return spec.with_options(label_offset=-1, background_class=0)
+    if spec.task == "classify" and classes == last and not has_zero:
+        # TensorFlow's 1,001 ImageNet labels for a Keras model of 1,000 classes.
+        return spec.with_options(label_offset=1)
     outputs = dict(spec.file.outputs)
     if spec.task == "detect" and "classes" in outputs:
         one_based = outputs["classes"].split(":")[0].endswith(_ONE_BASED_NAME)

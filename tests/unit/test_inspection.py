@@ -102,6 +102,14 @@ def test_classifier_of_others_is_read_with_its_labels(models: Path) -> None:
     assert (spec.label_offset, spec.score_kind) == (0, "probability")
 
 
+def test_one_label_more_than_outputs_with_background_first_shifts_the_labels(
+    classifier: ModelSpec,
+) -> None:
+    names = [label for _, label in classifier.labels]
+    spec = ModelSpec.inspect(classifier.path, task="classify", labels=["background", *names])
+    assert (spec.label_offset, spec.background_class) == (1, None)
+
+
 def test_one_label_less_than_outputs_means_output_zero_is_background(models: Path) -> None:
     labels = [label for _, label in inspect_model(models / MOBILENET).labels[1:]]
     spec = inspect_model(models / MOBILENET, labels=labels)
