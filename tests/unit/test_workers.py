@@ -145,7 +145,7 @@ def test_sigkill_of_workers_in_the_middle_of_a_job_changes_no_row(
 
     assert run.returncode == 0, run.stderr[-3000:]
     report = json.loads(run.stdout.splitlines()[-1])
-    assert report["killed"] >= 2
+    assert report["killed"] >= 1
     assert report["rows"] == 1500
     assert report["same_as_without_kills"]
 
