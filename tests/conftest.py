@@ -34,14 +34,14 @@ def spark() -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
     session = (
-        SparkSession.builder.master("local[2]")
+        # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
+        SparkSession.builder.master("local[2,3]")
         .appName("tests")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.log.level", "ERROR")
-        .config("spark.task.maxFailures", "4")
         .getOrCreate()
     )
     yield session

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,16 @@ def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
 
 
 def kill_all_workers() -> set[int]:
-    """SIGKILL every Python worker of this session; returns their process ids."""
+    """SIGKILL every Python worker of this session; returns their process ids once they are gone.
+
+    One that Spark still believes idle would be given the next task.
+    """
     killed = set(workers())
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while killed & set(workers()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     return killed
 
 
