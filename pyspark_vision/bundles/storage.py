@@ -120,7 +120,7 @@ def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
     published = PublishedFile(
         f"pyspark_vision-{spec.sha256}{suffix}", spec.sha256, source.is_dir(), on_every_node=False
     )
-    staged = _scratch_folder() / published.name
+    staged = scratch_folder() / published.name
     if source.is_dir():
         _zip_folder(source, staged)
     else:
@@ -132,7 +132,7 @@ def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
     return published
 
 
-def _scratch_folder() -> Path:
+def scratch_folder() -> Path:
     """A fresh folder that goes when this process does: Spark serves published files from it."""
     return Path(tempfile.mkdtemp(dir=_scratch().name))
 
@@ -200,7 +200,7 @@ def _local_folder(uri: str) -> Path:
             f"{uri} is no bundle (a folder or .zip with {MODEL_JSON}); "
             "for a bare model file use ModelSpec.inspect"
         )
-    folder = _scratch_folder()
+    folder = scratch_folder()
     try:
         extract_zip(path, folder)
     # Refused (ValueError); encrypted, damaged or contradictory archives raise the others.
@@ -221,7 +221,7 @@ def _downloaded(uri: str) -> Path:
         )
     jvm: Any = session.sparkContext._jvm
     hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
-    target = _scratch_folder() / Path(urlsplit(uri).path).name
+    target = scratch_folder() / Path(urlsplit(uri).path).name
     from py4j.protocol import Py4JJavaError
 
     try:

@@ -23,6 +23,7 @@ from pyspark_vision.bundles.agreement import (
 )
 from pyspark_vision.bundles.keras_reader import start_tensorflow
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import tensorflow as engine
 from pyspark_vision.executor.engines.quiet import quiet_stderr
@@ -66,7 +67,7 @@ def add_twin(
 
 def with_twin(spec: ModelSpec, folder: str | Path | None = None) -> ModelSpec:
     """As :func:`add_twin`, not compared yet: for a caller that shows the figures first."""
-    place = Path(folder or tempfile.mkdtemp(prefix="pyspark_vision-twin-"))
+    place = Path(folder) if folder else scratch_folder()
     original = _original(spec)
     alone = dataclasses.replace(spec, files=(original,), engine="auto")
     alone.save(place)
