@@ -64,7 +64,7 @@ _JOB_DEFAULTS = {
     "spark.log.level": "WARN",
 }
 
-_HOW_TO_SET = (
+HOW_TO_SET = (
     "Set --conf spark.pyspark.python=PATH (or PYSPARK_PYTHON) to a Python that every node has, or "
     "ship one: --archives env.tar.gz#environment --conf "
     "spark.pyspark.python=./environment/bin/python; the package itself travels with --py-files "
@@ -107,9 +107,9 @@ def check_workers(session: SparkSession) -> None:
         known = re.search(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*", str(error))
         raise WorkerEnvironmentError(
             f"executors cannot run {session.sparkContext.pythonExec}: "
-            f"{known.group() if known else str(error)[:300]}. {_HOW_TO_SET}"
+            f"{known.group() if known else str(error)[:300]}. {HOW_TO_SET}"
         ) from None
     if missing:
         raise WorkerEnvironmentError(
-            f"executors run {executable}, which lacks {', '.join(missing)}. {_HOW_TO_SET}"
+            f"executors run {executable}, which lacks {', '.join(missing)}. {HOW_TO_SET}"
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyspark.sql.functions
 
+from pyspark_vision.session import HOW_TO_SET, active_session
+
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType
     from pyspark.sql.udf import UserDefinedFunction
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
 F: Any = pyspark.sql.functions
 
 ARROW_NATIVE = hasattr(F, "arrow_udf")
-
-_HOW_TO_SHIP = (
-    "this executor's Python ({python}) lacks what the job needs: {error}. Ship the package with "
-    "--py-files dist/pyspark_vision.zip, and its dependencies as an environment: --archives "
-    "env.tar.gz#environment --conf spark.pyspark.python=./environment/bin/python; or set "
-    "spark.pyspark.python (or PYSPARK_PYTHON) to a Python that has them on every node"
-)
 
 
 def vision_udf(
@@ -46,7 +41,9 @@ def vision_udf(
     # The closure below is pickled by value and imports nothing until it runs, so that a worker
     # without the package or its dependencies says what to do instead of failing to unpickle.
     payload = pickle.dumps(arguments)
-    how_to_ship = _HOW_TO_SHIP
+    how_to_set = HOW_TO_SET
+    # Here, where every UDF is made: with or without a model, from a Column or for SQL.
+    active_session()
 
     def start(batches: Any) -> Any:
         import pickle
@@ -57,8 +54,10 @@ def vision_udf(
 
             arguments = pickle.loads(payload)
         except ImportError as error:
-            message = how_to_ship.format(python=sys.executable, error=error)
-            raise ImportError(message) from None
+            raise ImportError(
+                f"this executor's Python ({sys.executable}) lacks what the job needs: {error}. "
+                f"{how_to_set}"
+            ) from None
         return getattr(pipeline, entry)(batches, arguments)
 
     def arrow(batches: Any) -> Any:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
-from pyspark_vision.functions import classify_image
+from pyspark_vision.functions import classify_image, decode_image, register
 from pyspark_vision.session import active_session, check_workers
 
 
@@ -34,6 +34,24 @@ def test_workers_run_this_python_in_local_mode_without_any_setting(spark: SparkS
 
     assert executable == sys.executable
     check_workers(spark)
+
+
+def test_a_udf_without_a_model_runs_this_python_too(spark: SparkSession, bare_python: str) -> None:
+    df = spark.createDataFrame([(b"",)], "content binary")
+
+    (row,) = df.select(decode_image("content").alias("r")).collect()
+
+    assert row["r"]["error"]["code"] == "empty_input"
+
+
+def test_a_sql_function_runs_this_python_too(
+    spark: SparkSession, bare_python: str, classifier: ModelSpec
+) -> None:
+    register(spark, "classify_here", classify_image, classifier)
+
+    (row,) = spark.sql("SELECT classify_here(X'') AS r").collect()
+
+    assert row["r"]["error"]["code"] == "empty_input"
 
 
 def test_a_job_on_bare_executors_says_what_they_lack_and_what_to_set(
