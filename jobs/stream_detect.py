@@ -1,4 +1,4 @@
-"""Frames in, detected objects out: a folder watched as a stream (or read once) -> Parquet, console.
+"""Frames in, detected objects out: PyctureStream's topics, or a folder watched as a stream.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 """
@@ -8,25 +8,44 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from pyspark_vision import config, streaming
+from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.functions import detect_objects, draw_detections
-from pyspark_vision.session import job_session
-from pyspark_vision.sinks import Sink
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
+from pyspark_vision.messages import pictures, pycturestream
+from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.session import job_session, local_time_zone
+from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.console import console_sink
-from pyspark_vision.sinks.parquet import parquet_sink, refuse_other_output
+from pyspark_vision.sinks.dead_letters import with_payload_if_failed
+from pyspark_vision.sinks.json import json_sink
+from pyspark_vision.sinks.kafka import kafka_sink
+from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.files import FilesSource, stream_files
-from pyspark_vision.transformations import flatten_result
+from pyspark_vision.sources.kafka import stream_kafka
+from pyspark_vision.transformations import flatten_result, mark_dropped
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+SINKS = ("parquet", "json", "kafka", "events", "console")
 
 
 def parser() -> config.JobParser:
     job = config.JobParser(prog="stream_detect", description=__doc__)
     source = job.add_argument_group("source")
-    source.add_argument("--source", choices=["files"], default="files", help="where frames are")
-    source.add_argument("--input", required=True, metavar="URI", help="folder of image files")
+    source.add_argument(
+        "--source",
+        choices=["kafka", "files"],
+        help="default: files with --input, else kafka",
+    )
+    source.add_argument("--input", metavar="URI", help="folder of image files, one per camera")
     source.add_argument("--glob", default="*", help="names of the files to read")
     source.add_argument(
         "--max-files-per-trigger",
@@ -34,6 +53,45 @@ def parser() -> config.JobParser:
         default=64,
         metavar="N",
         help="most files in one micro-batch",
+    )
+    job_flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
+    source.add_argument(
+        "--payload",
+        choices=pictures.PAYLOADS,
+        default=pictures.BASE64,
+        help="of a Kafka message: JSON with the picture as base64 or data URI, JSON with the URI "
+        "of an object, or the picture's bytes (camera: the record's key)",
+    )
+    source.add_argument(
+        "--image-field", default="image", metavar="NAME", help="of the picture or URI in the JSON"
+    )
+    source.add_argument(
+        "--uri-prefix",
+        nargs="+",
+        default=[],
+        metavar="URI",
+        help="with --payload uri: the folders of objects that messages may name",
+    )
+    source.add_argument(
+        "--cameras", nargs="+", default=[], metavar="ID", help="take no others' frames"
+    )
+    source.add_argument(
+        "--time-zone",
+        default=local_time_zone(),
+        metavar="ZONE",
+        help="of timestamps without an offset, as Europe/Zurich",
+    )
+    source.add_argument(
+        "--max-age",
+        type=config.above_zero,
+        default=5.0,
+        metavar="SECONDS",
+        help="older frames from Kafka are dropped and counted",
+    )
+    source.add_argument(
+        "--keep-all",
+        action="store_true",
+        help="detect in every frame, not only in the newest of each camera and trigger",
     )
     model = job.add_argument_group("model")
     model.add_argument("--model", required=True, metavar="URI", help="bundle of a detector")
@@ -46,58 +104,147 @@ def parser() -> config.JobParser:
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
     sink.add_argument(
-        "--sink", nargs="+", choices=["parquet", "console"], default=["parquet"], help="one or more"
+        "--sink",
+        nargs="+",
+        choices=SINKS,
+        default=None,
+        help="one or more; default: kafka from Kafka, parquet from files",
     )
     sink.add_argument("--output", metavar="URI", help="folder of the parquet sink")
+    sink.add_argument("--output-json", metavar="URI", help="folder of the json sink")
+    sink.add_argument("--output-events", metavar="URI", help="folder of the events sink")
     sink.add_argument(
-        "--annotate", action="store_true", help="add a column `image`: JPEG with the boxes drawn"
+        "--output-kafka-topic",
+        default=pycturestream.RESULT_TOPIC,
+        metavar="TOPIC",
+        help="topic of the kafka sink, on the same brokers",
     )
-    stream = job.add_argument_group("stream")
-    stream.add_argument(
-        "--trigger",
-        default="3 seconds",
-        help="interval between micro-batches, or `available-now`: read what is there once and stop",
+    sink.add_argument(
+        "--annotate",
+        action="store_true",
+        help="add a column `image`: JPEG with the boxes drawn (the kafka sink always does)",
     )
-    stream.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
+    job_flags.add_dead_letters(sink)
+    job_flags.add_stream(job.add_argument_group("stream"), "3 seconds")
     return job
 
 
-def detect(frames: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
-    """One flat row per frame with its typed detections; no session, no I/O."""
+def frame_format(options: argparse.Namespace) -> FrameFormat:
+    """How a frame's message is read; a file is its picture's bytes."""
+    files = options.source == "files"
+    return FrameFormat(
+        time_zone=options.time_zone,
+        payload=pictures.IMAGE if files else options.payload,
+        image_field=options.image_field,
+        cameras=tuple(options.cameras),
+        max_message_bytes=sys.maxsize if files else options.max_message_bytes,
+    )
+
+
+def wanted(records: DataFrame, options: argparse.Namespace) -> DataFrame:
+    """Read frames with ``dropped``: stale or superseded ones, unless all are to be kept."""
+    frames = pycturestream.read_frames(records, frame_format(options))
+    if options.keep_all or options.source == "files":
+        return frames.withColumn("dropped", F.lit(None).cast("string"))
+    return mark_dropped(
+        frames,
+        key="camera_id",
+        timestamp="timestamp",
+        max_age_s=options.max_age,
+        unless=F.col("problem").isNotNull(),
+        payload="value",
+    )
+
+
+def detect(records: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
+    """Records in, one flat row each with its typed detections or its error; no I/O of its own."""
+    fetch: Column | None = None
+    if frame_format(options).payload == pictures.URI:
+        fetch = fetch_object("uri", prefixes=options.uri_prefix)
+    frames = pycturestream.with_picture(wanted(records, options), frame_format(options), fetch)
     found = detect_objects(
-        "content",
+        "picture",
         model,
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,
         exact=options.exact,
     )
     results = flatten_result(frames.withColumn("result", found))
-    if options.annotate:
-        results = results.withColumn("image", draw_detections("content", "detections"))
-    return results.drop("content")
+    if options.annotate or "kafka" in options.sink:
+        drawn = draw_detections("picture", "detections")
+        results = results.withColumn("image", F.when(F.col("error").isNull(), drawn))
+    results = with_payload_if_failed(results, "value")
+    return results.drop("value", "picture", "problem", "uri")
+
+
+def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
+    """The columns of the parquet and json sinks: typed, without what is for messages only."""
+    hidden = ["key", "payload", "timestamp_text"]
+    return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
+    threshold = options.score_threshold
+    folders = {
+        "parquet": options.output,
+        "json": options.output_json,
+        "events": options.output_events,
+        "dead_letters": options.dead_letters,
+    }
+    for name, folder in folders.items():
+        is_topic = (folder or "").startswith(job_flags.KAFKA_SCHEME)
+        if folder and not is_topic and (name in options.sink or name == "dead_letters"):
+            refuse_other_output(session, folder, options.checkpoint)
     made: dict[str, Sink] = {}
     if "parquet" in options.sink:
-        refuse_other_output(session, options.output, options.checkpoint)
-        made["parquet"] = parquet_sink(session, options.output)
+        parquet = parquet_sink(session, options.output)
+        made["parquet"] = through(lambda results: table(results, options), parquet)
+    if "json" in options.sink:
+        lines = json_sink(session, options.output_json)
+        made["json"] = through(lambda results: table(results, options), lines)
+    if "kafka" in options.sink:
+        target = job_flags.kafka_topic(options, options.output_kafka_topic)
+        limit = options.max_message_bytes
+        made["kafka"] = kafka_sink(
+            target, lambda results: pycturestream.result_messages(results, threshold, limit)
+        )
+    if "events" in options.sink:
+        made["events"] = through(
+            lambda results: pycturestream.events(results, threshold),
+            json_sink(session, options.output_events),
+        )
+    if options.dead_letters:
+        made["dead_letters"] = job_flags.dead_letters(session, options)
     if "console" in options.sink:
         made["console"] = console_sink()
     return made
 
 
+def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
+    if options.source == "kafka":
+        return stream_kafka(session, job_flags.kafka_source(options, pycturestream.FRAME_TOPIC))
+    files = FilesSource(options.input, options.glob, options.max_files_per_trigger)
+    return stream_files(session, files).withColumnsRenamed(
+        {"timestamp": "received", "content": "value"}
+    )
+
+
 def run(options: argparse.Namespace) -> None:
     session = job_session("stream_detect")
     model = ModelSpec.load(options.model)
-    source = FilesSource(options.input, options.glob, options.max_files_per_trigger)
-    frames = stream_files(session, source)
+    records = read(session, options)
     if options.dry_run:
         print(f"stream_detect would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        detect(frames, model, options).explain()
+        detect(records, model, options).explain()
         return
+    if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
+        print(
+            "stream_detect: frames that fail are counted, not kept; --dead-letters keeps them",
+            file=sys.stderr,
+            flush=True,
+        )
     query, counts = streaming.start(
-        frames,
+        records,
         lambda batch: detect(batch, model, options),
         sinks(session, options),
         value="detections",
@@ -111,11 +258,29 @@ def run(options: argparse.Namespace) -> None:
         print(f"stream_detect: {counts.summary('frames', 'detected')}", flush=True)
 
 
+def completed(options: argparse.Namespace) -> argparse.Namespace:
+    """Fill in what depends on other options, and refuse what does not go together."""
+    options.source = options.source or ("files" if options.input else "kafka")
+    options.sink = options.sink or (["kafka"] if options.source == "kafka" else ["parquet"])
+    if options.source == "files" and not options.input:
+        raise InvalidOptionError("--source files needs --input")
+    if options.payload == pictures.URI and not options.uri_prefix:
+        raise InvalidOptionError(
+            "--payload uri needs --uri-prefix: the folders of objects that messages may name"
+        )
+    for name, flag in (("parquet", "output"), ("json", "output_json"), ("events", "output_events")):
+        if name in options.sink and not getattr(options, flag):
+            raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
+    return options
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
     options = job.parse_job(argv)
-    if "parquet" in options.sink and not options.output:
-        job.error("--sink parquet needs --output")
+    try:
+        completed(options)
+    except InvalidOptionError as error:
+        job.error(str(error))
     return config.run_job(job.prog, run, options)
 
 

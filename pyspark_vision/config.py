@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, IllegalArgumentException
 
 from pyspark_vision.errors import PysparkVisionError
 
@@ -84,17 +85,26 @@ class JobParser(argparse.ArgumentParser):
 def run_job(
     name: str, run: Callable[[argparse.Namespace], None], options: argparse.Namespace
 ) -> int:
-    """Run a parsed job: exit code 0, or 2 and one line on stderr for a mistake of the caller.
+    """Run a parsed job: exit code 0; 2 for a mistake of the caller, 1 for a failure.
 
-    A path that does not exist, a column that is missing (Spark's ``AnalysisException``) and what
-    this library refuses are such mistakes; anything else is a failure and keeps its traceback.
+    A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
+    that a connector refuses and what this library refuses are mistakes: one line on stderr says
+    which. Anything else is a failure: its traceback, then one line that says why.
     """
     try:
         run(options)
-    except (PysparkVisionError, AnalysisException) as error:
-        print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+    except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
+        print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 2
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{name}: failed: {_first_line(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def describe(options: argparse.Namespace) -> str:
@@ -109,6 +119,14 @@ def unit_interval(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argparse type: a number above 0."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 

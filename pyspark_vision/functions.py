@@ -1,8 +1,9 @@
 """Column -> Column: encoded images in, typed results out, one Python pass per image.
 
-Every function takes a column name or Column of encoded bytes, or of image structs (what
-:func:`decode_image` returns), and returns a struct with an ``error`` field: null, or
-``{code, message}`` (:class:`pyspark_vision.errors.ErrorCode`). A bad row never raises and is never
+Every function takes a column name or Column of encoded bytes, of ``struct<content, error>`` (what
+:func:`fetch_object` returns) or of image structs (what :func:`decode_image` returns), and returns a
+struct with an ``error`` field: null, or ``{code, message}``
+(:class:`pyspark_vision.errors.ErrorCode`). A bad row never raises and is never
 dropped; a wrong column type, model or option raises here, on the driver.
 """
 
@@ -12,16 +13,25 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType
+from pyspark.sql.types import BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
+from pyspark_vision.column_types import ENCODED, IMAGES, URI, checked, named
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DecodeOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.pipeline import HeadOptions, Inference
+from pyspark_vision.options import (
+    DECODE_KEYS,
+    DEFAULT_FETCH_CONCURRENCY,
+    at_least_one,
+    decode_options,
+    fetch_options,
+    within_unit,
+)
 from pyspark_vision.session import active_session
 from pyspark_vision.udf import vision_udf
 
@@ -36,12 +46,10 @@ if TYPE_CHECKING:
 # Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
 _DEFAULT_IOU_THRESHOLD = 0.5
 
-# Set on the Column that decode_image returns, so that an image function right around it decodes
-# and infers in one pass instead of handing pixels from one UDF to the next.
+# Set on the Columns that decode_image and fetch_object return, so that an image function right
+# around them does all in one pass instead of handing pixels or files from one UDF to the next.
 _DECODE_MARK = "_pyspark_vision_decode"
-
-
-_DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
+_FETCH_MARK = "_pyspark_vision_fetch"
 
 
 class DecodeKeywords(TypedDict, total=False):
@@ -51,6 +59,41 @@ class DecodeKeywords(TypedDict, total=False):
     max_bytes: int
     max_pixels: int
     formats: Sequence[str]
+
+
+def fetch_object(
+    col: ColumnOrName,
+    *,
+    prefixes: Sequence[str] = (),
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    concurrency: int = DEFAULT_FETCH_CONCURRENCY,
+    max_attempts: int = 5,
+    timeout_s: float = 30.0,
+) -> Column:
+    """URIs of objects (``s3://``, ``s3a://``) -> ``struct<content: binary, error>``.
+
+    Fetched in the executors, by one client per worker with ``concurrency`` objects under way; in
+    ``classify_image(fetch_object("uri"), m)`` that goes on while the model runs, in one pass. A
+    missing, forbidden or unreachable object is that row's error (``fetch_not_found``,
+    ``fetch_denied``, ``fetch_failed``), after ``max_attempts`` with growing pauses for throttling,
+    5xx answers, lost connections and short bodies; null gives ``null_input``.
+
+    The address of the service is Spark's own setting (``fs.s3a.endpoint``, ``….region``,
+    ``fs.s3a.path.style.access``); credentials are the executor's (role, profile, ``AWS_*``).
+    ``prefixes``: where URIs come from outside, the folders they may name; others are
+    ``fetch_denied``. ``file:`` URIs are read only under a prefix that names them.
+
+    >>> df.select(classify_image(fetch_object("uri"), spec).alias("r")).select("r.*").show()
+    """
+    options = fetch_options(
+        active_session(), prefixes, max_bytes, concurrency, max_attempts, timeout_s
+    )
+    udf = vision_udf("fetch_objects", options, schemas.ENCODED, name="fetch_object")
+    # Not deterministic: a store may answer differently the second time it is asked.
+    uri = checked("fetch_object", col, URI)
+    column = named("fetch_object", col, udf.asNondeterministic()(uri))
+    column.__dict__[_FETCH_MARK] = (col, options)
+    return column
 
 
 def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
@@ -64,9 +107,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
 
     Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
     """
-    options = _decode_options("decode_image", decode)
-    udf = _decode_udf(None, None, options)
-    column = _named("decode_image", col, udf(_checked("decode_image", col, images=False)))
+    options = decode_options("decode_image", decode)
+    udf = _decode_udf(None, None, _Read(col, options))
+    column = named("decode_image", col, udf(checked("decode_image", col, ENCODED)))
     column.__dict__[_DECODE_MARK] = (col, options)
     return column
 
@@ -76,6 +119,8 @@ def classify_image(
     model: ModelSpec,
     top_k: int = 5,
     score_threshold: float = 0.0,
+    *,
+    timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
     """The ``top_k`` best classes with a score of at least ``score_threshold``.
@@ -83,13 +128,14 @@ def classify_image(
     Returns ``struct<predictions: array<struct<class_id, label, score>>, width, height, model,
     model_sha256, error>``, best first; ``width`` and ``height`` are those of the upright source.
     ``predictions`` is null where ``error`` is not, and empty where no class reaches the threshold.
+    ``timings`` adds ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
 
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
     """
-    col, options = _fused("classify_image", col, decode)
-    udf = _classify_udf(active_session(), model, options, top_k, score_threshold)
-    return _named("classify_image", col, udf(_checked("classify_image", col, images=True)))
+    read = _read("classify_image", col, decode, timings=timings)
+    udf = _classify_udf(active_session(), model, read, top_k, score_threshold)
+    return _applied("classify_image", col, udf, read)
 
 
 def detect_objects(
@@ -98,6 +144,8 @@ def detect_objects(
     score_threshold: float = 0.5,
     max_detections: int = 100,
     iou_threshold: float | None = None,
+    *,
+    timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
     """Objects with a score above ``score_threshold``, at most ``max_detections``, best first.
@@ -106,30 +154,32 @@ def detect_objects(
     width, height, model, model_sha256, error>``; boxes are normalized to [0,1] of the upright
     picture. ``iou_threshold`` is that of the non-maximum suppression within a class; by default it
     is 0.5 for models that give raw boxes with a score for each class, and none for models that
-    suppress on their own. ``detections`` is null where ``error`` is not.
+    suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
+    ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
     """
-    col, options = _fused("detect_objects", col, decode)
-    udf = _detect_udf(
-        active_session(), model, options, score_threshold, max_detections, iou_threshold
-    )
-    return _named("detect_objects", col, udf(_checked("detect_objects", col, images=True)))
+    read = _read("detect_objects", col, decode, timings=timings)
+    udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
+    return _applied("detect_objects", col, udf, read)
 
 
 def embed_image(
     col: ColumnOrName,
     model: ModelSpec,
     normalize: bool = False,
+    *,
+    timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
     """The model's output as ``array<float>``, flattened; ``normalize`` divides by its L2 norm.
 
     Returns ``struct<embedding, width, height, model, model_sha256, error>``; ``embedding`` is null
     where ``error`` is not. A spec of ``task="embed"`` names the output; for a Keras model it can
-    be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
+    be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``). ``timings`` adds
+    ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
     """
-    col, options = _fused("embed_image", col, decode)
-    udf = _embed_udf(active_session(), model, options, normalize)
-    return _named("embed_image", col, udf(_checked("embed_image", col, images=True)))
+    read = _read("embed_image", col, decode, timings=timings)
+    udf = _embed_udf(active_session(), model, read, normalize)
+    return _applied("embed_image", col, udf, read)
 
 
 def draw_detections(
@@ -140,9 +190,11 @@ def draw_detections(
     ``detections`` is the array of :func:`detect_objects` (``F.col("result.detections")``); null or
     empty draws none. Null where the picture cannot be read.
     """
-    col, options = _fused("draw_detections", col, decode)
-    checked = _checked("draw_detections", col, images=True)
-    return _named("draw_detections", col, _draw_udf(None, None, options)(checked, detections))
+    read = _read("draw_detections", col, decode)
+    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
+    source = col if read.fetch is not None else read.col
+    column = checked("draw_detections", source, IMAGES)
+    return named("draw_detections", col, _draw_udf(None, None, read)(column, detections))
 
 
 def register(
@@ -167,61 +219,89 @@ def register(
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
-    decode = {key: options.pop(key) for key in _DECODE_KEYS if key in options}
+    decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     try:
-        udf = make_udf(session, model, _decode_options(name, decode), **options)
+        read = _Read("", decode_options(name, decode), timings=bool(options.pop("timings", False)))
+        udf = make_udf(session, model, read, **options)
     except TypeError:
         raise InvalidOptionError(
             f"{function.__name__} does not take {', '.join(sorted(options))}; decoding takes "
-            f"{', '.join(_DECODE_KEYS)}"
+            f"{', '.join(DECODE_KEYS)}"
         ) from None
     session.udf.register(name, udf)
 
 
-def _decode_udf(session: Any, model: None, decode: DecodeOptions) -> UserDefinedFunction:
-    return vision_udf("decode_images", decode, schemas.IMAGE, name="decode_image")
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """The column that the worker gets, and how it makes pixels of it."""
+
+    col: ColumnOrName
+    decode: DecodeOptions
+    fetch: FetchOptions | None = None
+    timings: bool = False
+
+
+def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = False) -> _Read:
+    """Right around ``decode_image(x)`` or ``fetch_object(x)`` the column read is ``x`` itself."""
+    options = decode_options(function, decode)
+    marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
+    if marked is not None:
+        col, inner = marked
+        options = dataclasses.replace(inner, exact=inner.exact or options.exact)
+    marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
+    uri, fetch = marked or (col, None)
+    return _Read(uri, options, fetch, timings)
+
+
+def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
+    accepted = IMAGES if read.fetch is None else URI
+    return named(function, col, udf(checked(function, read.col, accepted)))
+
+
+def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
+    return vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
 
 
 def _classify_udf(
     session: Any,
     model: ModelSpec | None,
-    decode: DecodeOptions,
+    read: _Read,
     top_k: int = 5,
     score_threshold: float = 0.0,
 ) -> UserDefinedFunction:
-    _at_least_one("top_k", top_k)
-    _within_unit("score_threshold", score_threshold)
+    at_least_one("top_k", top_k)
+    within_unit("score_threshold", score_threshold)
     head = ClassifyOptions(top_k, score_threshold)
-    return _inference_udf("classify_image", "classify", session, model, decode, head)
+    return _inference_udf("classify_image", "classify", session, model, read, head)
 
 
 def _detect_udf(
     session: Any,
     model: ModelSpec | None,
-    decode: DecodeOptions,
+    read: _Read,
     score_threshold: float = 0.5,
     max_detections: int = 100,
     iou_threshold: float | None = None,
 ) -> UserDefinedFunction:
-    _within_unit("score_threshold", score_threshold)
-    _at_least_one("max_detections", max_detections)
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_detections", max_detections)
     if iou_threshold is not None:
-        _within_unit("iou_threshold", iou_threshold)
+        within_unit("iou_threshold", iou_threshold)
     elif isinstance(model, ModelSpec) and "class_scores" in dict(model.file.outputs):
         iou_threshold = _DEFAULT_IOU_THRESHOLD
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", "detect", session, model, decode, head)
+    return _inference_udf("detect_objects", "detect", session, model, read, head)
 
 
 def _embed_udf(
-    session: Any, model: ModelSpec | None, decode: DecodeOptions, normalize: bool = False
+    session: Any, model: ModelSpec | None, read: _Read, normalize: bool = False
 ) -> UserDefinedFunction:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", "embed", session, model, decode, head)
+    return _inference_udf("embed_image", "embed", session, model, read, head)
 
 
-def _draw_udf(session: Any, model: None, decode: DecodeOptions) -> UserDefinedFunction:
-    return vision_udf("draw_on_images", decode, BinaryType(), name="draw_detections")
+def _draw_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
+    return vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
 
 
 _UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
@@ -244,7 +324,7 @@ def _inference_udf(
     task: str,
     session: Any,
     model: ModelSpec | None,
-    decode: DecodeOptions,
+    read: _Read,
     head: HeadOptions,
 ) -> UserDefinedFunction:
     if not isinstance(model, ModelSpec):
@@ -257,78 +337,12 @@ def _inference_udf(
             f"{function}: model {model.name!r} has task {model.task!r}, not {task!r}; "
             "use the function of its task, or inspect it again with task=…"
         )
-    inference = Inference(model, publish(model, session), decode, head)
-    udf = vision_udf("infer", inference, _RESULT_TYPES[task], name=function)
+    published = publish(model, session)
+    inference = Inference(model, published, read.decode, head, read.fetch, read.timings)
+    result_type = _RESULT_TYPES[task]
+    if read.timings:
+        result_type = StructType([*result_type, *schemas.TIMINGS])
+    udf = vision_udf("infer", inference, result_type, name=function)
     # Deterministic in truth; marked otherwise so that Spark does not run the model twice, once for
     # a filter on the result that it pushed below, and once for the result itself.
     return udf.asNondeterministic()
-
-
-def _fused(function: str, col: ColumnOrName, decode: Any) -> tuple[ColumnOrName, DecodeOptions]:
-    """The column to read, and how: right around ``decode_image(x)`` that is ``x`` itself."""
-    options = _decode_options(function, decode)
-    marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
-    if marked is None:
-        return col, options
-    inner_col, inner = marked
-    return inner_col, dataclasses.replace(inner, exact=inner.exact or options.exact)
-
-
-def _decode_options(function: str, keywords: Any) -> DecodeOptions:
-    unknown = sorted(set(keywords) - set(_DECODE_KEYS))
-    if unknown:
-        raise InvalidOptionError(
-            f"{function}: no option {', '.join(unknown)}; decoding takes {', '.join(_DECODE_KEYS)}"
-        )
-    keywords = dict(keywords)
-    if "formats" in keywords:
-        formats = tuple(str(f).upper() for f in keywords["formats"])
-        refused = sorted(set(formats) - set(ALLOWED_FORMATS))
-        if refused or not formats or isinstance(keywords["formats"], str):
-            raise InvalidOptionError(
-                f"{function}: formats={keywords['formats']!r}; it is a list of "
-                f"{', '.join(ALLOWED_FORMATS)}"
-            )
-        keywords["formats"] = formats
-    options = DecodeOptions(**keywords)
-    _at_least_one("max_bytes", options.max_bytes)
-    _at_least_one("max_pixels", options.max_pixels)
-    return options
-
-
-def _at_least_one(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidOptionError(f"{name}={value!r} must be a whole number of at least 1")
-
-
-def _within_unit(name: str, value: Any) -> None:
-    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise InvalidOptionError(f"{name}={value!r} must be a number within 0..1")
-
-
-def _named(function: str, col: ColumnOrName, result: Column) -> Column:
-    """A readable name for an unaliased result, instead of the whole checked expression."""
-    return result.alias(f"{function}({col})" if isinstance(col, str) else function)
-
-
-def _checked(function: str, col: ColumnOrName, *, images: bool) -> Column:
-    """The column itself, in a plan that cannot be analyzed if its type is wrong.
-
-    A UDF's input type is not Spark's concern, and an error in a worker comes late and from far
-    away. So the column is tied to a ``from_json`` of nothing, whose schema is a legal one if the
-    column's type is right, and else our message: Spark evaluates schemas during analysis, so the
-    message comes as an AnalysisException from the line that made the query. The optimizer then
-    folds all of it away; the plan keeps the bare column.
-    """
-    column = F.col(col) if isinstance(col, str) else col
-    accepted = ["binary", schemas.IMAGE.simpleString()] if images else ["binary"]
-    described = "BINARY (encoded images, as spark.read.format('binaryFile') gives)"
-    if images:
-        described += " or an image struct (as decode_image gives)"
-    found = F.typeof(column)
-    message = F.concat(
-        F.lit(f"a `{function}: the column is "), found, F.lit(f"; it must be {described}`")
-    )
-    schema = F.when(found.isin(*accepted), F.lit("a INT")).otherwise(message)
-    probe = F.from_json(F.lit("{}"), schema)
-    return F.when(probe.isNull() | probe.isNotNull(), column)

@@ -24,6 +24,9 @@ ERROR = _struct(code=StringType(), message=StringType())
 IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
 """An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
 
+ENCODED = _struct(content=BinaryType(), error=ERROR)
+"""A picture's bytes as a store or a message gave them, or why there are none."""
+
 DETECTION = _struct(
     class_id=IntegerType(),
     label=StringType(),
@@ -60,3 +63,7 @@ PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
 
 EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""
+
+TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType())
+"""What each has behind ``error`` with ``timings=True``: decoding and resizing, and the image's
+share of its engine batch; null where it did not come to that."""

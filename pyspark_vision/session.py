@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from typing import Any
+from zoneinfo import available_timezones
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
@@ -35,6 +36,28 @@ def active_session() -> Any:
 def is_connect(session: Any) -> bool:
     """Whether the session speaks Spark Connect (no JVM on this side)."""
     return not hasattr(session, "_jsparkSession")
+
+
+def local_time_zone() -> str:
+    """The name of this machine's time zone (``Europe/Zurich``), ``UTC`` where it has none."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    if not name:
+        link = os.path.realpath("/etc/localtime")
+        name = link.split("/zoneinfo/", 1)[1] if "/zoneinfo/" in link else ""
+    return name.removeprefix("Etc/") if name in available_timezones() else "UTC"
+
+
+def hadoop_setting(session: Any, name: str) -> str | None:
+    """A Hadoop setting (``fs.s3a.endpoint``) of the session, or ``None``.
+
+    Under Connect the server's own files (core-site.xml) are out of sight: only what was given as
+    ``spark.hadoop.<name>`` is known here.
+    """
+    if is_connect(session):
+        setting: str | None = session.conf.get(f"spark.hadoop.{name}", None)
+    else:
+        setting = session._jsc.hadoopConfiguration().get(name)
+    return setting
 
 
 def use_own_python_locally(session: Any) -> None:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from pyspark_vision.counts import Counts, count_results
 
 if TYPE_CHECKING:
@@ -34,33 +36,13 @@ def start(
 
     ``trigger`` is an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, then
     stop). A sink that fails fails the batch; Spark replays it after a restart from ``checkpoint``.
-    The returned :class:`Counts` grows with each finished batch.
+    ``transform`` gives flat results: ``value``, ``error``, and ``dropped`` where a row was left out
+    on purpose. The returned :class:`Counts` grows with each finished batch.
     """
     counts = Counts()
 
     def process(batch: DataFrame, batch_id: int) -> None:
-        results = transform(batch).persist()
-        try:
-            seen = count_results(results, value)
-            for sink in sinks.values():
-                sink(results, batch_id)
-        finally:
-            results.unpersist()
-        counts.rows += seen.rows
-        counts.with_result += seen.with_result
-        counts.failed.update(seen.failed)
-        _log.info(
-            "%s",
-            json.dumps(
-                {
-                    "batch_id": batch_id,
-                    "rows": seen.rows,
-                    "with_result": seen.with_result,
-                    "failed": dict(seen.failed),
-                    "sinks": list(sinks),
-                }
-            ),
-        )
+        counts.add(run_batch(transform(batch), batch_id, sinks, value=value))
 
     writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
     if trigger == AVAILABLE_NOW:
@@ -68,3 +50,32 @@ def start(
     else:
         writer = writer.trigger(processingTime=trigger)
     return writer.foreachBatch(process).start(), counts
+
+
+def run_batch(
+    results: DataFrame, batch_id: int, sinks: Mapping[str, Sink], *, value: str
+) -> Counts:
+    """Compute flat results once, count them, and give them to every sink.
+
+    Rows whose ``dropped`` is not null are counted and not given on.
+    """
+    results = results.persist()
+    try:
+        seen = count_results(results, value)
+        kept = results
+        if "dropped" in results.columns:
+            kept = results.where(F.col("dropped").isNull()).drop("dropped")
+        for sink in sinks.values():
+            sink(kept, batch_id)
+    finally:
+        results.unpersist()
+    record = {
+        "batch_id": batch_id,
+        "rows": seen.rows,
+        "with_result": seen.with_result,
+        "failed": dict(seen.failed),
+        "dropped": dict(seen.dropped),
+        "sinks": list(sinks),
+    }
+    _log.info("%s", json.dumps(record))
+    return seen

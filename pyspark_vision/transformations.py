@@ -11,7 +11,7 @@ from pyspark.sql.window import Window
 from pyspark_vision.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _RESULT_FIELDS = ("detections", "predictions", "embedding")
 
@@ -74,6 +74,50 @@ def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
         F.col(_quoted(timestamp)).desc_nulls_last()
     )
     return df.withColumn(rank, F.row_number().over(newest_first)).where(f"{rank} = 1").drop(rank)
+
+
+def mark_dropped(
+    df: DataFrame,
+    *,
+    key: str,
+    timestamp: str,
+    max_age_s: float,
+    unless: Column,
+    payload: str,
+    now: Column | None = None,
+) -> DataFrame:
+    """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``) or ``"superseded"``.
+
+    Superseded is what is not the newest row of its ``key`` among those that are not stale; of
+    equal times the last ``offset`` (or ``origin``) is the newest. Rows for which ``unless`` holds
+    (failed ones) are never dropped and supersede nothing. No row is removed, so that what is
+    dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the query.
+    """
+    for name in (key, timestamp, payload):
+        _require(df, name)
+    age_limit = F.make_dt_interval(secs=F.lit(float(max_age_s)))
+    oldest = (F.current_timestamp() if now is None else now) - age_limit
+    stale = ~unless & (F.col(_quoted(timestamp)) < oldest)
+    # Dropped pictures are not carried to the shuffle.
+    marked = df.withColumn("_stale", F.coalesce(stale, F.lit(False))).withColumn(
+        payload, F.when(~F.col("_stale"), F.col(_quoted(payload)))
+    )
+    competes = ~unless & ~F.col("_stale")
+    # What does not compete stands alone: in one group it would be sorted by one task.
+    place = F.col("offset") if "offset" in df.columns else F.col("origin")
+    group = F.when(competes, F.col(_quoted(key)))
+    alone = F.when(~competes, F.col("origin"))
+    newest_first = Window.partitionBy(group, alone).orderBy(
+        F.col(_quoted(timestamp)).desc_nulls_last(), place.desc()
+    )
+    ranked = marked.withColumn("_rank", F.row_number().over(newest_first))
+    superseded = competes & (F.col("_rank") > 1)
+    dropped = F.when(F.col("_stale"), "stale").when(superseded, "superseded")
+    return (
+        ranked.withColumn("dropped", dropped)
+        .withColumn(payload, F.when(F.col("dropped").isNull(), F.col(_quoted(payload))))
+        .drop("_stale", "_rank")
+    )
 
 
 def _exploded(df: DataFrame, column: str, field: str, keep_empty: bool) -> DataFrame:

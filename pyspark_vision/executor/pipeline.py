@@ -7,6 +7,8 @@ one engine batch, however many rows Arrow sends and however big they are.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import draw, heads, model_cache, model_files, results
+from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
@@ -31,21 +34,27 @@ HeadOptions = heads.ClassifyOptions | heads.DetectOptions | heads.EmbedOptions
 # stay at 4 MB, large enough that a piece costs nothing beside its inference.
 ROWS_PER_PIECE = 256
 
-# decode_image returns pixels: its pieces are cut at this many decoded bytes.
-DECODED_BYTES_PER_PIECE = 32 * 1024 * 1024
+# decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
+BYTES_PER_PIECE = 32 * 1024 * 1024
 
-# Encoded bytes, an image struct's fields, or nothing.
-Source = bytes | dict[str, Any] | None
+# Encoded bytes, the fields of an image struct or of encoded bytes with an error, the reason why
+# there are none, or nothing.
+Source = bytes | dict[str, Any] | RowError | None
 
 
 @dataclass(frozen=True)
 class Inference:
-    """All that one inference UDF carries to the workers."""
+    """All that one inference UDF carries to the workers.
+
+    With ``fetch`` the column holds URIs; with ``timings`` a result says what it cost.
+    """
 
     spec: ModelSpec
     published: model_files.PublishedFile
     decode: DecodeOptions
     head: HeadOptions
+    fetch: FetchOptions | None = None
+    timings: bool = False
 
 
 def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.StructArray]:
@@ -54,12 +63,25 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
     The model is loaded when the first row is there, not before: an empty partition costs nothing.
     """
     predictor: Predictor | None = None
-    for batch in batches:
-        for start in range(0, len(batch), ROWS_PER_PIECE):
-            if predictor is None:
-                predictor = _predictor(inference)
-            sources = _sources(batch.slice(start, ROWS_PER_PIECE))
-            yield predictor.result_array(predictor.predict(sources))
+    for piece in _pieces(batches, inference.fetch):
+        if predictor is None:
+            predictor = _predictor(inference)
+        rows = predictor.predict(piece)
+        yield predictor.result_array(rows, timings=inference.timings)
+
+
+def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterator[pa.StructArray]:
+    """URIs -> ``struct<content, error>``, in pieces bounded by their bytes."""
+    piece: list[bytes | RowError | None] = []
+    fetched_bytes = 0
+    for content in object_store.fetch_ahead(_uris(batches), options):
+        piece.append(content)
+        fetched_bytes += len(content) if isinstance(content, bytes) else 0
+        if fetched_bytes >= BYTES_PER_PIECE or len(piece) == ROWS_PER_PIECE:
+            yield _encoded_array(piece)
+            piece, fetched_bytes = [], 0
+    if piece:
+        yield _encoded_array(piece)
 
 
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
@@ -74,7 +96,7 @@ def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterat
                 decoded_bytes += image.width * image.height * 3
             except RowError as error:
                 piece.append((None, error))
-            if decoded_bytes >= DECODED_BYTES_PER_PIECE:
+            if decoded_bytes >= BYTES_PER_PIECE:
                 yield _image_array(piece)
                 piece, decoded_bytes = [], 0
         if piece:
@@ -100,6 +122,16 @@ def draw_on_images(
             yield pa.array(drawn, pa.binary())
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A picture that stands in the engine's batch: where its row is, and what is known of it."""
+
+    index: int
+    placement: Placement
+    size_wh: tuple[int, int]
+    decode_ms: float
+
+
 class Predictor:
     """A loaded model with its options; Spark-free, so that bundles are checked with it too."""
 
@@ -117,16 +149,17 @@ class Predictor:
     def predict(self, sources: Iterable[Source]) -> list[Row]:
         """One row per source, in order; a bad one becomes its error."""
         rows: list[Row] = []
-        waiting: list[tuple[int, Placement, tuple[int, int]]] = []
+        waiting: list[_Waiting] = []
         for index, source in enumerate(sources):
             rows.append(Row())
+            started = time.perf_counter()
             try:
                 image, size_wh = _image(source, self._decode, self._spec.input_hw)
                 placement = self._preprocessor.fill(self._batch, len(waiting), image)
             except RowError as error:
-                rows[index] = Row(error=error)
+                rows[index] = Row(error=error, decode_ms=_ms_since(started))
                 continue
-            waiting.append((index, placement, size_wh))
+            waiting.append(_Waiting(index, placement, size_wh, _ms_since(started)))
             if len(waiting) == len(self._batch):
                 self._run(rows, waiting)
                 waiting = []
@@ -134,7 +167,7 @@ class Predictor:
             self._run(rows, waiting)
         return rows
 
-    def result_array(self, rows: Sequence[Row]) -> pa.StructArray:
+    def result_array(self, rows: Sequence[Row], *, timings: bool = False) -> pa.StructArray:
         """Rows -> the row contract as one Arrow struct array."""
         if isinstance(self._head, heads.ClassifyOptions):
             name, values = "predictions", results.predictions_array(rows, self._labels)
@@ -142,42 +175,39 @@ class Predictor:
             name, values = "detections", results.detections_array(rows, self._labels)
         else:
             name, values = "embedding", results.embeddings_array(rows)
-        return results.result_array(name, values, rows, self._spec.name, self._spec.sha256)
+        spec = self._spec
+        return results.result_array(name, values, rows, spec.name, spec.sha256, timings=timings)
 
-    def _run(
-        self, rows: list[Row], waiting: Sequence[tuple[int, Placement, tuple[int, int]]]
-    ) -> None:
+    def _run(self, rows: list[Row], waiting: Sequence[_Waiting]) -> None:
         try:
             self._run_batch(rows, waiting, 0)
         # An engine may refuse one picture of a batch: the others must not pay for it.
         except Exception as failure:
-            for position, (index, placement, (width, height)) in enumerate(waiting):
+            for position, one in enumerate(waiting):
                 reason = failure
                 if len(waiting) > 1:
                     try:
-                        self._run_batch(rows, [(index, placement, (width, height))], position)
+                        self._run_batch(rows, [one], position)
                         continue
                     except Exception as own_failure:
                         reason = own_failure
                 error = RowError(ErrorCode.MODEL_FAILED, f"{type(reason).__name__}: {reason}")
-                rows[index] = Row(width=width, height=height, error=error)
+                rows[one.index] = Row(None, *one.size_wh, error, one.decode_ms)
 
-    def _run_batch(
-        self,
-        rows: list[Row],
-        waiting: Sequence[tuple[int, Placement, tuple[int, int]]],
-        start: int,
-    ) -> None:
+    def _run_batch(self, rows: list[Row], waiting: Sequence[_Waiting], start: int) -> None:
         count = len(waiting)
         batch = self._batch[start : start + count]
         if self._spec.fixed_batch is not None and count < self._spec.fixed_batch:
             # The rest of the buffer is earlier pictures or noise; its results are not looked at.
             batch = self._batch
+        started = time.perf_counter()
         outputs = self._engine.run(batch)
+        model_ms = _ms_since(started) / count
         offset = start if batch is self._batch else 0
-        for position, (index, placement, (width, height)) in enumerate(waiting):
+        for position, one in enumerate(waiting):
             own = {role: values[offset + position] for role, values in outputs.items()}
-            rows[index] = Row(self._value(own, placement), width, height)
+            value = self._value(own, one.placement)
+            rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms)
 
     def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):
@@ -202,27 +232,55 @@ def _predictor(inference: Inference) -> Predictor:
     return Predictor(spec, engine, inference.decode, inference.head)
 
 
+def _pieces(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterator[Iterable[Source]]:
+    """The rows in pieces of at most ``ROWS_PER_PIECE``, each to be used up before the next."""
+    if fetch is None:
+        for batch in batches:
+            for start in range(0, len(batch), ROWS_PER_PIECE):
+                yield _sources(batch.slice(start, ROWS_PER_PIECE))
+        return
+    # Across Arrow batches: the fetches must not come to a halt at the end of each.
+    fetched = object_store.fetch_ahead(_uris(batches), fetch)
+    for first in fetched:
+        yield itertools.chain([first], itertools.islice(fetched, ROWS_PER_PIECE - 1))
+
+
+def _uris(batches: Iterator[pa.Array]) -> Iterator[str | None]:
+    for batch in batches:
+        is_text = pa.types.is_string(batch.type) or pa.types.is_large_string(batch.type)
+        # Through pandas, a batch of nulls has lost its type.
+        if not is_text and batch.null_count < len(batch):
+            raise TypeError(f"the column is {batch.type}; it must be a string (URIs)")
+        yield from batch.to_pylist()
+
+
 def _sources(array: pa.Array) -> Iterator[Source]:
     """Row by row: one picture's bytes are copied out of Arrow at a time."""
     # Through pandas, a batch of nulls has lost its type.
     is_any_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
     encoded = any(is_it(array.type) for is_it in is_any_of)
-    if not encoded and not _is_image(array.type):
+    if not encoded and not _has_fields(array.type, results.IMAGE_TYPE, results.ENCODED_TYPE):
         raise TypeError(
-            f"the column is {array.type}; it must be binary (encoded images) or an image struct "
-            "of decode_image"
+            f"the column is {array.type}; it must be binary (encoded images), an image struct "
+            "of decode_image or the struct of fetch_object"
         )
     return (scalar.as_py() for scalar in array)
 
 
-def _is_image(found: pa.DataType) -> bool:
+def _has_fields(found: pa.DataType, *structs: pa.StructType) -> bool:
     names = {field.name for field in found} if pa.types.is_struct(found) else set()
-    return names >= {field.name for field in results.IMAGE_TYPE}
+    return any(names >= {field.name for field in struct} for struct in structs)
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
 
 
 def _image(
     source: Source, options: DecodeOptions, target_hw: tuple[int, int] | None
 ) -> tuple[Image.Image, tuple[int, int]]:
+    if isinstance(source, RowError):
+        raise source
     if not isinstance(source, dict):
         return decode(source, options, target_hw)
     error = source["error"]
@@ -232,6 +290,8 @@ def _image(
         except ValueError:  # a struct that someone else made
             code = ErrorCode.UNDECODABLE
         raise RowError(code, error["message"] or "")
+    if "content" in source:
+        return decode(source["content"], options, target_hw)
     data, size_wh = source["data"], (source["width"], source["height"])
     if data is None:
         raise RowError(ErrorCode.NULL_INPUT, "the image struct has no data")
@@ -254,4 +314,16 @@ def _image_array(piece: Sequence[tuple[Image.Image | None, RowError | None]]) ->
             results.error_array(rows),
         ],
         fields=list(results.IMAGE_TYPE),
+    )
+
+
+def _encoded_array(piece: Sequence[bytes | RowError | None]) -> pa.StructArray:
+    null = RowError(ErrorCode.NULL_INPUT, "the URI is null")
+    errors = [null if one is None else one if isinstance(one, RowError) else None for one in piece]
+    return pa.StructArray.from_arrays(
+        [
+            pa.array([one if isinstance(one, bytes) else None for one in piece], pa.binary()),
+            results.error_array([Row(error=error) for error in errors]),
+        ],
+        fields=list(results.ENCODED_TYPE),
     )

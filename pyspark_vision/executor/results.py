@@ -39,24 +39,39 @@ IMAGE_TYPE = pa.struct(
     ]
 )
 
+ENCODED_TYPE = pa.struct([("content", pa.binary()), ("error", ERROR_TYPE)])
+TIMING_FIELDS = ("decode_ms", "model_ms")
+
 Labels = dict[int, str]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image's outcome: a value, or an error; the size as far as it is known."""
+    """One image's outcome: a value, or an error; the size and what it cost as far as known.
+
+    ``decode_ms``: decoding and resizing; ``model_ms``: the image's share of its engine batch.
+    """
 
     value: Any = None
     width: int | None = None
     height: int | None = None
     error: RowError | None = None
+    decode_ms: float | None = None
+    model_ms: float | None = None
 
 
 def result_array(
-    name: str, values: pa.Array, rows: Sequence[Row], model: str, sha256: str
+    name: str,
+    values: pa.Array,
+    rows: Sequence[Row],
+    model: str,
+    sha256: str,
+    *,
+    timings: bool = False,
 ) -> pa.StructArray:
-    """The row contract: the value under ``name``, size, model and error."""
+    """The row contract: the value under ``name``, size, model and error, then times if wanted."""
     count = len(rows)
+    times = TIMING_FIELDS if timings else ()
     return pa.StructArray.from_arrays(
         [
             values,
@@ -65,8 +80,9 @@ def result_array(
             pa.array([model] * count, pa.string()),
             pa.array([sha256] * count, pa.string()),
             error_array(rows),
+            *(pa.array([getattr(row, time) for row in rows], pa.float32()) for time in times),
         ],
-        names=[name, "width", "height", "model", "model_sha256", "error"],
+        names=[name, "width", "height", "model", "model_sha256", "error", *times],
     )
 
 

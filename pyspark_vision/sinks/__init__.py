@@ -4,8 +4,15 @@ A sink that fails raises: the micro-batch fails with it and is replayed, so each
 the same outcome when the same batch comes twice.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame
 
 Sink = Callable[[DataFrame, int], None]
+
+
+def through(transform: Callable[[DataFrame], DataFrame], sink: Sink) -> Sink:
+    """A sink that gets ``transform(results)``: its own choice of rows and columns."""
+    return lambda results, batch_id: sink(transform(results), batch_id)

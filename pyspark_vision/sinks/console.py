@@ -18,7 +18,8 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
     """Prints the first ``rows`` results of each batch: where from, what was found, or why not."""
 
     def write(results: DataFrame, batch_id: int) -> None:
-        shown = [name for name in ("origin", "detections", "error") if name in results.columns]
+        columns = ("origin", "detections", "predictions", "embedding", "error")
+        shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).limit(rows).collect():
             print(f"batch {batch_id}: {_line(row)}", file=sys.stdout, flush=True)
 
@@ -31,9 +32,11 @@ def _line(row: Row) -> str:
     error = fields.get("error")
     if error is not None:
         return f"{name:<{_NAME_CHARS}} ! {error['code']}: {_printable(error['message'])}"
+    if "embedding" in fields:
+        return f"{name:<{_NAME_CHARS}} {len(fields['embedding'] or [])} numbers"
     found = [
         f"{_printable(one['label'] or '#' + str(one['class_id']))} {one['score']:.2f}"
-        for one in fields.get("detections") or []
+        for one in fields.get("detections") or fields.get("predictions") or []
     ]
     return f"{name:<{_NAME_CHARS}} {', '.join(found) or 'nothing detected'}"
 

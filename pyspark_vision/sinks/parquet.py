@@ -1,55 +1,19 @@
-"""Parquet, exactly once under replay: each micro-batch owns the folder ``batch_id=N``.
-
-A batch is written beside its place under a name that readers ignore, then renamed into it; a
-replay replaces the folder. So every reader, not only Spark's, finds each batch once and whole.
-"""
+"""Parquet in ``batch_id=N`` folders, exactly once under replay."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks.batch_folders import batch_folder_sink
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from pyspark_vision.sinks import Sink
 
 
 def parquet_sink(session: SparkSession, output: str) -> Sink:
     """A sink that writes each batch to ``output/batch_id=N`` (any Hadoop URI)."""
-
-    def write(results: DataFrame, batch_id: int) -> None:
-        staging = f"{output}/_staging_batch_id={batch_id}"
-        results.write.mode("overwrite").parquet(staging)
-        file_system, target = _hadoop_path(session, f"{output}/batch_id={batch_id}")
-        file_system.delete(target, True)
-        _, staged = _hadoop_path(session, staging)
-        if not file_system.rename(staged, target):
-            raise OSError(f"cannot rename {staging} to {target}")
-
-    return write
-
-
-def refuse_other_output(session: SparkSession, output: str, checkpoint: str) -> None:
-    """Raise if ``output`` holds batches and ``checkpoint`` is new.
-
-    Batch numbers start again at 0 with a new checkpoint: the new run would overwrite the old one's
-    folders, one after the other.
-    """
-    file_system, offsets = _hadoop_path(session, f"{checkpoint}/offsets")
-    if file_system.exists(offsets):
-        return
-    file_system, batches = _hadoop_path(session, f"{output}/batch_id=*")
-    if file_system.globStatus(batches):
-        raise InvalidOptionError(
-            f"--output {output} holds batches of an earlier run, and --checkpoint {checkpoint} is "
-            "new: they would be overwritten. Choose a new --output, or the checkpoint of that run"
-        )
-
-
-def _hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
-    jvm: Any = session.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri)
-    conf = session._jsc.hadoopConfiguration()
-    return path.getFileSystem(conf), path
+    return batch_folder_sink(
+        session, output, lambda results, folder: results.write.mode("overwrite").parquet(folder)
+    )

@@ -110,7 +110,7 @@ def test_stream_detect_refuses_to_overwrite_another_runs_output(
     code = detect.main(detect_arguments(root, frames, tmp_path))
 
     assert code == 2
-    assert "Choose a new --output" in capsys.readouterr().err
+    assert "Choose a new output" in capsys.readouterr().err
     assert rows_of(tmp_path / "out") == before
 
 

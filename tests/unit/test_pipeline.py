@@ -92,7 +92,7 @@ def test_no_rows_run_nothing() -> None:
 def test_decoded_pictures_leave_in_pieces_bounded_by_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipeline, "DECODED_BYTES_PER_PIECE", 3 * 100 * 100)
+    monkeypatch.setattr(pipeline, "BYTES_PER_PIECE", 3 * 100 * 100)
     batch = pa.array([png("red", (100, 100))] * 5 + [None, png("red", (50, 50))], pa.binary())
 
     pieces = list(pipeline.decode_images(iter([batch]), DecodeOptions()))

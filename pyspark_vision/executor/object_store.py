@@ -1,0 +1,248 @@
+"""URIs of objects -> their bytes, fetched in the worker while the model runs on earlier ones.
+
+One client and one bounded thread pool per process, whatever the number of UDFs and batches. A
+missing, forbidden or unreachable object is that row's error; nothing else is raised.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+# Fetched bytes that wait for the model: above this no further object is asked for. The objects
+# under way come on top, at most `concurrency` of them.
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+
+# First pause before an object is asked for again, doubled each time, with jitter.
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 10.0
+
+_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchBucket", "NotFound", "404"})
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "AllAccessDisabled",
+        "401",
+        "403",
+    }
+)
+SCHEMES = ("s3", "s3a", "file")
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """Where the store is and how hard to try; credentials come from the executor's own chain.
+
+    - ``endpoint_url``, ``region``, ``path_style``: of the S3 service; ``None``: boto3's own.
+    - ``prefixes``: if not empty, only URIs under one of these folders (``s3://bucket/images/``) are
+      fetched. ``file:`` URIs are read only under a prefix that names them.
+    - ``max_bytes``: larger objects become ``too_many_bytes`` before their body is read.
+    - ``concurrency``: objects under way at a time in one worker.
+    - ``max_attempts``: in all, for throttling, 5xx answers, lost connections and short bodies.
+    - ``timeout_s``: to connect, and between two pieces of an answer.
+    """
+
+    endpoint_url: str | None
+    region: str | None
+    path_style: bool
+    prefixes: tuple[str, ...]
+    max_bytes: int
+    concurrency: int
+    max_attempts: int
+    timeout_s: float
+
+
+def fetch_ahead(
+    uris: Iterable[str | None], options: FetchOptions
+) -> Iterator[bytes | RowError | None]:
+    """The objects' bytes in the order of ``uris``; a :class:`RowError` where there are none.
+
+    Null stays null. Later objects are fetched while the caller works on an earlier one: at most
+    twice ``concurrency`` of them, and none beyond ``MAX_WAITING_BYTES``.
+    """
+    waiting: deque[Future[bytes | RowError | None]] = deque()
+    source = iter(uris)
+    ended = False
+    try:
+        while True:
+            while not ended and len(waiting) < 2 * options.concurrency and not _is_full(waiting):
+                try:
+                    uri = next(source)
+                except StopIteration:
+                    ended = True
+                    break
+                waiting.append(_pool(options.concurrency).submit(_fetched, uri, options))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:  # the query stopped early (limit, failure elsewhere)
+            future.cancel()
+
+
+def fetch(uri: str, options: FetchOptions) -> bytes:
+    """One object's bytes; raises :class:`RowError` and nothing else."""
+    parts = urlsplit(uri)
+    if parts.scheme not in SCHEMES:
+        raise RowError(
+            ErrorCode.FETCH_FAILED,
+            f"{uri!r} is not a URI that executors fetch; schemes are {', '.join(SCHEMES)}",
+        )
+    # Dots would leave a prefix that was allowed.
+    escapes = ".." in unquote(parts.path).split("/")
+    known_by = canonical(uri)
+    allowed = any(known_by.startswith(prefix) for prefix in options.prefixes) and not escapes
+    if (options.prefixes or parts.scheme == "file") and not allowed:
+        known = ", ".join(options.prefixes) or "none"
+        raise RowError(
+            ErrorCode.FETCH_DENIED, f"{uri} is under none of the allowed prefixes: {known}"
+        )
+    if parts.scheme == "file":
+        return _read_file(unquote(parts.path), options)
+    # Keys may hold ? and #: everything behind the bucket is the key, as Hadoop and the CLI have it.
+    bucket, _, key = uri.split("://", 1)[1].partition("/")
+    if not bucket or not key:
+        raise RowError(ErrorCode.FETCH_FAILED, f"{uri} has no bucket or no key")
+    return _get_object(bucket, key, options)
+
+
+def canonical(uri: str) -> str:
+    """One spelling for the two schemes of S3, to compare URIs: ``s3a://b/k`` -> ``s3://b/k``."""
+    return "s3://" + uri[len("s3a://") :] if uri.startswith("s3a://") else uri
+
+
+def s3_client(options: FetchOptions) -> Any:
+    """boto3's client for these settings, made once per process (making one costs 50 ms and more).
+
+    Raises ``ImportError`` where boto3 is not installed.
+    """
+    return _client(
+        options.endpoint_url,
+        options.region,
+        options.path_style,
+        options.concurrency,
+        options.max_attempts,
+        options.timeout_s,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _client(
+    endpoint_url: str | None,
+    region: str | None,
+    path_style: bool,
+    concurrency: int,
+    max_attempts: int,
+    timeout_s: float,
+) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        # botocore's own backoff with jitter for throttling, 5xx and lost connections.
+        retries={"mode": "standard", "total_max_attempts": max_attempts},
+        connect_timeout=timeout_s,
+        read_timeout=timeout_s,
+        max_pool_connections=concurrency,
+        s3={"addressing_style": "path" if path_style else "auto"},
+    )
+    return boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+
+@functools.lru_cache(maxsize=2)
+def _pool(concurrency: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(concurrency, thread_name_prefix="fetch")
+
+
+def _is_full(waiting: Iterable[Future[bytes | RowError | None]]) -> bool:
+    results = (future.result() for future in waiting if future.done())
+    return sum(len(data) for data in results if isinstance(data, bytes)) > MAX_WAITING_BYTES
+
+
+def _fetched(uri: str | None, options: FetchOptions) -> bytes | RowError | None:
+    if uri is None:
+        return None
+    try:
+        return fetch(uri, options)
+    except RowError as error:
+        return error
+
+
+def _read_file(name: str, options: FetchOptions) -> bytes:
+    path = Path(name)
+    try:
+        _check_size(path.stat().st_size, options)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RowError(ErrorCode.FETCH_NOT_FOUND, f"no file {name}") from None
+    except PermissionError:
+        raise RowError(ErrorCode.FETCH_DENIED, f"{name} may not be read") from None
+    except OSError as error:
+        raise RowError(ErrorCode.FETCH_FAILED, f"{name}: {error.strerror}") from None
+
+
+def _get_object(bucket: str, key: str, options: FetchOptions) -> bytes:
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+    from urllib3.exceptions import HTTPError
+
+    client = s3_client(options)
+    name = f"s3://{bucket}/{key}"
+    for attempt in range(1, options.max_attempts + 1):
+        try:
+            answer = client.get_object(Bucket=bucket, Key=key)
+            with answer["Body"] as body:
+                _check_size(answer["ContentLength"], options)
+                return bytes(body.read())
+        except ClientError as error:
+            raise _refused(name, error) from None
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise RowError(
+                ErrorCode.FETCH_DENIED,
+                f"{name}: {error}; give executors a role, a profile or AWS_* variables",
+            ) from None
+        # A body that is cut short or stalls comes after the answer that botocore would retry.
+        except (BotoCoreError, HTTPError, OSError) as error:
+            if attempt == options.max_attempts:
+                raise RowError(
+                    ErrorCode.FETCH_FAILED, f"{name}: {error} ({attempt} attempts)"
+                ) from None
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempt - 1))
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _refused(name: str, error: Any) -> RowError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    if code in _NOT_FOUND or status == "404":
+        return RowError(ErrorCode.FETCH_NOT_FOUND, f"{name}: {code}")
+    if code in _DENIED or status in _DENIED:
+        return RowError(ErrorCode.FETCH_DENIED, f"{name}: {code}")
+    return RowError(ErrorCode.FETCH_FAILED, f"{name}: {error}")
+
+
+def _check_size(size: int, options: FetchOptions) -> None:
+    if size > options.max_bytes:
+        raise RowError(
+            ErrorCode.TOO_MANY_BYTES, f"{size} bytes; the limit is max_bytes={options.max_bytes}"
+        )

@@ -1,0 +1,137 @@
+"""Flags that several jobs share, and what they mean: Kafka in and out, dead letters, the stream."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pyspark_vision import config
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
+from pyspark_vision.sinks.kafka import KafkaTopic
+from pyspark_vision.sources.kafka import (
+    EARLIEST,
+    LATEST,
+    KafkaConnection,
+    KafkaSource,
+    read_properties,
+)
+from pyspark_vision.streaming import AVAILABLE_NOW
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from pyspark_vision.sinks import Sink
+
+# Kafka's own limit is 1 MiB; 12-megapixel photos as base64 have 3 to 5.
+DEFAULT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
+
+KAFKA_SCHEME = "kafka:"
+
+
+def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
+    """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source."""
+    group.add_argument(
+        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="brokers"
+    )
+    group.add_argument(
+        "--kafka-topic", nargs="+", default=None, metavar="TOPIC", help=f"default: {topic}"
+    )
+    group.add_argument(
+        "--kafka-topic-pattern", metavar="REGEX", help="read all topics of such names instead"
+    )
+    group.add_argument(
+        "--kafka-config",
+        metavar="FILE",
+        help="properties file of Kafka's client: security.protocol, sasl.*, ssl.*",
+    )
+    group.add_argument(
+        "--starting-offsets",
+        default=LATEST,
+        metavar="WHERE",
+        help=f"where a new checkpoint begins: {EARLIEST}, {LATEST}, an ISO-8601 time, or JSON as "
+        '{"topic": {"0": 23}}',
+    )
+    group.add_argument(
+        "--max-offsets-per-trigger",
+        type=config.positive,
+        default=500,
+        metavar="N",
+        help="most records in one micro-batch",
+    )
+    group.add_argument(
+        "--max-message-bytes",
+        type=config.positive,
+        default=DEFAULT_MAX_MESSAGE_BYTES,
+        metavar="N",
+        help="larger messages are too_many_bytes; also the producer's limit for results",
+    )
+    group.add_argument(
+        "--skip-lost",
+        nargs="+",
+        default=[],
+        metavar="TOPIC",
+        help="topics (or the pattern) of which records may have gone by retention before they "
+        "were read; elsewhere that fails the job",
+    )
+
+
+def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
+    """The brokers of ``--kafka-servers`` with the properties of ``--kafka-config``."""
+    properties = read_properties(options.kafka_config) if options.kafka_config else ()
+    return KafkaConnection(options.kafka_servers, properties)
+
+
+def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) -> KafkaSource:
+    """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default."""
+    if options.kafka_topic and options.kafka_topic_pattern:
+        raise InvalidOptionError("choose --kafka-topic or --kafka-topic-pattern, not both")
+    topics = () if options.kafka_topic_pattern else tuple(options.kafka_topic or [topic])
+    return KafkaSource(
+        kafka_connection(options),
+        topics=topics,
+        pattern=options.kafka_topic_pattern,
+        starting=options.starting_offsets,
+        ending=ending,
+        max_offsets_per_trigger=options.max_offsets_per_trigger,
+        skip_lost=tuple(options.skip_lost),
+    )
+
+
+def add_dead_letters(group: argparse._ArgumentGroup) -> None:
+    """``--dead-letters``."""
+    group.add_argument(
+        "--dead-letters",
+        metavar="WHERE",
+        help="keep what failed, with its reason: kafka:TOPIC, or a folder for Parquet",
+    )
+
+
+def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
+    """The sink that ``--dead-letters`` names."""
+    if options.dead_letters.startswith(KAFKA_SCHEME):
+        topic = options.dead_letters.removeprefix(KAFKA_SCHEME)
+        return kafka_dead_letters(kafka_topic(options, topic))
+    return parquet_dead_letters(session, options.dead_letters)
+
+
+def kafka_topic(options: argparse.Namespace, topic: str) -> KafkaTopic:
+    """A topic on the brokers of ``--kafka-servers`` to write to."""
+    # A dead letter is a message that came in, however large it was.
+    limit = max(options.max_message_bytes, _LARGEST_LETTER_BYTES)
+    return KafkaTopic(kafka_connection(options), topic, limit)
+
+
+# Brokers that take larger messages than this are rare; the producer needs a number.
+_LARGEST_LETTER_BYTES = 32 * 1024 * 1024
+
+
+def add_stream(group: argparse._ArgumentGroup, trigger: str) -> None:
+    """``--trigger`` and ``--checkpoint``."""
+    group.add_argument(
+        "--trigger",
+        default=trigger,
+        help="interval between micro-batches, or "
+        f"`{AVAILABLE_NOW}`: read what is there, in bounded batches, and stop",
+    )
+    group.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")

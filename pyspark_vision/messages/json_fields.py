@@ -1,0 +1,99 @@
+"""Typed fields of a JSON message, or the reason why it has none; nothing is guessed or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from pyspark_vision import schemas
+from pyspark_vision.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+_CORRUPT = "_not_json"
+
+# How Spark names the kinds of a JSON value (`schema_of_variant`).
+_KIND_PATTERNS = {"string": "^STRING$", "map<string,string>": "^OBJECT<"}
+
+
+def error(code: ErrorCode, message: Column | str) -> Column:
+    """A literal or computed ``{code, message}``, of the type of every ``error`` field."""
+    text = F.lit(message) if isinstance(message, str) else message
+    return F.struct(F.lit(code.value).alias("code"), text.alias("message")).cast(schemas.ERROR)
+
+
+def no_error() -> Column:
+    """A null of the type of every ``error`` field."""
+    return F.lit(None).cast(schemas.ERROR)
+
+
+def parse(
+    value: Column, texts: tuple[str, ...], typed: Mapping[str, str], *, max_bytes: int
+) -> Column:
+    """A message's bytes -> ``struct<error, fields: struct<…>>``.
+
+    ``texts`` are fields read as text whatever they are (large ones: cheap); ``typed`` are fields
+    by their type (``string`` or ``map<string,string>``), which the value must really have: 7 is
+    no camera's name. A missing field is null; whether that is an error the format says. Errors:
+    ``null_input``, ``empty_input``, ``too_many_bytes``, and ``bad_message`` for what is not UTF-8,
+    not a JSON object, or has a field of the wrong type.
+    """
+    text = value.cast("string")
+    columns = [f"`{name}` STRING" for name in texts] + [f"`{name}` VARIANT" for name in typed]
+    schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
+    # Too large is said before anything is parsed.
+    small = F.when(F.length(value) <= max_bytes, text)
+    record = F.from_json(small, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+
+    problem = (
+        F.when(value.isNull(), error(ErrorCode.NULL_INPUT, "the message has no value"))
+        .when(F.length(value) == 0, error(ErrorCode.EMPTY_INPUT, "the message is empty"))
+        .when(
+            F.length(value) > max_bytes,
+            error(
+                ErrorCode.TOO_MANY_BYTES,
+                F.concat(
+                    F.length(value).cast("string"),
+                    F.lit(f" bytes; the limit is max_message_bytes={max_bytes}"),
+                ),
+            ),
+        )
+        .when(~F.is_valid_utf8(text), error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"))
+        # Spark's reader stops behind the object and does not look at what follows.
+        .when(
+            record.isNull() | record[_CORRUPT].isNotNull() | ~F.rtrim(text).endswith("}"),
+            error(ErrorCode.BAD_MESSAGE, "the message is not a JSON object"),
+        )
+    )
+    for name, kind in typed.items():
+        found = F.schema_of_variant(record[name])
+        wrong = ~found.rlike(_KIND_PATTERNS[kind]) & (found != "VOID")
+        message = F.concat(F.lit(f"{name} is "), F.lower(found), F.lit(f"; it must be {kind}"))
+        problem = problem.when(wrong, error(ErrorCode.BAD_MESSAGE, message))
+    fields = [record[name].alias(name) for name in texts]
+    fields += [
+        F.try_variant_get(record[name], "$", kind).alias(name) for name, kind in typed.items()
+    ]
+    return F.struct(problem.alias("error"), F.struct(*fields).alias("fields"))
+
+
+def missing(field: Column, name: str) -> Column:
+    """The error of a field that must be there, or null."""
+    return F.when(field.isNull(), error(ErrorCode.BAD_MESSAGE, f"the message has no {name}"))
+
+
+def local_timestamp(text: Column, time_zone: str) -> Column:
+    """ISO-8601 text -> timestamp: with or without a fraction; null where it is not one.
+
+    Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
+    """
+    moment = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?"
+    naive = text.rlike(moment + "$")
+    with_offset = text.rlike(moment + r"\s*(Z|z|[+-]\d{2}(:?\d{2})?)$")
+    dotted = F.translate(text, ",z", ".Z")
+    return F.when(naive, F.concat(dotted, F.lit(time_zone)).try_cast("timestamp")).when(
+        with_offset, dotted.try_cast("timestamp")
+    )

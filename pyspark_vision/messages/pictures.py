@@ -1,0 +1,65 @@
+"""How a message brings its picture: as base64 text, as a URI to fetch, or as its very bytes.
+
+Each gives ``struct<content, error>`` (:data:`schemas.ENCODED`), which every image function takes:
+what is wrong with the message becomes the row's error there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from pyspark_vision import schemas
+from pyspark_vision.errors import ErrorCode
+from pyspark_vision.messages.json_fields import error, no_error
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+BASE64, URI, IMAGE = "base64", "uri", "image"
+PAYLOADS = (BASE64, URI, IMAGE)
+
+
+def encoded(content: Column, problem: Column) -> Column:
+    """``struct<content, error>``: no content where there is a problem."""
+    bytes_or_null = F.when(problem.isNull(), content)
+    return F.struct(bytes_or_null.alias("content"), problem.alias("error")).cast(schemas.ENCODED)
+
+
+def from_base64(text: Column, problem: Column) -> Column:
+    """base64 text (or a data URI, ``data:image/jpeg;base64,…``) -> ``struct<content, error>``.
+
+    Line breaks and the URL-safe alphabet are taken too. ``bad_base64`` for what is not base64;
+    ``bad_message`` for null. ``problem`` is what was wrong before that, or null.
+    """
+    is_data_uri = text.startswith("data:")
+    bare = F.when(is_data_uri, F.substring_index(text, ",", -1)).otherwise(text)
+    plain = F.translate(bare, "-_ \t\r\n", "+/")
+    content = F.coalesce(
+        F.try_to_binary(bare, F.lit("base64")), F.try_to_binary(plain, F.lit("base64"))
+    )
+    not_base64 = (is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")) | (
+        content.isNull()
+    )
+    problem = (
+        F.when(problem.isNotNull(), problem)
+        .when(text.isNull(), error(ErrorCode.BAD_MESSAGE, "the message has no image"))
+        .when(not_base64, error(ErrorCode.BAD_BASE64, "the image is not base64"))
+    )
+    return encoded(content, problem)
+
+
+def from_fetched(fetched: Column, problem: Column) -> Column:
+    """What ``fetch_object`` gave for a message's URI; ``problem`` comes first."""
+    return encoded(fetched["content"], F.coalesce(problem, fetched["error"]))
+
+
+def from_bytes(value: Column, max_bytes: int) -> Column:
+    """The message is the picture."""
+    too_large = F.length(value) > max_bytes
+    message = F.concat(
+        F.length(value).cast("string"), F.lit(f" bytes; the limit is max_message_bytes={max_bytes}")
+    )
+    problem = F.when(too_large, error(ErrorCode.TOO_MANY_BYTES, message)).otherwise(no_error())
+    return encoded(value, problem)

@@ -1,0 +1,202 @@
+"""PyctureStream's messages: frames in, results and events out.
+
+Frame: ``{"image": <base64 JPEG>, "timestamp": <naive local ISO-8601>, "camera_id": <string>}``.
+Result: ``{"timestamp", "camera_id", "objects": [{"label", "score", "sector": [v, h]}], "image":
+<annotated base64 JPEG>}``; we add ``box`` and ``class_id`` to each object, and ``model_name``.
+Event: ``{"event_type", "timestamp": "YYYY-MM-DD HH:MM:SS.ffffff", "camera_id"}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from pyspark_vision.errors import ErrorCode
+from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.sinks.kafka import result_key
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+FRAME_TOPIC, RESULT_TOPIC = "pycturestream", "resultstream"
+NOTHING_DETECTED = "Nothing detected"
+
+_VERTICAL = ("top", "middle", "bottom")
+_HORIZONTAL = ("left", "center", "right")
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """How a frame's message is read.
+
+    ``payload``: one of :data:`pictures.PAYLOADS`; ``base64`` and ``uri`` are JSON with the picture
+    or its URI in ``image_field``; with ``image`` the value is the picture, the record's key (or
+    the topic) its camera and the record's time its time. ``time_zone`` reads timestamps without
+    an offset. ``cameras``: if not empty, others are ``bad_message``.
+    """
+
+    time_zone: str
+    payload: str = pictures.BASE64
+    image_field: str = "image"
+    cameras: Sequence[str] = ()
+    max_message_bytes: int = 5 * 1024 * 1024
+
+
+def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
+    """Records -> ``camera_id, timestamp, timestamp_text`` (as sent) and ``problem`` added.
+
+    ``problem`` is the error of a message that is no frame, or null. Pictures are not looked at
+    yet: see :func:`with_picture`.
+    """
+    if frames.payload == pictures.IMAGE:
+        camera = F.coalesce(F.col("key").cast("string"), "topic")
+        if "key" not in records.columns:  # a file: its folder is the camera
+            camera = F.get(F.split("origin", "/"), F.size(F.split("origin", "/")) - 2)
+        return records.select(
+            "*",
+            camera.alias("camera_id"),
+            F.col("received").alias("timestamp"),
+            _local_text("received", frames.time_zone).alias("timestamp_text"),
+            _unknown_camera(camera, frames).alias("problem"),
+        )
+    typed = {"timestamp": "string", "camera_id": "string"}
+    parsed = json_fields.parse(F.col("value"), (), typed, max_bytes=frames.max_message_bytes)
+    message = records.withColumn("_message", parsed)
+    camera, text = F.col("_message.fields.camera_id"), F.col("_message.fields.timestamp")
+    timestamp = json_fields.local_timestamp(text, frames.time_zone)
+    unreadable = F.when(
+        timestamp.isNull(),
+        json_fields.error(
+            ErrorCode.BAD_MESSAGE,
+            F.concat(F.lit("timestamp "), F.substring(text, 1, 40), F.lit(" is not ISO-8601")),
+        ),
+    )
+    problem = F.coalesce(
+        F.col("_message.error"),
+        json_fields.missing(camera, "camera_id"),
+        json_fields.missing(text, "timestamp"),
+        unreadable,
+        _unknown_camera(camera, frames),
+    )
+    return message.select(
+        *records.columns,
+        camera.alias("camera_id"),
+        timestamp.alias("timestamp"),
+        text.alias("timestamp_text"),
+        problem.alias("problem"),
+    )
+
+
+def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = None) -> DataFrame:
+    """Add ``picture`` (``struct<content, error>``) to read frames; null where ``dropped`` is set.
+
+    ``fetch`` is ``fetch_object(F.col("uri"))`` for the payload ``uri``, whose column ``uri`` this
+    function makes.
+    """
+    problem = F.col("problem")
+    # Messages with a problem, and frames that are not looked at, are not parsed a second time.
+    wanted = problem.isNull() & F.col("dropped").isNull()
+    if how.payload == pictures.IMAGE:
+        given = pictures.from_bytes(F.col("value"), how.max_message_bytes)
+        picture = F.when(problem.isNull(), given).otherwise(pictures.encoded(F.lit(None), problem))
+        return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture))
+    text = F.when(wanted, F.col("value").cast("string"))
+    image = F.from_json(text, f"`{how.image_field}` STRING")[how.image_field]
+    if how.payload == pictures.URI:
+        without_uri = F.when(wanted, json_fields.missing(F.col("uri"), how.image_field)).otherwise(
+            problem
+        )
+        picture = pictures.from_fetched(fetch, without_uri)  # type: ignore[arg-type]
+        return frames.withColumn("uri", image).withColumn("picture", picture)
+    frames = frames.withColumn("_image", image)
+    picture = pictures.from_base64(F.col("_image"), problem)
+    return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture)).drop("_image")
+
+
+def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) -> DataFrame:
+    """Flat results -> ``key, value`` of the result topic; failed frames have none.
+
+    Scores are rounded to two decimals and compared after that, as PyctureStream does. A message
+    above ``max_bytes`` is sent without its picture.
+    """
+    found = results.where(F.col("error").isNull())
+    objects = F.transform(_shown(score_threshold), _object)
+    fields = [
+        F.col("timestamp_text").alias("timestamp"),
+        F.col("camera_id"),
+        objects.alias("objects"),
+        F.col("model").alias("model_name"),
+    ]
+    picture = F.base64("image").alias("image")
+    whole = F.to_json(F.struct(*fields[:3], picture, fields[3]))
+    value = F.when(F.octet_length(whole) <= max_bytes, whole).otherwise(
+        F.to_json(F.struct(*fields))
+    )
+    return found.select(result_key(found).alias("key"), value.alias("value"))
+
+
+def events(results: DataFrame, score_threshold: float) -> DataFrame:
+    """Flat results -> one row per object, or ``Nothing detected``; failed frames give none."""
+    labels = F.transform(_shown(score_threshold), lambda one: _label(one))
+    named = F.when(F.size(labels) > 0, labels).otherwise(F.array(F.lit(NOTHING_DETECTED)))
+    return results.where(F.col("error").isNull()).select(
+        F.explode(named).alias("event_type"), _event_time().alias("timestamp"), "camera_id"
+    )
+
+
+def _event_time() -> Column:
+    """As sent, with a blank for the ``T`` and all six digits of the fraction."""
+    text = F.translate("timestamp_text", "T", " ")
+    return F.when(text.rlike(r"\d{2}:\d{2}:\d{2}$"), F.concat(text, F.lit(".000000"))).otherwise(
+        text
+    )
+
+
+def _local_text(timestamp: str, time_zone: str) -> Column:
+    """As PyctureStream's producer writes a time: local, without an offset."""
+    local = F.convert_timezone(F.current_timezone(), F.lit(time_zone), F.col(timestamp))
+    return F.date_format(local, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
+
+
+def _shown(score_threshold: float) -> Column:
+    return F.filter("detections", lambda one: _score(one) > score_threshold)
+
+
+def _score(detection: Column) -> Column:
+    return F.round(detection["score"].cast("double"), 2)
+
+
+def _label(detection: Column) -> Column:
+    return F.coalesce(
+        detection["label"], F.concat(F.lit("#"), detection["class_id"].cast("string"))
+    )
+
+
+def _object(detection: Column) -> Column:
+    box = F.array(*(detection[side] for side in ("xmin", "ymin", "xmax", "ymax")))
+    return F.struct(
+        _label(detection).alias("label"),
+        _score(detection).alias("score"),
+        F.array(
+            _third(detection["ymin"], detection["ymax"], _VERTICAL),
+            _third(detection["xmin"], detection["xmax"], _HORIZONTAL),
+        ).alias("sector"),
+        box.alias("box"),
+        detection["class_id"].alias("class_id"),
+    )
+
+
+def _third(low: Column, high: Column, names: Sequence[str]) -> Column:
+    """Where the middle of the box lies: the name of that third of the picture."""
+    third = F.least(F.floor((low + high) / 2 * 3), F.lit(2))
+    return F.when(third <= 0, names[0]).when(third == 1, names[1]).otherwise(names[2])
+
+
+def _unknown_camera(camera: Column, frames: FrameFormat) -> Column:
+    if not frames.cameras:
+        return json_fields.no_error()
+    message = F.concat(F.lit("camera_id "), F.substring(camera, 1, 40), F.lit(" is not expected"))
+    return F.when(~camera.isin(*frames.cameras), json_fields.error(ErrorCode.BAD_MESSAGE, message))

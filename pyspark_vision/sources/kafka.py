@@ -1,0 +1,188 @@
+"""Kafka topics, as a stream or from one offset to another.
+
+Rows: ``origin`` (``kafka:topic/partition/offset``), ``key``, ``value`` (bytes), ``topic``,
+``partition``, ``offset``, ``received`` (the record's timestamp).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+
+from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+EARLIEST, LATEST = "earliest", "latest"
+
+# What Spark sets itself, or refuses.
+_RESERVED_PROPERTIES = (
+    "bootstrap.servers",
+    "key.deserializer",
+    "value.deserializer",
+    "key.serializer",
+    "value.serializer",
+    "enable.auto.commit",
+    "auto.offset.reset",
+    "interceptor.classes",
+)
+
+
+@dataclass(frozen=True)
+class KafkaConnection:
+    """``servers``: ``host:port,host:port``. ``properties``: Kafka's own, from a file.
+
+    Secrets live in ``properties`` only, which are never printed.
+    """
+
+    servers: str
+    properties: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def options(self) -> dict[str, str]:
+        """As options of Spark's Kafka source and sink."""
+        prefixed = {f"kafka.{key}": value for key, value in self.properties}
+        return {"kafka.bootstrap.servers": self.servers, **prefixed}
+
+
+@dataclass(frozen=True)
+class KafkaSource:
+    """Which records are read.
+
+    - ``topics``, or a ``pattern`` (a Java regular expression of topic names).
+    - ``starting`` (a stream's first run, or a batch), ``ending`` (batches only): ``"earliest"``,
+      ``"latest"``, an ISO-8601 time, or JSON as ``{"topic": {"0": 23, "1": -2}}``.
+    - ``max_offsets_per_trigger`` bounds each micro-batch, always.
+    - ``skip_lost``: topics (or the pattern) whose records may have gone by retention before they
+      were read; without it that is an error.
+    """
+
+    connection: KafkaConnection
+    topics: tuple[str, ...] = ()
+    pattern: str | None = None
+    starting: str = LATEST
+    ending: str = LATEST
+    max_offsets_per_trigger: int = 500
+    skip_lost: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.topics) == bool(self.pattern):
+            raise InvalidOptionError("Kafka: give topics, or a pattern of topic names, not both")
+        read = {self.pattern} if self.pattern else set(self.topics)
+        if self.skip_lost and set(self.skip_lost) != read:
+            raise InvalidOptionError(
+                f"skip_lost={', '.join(self.skip_lost)} must name what is read: "
+                f"{', '.join(sorted(read))}"
+            )
+
+
+def read_properties(path: str) -> tuple[tuple[str, str], ...]:
+    """Kafka client properties of a file: ``key=value`` lines, ``#`` comments.
+
+    Credentials stay in that file: they are never flags, which every process list shows. Raises
+    :class:`InvalidOptionError`, which names the line's number and never its text.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidOptionError(f"cannot read Kafka properties {path}: {error}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith(("#", "!")):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise InvalidOptionError(f"{path}, line {number}: it is not key=value")
+        key = key.strip().removeprefix("kafka.")
+        if key in _RESERVED_PROPERTIES:
+            raise InvalidOptionError(f"{path}, line {number}: {key} is set by the job")
+        found.append((key, value.strip()))
+    return tuple(found)
+
+
+def read_kafka(session: SparkSession, source: KafkaSource) -> DataFrame:
+    """The records from ``starting`` to ``ending``, once."""
+    options = {**_options(session, source), **_bounds("starting", source.starting)}
+    options |= _bounds("ending", source.ending)
+    return _load(session.read.format("kafka").options(**options), session)
+
+
+def stream_kafka(session: SparkSession, source: KafkaSource) -> DataFrame:
+    """The records from ``starting`` (or from where the checkpoint stands) on."""
+    options = {
+        **_options(session, source),
+        **_bounds("starting", source.starting),
+        "maxOffsetsPerTrigger": str(source.max_offsets_per_trigger),
+    }
+    return _load(session.readStream.format("kafka").options(**options), session)
+
+
+def _options(session: SparkSession, source: KafkaSource) -> dict[str, str]:
+    chosen = (
+        {"subscribePattern": source.pattern}
+        if source.pattern
+        else {"subscribe": ",".join(source.topics)}
+    )
+    return {
+        **source.connection.options(),
+        **chosen,
+        "failOnDataLoss": str(not source.skip_lost).lower(),
+        # A topic with fewer partitions than there are cores would leave cores idle.
+        "minPartitions": str(session.sparkContext.defaultParallelism),
+    }
+
+
+def _bounds(end: str, value: str) -> dict[str, str]:
+    if value in (EARLIEST, LATEST):
+        return {f"{end}Offsets": value}
+    if value.lstrip().startswith("{"):
+        try:
+            json.loads(value)
+        except ValueError as error:
+            raise InvalidOptionError(f"{end} offsets {value!r} are not JSON: {error}") from None
+        return {f"{end}Offsets": value}
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidOptionError(
+            f"{end} offsets {value!r}: choose {EARLIEST}, {LATEST}, an ISO-8601 time (local "
+            'without a zone) or JSON as {"topic": {"0": 23}}'
+        ) from None
+    bounds = {f"{end}Timestamp": str(int(moment.timestamp() * 1000))}
+    # No record is that young yet: begin with the next one.
+    return {**bounds, "startingOffsetsByTimestampStrategy": "latest"}
+
+
+def _load(reader: Any, session: SparkSession) -> DataFrame:
+    try:
+        records: DataFrame = reader.load()
+    except AnalysisException as error:
+        if "Failed to find data source: kafka" in str(error) or "kafka" in str(
+            error.getCondition()
+        ):
+            raise missing_connector(session) from None
+        raise
+    place = F.concat_ws("/", "topic", "partition", "offset")
+    return records.select(
+        F.concat(F.lit("kafka:"), place).alias("origin"),
+        "key",
+        "value",
+        "topic",
+        "partition",
+        "offset",
+        F.col("timestamp").alias("received"),
+    )
+
+
+def missing_connector(session: SparkSession) -> MissingDependencyError:
+    """The error of a session without Spark's Kafka connector, with the flag that brings it."""
+    return MissingDependencyError(
+        "this Spark has no Kafka connector: submit with --packages "
+        f"org.apache.spark:spark-sql-kafka-0-10_2.13:{session.version}, or through scripts/submit"
+    )

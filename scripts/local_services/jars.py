@@ -1,0 +1,152 @@
+"""The jars of ``conf/ivy.xml``, fetched once per machine with the Ivy inside PySpark."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from .java import java
+
+IVY_FILE = Path(__file__).resolve().parents[2] / "conf" / "ivy.xml"
+# Registries hiccup: pauses in seconds before the second, the third and the last attempt.
+PAUSES_S = (2, 5, 15)
+ATTEMPT_TIMEOUT_S = 600
+# Some projects publish their one jar as an OSGi bundle, under these type names.
+JAR_TYPES = ("jar", "bundle", "eclipse-plugin")
+
+
+class JarsNotFetchedError(RuntimeError):
+    """Ivy could not bring the jars of a configuration; the message says which, and Ivy's reason."""
+
+
+def configurations() -> list[str]:
+    """The configurations of ``conf/ivy.xml``, in its order."""
+    found = ElementTree.parse(IVY_FILE).findall("configurations/conf")
+    return [conf.attrib["name"] for conf in found]
+
+
+def folder(configuration: str) -> Path:
+    """The folder with the jars of a configuration, fetched now if this machine has none yet."""
+    ready = _jars_root() / configuration
+    if not ready.is_dir():
+        with _fetching_alone():
+            if not ready.is_dir():  # another process may have fetched while this one waited
+                _fetch(configuration, ready)
+    return ready
+
+
+def files(*wanted: str) -> list[Path]:
+    """Every jar of the configurations, as ``spark.jars`` and ``--jars`` take them."""
+    return [jar for configuration in wanted for jar in sorted(folder(configuration).glob("*.jar"))]
+
+
+def pyspark_home() -> Path:
+    """The folder of the pip package PySpark, found without importing it."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise JarsNotFetchedError(
+            f"{sys.executable} has no PySpark: run `make jars`, or enter the environment first, "
+            "with `. .venv/bin/activate`"
+        )
+    return Path(spec.origin).parent
+
+
+def _cache() -> Path:
+    """Outside the checkout, so that fresh clones and `make clean` find the jars again."""
+    if own := os.environ.get("PYSPARK_VISION_CACHE"):
+        return Path(own).expanduser().absolute()
+    common = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(common).expanduser().absolute() / "pyspark_vision"
+
+
+def _jars_root() -> Path:
+    """A folder of its own for each content of ``conf/ivy.xml``: a new version never mixes in."""
+    return _cache() / "jars" / hashlib.sha256(IVY_FILE.read_bytes()).hexdigest()[:16]
+
+
+@contextmanager
+def _fetching_alone() -> Iterator[None]:
+    """One process fetches, others wait: Ivy does not guard its own cache against a second one."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "fetch.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(configuration: str, ready: Path) -> None:
+    """Fetch beside and rename: a folder that is there is complete, and needs no other stamp."""
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{configuration}-", dir=ready.parent))
+    try:
+        _say(f"fetching {configuration} (about a minute the first time)")
+        _resolve_with_patience(configuration, unfinished)
+        os.rename(unfinished / configuration, ready)
+    finally:
+        shutil.rmtree(unfinished)
+    size_mb = sum(jar.stat().st_size for jar in ready.iterdir()) / 1e6
+    _say(f"{configuration}: {len(list(ready.iterdir()))} jars, {size_mb:.0f} MB in {ready}")
+
+
+def _resolve_with_patience(configuration: str, target: Path) -> None:
+    for pause_s in (*PAUSES_S, None):
+        failure = _resolve(configuration, target)
+        if failure is None:
+            return
+        if pause_s is not None:
+            _say(f"{configuration} failed, again in {pause_s} s ({failure.splitlines()[0]})")
+            time.sleep(pause_s)
+    raise JarsNotFetchedError(
+        f"could not fetch the jars of {configuration!r} in {len(PAUSES_S) + 1} attempts; "
+        f"Ivy says:\n{failure}"
+    )
+
+
+def _resolve(configuration: str, target: Path) -> str | None:
+    """Run Ivy once. None, or why it failed."""
+    command = [
+        java(),
+        # Ivy's cache below ours; a developer's own ~/.ivy2 must not decide what is fetched.
+        f"-Divy.default.ivy.user.dir={_cache() / 'ivy'}",
+        "-cp",
+        f"{pyspark_home() / 'jars'}/*",
+        "org.apache.ivy.Main",
+        "-ivy",
+        str(IVY_FILE),
+        "-confs",
+        configuration,
+        "-retrieve",
+        f"{target}/[conf]/[artifact]-[revision](-[classifier]).[ext]",
+        "-types",
+        *JAR_TYPES,
+    ]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=ATTEMPT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end after {ATTEMPT_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return None
+    return _reasons(done.stdout.splitlines() + done.stderr.splitlines())
+
+
+def _reasons(output: Sequence[str]) -> str:
+    """The lines of Ivy's long report that say what is missing and why."""
+    marks = (": not found", "unresolved", "FAILED", "SERVER ERROR", "Exception", "Host ")
+    telling = [line.strip() for line in output if any(mark in line for mark in marks)]
+    return "\n".join(dict.fromkeys(telling)) or "\n".join(output[-20:]) or "nothing"
+
+
+def _say(text: str) -> None:
+    print(f"== jars: {text}", file=sys.stderr, flush=True)
