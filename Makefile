@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test lint zip bench-quick clean
+.PHONY: help demo test services jars lint zip bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -13,9 +13,15 @@ help: ## list the targets
 demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
 	@scripts/demo
 
-test: .venv/develop.stamp zip ## run every test (sets up what it needs)
+test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
+
+services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C
+	@scripts/services
+
+jars: .venv/develop.stamp ## fetch the jars of conf/ivy.xml, once per machine
+	@scripts/fetch_jars >/dev/null
 
 lint: .venv/develop.stamp ## ruff, and mypy --strict on the package
 	@echo "== ruff, mypy"

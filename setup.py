@@ -20,7 +20,11 @@ setup(
         "spark": ["pyspark>=4.0,<4.4"],
         "litert": ["ai-edge-litert>=2"],
         "tensorflow": ["tensorflow>=2.18", "h5py"],
-        "test": ["pytest", "chispa", "ruff", "mypy", "pandas-stubs"],
+        "s3": ["boto3"],
+        "test": [
+            *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
+            *("boto3", "confluent-kafka"),
+        ],
     },
     entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},
 )

@@ -1,4 +1,7 @@
-"""Images of a folder tree -> fixed-size vectors, as Parquet or wide CSV; label = parent folder.
+"""Images -> fixed-size vectors, as Parquet or wide CSV; label = parent folder.
+
+Two ways in: a folder tree that Spark lists (--images), or keys that executors fetch (--keys). A job
+that was stopped goes on where it was; images that came later are added.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 """
@@ -7,27 +10,56 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import config
+from pyspark_vision import batch_output, config, streaming
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import embedding_length
-from pyspark_vision.counts import observe_results, observed_counts
-from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.functions import embed_image
-from pyspark_vision.session import job_session
-from pyspark_vision.sources.files import FilesSource, read_files
+from pyspark_vision.counts import Counts
+from pyspark_vision.functions import embed_image, fetch_object
+from pyspark_vision.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
+from pyspark_vision.session import is_connect, job_session, parallelism
+from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks.csv import csv_sink, wide
+from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sources import object_keys
+from pyspark_vision.sources.files import FilesSource, read_files, stream_files
 
 
 def parser() -> config.JobParser:
     job = config.JobParser(prog="batch_embed", description=__doc__)
     source = job.add_argument_group("source")
-    source.add_argument("--images", required=True, metavar="URI", help="folder tree of images")
-    source.add_argument("--glob", default="*", help="names of the files to read")
+    source.add_argument(
+        "--images", metavar="URI", help="folder tree of images: s3a://, hdfs://, gs://, local"
+    )
+    source.add_argument("--glob", default="*", help="names of the files to read below --images")
+    source.add_argument(
+        "--keys",
+        metavar="URI",
+        help="a prefix to list (s3://bucket/prefix), or a list of keys: .txt, .csv or .parquet",
+    )
+    source.add_argument("--keys-column", metavar="NAME", help="of the .csv or .parquet list")
+    source.add_argument(
+        "--keys-base", metavar="URI", help="where keys lie that are no URIs: s3://bucket/"
+    )
+    source.add_argument(
+        "--fetch-concurrency",
+        type=config.positive,
+        default=DEFAULT_FETCH_CONCURRENCY,
+        metavar="N",
+        help="objects under way at a time in one worker, for --keys",
+    )
+    source.add_argument(
+        "--images-per-batch",
+        type=config.positive,
+        default=2000,
+        metavar="N",
+        help="images after which results are written; a restart repeats at most these",
+    )
     model = job.add_argument_group("model")
     model.add_argument("--model", required=True, metavar="URI", help="bundle of an embedding model")
     model.add_argument("--normalize", action="store_true", help="divide by the L2 norm")
@@ -35,54 +67,138 @@ def parser() -> config.JobParser:
     sink = job.add_argument_group("sink")
     sink.add_argument("--output", required=True, metavar="URI", help="folder to write")
     sink.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="of --output")
-    sink.add_argument("--overwrite", action="store_true", help="replace what is at --output")
+    sink.add_argument(
+        "--overwrite", action="store_true", help="remove what is at --output and begin anew"
+    )
     return job
 
 
 def embed(images: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
-    """``origin, label, embedding, model, error``: one row per image, failed ones too."""
-    result = embed_image("content", model, normalize=options.normalize, exact=options.exact)
-    label = F.element_at(F.split("origin", "/"), -2)
+    """``origin`` (and ``content``, unless it is to be fetched) -> one row of results each."""
+    picture = F.col("content")
+    if options.keys:
+        # Files of this machine's disks are read only where the user has said so.
+        own = [options.keys_base] if (options.keys_base or "").startswith("file:") else []
+        picture = fetch_object("origin", concurrency=options.fetch_concurrency, prefixes=own)
+    result = embed_image(picture, model, normalize=options.normalize, exact=options.exact)
+    folders = F.split("origin", "/")
+    label = F.get(folders, F.size(folders) - 2)
     return images.select("origin", label.alias("label"), result.alias("result")).select(
         "origin", "label", "result.embedding", "result.model", "result.error"
     )
 
 
-def wide(vectors: DataFrame, length: int) -> DataFrame:
-    """``origin, label, x0, x1, …``; a failed image has no numbers."""
-    numbers = [F.col("embedding")[i].alias(f"x{i}") for i in range(length)]
-    return vectors.select("origin", "label", *numbers)
+def sink(session: SparkSession, model: ModelSpec, options: argparse.Namespace) -> Sink:
+    if options.format == "parquet":
+        return parquet_sink(session, options.output)
+    length = embedding_length(model)
+    return through(lambda vectors: wide(vectors, length), csv_sink(session, options.output))
+
+
+def batches(session: SparkSession, options: argparse.Namespace) -> Iterator[DataFrame]:
+    """The images, a bounded number at a time, as they are found."""
+    if options.images:  # a Connect session: no foreachBatch there, Spark plans all in one
+        yield read_files(session, FilesSource(options.images, options.glob))
+        return
+    if object_keys.is_prefix(options.keys):
+        found = object_keys.list_keys(options.keys, fetch_options(session))
+    else:
+        found = object_keys.read_keys(session, options.keys, options.keys_column, options.keys_base)
+    for uris in object_keys.in_batches(found, options.images_per_batch):
+        yield object_keys.uri_frame(session, uris, parallelism(session))
+
+
+def run_batches(
+    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
+) -> None:
+    """Batch after batch, without the images that are at the output already."""
+    done, first_id = batch_output.done(session, options.output, options.format)
+    done = done.persist()
+    sinks = {options.format: sink(session, model, options)}
+    skipped, batch_id = 0, first_id
+    for images in batches(session, options):
+        todo = images
+        if first_id > 0:
+            todo = images.join(done, "origin", "left_anti")
+            skipped += images.count() - todo.count()
+        if first_id == 0 or todo.count():
+            seen = streaming.run_batch(
+                embed(todo, model, options), batch_id, sinks, value="embedding"
+            )
+            report.counts.add(seen)
+            batch_id += 1
+        report.line(f"{skipped:,} were there" if skipped else "")
+
+
+def run_stream(
+    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
+) -> None:
+    """A stream over the folder that ends when all is read; its checkpoint knows what is done."""
+    source = FilesSource(options.images, options.glob, options.images_per_batch)
+    query, _ = streaming.start(
+        stream_files(session, source),
+        lambda images: embed(images, model, options),
+        {options.format: sink(session, model, options)},
+        value="embedding",
+        checkpoint=f"{options.output}/_checkpoint",
+        trigger=streaming.AVAILABLE_NOW,
+        query_name="batch_embed",
+        on_batch=report.add,
+    )
+    query.awaitTermination()
+
+
+class Reporter:
+    """Progress, a line per batch: images so far, and how fast."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._started = time.monotonic()
+
+    def add(self, seen: Counts) -> None:
+        self.counts.add(seen)
+        self.line()
+
+    def line(self, more: str = "") -> None:
+        rate = self.counts.rows / (time.monotonic() - self._started)
+        failed = sum(self.counts.failed.values())
+        text = f"{self.counts.rows:,} images, {failed:,} failed, {rate:.1f} images/s"
+        print(f"batch_embed: {text}{', ' + more if more else ''}", flush=True)
 
 
 def run(options: argparse.Namespace) -> None:
     session = job_session("batch_embed")
     model = ModelSpec.load(options.model)
-    vectors = embed(read_files(session, FilesSource(options.images, options.glob)), model, options)
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        vectors.explain()
+        sample = read_files(session, FilesSource(options.images)) if options.images else None
+        columns = object_keys.uri_frame(session, ["s3://bucket/label/key"], 1)
+        embed(columns if sample is None else sample, model, options).explain()
         return
-    vectors, observation = observe_results(vectors, "embedding")
-    mode = "overwrite" if options.overwrite else "errorifexists"
+    if options.overwrite:
+        batch_output.remove(session, options.output)
+    settings = {
+        "source": options.images or "keys",
+        "model": f"{model.name} {model.sha256}",
+        "format": options.format,
+        "normalize": str(options.normalize),
+        "exact": str(options.exact),
+    }
+    batch_output.claim(session, options.output, settings)
+    report = Reporter()
+    work = run_batches if options.keys or is_connect(session) else run_stream
     try:
-        if options.format == "csv":
-            table = wide(vectors, embedding_length(model))
-            table.write.mode(mode).option("header", True).csv(options.output)
-        else:
-            vectors.write.mode(mode).parquet(options.output)
-    except AnalysisException as error:
-        if error.getCondition() != "PATH_ALREADY_EXISTS":
-            raise
-        raise InvalidOptionError(
-            f"--output {options.output} exists; choose another, or --overwrite"
-        ) from None
-    counts = observed_counts(observation)
-    print(f"batch_embed: {counts.summary('images', 'embedded')}", flush=True)
+        work(session, model, options, report)
+    finally:
+        print(f"batch_embed: {report.counts.summary('images', 'embedded')}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
-    return config.run_job(job.prog, run, job.parse_job(argv))
+    options = job.parse_job(argv)
+    if bool(options.images) == bool(options.keys):
+        job.error("choose --images or --keys")
+    return config.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

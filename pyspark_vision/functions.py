@@ -26,7 +26,9 @@ from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.pipeline import HeadOptions, Inference
 from pyspark_vision.options import (
     DECODE_KEYS,
+    DEFAULT_FETCH_ATTEMPTS,
     DEFAULT_FETCH_CONCURRENCY,
+    DEFAULT_FETCH_TIMEOUT_S,
     at_least_one,
     decode_options,
     fetch_options,
@@ -67,8 +69,8 @@ def fetch_object(
     prefixes: Sequence[str] = (),
     max_bytes: int = DEFAULT_MAX_BYTES,
     concurrency: int = DEFAULT_FETCH_CONCURRENCY,
-    max_attempts: int = 5,
-    timeout_s: float = 30.0,
+    max_attempts: int = DEFAULT_FETCH_ATTEMPTS,
+    timeout_s: float = DEFAULT_FETCH_TIMEOUT_S,
 ) -> Column:
     """URIs of objects (``s3://``, ``s3a://``) -> ``struct<content: binary, error>``.
 

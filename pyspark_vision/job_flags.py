@@ -28,6 +28,9 @@ DEFAULT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 
 KAFKA_SCHEME = "kafka:"
 
+# Brokers that take larger messages than this are rare; the producer needs a number.
+LARGEST_LETTER_BYTES = 32 * 1024 * 1024
+
 
 def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
     """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source."""
@@ -118,12 +121,25 @@ def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
 def kafka_topic(options: argparse.Namespace, topic: str) -> KafkaTopic:
     """A topic on the brokers of ``--kafka-servers`` to write to."""
     # A dead letter is a message that came in, however large it was.
-    limit = max(options.max_message_bytes, _LARGEST_LETTER_BYTES)
+    limit = max(options.max_message_bytes, LARGEST_LETTER_BYTES)
     return KafkaTopic(kafka_connection(options), topic, limit)
 
 
-# Brokers that take larger messages than this are rare; the producer needs a number.
-_LARGEST_LETTER_BYTES = 32 * 1024 * 1024
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """``--master`` and ``--conf``, for commands that are not started by spark-submit."""
+    parser.add_argument("--master", metavar="URL", help="Spark master (default: local[*])")
+    parser.add_argument(
+        "--conf",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Spark setting, as spark.jars.packages=…; may be repeated",
+    )
+
+
+def trigger_of_seconds(text: str) -> str:
+    """An argparse type: a number of seconds, or ``available-now``, as a trigger."""
+    return text if text == AVAILABLE_NOW else f"{config.above_zero(text):g} seconds"
 
 
 def add_stream(group: argparse._ArgumentGroup, trigger: str) -> None:

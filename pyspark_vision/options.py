@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DecodeOptions
+from pyspark_vision.executor.images import ALLOWED_FORMATS, DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.object_store import SCHEMES, FetchOptions, canonical
 from pyspark_vision.session import hadoop_setting
 
@@ -16,6 +16,8 @@ DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
 # Objects under way at a time in one worker: a store answers a GET in 20 to 100 ms, and a core
 # decodes and infers about 100 pictures in a second.
 DEFAULT_FETCH_CONCURRENCY = 16
+DEFAULT_FETCH_ATTEMPTS = 5
+DEFAULT_FETCH_TIMEOUT_S = 30.0
 
 
 def decode_options(function: str, keywords: Mapping[str, Any]) -> DecodeOptions:
@@ -43,11 +45,11 @@ def decode_options(function: str, keywords: Mapping[str, Any]) -> DecodeOptions:
 
 def fetch_options(
     session: Any,
-    prefixes: Sequence[str],
-    max_bytes: int,
-    concurrency: int,
-    max_attempts: int,
-    timeout_s: float,
+    prefixes: Sequence[str] = (),
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    concurrency: int = DEFAULT_FETCH_CONCURRENCY,
+    max_attempts: int = DEFAULT_FETCH_ATTEMPTS,
+    timeout_s: float = DEFAULT_FETCH_TIMEOUT_S,
 ) -> FetchOptions:
     """The keywords of ``fetch_object``, with the address of the store from Spark's settings."""
     at_least_one("max_bytes", max_bytes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import available_timezones
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from pyspark_vision.errors import WorkerEnvironmentError
+from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 
 
 def active_session() -> Any:
@@ -36,6 +37,13 @@ def active_session() -> Any:
 def is_connect(session: Any) -> bool:
     """Whether the session speaks Spark Connect (no JVM on this side)."""
     return not hasattr(session, "_jsparkSession")
+
+
+def parallelism(session: Any) -> int:
+    """How many tasks run at a time, as far as Spark says; under Connect what a shuffle makes."""
+    if is_connect(session):
+        return int(session.conf.get("spark.sql.shuffle.partitions"))
+    return int(session.sparkContext.defaultParallelism)
 
 
 def local_time_zone() -> str:
@@ -73,6 +81,11 @@ def use_own_python_locally(session: Any) -> None:
         context.pythonExec = sys.executable
 
 
+_SECRETS = (
+    "(?i)secret|password|passwd|token|access[.]?key|credential|encryption[.]?key|sasl|jaas"
+    "|keystore|truststore"
+)
+
 # What a job sets where neither spark-submit nor spark-defaults.conf does.
 _JOB_DEFAULTS = {
     # A worker stuck in native code is found by its stack trace and replaced. Loading a large
@@ -85,6 +98,10 @@ _JOB_DEFAULTS = {
     # Spark's progress bar overwrites the lines that the job prints.
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "WARN",
+    # Spark's own patterns miss encryption keys and Kafka's sasl.jaas.config, which would stand in
+    # plans and event logs.
+    "spark.redaction.regex": _SECRETS,
+    "spark.sql.redaction.options.regex": f"(?i)url|{_SECRETS.removeprefix('(?i)')}",
 }
 
 HOW_TO_SET = (
@@ -109,6 +126,26 @@ def job_session(name: str) -> SparkSession:
     session = SparkSession.builder.config(conf=conf).getOrCreate()
     use_own_python_locally(session)
     check_workers(session)
+    return session
+
+
+def tool_session(name: str, master: str | None, settings: Sequence[str]) -> SparkSession:
+    """The session of a command that spark-submit has not started: ``settings`` are KEY=VALUE."""
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InvalidOptionError(f"--conf {setting!r} is not KEY=VALUE")
+        conf.set(key, value)
+    if master is not None:
+        conf.setMaster(master)
+    conf.setIfMissing("spark.master", "local[*]")
+    conf.setIfMissing("spark.app.name", name)
+    for key, value in _JOB_DEFAULTS.items():
+        conf.setIfMissing(key, value)
+    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    use_own_python_locally(session)
     return session
 
 

@@ -31,18 +31,23 @@ def start(
     checkpoint: str,
     trigger: str,
     query_name: str,
+    on_batch: Callable[[Counts], None] | None = None,
 ) -> tuple[StreamingQuery, Counts]:
     """Start the stream: each micro-batch is transformed once and given to every sink.
 
     ``trigger`` is an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, then
     stop). A sink that fails fails the batch; Spark replays it after a restart from ``checkpoint``.
     ``transform`` gives flat results: ``value``, ``error``, and ``dropped`` where a row was left out
-    on purpose. The returned :class:`Counts` grows with each finished batch.
+    on purpose. ``on_batch`` is told what each finished batch has seen; the returned
+    :class:`Counts` grows with it.
     """
     counts = Counts()
 
     def process(batch: DataFrame, batch_id: int) -> None:
-        counts.add(run_batch(transform(batch), batch_id, sinks, value=value))
+        seen = run_batch(transform(batch), batch_id, sinks, value=value)
+        counts.add(seen)
+        if on_batch is not None:
+            on_batch(seen)
 
     writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
     if trigger == AVAILABLE_NOW:

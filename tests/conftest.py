@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_services import jars, s3
 from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
@@ -30,7 +31,19 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def s3_credentials() -> Iterator[s3.S3Credentials]:
+    """Of this run only, in the environment: the JVM reads that once, when it starts."""
+    credentials = s3.random_credentials()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)  # a developer's own profile or endpoint is for other buckets
+        for name, value in credentials.environment().items():
+            patch.setenv(name, value)
+        yield credentials
+
+
+@pytest.fixture(scope="session")
+def spark(s3_credentials: s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
     session = (
@@ -42,6 +55,9 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.log.level", "ERROR")
+        # From the start, because all tests share one JVM and a JVM takes them only then.
+        .config("spark.jars", ",".join(str(jar) for jar in jars.files("kafka", "s3a")))
+        .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
         .getOrCreate()
     )
     yield session

@@ -179,15 +179,20 @@ def _zip_folder(folder: Path, archive: Path) -> None:
                     shutil.copyfileobj(source, target)
 
 
+def local_copy(uri: str) -> Path:
+    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark."""
+    scheme = urlsplit(uri).scheme
+    if scheme not in ("", "file", "local"):
+        return _downloaded(uri)
+    path = Path(urlsplit(uri).path if scheme else uri)
+    if scheme and not path.exists():  # Hadoop takes paths as they are, Path.as_uri escapes
+        path = Path(unquote(str(path)))
+    return path
+
+
 def _local_folder(uri: str) -> Path:
     """The bundle as a local folder: as it is, downloaded, or unpacked."""
-    scheme = urlsplit(uri).scheme
-    if scheme in ("", "file", "local"):
-        path = Path(urlsplit(uri).path if scheme else uri)
-        if scheme and not path.exists():  # Hadoop takes paths as they are, Path.as_uri escapes
-            path = Path(unquote(str(path)))
-    else:
-        path = _downloaded(uri)
+    path = local_copy(uri)
     if path.is_dir():
         return path
     if not path.exists():

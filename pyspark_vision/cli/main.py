@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from pyspark_vision import __version__
-from pyspark_vision.cli import bundle, contact_sheet
 from pyspark_vision.errors import PysparkVisionError
 
+# The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
-    "bundle": (bundle, "inspect a model file; build a bundle with a checked, faster twin"),
-    "contact-sheet": (contact_sheet, "a self-contained page of results to look at"),
+    "bundle": "inspect a model file; build a bundle with a checked, faster twin",
+    "contact-sheet": "a self-contained page of results to look at",
+    "replay": "put dead letters back through a job",
 }
 
 
@@ -23,10 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, summary) in _COMMANDS.items():
-        module.add_arguments(commands.add_parser(name, help=summary, description=summary))
-    arguments = parser.parse_args(argv)
-    module, _ = _COMMANDS[arguments.command]
+    given = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((name for name in given if name in _COMMANDS), "bundle")
+    module = importlib.import_module(f"pyspark_vision.cli.{chosen.replace('-', '_')}")
+    for name, summary in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module.add_arguments(command)
+    arguments = parser.parse_args(given)
     try:
         return int(module.run(arguments))
     except PysparkVisionError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.session import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 def batch_folder_sink(
     session: SparkSession, output: str, write: Callable[[DataFrame, str], None]
 ) -> Sink:
-    """A sink that has ``write(results, folder)`` fill ``output/batch_id=N`` (any Hadoop URI)."""
+    """A sink that has ``write(results, folder)`` fill ``output/batch_id=N`` (any Hadoop URI).
+
+    In a Connect session, which has no file system, ``write`` fills the folder in its place.
+    """
 
     def sink(results: DataFrame, batch_id: int) -> None:
+        if is_connect(session):
+            write(results, f"{output}/batch_id={batch_id}")
+            return
         staging = f"{output}/_staging_batch_id={batch_id}"
         write(results, staging)
         file_system, target = hadoop_path(session, f"{output}/batch_id={batch_id}")

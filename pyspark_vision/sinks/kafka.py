@@ -37,16 +37,19 @@ def kafka_sink(target: KafkaTopic, messages: Callable[[DataFrame], DataFrame]) -
 
 
 def send(messages: DataFrame, target: KafkaTopic) -> None:
-    """Write ``key, value[, headers]`` to the topic; raises if the broker refuses one of them."""
+    """Write ``key, value[, headers]`` to the topic; raises if the broker refuses one of them.
+
+    A column ``topic`` beats ``target.topic``.
+    """
     writer = messages.write.format("kafka").options(**target.connection.options())
     # Room for the key, headers and the record's own fields beside the value.
     limit = target.max_message_bytes + 64 * 1024
     writer = writer.option("kafka.max.request.size", limit)
     # Acknowledged by all replicas, and no repeats by the producer's own retries.
     writer = writer.option("kafka.acks", "all").option("kafka.enable.idempotence", True)
-    writer.option("includeHeaders", "headers" in messages.columns).option(
-        "topic", target.topic
-    ).save()
+    if "topic" not in messages.columns:
+        writer = writer.option("topic", target.topic)
+    writer.save()
 
 
 def result_key(results: DataFrame) -> Column:

@@ -61,6 +61,7 @@ class KafkaSource:
     - ``max_offsets_per_trigger`` bounds each micro-batch, always.
     - ``skip_lost``: topics (or the pattern) whose records may have gone by retention before they
       were read; without it that is an error.
+    - ``headers``: give them too, as a column ``headers`` of ``array<struct<key, value>>``.
     """
 
     connection: KafkaConnection
@@ -70,6 +71,7 @@ class KafkaSource:
     ending: str = LATEST
     max_offsets_per_trigger: int = 500
     skip_lost: tuple[str, ...] = ()
+    headers: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.topics) == bool(self.pattern):
@@ -132,6 +134,7 @@ def _options(session: SparkSession, source: KafkaSource) -> dict[str, str]:
     return {
         **source.connection.options(),
         **chosen,
+        "includeHeaders": str(source.headers).lower(),
         "failOnDataLoss": str(not source.skip_lost).lower(),
         # A topic with fewer partitions than there are cores would leave cores idle.
         "minPartitions": str(session.sparkContext.defaultParallelism),
@@ -177,6 +180,7 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
         "partition",
         "offset",
         F.col("timestamp").alias("received"),
+        *(["headers"] if "headers" in records.columns else []),
     )
 
 

@@ -21,6 +21,9 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.1
 
+# A proxy of the environment would be asked for 127.0.0.1, too.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 # Asks Linux for SIGKILL when the parent dies, then becomes the daemon: neither an atexit hook nor a
 # fixture runs in a test process that was killed itself. A program of its own and no preexec_fn,
 # which can deadlock (and warns, from Python 3.12) in a process with threads.
@@ -51,14 +54,23 @@ class Daemon:
         folder: Path,
         ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.command = command
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._ready = ready
+        self._stop_timeout_s = stop_timeout_s
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Daemon:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def pid(self) -> int:
@@ -73,7 +85,7 @@ class Daemon:
             raise ServiceError(f"{self.name} runs already, as process {self._process.pid}")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), *self.command],
+                [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -84,19 +96,20 @@ class Daemon:
                 start_new_session=True,
             )
         try:
-            self._wait_until_ready(timeout_s)
+            if not wait_until(self._is_ready, timeout_s):
+                raise ServiceError(
+                    f"{self.name} gave no answer in {timeout_s} s; {self._last_words()}"
+                )
         except BaseException:
             self.kill()
             raise
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    def stop(self) -> None:
         """SIGTERM, and SIGKILL for what is left; nothing if it does not run."""
         if self._process is None:
             return
         os.killpg(self._process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + timeout_s
-        while not self._has_exited() and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+        wait_until(self._has_exited, self._stop_timeout_s)
         self.kill()
 
     def kill(self) -> None:
@@ -108,14 +121,10 @@ class Daemon:
         self._process.wait()
         self._process = None
 
-    def _wait_until_ready(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self._ready():
-            if self._has_exited():
-                raise ServiceError(f"{self.name} ended while it started; {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise ServiceError(f"{self.name} gave no answer in {timeout_s} s; {self._last_words()}")
-            time.sleep(POLL_S)
+    def _is_ready(self) -> bool:
+        if self._has_exited():
+            raise ServiceError(f"{self.name} ended while it started; {self._last_words()}")
+        return self._ready()
 
     def _has_exited(self) -> bool:
         """Look without waiting for it, which would free its number while its group may live on."""
@@ -125,6 +134,16 @@ class Daemon:
     def _last_words(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([f"the end of {self.log}:", *lines[-20:]])
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Look again and again; whether the condition came true in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def run_once(
@@ -170,8 +189,9 @@ def free_ports(count: int) -> list[int]:
 def answers_http(url: str) -> bool:
     """Whether an HTTP server answers there, be it with a refusal."""
     try:
-        urllib.request.urlopen(url, timeout=2).close()
-    except urllib.error.HTTPError:
+        _DIRECT.open(url, timeout=2).close()
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
         return True
     except OSError:
         return False
@@ -181,7 +201,7 @@ def answers_http(url: str) -> bool:
 def json_from(url: str) -> Any:
     """What an HTTP server answers, parsed, or None while there is no server or no sense in it."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with _DIRECT.open(url, timeout=2) as answer:
             return json.load(answer)
     except (OSError, ValueError):
         return None

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -234,7 +235,7 @@ def test_batch_embed_writes_vectors_with_origin_label_and_error(
     table = pq.read_table(tmp_path / "vectors")
     rows = sorted(table.to_pylist(), key=lambda row: row["origin"].rsplit("/", 1)[-1])
     assert code == 0
-    assert table.column_names == ["origin", "label", "embedding", "model", "error"]
+    assert table.column_names == ["origin", "label", "embedding", "model", "error", "batch_id"]
     assert [row["label"] for row in rows] == ["camera-0", "camera-1"] * 3
     lengths = [row["embedding"] and len(row["embedding"]) for row in rows]
     assert lengths == [128] * 5 + [None]
@@ -254,7 +255,7 @@ def test_batch_embed_writes_wide_csv(
 
     lines = [
         line
-        for file in (tmp_path / "csv").glob("part-*.csv")
+        for file in (tmp_path / "csv").glob("batch_id=*/part-*.csv")
         for line in file.read_text().splitlines()
     ]
     header = "origin,label," + ",".join(f"x{i}" for i in range(128))
@@ -273,11 +274,79 @@ def test_batch_embed_keeps_what_is_at_its_output(
 ) -> None:
     arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
     (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors" / "thesis.txt").write_text("mine")
 
     code = job(root, "batch_embed").main([*arguments, "--output", str(tmp_path / "vectors")])
 
     assert code == 2
-    assert "exists; choose another, or --overwrite" in capsys.readouterr().err
+    assert "holds something else; choose another, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "vectors" / "thesis.txt").read_text() == "mine"
+
+
+def test_batch_embed_adds_images_that_came_later_and_repeats_none(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = str(tmp_path / "vectors")
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    embed = job(root, "batch_embed")
+    assert embed.main([*arguments, "--output", out]) == 0
+    scenes.draw_scene(6, (320, 240))[0].save(frames / "camera-0" / "6.jpg")
+    capsys.readouterr()
+
+    assert embed.main([*arguments, "--output", out]) == 0
+
+    assert "batch_embed: images in 1, embedded 1, failed 0" in capsys.readouterr().out
+    assert len(rows_of(Path(out))) == 7
+
+
+def test_batch_embed_does_not_mix_the_vectors_of_two_settings(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = str(tmp_path / "vectors")
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    embed = job(root, "batch_embed")
+    assert embed.main([*arguments, "--output", out]) == 0
+
+    assert embed.main([*arguments, "--output", out, "--normalize"]) == 2
+
+    assert "normalize was False, is True" in capsys.readouterr().err
+    assert embed.main([*arguments, "--output", out, "--normalize", "--overwrite"]) == 0
+    assert len(rows_of(Path(out))) == 6
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
+    kind: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    keys = [f"camera-{i % 2}/{i}.jpg" for i in range(6)] + ["camera-0/none.jpg"]
+    listed = tmp_path / f"keys.{kind}"
+
+    def write(rows: list[str]) -> None:
+        if kind == "parquet":
+            pq.write_table(pa.table({"size": [1] * len(rows), "key": rows}), listed)
+        else:
+            header = "size,key\n" if kind == "csv" else ""
+            prefix = "1," if kind == "csv" else ""
+            listed.write_text(header + "".join(f"{prefix}{row}\n" for row in rows))
+
+    out = tmp_path / "vectors"
+    arguments = ["--keys", str(listed), "--keys-base", frames.as_uri(), "--output", str(out)]
+    arguments += ["--model", str(root / "models" / "demo-embedder"), "--images-per-batch", "4"]
+    arguments += [] if kind == "txt" else ["--keys-column", "key"]
+    write(keys[:5])
+    assert job(root, "batch_embed").main(arguments) == 0
+    write(keys)
+
+    assert job(root, "batch_embed").main(arguments) == 0
+
+    rows = {row["origin"].rsplit("/", 1)[-1]: row for row in pq.read_table(out).to_pylist()}
+    assert "images in 2, embedded 0, failed 2 (fetch_not_found 1, truncated 1)" in (
+        capsys.readouterr().out
+    )
+    assert len(pq.read_table(out)) == 7
+    assert rows["3.jpg"]["label"] == "camera-1"
+    assert len(rows["3.jpg"]["embedding"]) == 128
+    assert rows["none.jpg"]["error"]["code"] == "fetch_not_found"
 
 
 def test_spark_submit_runs_the_zip_alone(root: Path, frames: Path, tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""Images in, labels out, in the formats and with the flags of the Dataproc classifier ("week 9").
+
+spark-submit --py-files dist/pyspark_vision.zip jobs/stream_classify.py --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision import config, job_flags, streaming
+from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.functions import classify_image
+from pyspark_vision.messages import image_stream
+from pyspark_vision.session import job_session
+from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks.batch_folders import refuse_other_output
+from pyspark_vision.sinks.console import console_sink
+from pyspark_vision.sinks.dead_letters import with_payload_if_failed
+from pyspark_vision.sinks.json import json_sink
+from pyspark_vision.sinks.kafka import kafka_sink
+from pyspark_vision.sources.kafka import stream_kafka
+from pyspark_vision.transformations import flatten_result
+
+
+def parser() -> config.JobParser:
+    job = config.JobParser(prog="stream_classify", description=__doc__)
+    source = job.add_argument_group("source")
+    source.add_argument(
+        "--input-source",
+        choices=["kafka", "pubsub", "both"],
+        default="kafka",
+        help="where images come from (Pub/Sub is not built yet)",
+    )
+    job_flags.add_kafka_source(source, image_stream.IMAGE_TOPIC)
+    source.add_argument("--project-id", metavar="ID", help="of Google Cloud, for Pub/Sub")
+    source.add_argument("--pubsub-subscription", metavar="NAME", help="for Pub/Sub")
+    model = job.add_argument_group("model")
+    model.add_argument(
+        "--model-type",
+        default="mobilenet_v2",
+        metavar="NAME",
+        help="mobilenet_v2, resnet50, vgg16 or another of keras.applications (which also says how "
+        "pixels are prepared), or custom",
+    )
+    model.add_argument(
+        "--model-gcs-path",
+        metavar="URI",
+        help="bundle, SavedModel, .h5, .keras or .tflite, local or by any Hadoop URI",
+    )
+    model.add_argument("--labels", metavar="FILE", help="label file of a model without its own")
+    model.add_argument(
+        "--confidence-threshold",
+        type=config.unit_interval,
+        default=0.1,
+        help="labels below it are kept and marked: below_threshold",
+    )
+    sink = job.add_argument_group("sink")
+    sink.add_argument(
+        "--output-kafka-topic",
+        metavar="TOPIC",
+        help=f"results as JSON, keyed by prediction_id (usually {image_stream.RESULT_TOPIC})",
+    )
+    sink.add_argument("--output-gcs-path", metavar="URI", help="folder for JSON lines")
+    sink.add_argument("--output-bq-table", metavar="TABLE", help="BigQuery (not built yet)")
+    sink.add_argument(
+        "--console", action="store_true", help="a few results of each batch; the default sink"
+    )
+    job_flags.add_dead_letters(sink)
+    stream = job.add_argument_group("stream")
+    stream.add_argument(
+        "--trigger-seconds",
+        type=job_flags.trigger_of_seconds,
+        default="10",
+        metavar="N",
+        help=f"between micro-batches, or `{streaming.AVAILABLE_NOW}`: what is there, then stop",
+    )
+    stream.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
+    return job
+
+
+def classify(records: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
+    """Records in, one row of week 9's result columns each, failed ones too; no I/O."""
+    images = image_stream.read_images(records, options.max_message_bytes)
+    found = classify_image("picture", model, top_k=1, timings=True)
+    sized = images.withColumn("image_size_bytes", F.length("picture.content"))
+    flat = flatten_result(sized.withColumn("result", found))
+    results = image_stream.results(flat, options.confidence_threshold)
+    return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at")
+
+
+def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
+    made: dict[str, Sink] = {}
+    if options.output_kafka_topic:
+        target = job_flags.kafka_topic(options, options.output_kafka_topic)
+        made["kafka"] = kafka_sink(target, image_stream.result_messages)
+    if options.output_gcs_path:
+        refuse_other_output(session, options.output_gcs_path, options.checkpoint)
+        lines = json_sink(session, options.output_gcs_path)
+        made["json"] = through(image_stream.table, lines)
+    if options.dead_letters:
+        made["dead_letters"] = job_flags.dead_letters(session, options)
+    if options.console or not made:
+        made["console"] = console_sink()
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    session = job_session("stream_classify")
+    model = by_name.classifier(options.model_type, options.model_gcs_path, options.labels)
+    records = stream_kafka(session, job_flags.kafka_source(options, image_stream.IMAGE_TOPIC))
+    if options.dry_run:
+        print(f"stream_classify would run {model}\nwith\n{config.describe(options)}\nas the plan")
+        classify(records, model, options).explain()
+        return
+    query, counts = streaming.start(
+        records,
+        lambda batch: classify(batch, model, options),
+        sinks(session, options),
+        value="predictions",
+        checkpoint=options.checkpoint,
+        trigger=options.trigger_seconds,
+        query_name="stream_classify",
+    )
+    try:
+        query.awaitTermination()
+    finally:
+        print(f"stream_classify: {counts.summary('images', 'classified')}", flush=True)
+
+
+def refuse_what_is_not_built(options: argparse.Namespace) -> None:
+    """Google Cloud's parts: the flags are week 9's, what they name is not built yet."""
+    if options.input_source != "kafka":
+        raise InvalidOptionError(
+            f"--input-source {options.input_source}: reading Pub/Sub is not built yet; "
+            "choose --input-source kafka"
+        )
+    if options.output_bq_table:
+        raise InvalidOptionError(
+            "--output-bq-table: writing to BigQuery is not built yet; choose --output-kafka-topic "
+            "or --output-gcs-path"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    job = parser()
+    options = job.parse_job(argv)
+    try:
+        refuse_what_is_not_built(options)
+    except InvalidOptionError as error:
+        job.error(str(error))
+    return config.run_job(job.prog, run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The Dataproc classifier's messages ("week 9"): images in, labels out.
+
+Image, under the key ``image_id``: ``{"image_id", "image_data": <base64>, "timestamp",
+"metadata": map<string,string>}``. Result, under the key ``prediction_id``: the columns of
+:data:`RESULT`, all of them always, null where there is nothing to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BooleanType,
+    DoubleType,
+    IntegerType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.sinks.kafka import result_key
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+IMAGE_TOPIC, RESULT_TOPIC = "image-stream", "image-stream-results"
+
+RESULT = StructType(
+    [
+        StructField("image_id", StringType()),
+        StructField("timestamp", StringType()),
+        StructField("metadata", MapType(StringType(), StringType())),
+        StructField("prediction_id", StringType()),
+        StructField("label", StringType()),
+        StructField("confidence", DoubleType()),
+        StructField("model_name", StringType()),
+        StructField("processing_time_ms", IntegerType()),
+        StructField("error_message", StringType()),
+        StructField("image_size_bytes", IntegerType()),
+        StructField("processed_at", TimestampType()),
+        # Ours: the others were there before.
+        StructField("below_threshold", BooleanType()),
+    ]
+)
+"""``timestamp`` as it was sent; ``processing_time_ms``: decoding and the model, not the waiting;
+``error_message``: ``code: message`` of a failed image, whose label and confidence are null."""
+
+
+def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
+    """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
+
+    ``picture`` is ``struct<content, error>``; a message without ``image_id`` has its key instead.
+    """
+    typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
+    parsed = json_fields.parse(F.col("value"), ("image_data",), typed, max_bytes=max_message_bytes)
+    fields = F.col("_message.fields")
+    image_id = F.coalesce(fields["image_id"], F.col("key").cast("string"))
+    problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id"))
+    return records.withColumn("_message", parsed).select(
+        *records.columns,
+        image_id.alias("image_id"),
+        fields["timestamp"].alias("sent_at"),
+        fields["metadata"].alias("metadata"),
+        pictures.from_base64(fields["image_data"], problem).alias("picture"),
+    )
+
+
+def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:
+    """Flat classified rows -> :data:`RESULT` beside the columns that are there.
+
+    A label below the threshold is kept, and marked by ``below_threshold``.
+    """
+    best = F.get("predictions", F.lit(0))
+    confidence = best["score"].cast("double")
+    label = F.coalesce(best["label"], F.concat(F.lit("#"), best["class_id"].cast("string")))
+    took_ms = F.col("decode_ms") + F.coalesce("model_ms", F.lit(0.0))
+    values = {
+        "timestamp": F.col("sent_at"),
+        "prediction_id": _uuid(result_key(flat)),
+        "label": label,
+        "confidence": confidence,
+        "model_name": F.col("model"),
+        "processing_time_ms": F.round(took_ms),
+        "error_message": F.concat_ws(": ", "error.code", "error.message"),
+        "processed_at": F.current_timestamp(),
+        "below_threshold": confidence < confidence_threshold,
+    }
+    values["error_message"] = F.when(F.col("error").isNotNull(), values["error_message"])
+    columns = [
+        values.get(field.name, F.col(field.name)).cast(field.dataType).alias(field.name)
+        for field in RESULT
+    ]
+    others = [name for name in flat.columns if name not in RESULT.names]
+    return flat.select(*columns, *others)
+
+
+def table(results: DataFrame) -> DataFrame:
+    """The columns of :data:`RESULT` alone."""
+    return results.select(*RESULT.names)
+
+
+def result_messages(results: DataFrame) -> DataFrame:
+    """Results -> ``key, value`` of the result topic; failed images too, with their reason."""
+    fields = F.struct(*RESULT.names)
+    value = F.to_json(fields, {"ignoreNullFields": "false"})
+    return results.select(F.col("prediction_id").alias("key"), value.alias("value"))
+
+
+def _uuid(text: Column) -> Column:
+    """The same UUID for the same text: version 8 of RFC 9562, of its sha256."""
+    digest = F.sha2(text, 256)
+    return F.concat_ws(
+        "-",
+        F.substring(digest, 1, 8),
+        F.substring(digest, 9, 4),
+        F.concat(F.lit("8"), F.substring(digest, 14, 3)),
+        F.concat(F.lit("a"), F.substring(digest, 18, 3)),
+        F.substring(digest, 21, 12),
+    )

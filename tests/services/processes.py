@@ -1,0 +1,54 @@
+"""Which processes live, and a spark-submit in one of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_services import jars
+
+
+def working_in(folder: Path) -> list[str]:
+    """The commands that run in the folder: a service's daemons, and what they started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True).is_relative_to(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
+        except OSError:  # it ended meanwhile, or is another user's
+            continue
+    return found
+
+
+def spark_submit(
+    *arguments: str, conf: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> str:
+    """What a job prints that PySpark's own spark-submit runs, with this Python on all executors."""
+    home = jars.pyspark_home()
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "512m",
+        "spark.executor.memory": "512m",
+        **conf,
+    }
+    options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+    done = subprocess.run(
+        [str(home / "bin" / "spark-submit"), *options, *arguments],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "SPARK_HOME": str(home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYSPARK_PYTHON": sys.executable,
+            **(environment or {}),
+        },
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    return done.stdout
