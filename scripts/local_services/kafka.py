@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -34,7 +35,7 @@ class Kafka:
     password: str = field(repr=False)
     broker: Daemon
 
-    def sasl_conf(self) -> dict[str, str]:
+    def sasl_conf(self) -> dict[str, Any]:
         """What a confluent-kafka client needs for the address that asks for a password."""
         return {
             "bootstrap.servers": self.sasl_bootstrap_servers,

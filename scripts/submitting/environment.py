@@ -95,4 +95,3 @@ def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     if done.returncode != 0:
         raise SubmitError(f"cannot make the environment: {(done.stderr or done.stdout)[-2000:]}")
-

@@ -11,7 +11,7 @@ from .flags import JobFlags
 
 # Read by the driver itself, from its own disk, unless they are URIs.
 _MODELS = ("--model", "--model-gcs-path")
-_FILES = ("--config", "--kafka-config", "--labels")
+_READ_BY_DRIVER = (*_MODELS, "--config", "--kafka-config", "--labels")
 # Read through Spark, which looks up a path without a scheme in the cluster's file system.
 _READ_BY_SPARK = ("--input", "--images", "--keys")
 
@@ -25,50 +25,27 @@ class Shipped:
 
 
 def ship(flags: JobFlags, folder: Path) -> Shipped:
-    """Take along the model and the files that the flags name; zips are made in ``folder``.
+    """Take along the model and other files that the flags name; zips are made in ``folder``.
 
     YARN puts what ``--files`` names into the working folder of the driver's container, under its
-    own name. URIs stay as they are. Raises :class:`SubmitError` for what the driver could not read.
+    own name. URIs stay as they are.
     """
-    _refuse_local_data(flags)
     files = []
-    for flag in (*_MODELS, *_FILES):
-        value = flags.value(flag)
-        path = _local(value)
-        if path is None:
-            continue
-        if not path.exists():
-            raise SubmitError(f"{flag} {value}: there is no such file to send to the driver")
+    for flag, path in _driver_paths(flags).items():
         if path.is_dir():
-            if not (path / "model.json").is_file():
-                raise SubmitError(
-                    f"{flag} {value} is a folder without model.json: make a bundle of it first, "
-                    "with `pyspark-vision bundle build`"
-                )
             path = Path(shutil.make_archive(str(folder / path.name), "zip", path))
         files.append(path)
         flags = flags.with_value(flag, path.name)
-    if len({path.name for path in files}) < len(files):
-        names = ", ".join(str(path) for path in files)
-        raise SubmitError(f"two of these would have one name beside the driver: {names}")
     return Shipped(tuple(files), flags)
 
 
-def refuse_local(flags: JobFlags) -> None:
-    """Raise for a relative path: what an image holds is named by a path from its root."""
-    _refuse_local_data(flags)
-    for flag in (*_MODELS, *_FILES):
-        path = _local(flags.value(flag))
-        if path is not None and not path.is_absolute():
-            raise SubmitError(
-                f"{flag} {path}: the driver runs in the image and has no such file. Give a path "
-                f"inside the image (/opt/pyspark_vision/{path}) or a URI (s3a://…)"
-            )
+def refuse_local_paths(flags: JobFlags, *, in_image: bool) -> None:
+    """Raise :class:`SubmitError` for what a driver on another machine could not read.
 
-
-def _refuse_local_data(flags: JobFlags) -> None:
+    ``in_image``: it runs in an image, to which nothing is sent.
+    """
     for word in flags.words():
-        if word.partition("=")[2].startswith("file:") or word.startswith("file:"):
+        if word.startswith("file:") or word.partition("=")[2].startswith("file:"):
             raise SubmitError(
                 f"{word}: with --deploy-mode cluster the driver runs on another machine, which "
                 "does not have this one's files. Give a URI that all nodes reach (hdfs://…, "
@@ -82,8 +59,32 @@ def _refuse_local_data(flags: JobFlags) -> None:
                 "looked up in the cluster's file system. Copy it there and give its URI "
                 "(hdfs://…, s3a://…), or use --deploy-mode client"
             )
+    for flag, path in _driver_paths(flags).items():
+        if in_image:
+            _refuse_outside_image(flag, path)
+        else:
+            _refuse_unsendable(flag, path)
 
 
-def _local(value: str | None) -> Path | None:
-    """The path, unless the value is none or a URI."""
-    return None if value is None or ":" in value else Path(value)
+def _driver_paths(flags: JobFlags) -> dict[str, Path]:
+    """The files that the driver reads, by flag, without those that are URIs."""
+    values = {flag: flags.value(flag) for flag in _READ_BY_DRIVER}
+    return {flag: Path(value) for flag, value in values.items() if value and ":" not in value}
+
+
+def _refuse_outside_image(flag: str, path: Path) -> None:
+    if not path.is_absolute():
+        raise SubmitError(
+            f"{flag} {path}: the driver runs in the image and has no such file. Give a path inside "
+            f"the image (/opt/pyspark_vision/{path}) or a URI (s3a://…)"
+        )
+
+
+def _refuse_unsendable(flag: str, path: Path) -> None:
+    if not path.exists():
+        raise SubmitError(f"{flag} {path}: there is no such file to send to the driver")
+    if path.is_dir() and not (path / "model.json").is_file():
+        raise SubmitError(
+            f"{flag} {path} is a folder without model.json: make a bundle of it first, with "
+            "`pyspark-vision bundle build`"
+        )

@@ -11,7 +11,8 @@ from typing import Any
 import boto3
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from local_services import hdfs as local_hdfs
 from local_services import kafka as local_kafka
 from local_services import s3 as local_s3

@@ -1,4 +1,4 @@
-"""A job that prints the folder in which each of two executors works, a line each."""
+"""A job of two tasks that run at once; it prints the folder each of them works in, a line each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def folder(rows: Iterable[int]) -> Iterator[str]:
 
 
 spark = SparkSession.builder.getOrCreate()
-# A barrier stage runs all its tasks at once: with one core each, on two executors.
+# A barrier stage starts all its tasks or none: with one core each, it takes two executors.
 for line in spark.sparkContext.parallelize(range(2), 2).barrier().mapPartitions(folder).collect():
     print(line)
 spark.stop()

@@ -1,0 +1,114 @@
+"""A small HTTP proxy before the S3 server that fails when it is told to."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+_ANSWERS = {
+    "throttle": (503, "SlowDown"),
+    "fail": (500, "InternalError"),
+    "deny": (403, "AccessDenied"),
+}
+# Of one hop only; the proxy sets its own.
+_OWN_HEADERS = ("connection", "transfer-encoding", "content-length")
+
+
+class FaultyProxy:
+    """``misbehave("throttle", 2)``: the next two GETs get that answer instead of the store's.
+
+    ``throttle`` 503, ``fail`` 500, ``deny`` 403, ``short`` (the body is cut off), ``reset`` (the
+    connection is closed without an answer).
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target).netloc
+        self._lock = threading.Lock()
+        self._fault, self._path = "", ""
+        self.faults_left = 0
+        self.requests = 0
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                proxy._answer(self)
+
+            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        # The signature covers the Host header: clients must name the store itself.
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def misbehave(self, fault: str, times: int, path: str = "") -> None:
+        """Fail so many GETs of paths that begin so."""
+        with self._lock:
+            self._fault, self.faults_left, self._path = fault, times, path
+
+    def __enter__(self) -> FaultyProxy:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self.requests += 1
+            hit = (
+                request.command == "GET"
+                and self.faults_left > 0
+                and request.path.startswith(self._path)
+            )
+            fault = self._fault if hit else ""
+            self.faults_left -= hit
+        if fault == "reset":
+            request.close_connection = True
+            return
+        if fault in _ANSWERS:
+            status, code = _ANSWERS[fault]
+            body = f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode()
+            request.send_response(status)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
+            return
+        self._pass_on(request, short=fault == "short")
+
+    def _pass_on(self, request: BaseHTTPRequestHandler, *, short: bool) -> None:
+        length = int(request.headers.get("Content-Length") or 0)
+        body = request.rfile.read(length) if length else None
+        connection = http.client.HTTPConnection(self._target, timeout=30)
+        try:
+            # As it came, Host included: S3 signatures cover it.
+            connection.putrequest(
+                request.command, request.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in request.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        request.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in _OWN_HEADERS:
+                request.send_header(name, value)
+        declared = answer.getheader("Content-Length") if request.command == "HEAD" else None
+        request.send_header("Content-Length", declared or str(len(content)))
+        request.end_headers()
+        if short:
+            request.wfile.write(content[: len(content) // 2])
+            request.close_connection = True
+        else:
+            request.wfile.write(content)

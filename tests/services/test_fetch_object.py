@@ -1,0 +1,175 @@
+"""fetch_object against a real S3 server: each object is its bytes or its row's reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import job_runs as jobs
+import pytest
+from faulty_proxy import FaultyProxy
+from local_services.s3 import S3
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.functions import classify_image, decode_image, fetch_object
+
+
+@pytest.fixture
+def proxy(s3: S3, spark: SparkSession) -> Iterator[FaultyProxy]:
+    """What stands between Spark and the store, and can be told to misbehave."""
+    conf = spark._jsc.hadoopConfiguration()
+    with FaultyProxy(s3.endpoint_url) as proxy:
+        conf.set("fs.s3a.endpoint", proxy.url)
+        yield proxy
+        conf.set("fs.s3a.endpoint", s3.endpoint_url)
+
+
+def fetched(spark: SparkSession, uris: list[str | None], **options: Any) -> list[Any]:
+    """(content, error code) of each URI, in order."""
+    frame = spark.createDataFrame(list(enumerate(uris)), "n int, uri string").coalesce(1)
+    rows = frame.select("n", fetch_object("uri", **options).alias("f")).orderBy("n").collect()
+    return [
+        (row.f.content and bytes(row.f.content), row.f.error and row.f.error.code) for row in rows
+    ]
+
+
+def test_objects_come_in_order_and_what_is_wrong_stays_in_its_row(
+    spark: SparkSession, s3: S3, s3_client: Any, bucket: str
+) -> None:
+    names = ["a.jpg", "ordner/ä ö?#%20.jpg", "empty"]
+    for name in names:
+        s3_client.put_object(
+            Bucket=bucket, Key=name, Body=b"" if name == "empty" else name.encode()
+        )
+    uris = [
+        f"s3://{bucket}/{names[0]}",
+        None,
+        f"s3a://{bucket}/{names[1]}",
+        f"s3://{bucket}/none.jpg",
+        "s3://no-such-bucket-anywhere/a.jpg",
+        f"s3://{bucket}/empty",
+        "ftp://somewhere/a.jpg",
+        "s3://",
+        "",
+        "file:///etc/passwd",
+        f"s3://{bucket}/{names[0]}",
+    ]
+
+    assert fetched(spark, uris) == [
+        (b"a.jpg", None),
+        (None, "null_input"),
+        ("ordner/ä ö?#%20.jpg".encode(), None),
+        (None, "fetch_not_found"),
+        (None, "fetch_not_found"),
+        (b"", None),
+        (None, "fetch_failed"),
+        (None, "fetch_failed"),
+        (None, "fetch_failed"),
+        (None, "fetch_denied"),
+        (b"a.jpg", None),
+    ]
+
+
+def test_an_object_above_max_bytes_is_not_read(
+    spark: SparkSession, s3: S3, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="big", Body=b"x" * 2000)
+
+    assert fetched(spark, [f"s3://{bucket}/big"], max_bytes=1000) == [(None, "too_many_bytes")]
+
+
+def test_only_uris_under_a_prefix_are_fetched(
+    spark: SparkSession, s3: S3, s3_client: Any, bucket: str, tmp_path: Path
+) -> None:
+    for key in ("in/1", "inside/2", "out/3"):
+        s3_client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    (tmp_path / "local").write_bytes(b"y")
+    uris = [f"s3a://{bucket}/in/1", f"s3://{bucket}/inside/2", f"s3://{bucket}/in/../out/3"]
+    uris += [(tmp_path / "local").as_uri(), "file:///etc/passwd"]
+
+    found = fetched(spark, uris, prefixes=[f"s3://{bucket}/in", tmp_path.as_uri()])
+
+    denied = (None, "fetch_denied")
+    assert found == [(b"x", None), denied, denied, (b"y", None), denied]
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [("throttle", 2), ("fail", 2), ("short", 2), ("reset", 2)],
+)
+def test_what_a_store_gets_wrong_for_a_while_is_tried_again(
+    fault: str, times: int, spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"content " * 1000)
+    proxy.misbehave(fault, times)
+
+    assert fetched(spark, [f"s3://{bucket}/a"]) == [(b"content " * 1000, None)]
+    assert proxy.faults_left == 0
+
+
+@pytest.mark.parametrize("fault", ["throttle", "fail", "short", "reset"])
+def test_what_a_store_gets_wrong_for_good_is_that_rows_error(
+    fault: str, spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"content " * 1000)
+    s3_client.put_object(Bucket=bucket, Key="b", Body=b"fine")
+    proxy.misbehave(fault, 1000, path=f"/{bucket}/a")
+
+    found = fetched(spark, [f"s3://{bucket}/a", f"s3://{bucket}/b"], max_attempts=2)
+
+    assert found == [(None, "fetch_failed"), (b"fine", None)]
+
+
+def test_a_key_without_rights_is_denied(
+    spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    proxy.misbehave("deny", 1000)
+
+    assert fetched(spark, [f"s3://{bucket}/a"]) == [(None, "fetch_denied")]
+
+
+def test_fetching_and_inference_are_one_pass_and_give_what_two_give(
+    spark: SparkSession, s3: S3, s3_client: Any, bucket: str, classifier: ModelSpec
+) -> None:
+    for seed in range(5):
+        s3_client.put_object(Bucket=bucket, Key=f"{seed}.jpg", Body=jobs.jpeg(seed))
+    uris = [(f"s3://{bucket}/{seed}.jpg",) for seed in range(6)]
+    frame = spark.createDataFrame([*uris, (None,)], "uri string").coalesce(1)
+
+    fused = frame.select(classify_image(fetch_object("uri"), classifier).alias("r"))
+    plan = fused._jdf.queryExecution().executedPlan().toString()
+    through_decode = frame.select(
+        classify_image(decode_image(fetch_object("uri")), classifier).alias("r")
+    )
+    apart = frame.withColumn("f", fetch_object("uri")).select(
+        "f", classify_image("f", classifier).alias("r")
+    )
+
+    rows = [row.r for row in fused.collect()]
+    assert plan.count("ArrowEvalPython") == 1
+    assert [row.error and row.error.code for row in rows] == [None] * 5 + [
+        "fetch_not_found",
+        "null_input",
+    ]
+    assert [row.predictions for row in rows] == [row.r.predictions for row in apart.collect()]
+    assert [row.predictions for row in rows] == [
+        row.r.predictions for row in through_decode.collect()
+    ]
+
+
+def test_a_stopped_query_leaves_no_fetches_behind(
+    spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    frame = spark.range(5000).select(F.lit(f"s3://{bucket}/a").alias("uri")).coalesce(1)
+    before = proxy.requests
+
+    first = frame.select(fetch_object("uri", concurrency=4).alias("f")).limit(3).collect()
+
+    assert [row.f.error for row in first] == [None] * 3
+    # A piece of 256 rows leaves the worker at once; 5,000 would say that it went on.
+    assert proxy.requests - before < 1000
