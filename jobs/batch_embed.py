@@ -95,39 +95,40 @@ def sink(session: SparkSession, model: ModelSpec, options: argparse.Namespace) -
     return through(lambda vectors: wide(vectors, length), csv_sink(session, options.output))
 
 
-def batches(session: SparkSession, options: argparse.Namespace) -> Iterator[DataFrame]:
-    """The images, a bounded number at a time, as they are found."""
-    if options.images:  # a Connect session: no foreachBatch there, Spark plans all in one
-        yield read_files(session, FilesSource(options.images, options.glob))
-        return
+def found_keys(session: SparkSession, options: argparse.Namespace) -> Iterator[str]:
     if object_keys.is_prefix(options.keys):
-        found = object_keys.list_keys(options.keys, fetch_options(session))
-    else:
-        found = object_keys.read_keys(session, options.keys, options.keys_column, options.keys_base)
-    for uris in object_keys.in_batches(found, options.images_per_batch):
-        yield object_keys.uri_frame(session, uris, parallelism(session))
+        return object_keys.list_keys(options.keys, fetch_options(session))
+    return object_keys.read_keys(session, options.keys, options.keys_column, options.keys_base)
 
 
-def run_batches(
+def run_keys(
     session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
 ) -> None:
-    """Batch after batch, without the images that are at the output already."""
-    done, first_id = batch_output.done(session, options.output, options.format)
-    done = done.persist()
+    """Batch after batch of keys, as they are found, without those that are at the output."""
+    done, batch_id = batch_output.done(session, options.output, options.format)
     sinks = {options.format: sink(session, model, options)}
-    skipped, batch_id = 0, first_id
-    for images in batches(session, options):
-        todo = images
-        if first_id > 0:
-            todo = images.join(done, "origin", "left_anti")
-            skipped += images.count() - todo.count()
-        if first_id == 0 or todo.count():
-            seen = streaming.run_batch(
-                embed(todo, model, options), batch_id, sinks, value="embedding"
-            )
-            report.counts.add(seen)
+    for uris in object_keys.in_batches(found_keys(session, options), options.images_per_batch):
+        todo = batch_output.missing(session, uris, done)
+        report.were_there += len(uris) - len(todo)
+        if todo:
+            images = object_keys.uri_frame(session, todo, parallelism(session))
+            results = embed(images, model, options)
+            report.counts.add(streaming.run_batch(results, batch_id, sinks, value="embedding"))
             batch_id += 1
-        report.line(f"{skipped:,} were there" if skipped else "")
+        report.line()
+
+
+def run_whole(
+    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
+) -> None:
+    """All images of the folder in one batch: a Connect session has no foreachBatch."""
+    done, batch_id = batch_output.done(session, options.output, options.format)
+    images = read_files(session, FilesSource(options.images, options.glob))
+    if done is not None:
+        images = images.join(done, "origin", "left_anti")
+    sinks = {options.format: sink(session, model, options)}
+    results = embed(images, model, options)
+    report.add(streaming.run_batch(results, batch_id, sinks, value="embedding"))
 
 
 def run_stream(
@@ -153,17 +154,19 @@ class Reporter:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.were_there = 0
         self._started = time.monotonic()
 
     def add(self, seen: Counts) -> None:
         self.counts.add(seen)
         self.line()
 
-    def line(self, more: str = "") -> None:
+    def line(self) -> None:
         rate = self.counts.rows / (time.monotonic() - self._started)
         failed = sum(self.counts.failed.values())
-        text = f"{self.counts.rows:,} images, {failed:,} failed, {rate:.1f} images/s"
-        print(f"batch_embed: {text}{', ' + more if more else ''}", flush=True)
+        there = f", {self.were_there:,} were there" if self.were_there else ""
+        done = f"{self.counts.rows:,} images, {failed:,} failed"
+        print(f"batch_embed: {done}, {rate:.1f} images/s{there}", flush=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -186,7 +189,7 @@ def run(options: argparse.Namespace) -> None:
     }
     batch_output.claim(session, options.output, settings)
     report = Reporter()
-    work = run_batches if options.keys or is_connect(session) else run_stream
+    work = run_keys if options.keys else run_whole if is_connect(session) else run_stream
     try:
         work(session, model, options, report)
     finally:

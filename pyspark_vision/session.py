@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import available_timezones
 
-from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from pyspark_vision import connect
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 
 
@@ -74,7 +75,12 @@ def use_own_python_locally(session: Any) -> None:
     With ``PYSPARK_PYTHON`` unset PySpark starts them with the ``python3`` on the path, which is
     not that of a virtual environment that was not activated, and lacks its packages.
     """
-    if is_connect(session) or "PYSPARK_PYTHON" in os.environ:
+    if "PYSPARK_PYTHON" in os.environ:
+        return
+    if is_connect(session):
+        # Set by PySpark where this process has started the server: remote("local").
+        if "SPARK_LOCAL_REMOTE" in os.environ and not session.conf.get(_CONNECT_PYTHON, None):
+            session.conf.set(_CONNECT_PYTHON, sys.executable)
         return
     context = session.sparkContext
     if context.master.startswith("local") and not context.getConf().get("spark.pyspark.python"):
@@ -104,33 +110,61 @@ _JOB_DEFAULTS = {
     "spark.sql.redaction.options.regex": f"(?i)url|{_SECRETS.removeprefix('(?i)')}",
 }
 
-HOW_TO_SET = (
+_CONNECT_PYTHON = "spark.sql.execution.pyspark.python"
+
+_HOW_TO_SET = (
     "Set --conf spark.pyspark.python=PATH (or PYSPARK_PYTHON) to a Python that every node has, or "
     "ship one: --archives env.tar.gz#environment --conf "
     "spark.pyspark.python=./environment/bin/python; the package itself travels with --py-files "
     "dist/pyspark_vision.zip"
 )
 
+_HOW_TO_SET_CONNECT = (
+    "Start the Spark Connect server with PYSPARK_PYTHON set to a Python that every node has, or "
+    "ship one: spark.addArtifacts('env.tar.gz#environment', archive=True) and "
+    f"spark.conf.set('{_CONNECT_PYTHON}', 'environment/bin/python') (spark-submit --remote: "
+    f"--archives and --conf); the package itself travels with "
+    "spark.addArtifacts('dist/pyspark_vision.zip', pyfile=True)"
+)
+
+
+def how_to_set(session: Any) -> str:
+    """What brings executors a Python with the packages that they need, for people to read."""
+    return _HOW_TO_SET_CONNECT if is_connect(session) else _HOW_TO_SET
+
 
 def job_session(name: str) -> SparkSession:
     """The session of a job: what ``spark-submit`` says wins, ``_JOB_DEFAULTS`` fill the rest.
 
     Executors' Python is tried before anything is read, so that a cluster without the packages says
-    so at once, in one error that names the setting.
+    so at once, in one error that names the setting. With ``spark-submit --remote`` or
+    ``SPARK_REMOTE`` it is a Spark Connect session, to which the package has been shipped.
     """
-    SparkContext._ensure_initialized()
-    conf = SparkConf()
-    conf.setIfMissing("spark.app.name", name)
-    for key, value in _JOB_DEFAULTS.items():
-        conf.setIfMissing(key, value)
-    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    session: SparkSession
+    if connect.is_wanted():
+        session = connect.make_session(name, _JOB_DEFAULTS)
+    else:
+        session = _classic_session(name)
     use_own_python_locally(session)
     check_workers(session)
     return session
 
 
+def _classic_session(name: str) -> SparkSession:
+    from pyspark import SparkConf, SparkContext  # not in pyspark-client
+
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    conf.setIfMissing("spark.app.name", name)
+    for key, value in _JOB_DEFAULTS.items():
+        conf.setIfMissing(key, value)
+    return SparkSession.builder.config(conf=conf).getOrCreate()
+
+
 def tool_session(name: str, master: str | None, settings: Sequence[str]) -> SparkSession:
     """The session of a command that spark-submit has not started: ``settings`` are KEY=VALUE."""
+    from pyspark import SparkConf, SparkContext
+
     SparkContext._ensure_initialized()
     conf = SparkConf()
     for setting in settings:
@@ -152,24 +186,27 @@ def tool_session(name: str, master: str | None, settings: Sequence[str]) -> Spar
 def check_workers(session: SparkSession) -> None:
     """Raise :class:`WorkerEnvironmentError` if an executor's Python lacks what UDFs import."""
 
-    def probe(_: Any) -> Any:
+    def probe(_: int) -> tuple[str, list[str]]:
         import importlib.util
         import sys
 
         needed = ("numpy", "pandas", "pyarrow", "PIL", "pyspark_vision")
-        yield sys.executable, [name for name in needed if importlib.util.find_spec(name) is None]
+        return sys.executable, [name for name in needed if importlib.util.find_spec(name) is None]
 
+    # Without Arrow, which may be what is missing.
+    udf = F.udf(probe, "struct<executable: string, missing: array<string>>", useArrow=False)
     try:
-        rdd = session.sparkContext.parallelize([0], 1)
-        executable, missing = rdd.mapPartitions(probe).first()
-    # Spark's refusal of a Python that is not there, or of another version, comes as a Py4J error.
+        ((found,),) = session.range(0, 1, 1, 1).select(udf("id")).collect()
+    # Spark's refusal of a Python that is not there, or of another version, comes in many classes.
     except Exception as error:
         known = re.search(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*", str(error))
+        python = "Python" if is_connect(session) else session.sparkContext.pythonExec
         raise WorkerEnvironmentError(
-            f"executors cannot run {session.sparkContext.pythonExec}: "
-            f"{known.group() if known else str(error)[:300]}. {HOW_TO_SET}"
+            f"executors cannot run {python}: "
+            f"{known.group() if known else str(error)[:300]}. {how_to_set(session)}"
         ) from None
-    if missing:
+    if found["missing"]:
         raise WorkerEnvironmentError(
-            f"executors run {executable}, which lacks {', '.join(missing)}. {HOW_TO_SET}"
+            f"executors run {found['executable']}, which lacks {', '.join(found['missing'])}. "
+            f"{how_to_set(session)}"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyspark.sql.functions
 
-from pyspark_vision.session import HOW_TO_SET, active_session
+from pyspark_vision.session import active_session, how_to_set
 
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType
@@ -41,9 +41,8 @@ def vision_udf(
     # The closure below is pickled by value and imports nothing until it runs, so that a worker
     # without the package or its dependencies says what to do instead of failing to unpickle.
     payload = pickle.dumps(arguments)
-    how_to_set = HOW_TO_SET
-    # Here, where every UDF is made: with or without a model, from a Column or for SQL.
-    active_session()
+    # Asked for here, where every UDF is made: with or without a model, from a Column or for SQL.
+    remedy = how_to_set(active_session())
 
     def start(batches: Any) -> Any:
         import pickle
@@ -56,7 +55,7 @@ def vision_udf(
         except ImportError as error:
             raise ImportError(
                 f"this executor's Python ({sys.executable}) lacks what the job needs: {error}. "
-                f"{how_to_set}"
+                f"{remedy}"
             ) from None
         return getattr(pipeline, entry)(batches, arguments)
 

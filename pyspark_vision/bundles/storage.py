@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
@@ -216,27 +217,8 @@ def _local_folder(uri: str) -> Path:
 
 
 def _downloaded(uri: str) -> Path:
-    """Copy a Hadoop path (s3a, hdfs, gs, …) to a local temporary place, by Spark's own client."""
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.getActiveSession()
-    if session is None:
-        raise InvalidModelError(
-            f"{uri} is read through Spark: start a SparkSession first, or give a local path"
-        )
-    jvm: Any = session.sparkContext._jvm
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
     target = scratch_folder() / Path(urlsplit(uri).path).name
-    from py4j.protocol import Py4JJavaError
-
-    try:
-        conf = session._jsc.hadoopConfiguration()
-        file_system = hadoop_path.getFileSystem(conf)
-        local = jvm.org.apache.hadoop.fs.Path(target.as_uri())
-        # The raw local file system: no .crc files beside the model.
-        file_system.copyToLocalFile(False, hadoop_path, local, True)
-    except Py4JJavaError as error:
-        raise InvalidModelError(f"cannot read {uri}: {error.java_exception}") from None
+    download(uri, target)
     return target
 
 

@@ -28,7 +28,10 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
 
 def _line(row: Row) -> str:
     fields: dict[str, Any] = row.asDict()
-    name = _printable(str(fields.get("origin") or "-").rsplit("/", 1)[-1])
+    origin = str(fields.get("origin") or "-")
+    # A record is known by topic/partition/offset, a file by its name.
+    record = origin.removeprefix("kafka:")
+    name = _printable(record if record != origin else origin.rsplit("/", 1)[-1])
     error = fields.get("error")
     if error is not None:
         return f"{name:<{_NAME_CHARS}} ! {error['code']}: {_printable(error['message'])}"

@@ -90,7 +90,7 @@ def running(
         "offsets.topic.num.partitions": "1",
         "transaction.state.log.num.partitions": "1",
         # A killed broker is taken in again only when its old session has ended (default: 9 s).
-        "broker.session.timeout.ms": "4000",
+        "broker.session.timeout.ms": "6000",
         "broker.heartbeat.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
     }

@@ -35,11 +35,12 @@ class S3Credentials:
 
 @dataclass(frozen=True)
 class S3:
-    """A running server."""
+    """A running server; ``folder`` holds its buckets."""
 
     endpoint_url: str
     credentials: S3Credentials
     server: Daemon
+    folder: Path
 
     def hadoop_conf(self) -> dict[str, str]:
         """What s3a needs to know of this server; credentials come from the environment."""
@@ -77,4 +78,4 @@ def running(folder: Path, credentials: S3Credentials) -> Iterator[S3]:
     command = [java(), *SMALL_JVM, "-jar", str(jar), "--properties", str(properties)]
     server = Daemon("s3", command, folder, lambda: answers_http(endpoint_url))
     with server:
-        yield S3(endpoint_url, credentials, server)
+        yield S3(endpoint_url, credentials, server, buckets)

@@ -22,7 +22,7 @@ DOCTOR = ROOT / "pyspark_vision" / "cli" / "doctor.py"
 SHIPPED_PYTHON = "./environment/bin/python"
 # Where conf/kubernetes/Dockerfile puts this checkout.
 IMAGE_ROOT = "/opt/pyspark_vision"
-EXECUTOR_POD = ROOT / "conf" / "kubernetes" / "executor-pod.yaml"
+POD_TEMPLATES = ROOT / "conf" / "kubernetes"
 SERVICE_ACCOUNT = "pyspark-vision"
 
 
@@ -139,7 +139,8 @@ def _refuse_without_image(asked: Submission) -> None:
 def _kubernetes_conf(submission: Submission) -> dict[str, str]:
     conf = {
         "spark.kubernetes.authenticate.driver.serviceAccountName": SERVICE_ACCOUNT,
-        "spark.kubernetes.executor.podTemplateFile": str(EXECUTOR_POD),
+        "spark.kubernetes.driver.podTemplateFile": str(POD_TEMPLATES / "driver-pod.yaml"),
+        "spark.kubernetes.executor.podTemplateFile": str(POD_TEMPLATES / "executor-pod.yaml"),
     }
     if submission.image:
         conf["spark.kubernetes.container.image"] = submission.image

@@ -30,6 +30,7 @@ class FaultyProxy:
         self._fault, self._path = "", ""
         self.faults_left = 0
         self.requests = 0
+        self.lists = 0
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,6 +65,7 @@ class FaultyProxy:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         with self._lock:
             self.requests += 1
+            self.lists += "list-type=2" in request.path
             hit = (
                 request.command == "GET"
                 and self.faults_left > 0

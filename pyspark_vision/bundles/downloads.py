@@ -1,0 +1,71 @@
+"""Files of any Hadoop file system (s3a, hdfs, gs, …) to this machine, by the session's own means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+
+from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
+from pyspark_vision.session import active_session, is_connect
+
+# Of a file in one row on its way from a Connect server: well below gRPC's limit of 128 MB.
+_PIECE_BYTES = 4 * 1024 * 1024
+
+
+def download(uri: str, target: Path) -> None:
+    """Copy the file or folder at ``uri`` to ``target``; :class:`InvalidModelError` if it cannot."""
+    try:
+        session = active_session()
+    except WorkerEnvironmentError:
+        raise InvalidModelError(
+            f"{uri} is read through Spark: start a SparkSession first, or give a local path"
+        ) from None
+    if is_connect(session):
+        _by_dataframe(session, uri, target)
+    else:
+        _by_hadoop(session, uri, target)
+
+
+def _by_hadoop(session: Any, uri: str, target: Path) -> None:
+    from py4j.protocol import Py4JJavaError
+
+    jvm: Any = session.sparkContext._jvm
+    hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
+    try:
+        conf = session._jsc.hadoopConfiguration()
+        file_system = hadoop_path.getFileSystem(conf)
+        local = jvm.org.apache.hadoop.fs.Path(target.as_uri())
+        # The raw local file system: no .crc files beside the model.
+        file_system.copyToLocalFile(False, hadoop_path, local, True)
+    except Py4JJavaError as error:
+        raise InvalidModelError(f"cannot read {uri}: {error.java_exception}") from None
+
+
+def _by_dataframe(session: Any, uri: str, target: Path) -> None:
+    """Under Connect no file system is at hand, but the server reads files as rows."""
+    files = session.read.format("binaryFile").option("recursiveFileLookup", True).load(uri)
+    last_piece = F.floor(F.greatest(F.col("length") - 1, F.lit(0)) / _PIECE_BYTES)
+    pieces = files.withColumn("piece", F.explode(F.sequence(F.lit(0).cast("long"), last_piece)))
+    start = (F.col("piece") * _PIECE_BYTES + 1).cast("int")
+    content = F.substring("content", start, F.lit(_PIECE_BYTES))
+    try:
+        rows = pieces.select("path", "piece", content.alias("content")).toLocalIterator()
+        for row in rows:
+            file = _place(row["path"], uri, target)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("r+b" if file.exists() else "wb") as opened:
+                opened.seek(row["piece"] * _PIECE_BYTES)
+                opened.write(row["content"])
+    except AnalysisException as error:  # there is nothing
+        raise InvalidModelError(f"cannot read {uri}: {error}") from None
+
+
+def _place(path: str, uri: str, target: Path) -> Path:
+    """Where a file found below ``uri`` belongs below ``target``; ``target`` for ``uri`` itself."""
+    found = unquote(urlsplit(path).path)
+    below = found.removeprefix(unquote(urlsplit(uri).path).rstrip("/")).lstrip("/")
+    return target / below if below else target

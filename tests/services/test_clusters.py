@@ -1,0 +1,161 @@
+"""Jobs through scripts/submit on real clusters: Spark's own, and YARN in both deploy modes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from local_services import hadoop, jars
+from local_services.hdfs import Hdfs
+from local_services.standalone import Standalone
+from local_services.yarn import Yarn
+
+from pyspark_vision import scenes
+
+NAMES = ["0.jpg", "1.jpg", "2.jpg", "cut_short.jpg"]
+
+# Two cores run all of this beside the cluster's own daemons.
+SMALL = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.memory": "512m",
+    "spark.executor.memory": "512m",
+    "spark.executor.cores": "1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+}
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three drawn frames and one that is cut short."""
+    folder = tmp_path_factory.mktemp("frames")
+    for seed in range(3):
+        scenes.draw_scene(seed, (320, 240))[0].save(folder / f"{seed}.jpg")
+    (folder / "cut_short.jpg").write_bytes((folder / "0.jpg").read_bytes()[:3000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_hdfs(hdfs: Hdfs, frames: Path) -> Iterator[str]:
+    """A folder of HDFS with the frames in it."""
+    uri = f"{hdfs.fs_uri}/clusters"
+    fs(hdfs, "-mkdir", uri)
+    fs(hdfs, "-put", frames, f"{uri}/frames")
+    yield uri
+    fs(hdfs, "-rm", "-r", uri)
+
+
+def fs(hdfs: Hdfs, *arguments: object) -> None:
+    """``hadoop fs`` with these arguments."""
+    words = [str(argument) for argument in arguments]
+    command = hadoop.command("fs.FsShell", hdfs.conf_dir, hdfs.conf_dir.parent, *words)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def submit(
+    root: Path,
+    *arguments: object,
+    conf: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """What scripts/submit prints, run from another folder than the checkout."""
+    settings = {**SMALL, **(conf or {})}
+    options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+    unset = ("PYTHONPATH", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "SPARK_HOME")
+    done = subprocess.run(
+        [sys.executable, str(root / "scripts" / "submit"), *options, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=jars.pyspark_home(),
+        env={
+            **{name: value for name, value in os.environ.items() if name not in unset},
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            **(environment or {}),
+        },
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    return done.stdout
+
+
+def check_detections(folder: Path) -> None:
+    """Each frame once; objects in the whole ones, the reason for the one that is cut short."""
+    rows = {Path(row["origin"]).name: row for row in rows_of(folder)}
+    assert len(rows_of(folder)) == len(NAMES)
+    assert sorted(rows) == NAMES
+    assert [rows[name]["error"] and rows[name]["error"]["code"] for name in NAMES] == [
+        None,
+        None,
+        None,
+        "truncated",
+    ]
+    assert all(rows[name]["detections"] for name in NAMES[:3])
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder).to_pylist()
+
+
+def test_a_standalone_clusters_workers_run_the_environment_that_was_shipped(
+    standalone: Standalone, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    printed = submit(
+        *(root, "--master", standalone.master_url, "--ship-environment"),
+        *(root / "jobs" / "stream_detect.py", "--"),
+        *("--input", frames, "--model", root / "models" / "demo-detector"),
+        *("--output", tmp_path / "out", "--checkpoint", tmp_path / "checkpoint"),
+        *("--trigger", "available-now"),
+    )
+
+    assert "frames in 4, detected 3, failed 1 (truncated 1)" in printed
+    check_detections(tmp_path / "out")
+
+
+def test_on_yarn_a_driver_outside_writes_to_hdfs(
+    yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
+) -> None:
+    printed = submit(
+        *(root, "--master", "yarn", "--python", sys.executable),
+        *(root / "jobs" / "batch_embed.py", "--"),
+        *("--images", f"{on_hdfs}/frames", "--model", root / "models" / "demo-embedder"),
+        *("--output", f"{on_hdfs}/vectors"),
+        conf=yarn.spark_conf() | {"spark.executor.instances": "1"},
+        environment={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
+    )
+
+    assert "images in 4, embedded 3, failed 1 (truncated 1)" in printed
+    fs(hdfs, "-get", f"{on_hdfs}/vectors", tmp_path / "vectors")
+    rows = {Path(row["origin"]).name: row for row in rows_of(tmp_path / "vectors")}
+    assert sorted(rows) == NAMES
+    assert [len(rows[name]["embedding"] or []) for name in NAMES] == [128, 128, 128, 0]
+
+
+def test_on_yarn_a_driver_inside_finds_environment_model_and_options_that_were_shipped(
+    yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
+) -> None:
+    options = tmp_path / "job.toml"
+    options.write_text(
+        f'[source]\ninput = "{on_hdfs}/frames"\n'
+        f'[model]\nmodel = "{root}/models/demo-detector"\n'
+        f'[sink]\noutput = "{on_hdfs}/detections"\n'
+    )
+
+    submit(
+        *(root, "--master", "yarn", "--deploy-mode", "cluster", "--ship-environment"),
+        *(root / "jobs" / "stream_detect.py", "--", "--config", options),
+        *("--checkpoint", f"{on_hdfs}/checkpoint", "--trigger", "available-now"),
+        conf=yarn.spark_conf() | {"spark.executor.instances": "1"},
+        environment={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
+    )
+
+    fs(hdfs, "-get", f"{on_hdfs}/detections", tmp_path / "detections")
+    check_detections(tmp_path / "detections")

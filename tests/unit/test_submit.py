@@ -1,0 +1,318 @@
+"""scripts/submit: the line of spark-submit for each kind of cluster, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from submitting.errors import SubmitError
+from submitting.flags import connectors, read_flags
+from submitting.line import Baggage, Submission, spark_submit_line
+
+PACKAGE = Path("/checkout/dist/pyspark_vision.zip")
+ENVIRONMENT = Path("/cache/environment.tar.gz")
+PYTHON = sys.executable
+
+
+@pytest.fixture(autouse=True)
+def _no_other_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARK_HOME", raising=False)
+
+
+@pytest.fixture
+def job(root: Path) -> Path:
+    return root / "jobs" / "stream_detect.py"
+
+
+def line(
+    job: Path,
+    *flags: str,
+    baggage: Baggage | None = None,
+    master: str = "local[2]",
+    conf: dict[str, str] | None = None,
+    **asked: object,
+) -> list[str]:
+    """The line without its first word, spark-submit's path."""
+    submission = Submission(master, job, read_flags(flags), conf=conf or {}, **asked)  # type: ignore[arg-type]
+    return spark_submit_line(submission, baggage)[1:]
+
+
+def test_in_local_mode_driver_and_workers_run_this_python(job: Path) -> None:
+    assert line(job, "--input", "frames", baggage=Baggage(PACKAGE)) == [
+        *("--master", "local[2]", "--py-files", str(PACKAGE)),
+        *("--conf", f"spark.pyspark.python={PYTHON}"),
+        *("--conf", f"spark.pyspark.driver.python={PYTHON}"),
+        *(str(job), "--input", "frames"),
+    ]
+
+
+def test_a_standalone_cluster_elsewhere_gets_jars_and_environment(job: Path) -> None:
+    brought = Baggage(PACKAGE, (Path("/cache/a.jar"), Path("/cache/b.jar")), ENVIRONMENT)
+
+    made = line(job, baggage=brought, master="spark://node:7077", ship_environment=True)
+
+    assert made == [
+        *("--master", "spark://node:7077", "--deploy-mode", "client"),
+        *("--py-files", str(PACKAGE), "--jars", "/cache/a.jar,/cache/b.jar"),
+        *("--archives", f"{ENVIRONMENT}#environment"),
+        *("--conf", "spark.pyspark.python=./environment/bin/python"),
+        *("--conf", f"spark.pyspark.driver.python={PYTHON}"),
+        str(job),
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_standalone_cluster_on_this_machine_runs_this_python(job: Path, host: str) -> None:
+    made = line(job, baggage=Baggage(PACKAGE), master=f"spark://{host}:7077")
+
+    assert f"spark.pyspark.python={PYTHON}" in made
+
+
+def test_on_yarn_with_the_driver_here_only_executors_run_the_named_python(job: Path) -> None:
+    made = line(job, baggage=Baggage(PACKAGE), master="yarn", python="/opt/py/bin/python")
+
+    assert made == [
+        *("--master", "yarn", "--deploy-mode", "client", "--py-files", str(PACKAGE)),
+        *("--conf", "spark.pyspark.python=/opt/py/bin/python"),
+        *("--conf", f"spark.pyspark.driver.python={PYTHON}"),
+        str(job),
+    ]
+
+
+def test_on_yarn_with_the_driver_there_model_and_files_travel_under_their_own_names(
+    job: Path, root: Path, tmp_path: Path
+) -> None:
+    kafka = tmp_path / "client.properties"
+    kafka.write_text("security.protocol=SSL\n")
+    flags = (
+        *("--input", "hdfs://nn/frames", "--model", str(root / "models" / "demo-detector")),
+        f"--kafka-config={kafka}",
+    )
+    brought = Baggage(tmp_path / "pyspark_vision.zip", (), ENVIRONMENT)
+
+    made = line(
+        *(job, *flags), baggage=brought, master="yarn", deploy_mode="cluster", ship_environment=True
+    )
+
+    model = tmp_path / "demo-detector.zip"
+    assert made == [
+        *("--master", "yarn", "--deploy-mode", "cluster"),
+        *("--py-files", str(tmp_path / "pyspark_vision.zip"), "--files", f"{model},{kafka}"),
+        *("--archives", f"{ENVIRONMENT}#environment"),
+        *("--conf", "spark.pyspark.python=./environment/bin/python"),
+        *("--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python"),
+        *(str(job), "--input", "hdfs://nn/frames", "--model", "demo-detector.zip"),
+        "--kafka-config=client.properties",
+    ]
+    assert "model.json" in zipfile.ZipFile(model).namelist()
+
+
+def test_a_model_named_in_the_options_file_travels_too(
+    job: Path, root: Path, tmp_path: Path
+) -> None:
+    options = tmp_path / "job.toml"
+    options.write_text(f'[model]\nmodel = "{root / "models" / "demo-detector"}"\n')
+
+    made = line(
+        *(job, "--config", str(options)),
+        baggage=Baggage(tmp_path / "pyspark_vision.zip"),
+        master="yarn",
+        deploy_mode="cluster",
+        python="/usr/bin/python3.11",
+    )
+
+    # Flags beat the file, which names a path that the driver does not have.
+    assert made[-4:] == ["--config", "job.toml", "--model", "demo-detector.zip"]
+    assert f"{tmp_path / 'demo-detector.zip'},{options}" in made
+
+
+def test_a_model_by_uri_stays_where_it_is(job: Path) -> None:
+    made = line(
+        *(job, "--model", "s3a://models/detector"),
+        baggage=Baggage(PACKAGE),
+        master="yarn",
+        deploy_mode="cluster",
+        python="/usr/bin/python3.11",
+    )
+
+    assert "--files" not in made
+    assert made[-2:] == ["--model", "s3a://models/detector"]
+
+
+def test_on_kubernetes_job_package_and_python_are_the_images(job: Path, root: Path) -> None:
+    made = line(
+        *(job, "--model", "/opt/pyspark_vision/models/demo-detector"),
+        master="k8s://https://host:6443",
+        deploy_mode="cluster",
+        image="registry/pyspark_vision:1",
+    )
+
+    pods = root / "conf" / "kubernetes"
+    assert made == [
+        *("--master", "k8s://https://host:6443", "--deploy-mode", "cluster"),
+        "--conf",
+        "spark.kubernetes.authenticate.driver.serviceAccountName=pyspark-vision",
+        *("--conf", f"spark.kubernetes.driver.podTemplateFile={pods}/driver-pod.yaml"),
+        *("--conf", f"spark.kubernetes.executor.podTemplateFile={pods}/executor-pod.yaml"),
+        *("--conf", "spark.kubernetes.container.image=registry/pyspark_vision:1"),
+        "local:///opt/pyspark_vision/jobs/stream_detect.py",
+        *("--model", "/opt/pyspark_vision/models/demo-detector"),
+    ]
+    assert {"driver-pod.yaml", "executor-pod.yaml"} <= {path.name for path in pods.iterdir()}
+
+
+def test_the_users_own_settings_come_last_and_win(job: Path) -> None:
+    mine = {"spark.pyspark.driver.python": "/my/python", "spark.executor.memory": "3g"}
+
+    made = line(job, baggage=Baggage(PACKAGE), conf=mine)
+
+    assert "spark.pyspark.driver.python=/my/python" in made
+    assert f"spark.pyspark.driver.python={PYTHON}" not in made
+    assert made[-3:] == ["--conf", "spark.executor.memory=3g", str(job)]
+
+
+def test_an_edge_nodes_own_spark_is_taken(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_HOME", "/opt/spark")
+    submission = Submission("local[2]", job, read_flags([]))
+
+    assert spark_submit_line(submission, Baggage(PACKAGE))[0] == "/opt/spark/bin/spark-submit"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"master": "spark://h:1", "deploy_mode": "cluster"}, "does not run Python drivers"),
+        ({"master": "local[2]", "deploy_mode": "cluster"}, "needs a cluster"),
+        ({"master": "mesos://h"}, "choose local[N], spark://HOST:PORT, yarn or k8s://URL"),
+        ({"master": "spark://h:1"}, "--ship-environment sends one, --python PATH names one"),
+        ({"master": "yarn"}, "--ship-environment sends one, --python PATH names one"),
+        (
+            {"master": "yarn", "ship_environment": True, "python": "/p"},
+            "choose --ship-environment or --python",
+        ),
+        ({"master": "local[2]", "ship_environment": True}, "this machine's own Python"),
+        ({"master": "local[2]", "image": "i"}, "--image is for --master k8s://URL"),
+        ({"master": "k8s://h"}, "needs --image"),
+        ({"master": "k8s://h", "image": "i", "python": "/p"}, "the image holds the Python"),
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_refused_with_the_reason(
+    asked: dict[str, object], says: str, job: Path
+) -> None:
+    with pytest.raises(SubmitError) as refused:
+        Submission(job=job, flags=read_flags([]), **asked)  # type: ignore[arg-type]
+
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--model", "models/none"], "--model models/none: there is no such file to send"),
+        (["--kafka-config", "none.properties"], "there is no such file to send"),
+        (["--model", "frames"], "a folder without model.json"),
+        (["--input", "frames"], "--input frames is a path of this machine"),
+        (["--output", "file:/tmp/out"], "file:/tmp/out: with --deploy-mode cluster"),
+        (["--output=file:///tmp/out"], "which does not have this one's files"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_only_this_machine_has_is_refused_in_cluster_mode(
+    flags: list[str], says: str, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "frames").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SubmitError) as refused:
+        Submission("yarn", job, read_flags(flags), deploy_mode="cluster", python="/p")
+
+    assert says in str(refused.value)
+
+
+def test_a_model_that_only_this_machine_has_is_refused_for_a_pod(job: Path) -> None:
+    flags = read_flags(["--model", "models/demo-detector"])
+
+    with pytest.raises(SubmitError, match="Give a path inside the image"):
+        Submission("k8s://h", job, flags, deploy_mode="cluster", image="i")
+
+
+@pytest.mark.parametrize(
+    ("flags", "needed"),
+    [
+        (["--input", "frames"], []),
+        (["--input", "s3a://bucket/frames"], ["s3a"]),
+        (["--input", "frames", "--output=s3a://bucket/out"], ["s3a"]),
+        (["--input", "frames", "--sink", "kafka"], ["kafka"]),
+        (["--input", "frames", "--dead-letters", "kafka:dead"], ["kafka"]),
+        (["--kafka-servers", "host:9092", "--checkpoint", "s3a://b/c"], ["kafka", "s3a"]),
+        ([], ["kafka"]),  # its default source
+    ],
+    ids=" ".join,
+)
+def test_the_flags_show_which_connectors_a_job_needs(
+    flags: list[str], needed: list[str], job: Path
+) -> None:
+    assert connectors(job, read_flags(flags)) == needed
+
+
+def test_an_options_file_shows_which_connectors_a_job_needs(job: Path, tmp_path: Path) -> None:
+    options = tmp_path / "job.toml"
+    options.write_text('[source]\ninput = "s3a://bucket"\n[sink]\nsink = ["parquet", "kafka"]\n')
+
+    assert connectors(job, read_flags(["--config", str(options)])) == ["kafka", "s3a"]
+
+
+def test_a_job_without_kafka_needs_no_connector(root: Path) -> None:
+    assert connectors(root / "jobs" / "batch_embed.py", read_flags(["--images", "x"])) == []
+
+
+def test_the_last_of_a_flags_values_counts() -> None:
+    assert read_flags(["--model", "a", "--model=b"]).value("--model") == "b"
+
+
+def submit(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(root / "scripts" / "submit"), *arguments],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "SPARK_HOME"},
+        timeout=120,
+        check=False,
+    )
+
+
+def test_print_shows_the_line_and_runs_nothing(root: Path, job: Path, tmp_path: Path) -> None:
+    done = submit(root, "--print", str(job), "--", "--input", "a b", "--checkpoint", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith(f"{job} --input 'a b' --checkpoint {tmp_path}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_is_submitted_as_a_job_is(root: Path) -> None:
+    done = submit(root, "--print", "doctor", "--", "--model", "m")
+
+    assert done.stdout.rstrip().endswith(f"{root}/pyspark_vision/cli/doctor.py --model m")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["jobs/none.py"], "there is no job jobs/none.py"),
+        (["--with", "gcs", "doctor"], "--with gcs: choose from kafka,s3a"),
+        (["--conf", "spark.ui.enabled", "doctor"], "is not KEY=VALUE"),
+        (["--master", "yarn", "doctor"], "--ship-environment sends one"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, root: Path) -> None:
+    done = submit(root, "--print", *arguments)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
