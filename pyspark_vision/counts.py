@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from pyspark_vision.errors import ErrorCode
 
@@ -47,7 +48,7 @@ def count_results(results: DataFrame, value: str) -> Counts:
     grouped = results.groupBy(
         dropped.alias("dropped"), F.when(dropped.isNull(), F.col("error.code")).alias("code")
     )
-    has_result = dropped.isNull() & _has_result(value)
+    has_result = dropped.isNull() & _has_result(results, value)
     rows = grouped.agg(
         F.count(F.lit(1)).alias("rows"), F.count(F.when(has_result, 1)).alias("with_result")
     ).collect()
@@ -67,7 +68,7 @@ def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observat
     observed = results.observe(
         observation,
         F.count(F.lit(1)).alias("rows"),
-        F.count(F.when(_has_result(value), 1)).alias("with_result"),
+        F.count(F.when(_has_result(results, value), 1)).alias("with_result"),
         *failures,
     )
     return observed, observation
@@ -85,6 +86,9 @@ def _by_reason(counted: Counter[str]) -> str:
     return f"{sum(counted.values())}" + (f" ({reasons})" if reasons else "")
 
 
-def _has_result(value: str) -> Column:
+def _has_result(results: DataFrame, value: str) -> Column:
+    """Whether there is something in a list, or any value of another type."""
     column = F.col(value)
-    return column.isNotNull() & (F.size(column) > 0)
+    if isinstance(results.schema[value].dataType, ArrayType):
+        return column.isNotNull() & (F.size(column) > 0)
+    return column.isNotNull()

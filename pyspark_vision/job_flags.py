@@ -142,12 +142,16 @@ def trigger_of_seconds(text: str) -> str:
     return text if text == AVAILABLE_NOW else f"{config.above_zero(text):g} seconds"
 
 
-def add_stream(group: argparse._ArgumentGroup, trigger: str) -> None:
-    """``--trigger`` and ``--checkpoint``."""
+def add_stream(
+    group: argparse._ArgumentGroup, trigger: str, *, checkpoint_required: bool = True
+) -> None:
+    """``--trigger`` and ``--checkpoint``; not required where a job also runs as a batch."""
     group.add_argument(
         "--trigger",
         default=trigger,
         help="interval between micro-batches, or "
         f"`{AVAILABLE_NOW}`: read what is there, in bounded batches, and stop",
     )
-    group.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
+    group.add_argument(
+        "--checkpoint", required=checkpoint_required, metavar="URI", help="progress of the stream"
+    )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import available_timezones
 
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -18,19 +19,13 @@ from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 
 def active_session() -> Any:
     """The session that functions publish models to: the active one, classic or Connect."""
-    session: Any = SparkSession.getActiveSession()
-    if session is None:
-        try:  # needs grpc, which only pyspark[connect] brings
-            from pyspark.sql.connect.session import SparkSession as ConnectSession
-
-            session = ConnectSession.getActiveSession()
-        except ImportError:
-            pass
-    if session is None:
+    try:
+        session: Any = SparkSession.active()  # of the thread, or else of the process
+    except PySparkRuntimeError:
         raise WorkerEnvironmentError(
             "no active SparkSession: models are shipped to executors through one. Start it first "
             "with SparkSession.builder.getOrCreate()"
-        )
+        ) from None
     use_own_python_locally(session)
     return session
 

@@ -1,12 +1,12 @@
-"""Files of any Hadoop file system (s3a, hdfs, gs, …) to this machine, by the session's own means."""
+"""Files of any Hadoop file system (s3a, hdfs, gs, …) to this machine, by the session's means."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
@@ -46,7 +46,10 @@ def _by_hadoop(session: Any, uri: str, target: Path) -> None:
 
 
 def _by_dataframe(session: Any, uri: str, target: Path) -> None:
-    """Under Connect no file system is at hand, but the server reads files as rows."""
+    """Under Connect no file system is at hand, but the server reads files as rows.
+
+    Not those that are empty or whose names begin with ``.`` or ``_``: Spark passes them over.
+    """
     files = session.read.format("binaryFile").option("recursiveFileLookup", True).load(uri)
     last_piece = F.floor(F.greatest(F.col("length") - 1, F.lit(0)) / _PIECE_BYTES)
     pieces = files.withColumn("piece", F.explode(F.sequence(F.lit(0).cast("long"), last_piece)))
@@ -60,12 +63,17 @@ def _by_dataframe(session: Any, uri: str, target: Path) -> None:
             with file.open("r+b" if file.exists() else "wb") as opened:
                 opened.seek(row["piece"] * _PIECE_BYTES)
                 opened.write(row["content"])
-    except AnalysisException as error:  # there is nothing
-        raise InvalidModelError(f"cannot read {uri}: {error}") from None
+    except PySparkException as error:
+        reason = str(error).partition("\n")[0]  # then comes the server's stack trace
+        raise InvalidModelError(f"cannot read {uri}: {reason}") from None
 
 
 def _place(path: str, uri: str, target: Path) -> Path:
     """Where a file found below ``uri`` belongs below ``target``; ``target`` for ``uri`` itself."""
-    found = unquote(urlsplit(path).path)
-    below = found.removeprefix(unquote(urlsplit(uri).path).rstrip("/")).lstrip("/")
+    below = _path(path).removeprefix(_path(uri).rstrip("/")).lstrip("/")
     return target / below if below else target
+
+
+def _path(uri: str) -> str:
+    """Without scheme and host; Hadoop's URIs are not escaped, so ``#`` or ``%`` is itself."""
+    return re.sub(r"^[^:/]+:(//[^/]*)?", "", uri)

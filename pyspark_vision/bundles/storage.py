@@ -110,17 +110,22 @@ def publish(spec: ModelSpec, session: Any) -> PublishedFile:
         return done[spec]
     source = _existing(spec, spec.file)
     check_fits(spec)
-    done[spec] = published = _publish_file(spec, source, session)
+    published = _published(spec, source)
+    if not spec.on_every_node and published not in done.values():
+        _ship(published, source, session)
+    done[spec] = published
     return published
 
 
-def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
+def _published(spec: ModelSpec, source: Path) -> PublishedFile:
     if spec.on_every_node:
         return PublishedFile(str(source), spec.sha256, source.is_dir(), on_every_node=True)
     suffix = ".zip" if source.is_dir() else source.suffix
-    published = PublishedFile(
-        f"pyspark_vision-{spec.sha256}{suffix}", spec.sha256, source.is_dir(), on_every_node=False
-    )
+    name = f"pyspark_vision-{spec.sha256}{suffix}"
+    return PublishedFile(name, spec.sha256, source.is_dir(), on_every_node=False)
+
+
+def _ship(published: PublishedFile, source: Path, session: Any) -> None:
     staged = scratch_folder() / published.name
     if source.is_dir():
         _zip_folder(source, staged)
@@ -130,7 +135,6 @@ def _publish_file(spec: ModelSpec, source: Path, session: Any) -> PublishedFile:
         session.addArtifacts(str(staged), file=True)
     else:
         session.sparkContext.addFile(str(staged))
-    return published
 
 
 def scratch_folder() -> Path:

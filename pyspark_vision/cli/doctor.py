@@ -1,0 +1,94 @@
+"""`pyspark-vision doctor`: checks before a job is submitted, one line each.
+
+`scripts/submit [the job's own options] doctor -- FLAGS` runs it as that job would run: with its
+jars, on its cluster, with its executors' Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from pyspark_vision.doctor.brokers import Client
+from pyspark_vision.doctor.checks import Asked, examine
+from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
+from pyspark_vision.doctor.secrets import secrets_of
+from pyspark_vision.errors import PysparkVisionError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the jobs, as far as they name what a job needs."""
+    parser.add_argument("--master", help="as spark-submit's (default: what spark-submit was given)")
+    parser.add_argument("--model", metavar="URI", help="bundle to load and run on an executor")
+    parser.add_argument("--input", metavar="URI", help="folder, file or glob to read from")
+    parser.add_argument("--output", metavar="URI", help="folder to write a probe into")
+    parser.add_argument("--checkpoint", metavar="URI", help="folder to write a probe into")
+    parser.add_argument("--kafka-servers", metavar="HOST:PORT,…", help="brokers")
+    parser.add_argument("--kafka-config", metavar="FILE", help="properties of Kafka's client")
+    parser.add_argument("--kafka-topic", nargs="+", default=[], metavar="TOPIC", help="to read")
+    parser.add_argument("--output-kafka-topic", metavar="TOPIC", help="to write")
+    parser.add_argument(
+        "--max-message-bytes",
+        type=int,
+        default=5 * 1024 * 1024,
+        metavar="N",
+        help="what topics must take (%(default)s, as the jobs')",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line per check; 0 if none failed, else 1."""
+    kafka = _kafka(args)
+    named = (args.model, args.input, args.output, args.checkpoint)
+    secrets = secrets_of(kafka.properties if kafka else (), [uri for uri in named if uri])
+    written = (args.output_kafka_topic,) if args.output_kafka_topic else ()
+    examination = Examination(_print, secrets)
+    examine(
+        Asked(
+            master=args.master,
+            model=args.model,
+            input=args.input,
+            output=args.output,
+            checkpoint=args.checkpoint,
+            kafka=kafka,
+            topics=(*args.kafka_topic, *written),
+            max_message_bytes=args.max_message_bytes,
+        ),
+        examination,
+    )
+    counts = Counter(finding.state for finding in examination.findings.values())
+    print(f"doctor: {', '.join(f'{counts[state]} {state}' for state in (OK, FAILED, NOT_CHECKED))}")
+    return 1 if counts[FAILED] else 0
+
+
+def _kafka(args: argparse.Namespace) -> Client | None:
+    if not args.kafka_servers:
+        return None
+    if not args.kafka_config:
+        return Client(args.kafka_servers)
+    try:
+        from pyspark_vision.sources.kafka import read_properties
+    except ImportError:  # of PySpark, which the check of packages will say
+        return Client(args.kafka_servers)
+    return Client(args.kafka_servers, read_properties(args.kafka_config))
+
+
+def _print(finding: Finding) -> None:
+    print(finding, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """As a script for spark-submit, which has no subcommands."""
+    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except PysparkVisionError as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

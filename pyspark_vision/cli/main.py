@@ -14,6 +14,7 @@ from pyspark_vision.errors import PysparkVisionError
 _COMMANDS = {
     "bundle": "inspect a model file; build a bundle with a checked, faster twin",
     "contact-sheet": "a self-contained page of results to look at",
+    "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "replay": "put dead letters back through a job",
 }
 

@@ -7,6 +7,7 @@ missing, forbidden or unreachable object is that row's error; nothing else is ra
 from __future__ import annotations
 
 import functools
+import os
 import random
 import time
 from collections import deque
@@ -186,8 +187,9 @@ def _fetched(uri: str | None, options: FetchOptions) -> bytes | RowError | None:
 def _read_file(name: str, options: FetchOptions) -> bytes:
     path = Path(name)
     try:
-        _check_size(path.stat().st_size, options)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            _check_size(os.fstat(file.fileno()).st_size, options)
+            return file.read()
     except FileNotFoundError:
         raise RowError(ErrorCode.FETCH_NOT_FOUND, f"no file {name}") from None
     except PermissionError:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _CORRUPT = "_not_json"
 
+# What JSON allows around a value; a line end is what many producers put there.
+_WHITE_SPACE = " \t\r\n"
+
 # How Spark names the kinds of a JSON value (`schema_of_variant`).
 _KIND_PATTERNS = {"string": "^STRING$", "map<string,string>": "^OBJECT<"}
 
@@ -30,6 +33,11 @@ def no_error() -> Column:
     return F.lit(None).cast(schemas.ERROR)
 
 
+def trimmed(text: Column) -> Column:
+    """Text without the white space that JSON allows around a value."""
+    return F.btrim(text, F.lit(_WHITE_SPACE))
+
+
 def parse(
     value: Column, texts: tuple[str, ...], typed: Mapping[str, str], *, max_bytes: int
 ) -> Column:
@@ -42,10 +50,12 @@ def parse(
     not a JSON object, or has a field of the wrong type.
     """
     text = value.cast("string")
-    columns = [f"`{name}` STRING" for name in texts] + [f"`{name}` VARIANT" for name in typed]
+    columns = [f"{_quoted(name)} STRING" for name in texts]
+    columns += [f"{_quoted(name)} VARIANT" for name in typed]
     schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
-    # Too large is said before anything is parsed.
-    small = F.when(F.length(value) <= max_bytes, text)
+    # Too large is said before anything is parsed. Of blank text Spark's reader makes no record, on
+    # which its optimizer counts (OptimizeCsvJsonExprs): such a task would fail.
+    small = F.when((F.length(value) <= max_bytes) & (trimmed(text) != ""), text)
     record = F.from_json(small, schema, {"columnNameOfCorruptRecord": _CORRUPT})
 
     problem = (
@@ -64,7 +74,7 @@ def parse(
         .when(~F.is_valid_utf8(text), error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"))
         # Spark's reader stops behind the object and does not look at what follows.
         .when(
-            record.isNull() | record[_CORRUPT].isNotNull() | ~F.rtrim(text).endswith("}"),
+            record.isNull() | record[_CORRUPT].isNotNull() | ~trimmed(text).endswith("}"),
             error(ErrorCode.BAD_MESSAGE, "the message is not a JSON object"),
         )
     )
@@ -90,10 +100,14 @@ def local_timestamp(text: Column, time_zone: str) -> Column:
 
     Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
     """
-    moment = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?"
+    moment = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
     naive = text.rlike(moment + "$")
     with_offset = text.rlike(moment + r"\s*(Z|z|[+-]\d{2}(:?\d{2})?)$")
     dotted = F.translate(text, ",z", ".Z")
     return F.when(naive, F.concat(dotted, F.lit(time_zone)).try_cast("timestamp")).when(
         with_offset, dotted.try_cast("timestamp")
     )
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

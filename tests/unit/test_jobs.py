@@ -183,6 +183,29 @@ def test_the_example_configuration_is_read(root: Path) -> None:
     assert options.trigger == "3 seconds"
 
 
+@pytest.mark.parametrize("name", ["stream_classify", "batch_embed"])
+def test_every_example_configuration_is_read(name: str, root: Path) -> None:
+    example = root / "conf" / f"{name}.toml"
+
+    options = job(root, name).parser().parse_job(["--config", str(example)])
+
+    assert options.config == str(example)
+
+
+@pytest.mark.parametrize("name", ["stream_detect", "stream_classify", "batch_embed"])
+def test_help_is_grouped_by_source_model_and_sink(name: str, root: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        job(root, name).main(["--help"])
+
+    groups = [line for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
+    assert exit_.value.code == 0
+    assert [group for group in groups if group in ("source:", "model:", "sink:")] == [
+        "source:",
+        "model:",
+        "sink:",
+    ]
+
+
 def test_a_missing_model_is_one_line_and_exit_code_2(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:

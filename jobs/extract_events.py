@@ -1,0 +1,212 @@
+"""Events from Kafka to Parquet tables, one for all and one for each named choice of event types.
+
+As a batch, each table is replaced by what is in the topic now; with --stream it grows.
+
+spark-submit --py-files dist/pyspark_vision.zip jobs/extract_events.py --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pyspark_vision import config, job_flags, streaming
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.messages import events
+from pyspark_vision.messages.events import EventFormat
+from pyspark_vision.session import job_session
+from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks.batch_folders import refuse_other_output
+from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
+from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.sources.kafka import EARLIEST, LATEST, read_kafka, stream_kafka
+
+ALL_EVENTS = "extracted_events"
+
+_TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
+
+def parser() -> config.JobParser:
+    job = config.JobParser(prog="extract_events", description=__doc__)
+    source = job.add_argument_group("source")
+    job_flags.add_kafka_source(source, events.TOPIC)
+    source.add_argument(
+        "--ending-offsets",
+        metavar="WHERE",
+        help=f"where a batch ends, as --starting-offsets; default: {LATEST}",
+    )
+    # An event is small: a bound as for pictures would let a busy topic run away from the stream.
+    job.set_defaults(starting_offsets=EARLIEST, max_offsets_per_trigger=20_000)
+    extraction = job.add_argument_group("extraction")
+    extraction.add_argument(
+        "--fields",
+        nargs="+",
+        default=list(events.FIELDS),
+        metavar="NAME",
+        help=f"fields that become columns; {events.EVENT_TYPE} always does",
+    )
+    extraction.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        type=name_and_value,
+        default=[],
+        metavar="NAME=VALUE",
+        help="give this field this value in every event, before extraction; raw_event stays. The "
+        "last value of a NAME counts",
+    )
+    sink = job.add_argument_group("sink")
+    sink.add_argument(
+        "--output", required=True, metavar="URI", help=f"folder of the table {ALL_EVENTS}"
+    )
+    sink.add_argument(
+        "--split",
+        nargs="+",
+        action="extend",
+        type=name_and_value,
+        default=[],
+        metavar="NAME=TYPE,…",
+        help="a further table OUTPUT/NAME with the events of these types. The last choice for a "
+        "NAME counts",
+    )
+    job_flags.add_dead_letters(sink)
+    stream = job.add_argument_group("stream")
+    stream.add_argument(
+        "--stream", action="store_true", help="go on with what comes; needs --checkpoint"
+    )
+    job_flags.add_stream(stream, "10 seconds", checkpoint_required=False)
+    return job
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """An argparse type: ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def event_format(options: argparse.Namespace) -> EventFormat:
+    return EventFormat(tuple(options.fields), dict(options.set), options.max_message_bytes)
+
+
+def splits(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Table name -> event types of ``--split``."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, listed in dict(options.split).items():
+        others = {ALL_EVENTS, *(known.lower() for known in chosen)}
+        if not _TABLE_NAME.fullmatch(name) or name.lower() in others:
+            raise InvalidOptionError(
+                f"--split {name}: a table's name has letters, digits and _, begins with a letter, "
+                f"and is neither {ALL_EVENTS} nor another's, in any case"
+            )
+        event_types = tuple(one.strip() for one in listed.split(","))
+        if not all(event_types):
+            raise InvalidOptionError(f"--split {name}={listed}: an event type is empty")
+        chosen[name] = event_types
+    return chosen
+
+
+def extract(records: DataFrame, options: argparse.Namespace) -> DataFrame:
+    """Records in, one row each with its event or its error; no I/O."""
+    read = events.read_events(records, event_format(options))
+    return with_payload_if_failed(read, "value").drop("value")
+
+
+def tables(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
+    """Table name -> how its rows are chosen from :func:`extract`'s."""
+    made: dict[str, Callable[[DataFrame], DataFrame]] = {ALL_EVENTS: events.table}
+    for name, event_types in splits(options).items():
+        made[name] = functools.partial(events.table_of_types, event_types=event_types)
+    return made
+
+
+def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
+    folders = {name: f"{options.output}/{name}" for name in tables(options)}
+    letters_folder = options.dead_letters
+    if (letters_folder or "").startswith(job_flags.KAFKA_SCHEME):
+        letters_folder = None
+    for folder in [*folders.values(), *([letters_folder] if letters_folder else [])]:
+        refuse_other_files(session, folder, BATCH_FOLDERS if options.stream else TABLE_FILES)
+        if options.stream:
+            refuse_other_output(session, folder, options.checkpoint)
+    make = parquet_sink if options.stream else table_sink
+    made = {
+        name: through(choose, make(session, folders[name]))
+        for name, choose in tables(options).items()
+    }
+    if letters_folder and not options.stream:  # a second run leaves one copy, as in the tables
+        made["dead_letters"] = through(letters, table_sink(session, letters_folder))
+    elif options.dead_letters:
+        made["dead_letters"] = job_flags.dead_letters(session, options)
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    session = job_session("extract_events")
+    source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
+    records = (stream_kafka if options.stream else read_kafka)(session, source)
+    results = extract(records, options)
+    if options.dry_run:
+        print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
+        results.explain()
+        return
+    if not options.dead_letters:
+        print(
+            "extract_events: messages that fail are counted, not kept; --dead-letters keeps them",
+            file=sys.stderr,
+            flush=True,
+        )
+    if options.stream:
+        run_stream(session, records, options)
+        return
+    counts = streaming.run_batch(results, 0, sinks(session, options), value="event")
+    print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
+
+
+def run_stream(session: SparkSession, records: DataFrame, options: argparse.Namespace) -> None:
+    query, counts = streaming.start(
+        records,
+        lambda batch: extract(batch, options),
+        sinks(session, options),
+        value="event",
+        checkpoint=options.checkpoint,
+        trigger=options.trigger,
+        query_name="extract_events",
+    )
+    try:
+        query.awaitTermination()
+    finally:
+        print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse what is wrong by itself or does not go together, before Spark starts."""
+    event_format(options)
+    splits(options)
+    if options.stream and not options.checkpoint:
+        raise InvalidOptionError("--stream needs --checkpoint: where the stream's progress is kept")
+    if options.stream and options.ending_offsets:
+        raise InvalidOptionError("--ending-offsets is for a batch; a stream does not end")
+    if options.checkpoint and not options.stream:
+        raise InvalidOptionError("--checkpoint is for a stream; say --stream, or leave it out")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    job = parser()
+    options = job.parse_job(argv)
+    try:
+        check(options)
+    except InvalidOptionError as error:
+        job.error(str(error))
+    return config.run_job(job.prog, run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Spark itself: whether it starts, and what its executors run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.doctor import machine
+from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.doctor.network import refusal
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+START_TIMEOUT_S = 120.0
+# A cluster with room for them starts executors within seconds; YARN takes the longest.
+EXECUTORS_TIMEOUT_S = 90.0
+
+_ONE_ENVIRONMENT = (
+    "Rows would depend on which executor they meet: give all of them one environment "
+    "(scripts/submit --ship-environment, or an image)"
+)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The Python that an executor's host runs."""
+
+    host: str
+    executable: str
+    python: str
+    versions: tuple[tuple[str, str | None], ...]
+
+
+def start(master: str | None) -> SparkSession:
+    """A session on ``master``, or on the one that spark-submit was given."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
+
+    from pyspark_vision.session import use_own_python_locally
+
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    if master:
+        conf.setMaster(master)
+    _check_master(conf.get("spark.master") or "local[*]")
+    for key, value in (
+        ("spark.app.name", "pyspark-vision doctor"),
+        ("spark.ui.enabled", "false"),
+        ("spark.ui.showConsoleProgress", "false"),
+        # What is wrong is said in one line; Spark's own words are hundreds.
+        ("spark.log.level", "OFF"),
+    ):
+        conf.set(key, value)
+    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    use_own_python_locally(session)
+    return session
+
+
+def _check_master(master: str) -> None:
+    """Say at once what Spark would try for minutes."""
+    if master.startswith("spark://"):
+        for address in master.removeprefix("spark://").split(","):
+            if why := refusal(address):
+                raise Problem(
+                    f"no master at {address}: {why}",
+                    "Start it, or correct --master to what its page shows (spark://HOST:PORT)",
+                )
+    elif master == "yarn" and not {"HADOOP_CONF_DIR", "YARN_CONF_DIR"} & set(os.environ):
+        raise Problem(
+            "--master yarn, and neither HADOOP_CONF_DIR nor YARN_CONF_DIR is set",
+            "Set HADOOP_CONF_DIR to the folder with the cluster's yarn-site.xml and core-site.xml",
+        )
+
+
+def executors(session: SparkSession) -> str:
+    """Python and packages of every executor, compared with each other and with this process."""
+    from pyspark_vision.session import check_workers
+
+    _wait_for_executors(session)
+    check_workers(session)
+    workers, asked = _ask_workers(session)
+    found = sorted(workers, key=lambda worker: worker.host)
+    for worker in found:
+        machine.check_versions(
+            dict(worker.versions), f"{worker.executable} on {worker.host}", _ONE_ENVIRONMENT
+        )
+    if differing := list(_differences(found)):
+        raise Problem(f"executors differ: {'; '.join(differing)}", _ONE_ENVIRONMENT)
+    first = found[0]
+    here = Worker(first.host, first.executable, machine.python_version(), _own_versions())
+    remarks = list(_differences([first, here]))
+    hosts = ", ".join(sorted({worker.host for worker in found}))
+    listed = ", ".join(f"{name} {version}" for name, version in first.versions if version)
+    same = f"; this driver differs: {'; '.join(remarks)}" if remarks else ", as here"
+    return f"{asked} on {hosts}: Python {first.python} ({first.executable}), {listed}{same}"
+
+
+def _wait_for_executors(session: SparkSession) -> None:
+    deadline = time.monotonic() + EXECUTORS_TIMEOUT_S
+    while not _executors(session):
+        if time.monotonic() > deadline:
+            conf = session.sparkContext.getConf()
+            raise Problem(
+                f"no executor came within {EXECUTORS_TIMEOUT_S:g} s",
+                "Look at the cluster's page: free cores and memory "
+                f"(spark.executor.memory={conf.get('spark.executor.memory', '1g')}), and whether "
+                f"its nodes reach this driver at {conf.get('spark.driver.host')}",
+            )
+        time.sleep(0.5)
+
+
+def _executors(session: SparkSession) -> dict[str, int]:
+    """Tasks that each living executor was given so far; in local mode the driver is the one."""
+    context: Any = session.sparkContext
+    listed = context._jsc.sc().statusStore().executorList(True)
+    all_of_them = [listed.apply(index) for index in range(listed.size())]
+    is_local = context.master.startswith("local")
+    return {one.id(): one.totalTasks() for one in all_of_them if is_local or one.id() != "driver"}
+
+
+def _ask_workers(session: SparkSession) -> tuple[set[Worker], str]:
+    """Let tasks say where they run until every executor had one; (what they said, how many)."""
+    context = session.sparkContext
+    tasks = 2 * context.defaultParallelism
+
+    def ask(_: Iterable[int]) -> Iterator[tuple[str, str, str, tuple[tuple[str, str | None], ...]]]:
+        import socket
+        import sys
+        import time
+
+        from pyspark_vision.doctor import machine
+
+        time.sleep(0.2)  # so that one quick executor does not take the tasks of all
+        versions = tuple(machine.versions().items())
+        yield socket.gethostname(), sys.executable, machine.python_version(), versions
+
+    workers: set[Worker] = set()
+    for _ in range(5):
+        rows = context.parallelize(range(tasks), tasks).mapPartitions(ask).collect()
+        workers |= {Worker(*row) for row in rows}
+        given = _executors(session)
+        if all(given.values()):
+            break
+    seen = sum(count > 0 for count in given.values())
+    return workers, f"{seen} of {len(given)} executors"
+
+
+def _own_versions() -> tuple[tuple[str, str | None], ...]:
+    return tuple(machine.versions().items())
+
+
+def _differences(workers: list[Worker]) -> Iterator[str]:
+    """``numpy 2.4.6 / 2.3.1`` for what is not the same on all."""
+    pythons = sorted({worker.python for worker in workers})
+    if len(pythons) > 1:
+        yield f"Python {' / '.join(pythons)}"
+    for name, _ in workers[0].versions:
+        found = sorted({dict(worker.versions)[name] or "none" for worker in workers})
+        if len(found) > 1:
+            yield f"{name} {' / '.join(found)}"

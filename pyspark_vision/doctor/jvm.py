@@ -1,0 +1,54 @@
+"""Classes of the session's JVM, and its exceptions as one line with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.doctor.findings import Problem
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Pairs of words that an exception says, and what to do about it; the first that fits counts.
+Remedies = Sequence[tuple[tuple[str, ...], str]]
+
+
+def has_class(session: SparkSession, name: str) -> bool:
+    """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
+    from py4j.protocol import Py4JJavaError
+
+    jvm: Any = session.sparkContext._jvm
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    try:
+        jvm.java.lang.Class.forName(name, False, loader)
+    except Py4JJavaError:
+        return False
+    return True
+
+
+@contextmanager
+def explained(what: str, remedies: Remedies) -> Iterator[None]:
+    """Raise :class:`Problem` for what the JVM raises about ``what``."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        said = _said(error)
+        to_do = next((do for signs, do in remedies if any(s in said for s in signs)), "")
+        raise Problem(f"{what}: {said[:300]}", to_do) from None
+
+
+def _said(error: Exception) -> str:
+    """The exception and what caused it, without the stack."""
+    exception: Any = getattr(error, "java_exception", None)
+    if exception is None:
+        return str(error).strip().splitlines()[0]
+    lines: list[str] = []
+    while exception is not None and len(lines) < 5:
+        lines.append(str(exception.toString()).splitlines()[0])
+        exception = exception.getCause()
+    return " <- ".join(dict.fromkeys(lines))

@@ -1,0 +1,45 @@
+"""The model, run once where the job will run it."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.doctor.findings import Problem
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def runs(session: SparkSession, uri: str) -> str:
+    """Load and publish the bundle, and put one drawn picture through it on an executor."""
+    from pyspark_vision import functions as V
+    from pyspark_vision.bundles import ModelSpec
+
+    model = ModelSpec.load(uri)
+    by_task: dict[str, Any] = {
+        "classify": V.classify_image,
+        "detect": V.detect_objects,
+        "embed": V.embed_image,
+    }
+    picture = session.createDataFrame([(bytearray(_picture()),)], "content binary")
+    started = time.monotonic()
+    result = picture.select(by_task[model.task]("content", model).alias("result")).first()
+    assert result is not None  # one row in, one row out
+    if result["result"]["error"]:
+        error = result["result"]["error"]
+        raise Problem(
+            f"{model.name}: a drawn picture gives {error['code']}: {error['message']}",
+            "Look at the model with `pyspark-vision bundle inspect`",
+        )
+    seconds = time.monotonic() - started
+    return f"{model.name} ({model.task}, {model.file.engine}) took {seconds:.1f} s on an executor"
+
+
+def _picture() -> bytes:
+    from pyspark_vision.scenes import draw_scene
+
+    encoded = io.BytesIO()
+    draw_scene(0, (320, 240))[0].save(encoded, "JPEG")
+    return encoded.getvalue()

@@ -1,0 +1,193 @@
+"""Input, output and checkpoint, through Spark's own Hadoop file systems.
+
+What is written is a probe under a name of its own, and is gone afterwards, with the folders that
+were made for it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.doctor.jvm import Remedies, explained, has_class
+from pyspark_vision.doctor.secrets import has_credentials
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Readers pass over names that begin with an underscore.
+_PROBE = "_pyspark_vision_doctor"
+
+# Clients wait and try again for minutes by default; a doctor says soon that nothing answers.
+_IMPATIENT = {
+    "ipc.client.connect.timeout": "5000",
+    "ipc.client.connect.max.retries": "1",
+    "ipc.client.connect.max.retries.on.timeouts": "1",
+    "dfs.client.failover.max.attempts": "2",
+    "fs.s3a.attempts.maximum": "1",
+    "fs.s3a.retry.limit": "1",
+    "fs.s3a.connection.establish.timeout": "5s",
+    "fs.s3a.connection.timeout": "10s",
+}
+
+_S3A = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+
+# What to do, by what the JVM's exception says; the first that fits.
+_REMEDIES: Remedies = (
+    (
+        ("No FileSystem for scheme", "ClassNotFoundException", "NoClassDefFoundError"),
+        "The connector's jars are missing: scripts/submit brings kafka and s3a, --packages others",
+    ),
+    (
+        ("ConnectException", "NoRouteToHost", "UnknownHost", "SocketTimeout", "Unable to execute"),
+        "Nothing answers there: check host and port, and for s3a fs.s3a.endpoint",
+    ),
+    (
+        ("AccessControl", "AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "Signature"),
+        "Give this user, or the role of executors, the right to it",
+    ),
+    (
+        ("NoAuthWithAWS", "NoAwsCredentials", "Unable to load credentials"),
+        "Give executors a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (("Permission denied", "ParentNotDirectory", "Not a directory"), "Choose a folder of yours"),
+    (("NoSuchBucket", "does not exist"), "Create it, or correct the path"),
+)
+
+
+def s3a_connector(session: SparkSession) -> str:
+    """Hadoop's s3a:// file system is on the class path."""
+    if not has_class(session, _S3A):
+        raise Problem(
+            "this Spark has no s3a:// file system",
+            "Submit through scripts/submit, or with --packages org.apache.hadoop:hadoop-aws in the "
+            "version of Spark's own hadoop-client jars",
+        )
+    return _S3A
+
+
+def readable(session: SparkSession, uri: str) -> str:
+    """The driver lists the folder (or glob), an executor reads a file of it."""
+    with _explained(uri):
+        file_system, path = _file_system(session, uri)
+        matches = file_system.globStatus(path)
+        if not matches:
+            raise Problem(f"{uri} does not exist", "Create it, or correct --input")
+        name = _first_file(file_system, matches[0])
+        if name is None:
+            return f"{uri} is there, and holds no file yet"
+        length = _read_on_executor(session, name)
+    return f"{uri}: an executor read {length} bytes of {name}"
+
+
+def writable(session: SparkSession, uri: str) -> str:
+    """An executor writes a row, the driver commits it, both as the job's sinks do; it is read back.
+
+    A folder of one machine's disk is found out here: executors elsewhere write their own.
+    """
+    with _explained(uri), _probe(session, uri) as (_, probe):
+        session.range(1).coalesce(1).write.parquet(probe)
+        try:
+            read = session.read.parquet(probe).count()
+        except Exception:
+            read = 0
+        if read != 1:
+            raise Problem(
+                f"{uri}: what an executor wrote is not to be seen from here",
+                "A path without scheme or with file: is each machine's own disk: give one that all "
+                "reach (hdfs://…, s3a://…)",
+            )
+    return f"{uri}: an executor wrote a row, and it was read back"
+
+
+def checkpoint(session: SparkSession, uri: str) -> str:
+    """The driver creates, renames and deletes a file, as Spark does for each micro-batch."""
+    with _explained(uri), _probe(session, uri) as (file_system, probe):
+        path: Any = session.sparkContext._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
+        stream = file_system.create(path(f"{probe}/written"), False)
+        stream.write(bytearray(b"pyspark-vision doctor\n"))
+        stream.close()
+        renamed = file_system.rename(path(f"{probe}/written"), path(f"{probe}/renamed"))
+        if not renamed or not file_system.exists(path(f"{probe}/renamed")):
+            raise Problem(f"{uri}: a file could not be renamed", "Choose hdfs://… or s3a://…")
+    return f"{uri}: written, renamed and deleted{_remark(session, uri)}"
+
+
+def _remark(session: SparkSession, uri: str) -> str:
+    scheme = urlsplit(uri).scheme
+    if scheme == "file" and not (session.sparkContext.master or "").startswith("local"):
+        return "; it is this machine's disk: a driver elsewhere would begin anew"
+    if scheme == "s3a":
+        return "; s3a renames by copying: never run two drivers on one checkpoint"
+    return ""
+
+
+def _file_system(session: SparkSession, uri: str) -> tuple[Any, Any]:
+    """(Hadoop file system, path) with short timeouts, apart from those that the session uses."""
+    jvm: Any = session.sparkContext._jvm
+    conf = jvm.org.apache.hadoop.conf.Configuration(session._jsc.hadoopConfiguration())
+    for key, value in _IMPATIENT.items():
+        conf.set(key, value)
+    path = jvm.org.apache.hadoop.fs.Path(uri)
+    return jvm.org.apache.hadoop.fs.FileSystem.newInstance(path.toUri(), conf), path
+
+
+def _first_file(file_system: Any, status: Any) -> str | None:
+    """The first file at or below it, without listing the rest."""
+    if status.isFile():
+        return str(status.getPath().toString())
+    files = file_system.listFiles(status.getPath(), True)
+    while files.hasNext():
+        path = files.next().getPath()
+        if not path.getName().startswith(("_", ".")):
+            return str(path.toString())
+    return None
+
+
+def _read_on_executor(session: SparkSession, name: str) -> int:
+    from pyspark.sql import functions as F
+
+    rows = session.read.format("binaryFile").load(_literally(name))
+    row = rows.select(F.length("content")).first()
+    return int(row[0]) if row else 0
+
+
+def _literally(name: str) -> str:
+    """A path that Spark would otherwise take for a glob."""
+    return "".join(f"\\{letter}" if letter in "[]{}*?\\" else letter for letter in name)
+
+
+@contextmanager
+def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, str]]:
+    """A name below ``uri`` for what is written; it goes, with the folders made for it."""
+    file_system, folder = _file_system(session, uri)
+    made = []
+    place = folder
+    while place is not None and not file_system.exists(place):
+        made.append(place)
+        place = place.getParent()
+    probe = f"{uri.rstrip('/')}/{_PROBE}_{uuid.uuid4().hex}"
+    jvm: Any = session.sparkContext._jvm
+    try:
+        yield file_system, probe
+    finally:
+        file_system.delete(jvm.org.apache.hadoop.fs.Path(probe), True)
+        for place in made:  # the deepest first; not recursive, for others may use them meanwhile
+            if file_system.exists(place) and not file_system.listStatus(place):
+                file_system.delete(place, False)
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """What the JVM says about ``uri``, which must not hold credentials."""
+    if has_credentials(uri):
+        raise Problem(
+            f"{uri} holds credentials, which every log would show and s3a:// refuses",
+            "Leave them out; executors find theirs by a role, a profile or AWS_* variables",
+        )
+    with explained(uri, _REMEDIES):
+        yield

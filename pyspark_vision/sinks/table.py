@@ -1,0 +1,68 @@
+"""A Parquet table in one folder, each run in place of the last one's, whole.
+
+A run is written beside the folder under a name that readers ignore; then the old table is renamed
+away and the new one into its place. Who dies in between leaves the old table, the new one, or none,
+with both beside; never half of one. (In an object store a rename is a copy: there a table is
+incomplete for as long as that takes, and until the next run if the job dies meanwhile.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks.batch_folders import hadoop_path
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from pyspark_vision.sinks import Sink
+
+# How the names of the files begin that Spark writes into a table, and of folders of batches.
+TABLE_FILES, BATCH_FOLDERS = "part-", "batch_id="
+
+
+def table_sink(session: SparkSession, folder: str) -> Sink:
+    """A sink that makes its results the table at ``folder`` (any Hadoop URI), for one batch.
+
+    Without rows it is an empty table with all columns.
+    """
+
+    def sink(results: DataFrame, batch_id: int) -> None:
+        file_system, path = hadoop_path(session, folder)
+        target = file_system.makeQualified(path)
+        staging, previous = (
+            f"{target.getParent()}/_{kind}_{target.getName()}" for kind in ("staging", "previous")
+        )
+        results.write.mode("overwrite").parquet(staging)
+        _, old = hadoop_path(session, previous)
+        file_system.delete(old, True)
+        if file_system.exists(target):
+            _rename(session, str(target), previous)
+        _rename(session, staging, str(target))
+        file_system.delete(old, True)
+
+    return sink
+
+
+def refuse_other_files(session: SparkSession, folder: str, expected: str) -> None:
+    """Raise if ``folder`` holds what does not begin with ``expected``: it is somebody else's.
+
+    Names with ``_`` or ``.`` in front, which readers ignore, are no matter.
+    """
+    file_system, path = hadoop_path(session, folder)
+    if not file_system.exists(path):
+        return
+    names = [status.getPath().getName() for status in file_system.listStatus(path)]
+    other = sorted(name for name in names if not name.startswith((expected, "_", ".")))
+    if other:
+        raise InvalidOptionError(
+            f"{folder} holds {other[0]}, which is not of such a job; choose another output"
+        )
+
+
+def _rename(session: SparkSession, source: str, target: str) -> None:
+    file_system, from_path = hadoop_path(session, source)
+    _, to_path = hadoop_path(session, target)
+    if not file_system.rename(from_path, to_path):
+        raise OSError(f"cannot rename {source} to {target}")

@@ -1,0 +1,37 @@
+"""A job as users write it, run against a Connect server: connect_job.py MODEL IMAGES OUTPUT."""
+
+from __future__ import annotations
+
+import sys
+
+from pyspark.sql import functions as F
+
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.counts import observe_results, observed_counts
+from pyspark_vision.functions import embed_image
+from pyspark_vision.session import is_connect, job_session
+from pyspark_vision.transformations import flatten_result
+
+
+def package_in_worker(_: int) -> str:
+    import pyspark_vision
+
+    return pyspark_vision.__file__
+
+
+def main() -> None:
+    model, images, output = sys.argv[1:]
+    session = job_session("connect_job")
+    udf = F.udf(package_in_worker, "string")  # here, when it is known which kind of session it is
+    (worker,) = session.range(1).select(udf("id")).collect()
+    spec = ModelSpec.load(model)
+    files = session.read.format("binaryFile").load(images)
+    embedded = files.select("path", embed_image("content", spec).alias("result"))
+    observed, observation = observe_results(embedded.transform(flatten_result), "embedding")
+    observed.write.parquet(output)
+    print(f"connect: {is_connect(session)}; package: {worker[0]}")
+    print(observed_counts(observation).summary("images", "embedded"))
+
+
+if __name__ == "__main__":
+    main()
