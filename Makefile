@@ -5,10 +5,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test services jars lint zip bench-quick clean
+.PHONY: help demo test test-pyspark-4.0 services jars lint zip bench-quick clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
 	@scripts/demo
@@ -16,6 +16,12 @@ demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and mak
 test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
+
+# Spark 4.0 leaves its sockets to the garbage collector; pytest here takes warnings for errors.
+test-pyspark-4.0: export PATH := $(CURDIR)/.venv-pyspark-4.0/bin:$(PATH)
+test-pyspark-4.0: .venv-pyspark-4.0/develop.stamp ## test functions and transformations on the oldest Spark
+	@python -m pytest -p no:cacheprovider -W ignore::ResourceWarning $(addprefix tests/unit/test_, \
+	  functions.py pandas_udf.py transformations.py publish.py pipeline.py)
 
 services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C
 	@scripts/services
@@ -43,4 +49,7 @@ clean: ## remove what was built, not the environment
 	@scripts/make_venv run spark,litert
 
 .venv/develop.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv develop spark,litert,tensorflow,test
+	@scripts/make_venv develop spark,connect,litert,tensorflow,test
+
+.venv-pyspark-4.0/develop.stamp: conf/constraints.txt conf/constraints-pyspark-4.0.txt setup.py
+	@scripts/make_venv develop spark,litert,test .venv-pyspark-4.0 conf/constraints-pyspark-4.0.txt

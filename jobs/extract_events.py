@@ -25,7 +25,7 @@ from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
-from pyspark_vision.sources.kafka import EARLIEST, LATEST, read_kafka, stream_kafka
+from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
 
 ALL_EVENTS = "extracted_events"
 
@@ -151,11 +151,10 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
 def run(options: argparse.Namespace) -> None:
     session = job_session("extract_events")
     source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
-    records = (stream_kafka if options.stream else read_kafka)(session, source)
-    results = extract(records, options)
     if options.dry_run:
         print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
-        results.explain()
+        # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
+        extract(stream_kafka(session, source), options).explain()
         return
     if not options.dead_letters:
         print(
@@ -163,16 +162,19 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    if options.stream:
-        run_stream(session, records, options)
-        return
+    work = run_stream if options.stream else run_batch
+    work(session, source, options)
+
+
+def run_batch(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+    results = extract(read_kafka(session, source), options)
     counts = streaming.run_batch(results, 0, sinks(session, options), value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
-def run_stream(session: SparkSession, records: DataFrame, options: argparse.Namespace) -> None:
+def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
     query, counts = streaming.start(
-        records,
+        stream_kafka(session, source),
         lambda batch: extract(batch, options),
         sinks(session, options),
         value="event",

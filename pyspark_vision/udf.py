@@ -73,13 +73,21 @@ def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunc
     import pandas as pd
 
     def pandas(batches: Any) -> Any:
+        import numpy as np
         import pandas as pd
         import pyarrow as pa
 
         def to_arrow(column: Any) -> Any:
+            # pandas has lost the types: a nullable int is a float there, an empty list of structs
+            # an array of floats.
             if isinstance(column, pd.DataFrame):  # a struct column
-                batch = pa.RecordBatch.from_pandas(column, preserve_index=False)
-                return batch.to_struct_array()
+                from pyspark_vision.executor.results import ENCODED_TYPE, IMAGE_TYPE
+
+                fields = list(IMAGE_TYPE if "data" in column.columns else ENCODED_TYPE)
+                values = [pa.Array.from_pandas(column[f.name], type=f.type) for f in fields]
+                return pa.StructArray.from_arrays(values, fields=fields)
+            if any(isinstance(value, np.ndarray) for value in column):  # lists of structs
+                return pa.array([value if value is None else value.tolist() for value in column])
             return pa.Array.from_pandas(column)
 
         arrays = (

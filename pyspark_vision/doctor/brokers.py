@@ -72,8 +72,9 @@ def brokers(session: SparkSession, client: Client) -> str:
 
 def announced(session: SparkSession, client: Client) -> list[str]:
     """``host:port`` of each broker (``advertised.listeners``), which clients use from then on."""
+    jvm: Any = session.sparkContext._jvm
     with _admin(session, client) as admin:
-        nodes = _answer(session, admin.describeCluster().nodes())
+        nodes = jvm.java.util.ArrayList(_answer(session, admin.describeCluster().nodes()))
     return sorted(f"{node.host()}:{node.port()}" for node in nodes)
 
 
@@ -112,7 +113,7 @@ def topic(session: SparkSession, client: Client, name: str, max_message_bytes: i
     with _admin(session, client) as admin:
         described = _answer(session, admin.describeTopics(names).allTopicNames()).get(name)
         configs = _answer(session, admin.describeConfigs(resources).all())
-    config = configs.values().iterator().next()
+    [config] = configs.values()
     limit = int(config.get("max.message.bytes").value())
     if limit < max_message_bytes:
         raise Problem(

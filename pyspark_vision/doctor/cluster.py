@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -77,26 +78,30 @@ def _check_master(master: str) -> None:
 
 
 def executors(session: SparkSession) -> str:
-    """Python and packages of every executor, compared with each other and with this process."""
+    """Python and packages of every executor, compared with each other and with the driver."""
     from pyspark_vision.session import check_workers
 
     _wait_for_executors(session)
     check_workers(session)
     workers, asked = _ask_workers(session)
+    return f"{asked} on {compare(workers)}"
+
+
+def compare(workers: Iterable[Worker]) -> str:
+    """What executors run, and how the driver differs; raise if they differ from each other."""
     found = sorted(workers, key=lambda worker: worker.host)
     for worker in found:
-        machine.check_versions(
-            dict(worker.versions), f"{worker.executable} on {worker.host}", _ONE_ENVIRONMENT
-        )
+        where = f"{worker.executable} on {worker.host}"
+        machine.check_versions(dict(worker.versions), where, _ONE_ENVIRONMENT)
     if differing := list(_differences(found)):
         raise Problem(f"executors differ: {'; '.join(differing)}", _ONE_ENVIRONMENT)
-    first = found[0]
-    here = Worker(first.host, first.executable, machine.python_version(), _own_versions())
-    remarks = list(_differences([first, here]))
+    first, versions = found[0], tuple(machine.versions().items())
+    driver = Worker("driver", sys.executable, machine.python_version(), versions)
+    remarks = "; ".join(_differences([driver, first]))
     hosts = ", ".join(sorted({worker.host for worker in found}))
     listed = ", ".join(f"{name} {version}" for name, version in first.versions if version)
-    same = f"; this driver differs: {'; '.join(remarks)}" if remarks else ", as here"
-    return f"{asked} on {hosts}: Python {first.python} ({first.executable}), {listed}{same}"
+    same = f"; the driver differs (driver / executors): {remarks}" if remarks else ", as here"
+    return f"{hosts}: Python {first.python} ({first.executable}), {listed}{same}"
 
 
 def _wait_for_executors(session: SparkSession) -> None:
@@ -149,16 +154,12 @@ def _ask_workers(session: SparkSession) -> tuple[set[Worker], str]:
     return workers, f"{seen} of {len(given)} executors"
 
 
-def _own_versions() -> tuple[tuple[str, str | None], ...]:
-    return tuple(machine.versions().items())
-
-
 def _differences(workers: list[Worker]) -> Iterator[str]:
-    """``numpy 2.4.6 / 2.3.1`` for what is not the same on all."""
-    pythons = sorted({worker.python for worker in workers})
+    """``numpy 2.4.6 / 2.3.1`` for what is not the same on all, in their order."""
+    pythons = dict.fromkeys(worker.python for worker in workers)
     if len(pythons) > 1:
         yield f"Python {' / '.join(pythons)}"
     for name, _ in workers[0].versions:
-        found = sorted({dict(worker.versions)[name] or "none" for worker in workers})
+        found = dict.fromkeys(dict(worker.versions)[name] or "none" for worker in workers)
         if len(found) > 1:
             yield f"{name} {' / '.join(found)}"

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.doctor.storage import refuse_credentials
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -17,6 +18,7 @@ def runs(session: SparkSession, uri: str) -> str:
     from pyspark_vision import functions as V
     from pyspark_vision.bundles import ModelSpec
 
+    refuse_credentials(uri)
     model = ModelSpec.load(uri)
     by_task: dict[str, Any] = {
         "classify": V.classify_image,

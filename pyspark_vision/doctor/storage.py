@@ -70,10 +70,18 @@ def s3a_connector(session: SparkSession) -> str:
     return _S3A
 
 
+def refuse_credentials(uri: str) -> None:
+    """Raise :class:`Problem` for a user and a password in a URI."""
+    if has_credentials(uri):
+        raise Problem(
+            f"{uri} holds credentials, which every log would show and s3a:// refuses",
+            "Leave them out; executors find theirs by a role, a profile or AWS_* variables",
+        )
+
+
 def readable(session: SparkSession, uri: str) -> str:
     """The driver lists the folder (or glob), an executor reads a file of it."""
-    with _explained(uri):
-        file_system, path = _file_system(session, uri)
+    with _explained(uri), _file_system(session, uri) as (file_system, path):
         matches = file_system.globStatus(path)
         if not matches:
             raise Problem(f"{uri} does not exist", "Create it, or correct --input")
@@ -126,14 +134,19 @@ def _remark(session: SparkSession, uri: str) -> str:
     return ""
 
 
-def _file_system(session: SparkSession, uri: str) -> tuple[Any, Any]:
+@contextmanager
+def _file_system(session: SparkSession, uri: str) -> Iterator[tuple[Any, Any]]:
     """(Hadoop file system, path) with short timeouts, apart from those that the session uses."""
     jvm: Any = session.sparkContext._jvm
     conf = jvm.org.apache.hadoop.conf.Configuration(session._jsc.hadoopConfiguration())
     for key, value in _IMPATIENT.items():
         conf.set(key, value)
     path = jvm.org.apache.hadoop.fs.Path(uri)
-    return jvm.org.apache.hadoop.fs.FileSystem.newInstance(path.toUri(), conf), path
+    file_system = jvm.org.apache.hadoop.fs.FileSystem.newInstance(path.toUri(), conf)
+    try:
+        yield file_system, path
+    finally:
+        file_system.close()
 
 
 def _first_file(file_system: Any, status: Any) -> str | None:
@@ -164,30 +177,25 @@ def _literally(name: str) -> str:
 @contextmanager
 def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, str]]:
     """A name below ``uri`` for what is written; it goes, with the folders made for it."""
-    file_system, folder = _file_system(session, uri)
-    made = []
-    place = folder
-    while place is not None and not file_system.exists(place):
-        made.append(place)
-        place = place.getParent()
-    probe = f"{uri.rstrip('/')}/{_PROBE}_{uuid.uuid4().hex}"
     jvm: Any = session.sparkContext._jvm
-    try:
-        yield file_system, probe
-    finally:
-        file_system.delete(jvm.org.apache.hadoop.fs.Path(probe), True)
-        for place in made:  # the deepest first; not recursive, for others may use them meanwhile
-            if file_system.exists(place) and not file_system.listStatus(place):
-                file_system.delete(place, False)
+    probe = f"{uri.rstrip('/')}/{_PROBE}_{uuid.uuid4().hex}"
+    with _file_system(session, uri) as (file_system, place):
+        made = []
+        while place is not None and not file_system.exists(place):
+            made.append(place)
+            place = place.getParent()
+        try:
+            yield file_system, probe
+        finally:
+            file_system.delete(jvm.org.apache.hadoop.fs.Path(probe), True)
+            for folder in made:  # the deepest first, and only while nobody else uses it
+                if file_system.exists(folder) and not file_system.listStatus(folder):
+                    file_system.delete(folder, False)
 
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
     """What the JVM says about ``uri``, which must not hold credentials."""
-    if has_credentials(uri):
-        raise Problem(
-            f"{uri} holds credentials, which every log would show and s3a:// refuses",
-            "Leave them out; executors find theirs by a role, a profile or AWS_* variables",
-        )
+    refuse_credentials(uri)
     with explained(uri, _REMEDIES):
         yield

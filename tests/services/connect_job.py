@@ -22,7 +22,8 @@ def package_in_worker(_: int) -> str:
 def main() -> None:
     model, images, output = sys.argv[1:]
     session = job_session("connect_job")
-    udf = F.udf(package_in_worker, "string")  # here, when it is known which kind of session it is
+    # Made here, when there is a session: before, it would be one for a classic session.
+    udf = F.udf(package_in_worker, "string", useArrow=False)
     (worker,) = session.range(1).select(udf("id")).collect()
     spec = ModelSpec.load(model)
     files = session.read.format("binaryFile").load(images)

@@ -15,6 +15,7 @@ from local_services import hadoop, jars
 from local_services.hdfs import Hdfs
 from local_services.standalone import Standalone
 from local_services.yarn import Yarn
+from submitting import environment
 
 from pyspark_vision import scenes
 
@@ -64,7 +65,7 @@ def submit(
     root: Path,
     *arguments: object,
     conf: Mapping[str, str] | None = None,
-    environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """What scripts/submit prints, run from another folder than the checkout."""
     settings = {**SMALL, **(conf or {})}
@@ -78,7 +79,7 @@ def submit(
         env={
             **{name: value for name, value in os.environ.items() if name not in unset},
             "SPARK_LOCAL_IP": "127.0.0.1",
-            **(environment or {}),
+            **(variables or {}),
         },
         timeout=300,
         check=False,
@@ -120,16 +121,19 @@ def test_a_standalone_clusters_workers_run_the_environment_that_was_shipped(
     check_detections(tmp_path / "out")
 
 
-def test_on_yarn_a_driver_outside_writes_to_hdfs(
+def test_on_yarn_executors_run_an_environment_that_lies_on_hdfs(
     yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
 ) -> None:
+    fs(hdfs, "-put", environment.packed(), f"{on_hdfs}/environment.tar.gz")
+
     printed = submit(
-        *(root, "--master", "yarn", "--python", sys.executable),
+        *(root, "--master", "yarn", "--python", "./environment/bin/python"),
+        *("--conf", f"spark.yarn.dist.archives={on_hdfs}/environment.tar.gz#environment"),
         *(root / "jobs" / "batch_embed.py", "--"),
         *("--images", f"{on_hdfs}/frames", "--model", root / "models" / "demo-embedder"),
         *("--output", f"{on_hdfs}/vectors"),
         conf=yarn.spark_conf() | {"spark.executor.instances": "1"},
-        environment={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
+        variables={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
     )
 
     assert "images in 4, embedded 3, failed 1 (truncated 1)" in printed
@@ -154,7 +158,7 @@ def test_on_yarn_a_driver_inside_finds_environment_model_and_options_that_were_s
         *(root / "jobs" / "stream_detect.py", "--", "--config", options),
         *("--checkpoint", f"{on_hdfs}/checkpoint", "--trigger", "available-now"),
         conf=yarn.spark_conf() | {"spark.executor.instances": "1"},
-        environment={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
+        variables={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
     )
 
     fs(hdfs, "-get", f"{on_hdfs}/detections", tmp_path / "detections")

@@ -1,4 +1,4 @@
-"""What a Kafka source and sink are told: bounds always, secrets from files only, errors that say."""
+"""What a Kafka source and sink are told: always bounds, secrets from files only, clear errors."""
 
 from __future__ import annotations
 

@@ -48,12 +48,6 @@ def table(spark: SparkSession, *values: bytes | None, **how: Any) -> DataFrame:
     return events.table(events.read_events(records(spark, *values), EventFormat(**how)))
 
 
-def errors(spark: SparkSession, *values: bytes | None, **how: Any) -> list[str | None]:
-    """The error code of each message in turn."""
-    read = events.read_events(records(spark, *values), EventFormat(**how))
-    return [row.code for row in read.orderBy("offset").select("error.code").collect()]
-
-
 def column(df: DataFrame, name: str) -> list[Any]:
     return [row[0] for row in df.orderBy("kafka_offset").select(name).collect()]
 
@@ -139,53 +133,62 @@ def test_field_names_have_their_case(spark: SparkSession) -> None:
     assert column(found, "event_type") == [None]
 
 
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        (None, "null_input"),
-        (b"", "empty_input"),
-        (b" \n", "bad_message"),
-        (b"[]", "bad_message"),
-        (b"[[]]", "bad_message"),
-        (b"\0", "bad_message"),
-        (b'{"event_type": "d\xff"}', "bad_message"),
-        (b"defa\xfflt", "bad_message"),
-        ('{"event_type": "default"}'.encode("utf-16"), "bad_message"),
-        (b'{"event_type": "default"', "bad_message"),
-        (b'{"event_type": "default}', "bad_message"),
-        (b'{"event_type": }', "bad_message"),
-        (b'{"event_type": "default",}', "bad_message"),
-        (b"{'event_type': 'default'}", "bad_message"),
-        (b'{"event_type": "default"} and more', "bad_message"),
-        (b'{"event_type": "default"}{"event_type": "other"}', "bad_message"),
-        (b'{"event_type": "default"}, {"event_type": "other"}', "bad_message"),
-        (b'{"event_type": "default"}], [{}', "bad_message"),
-        (b'{"event_type": "default"}, "x": {}', "bad_message"),
-        (b'[{"event_type": "default"}]', "bad_message"),
-        (b'"default"', "bad_message"),
-        (b"7", "bad_message"),
-        (b"-1.5e3", "bad_message"),
-        (b"null", "bad_message"),
-        (b"true", "bad_message"),
-        (b"two words", "bad_message"),
-        (b"default\ndefault", "bad_message"),
-        (b"purchase-sword", "bad_message"),
-        (b"7swords", "bad_message"),
-        (b'{"x":' * 2000 + b"1" + b"}" * 2000, "bad_message"),
-        (b'{"event_type": "' + b"x" * 984 + b'"}', "too_many_bytes"),
-        (b"x" * 1001, "too_many_bytes"),
-        (b'{"event_type": "' + b"x" * 982 + b'"}', None),
-        (b"x" * 1000, None),
-    ],
-)
-def test_what_is_no_event_has_an_error(
-    spark: SparkSession, message: bytes | None, code: str | None
-) -> None:
-    # The deep one must get as far as the JSON reader.
-    limit = 1000 if len(message or b"") <= 1001 else 20_000
+def object_of(length: int) -> bytes:
+    """An event of so many bytes."""
+    around = len(b'{"event_type": ""}')
+    return b'{"event_type": "' + b"x" * (length - around) + b'"}'
 
-    assert errors(spark, message, max_message_bytes=limit) == [code]
-    assert table(spark, message, max_message_bytes=limit).count() == (code is None)
+
+LIMIT = 20_000
+MESSAGES: list[tuple[bytes | None, str | None]] = [
+    (None, "null_input"),
+    (b"", "empty_input"),
+    (b" \n", "bad_message"),
+    (b"[]", "bad_message"),
+    (b"[[]]", "bad_message"),
+    (b"\0", "bad_message"),
+    (b'{"event_type": "d\xff"}', "bad_message"),
+    (b"defa\xfflt", "bad_message"),
+    ('{"event_type": "default"}'.encode("utf-16"), "bad_message"),
+    (b'{"event_type": "default"', "bad_message"),
+    (b'{"event_type": "default}', "bad_message"),
+    (b'{"event_type": }', "bad_message"),
+    (b'{"event_type": "default",}', "bad_message"),
+    (b"{'event_type': 'default'}", "bad_message"),
+    (b'{"event_type": "default"} and more', "bad_message"),
+    (b'{"event_type": "default"}{"event_type": "other"}', "bad_message"),
+    (b'{"event_type": "default"}, {"event_type": "other"}', "bad_message"),
+    (b'{"event_type": "default"}], [{}', "bad_message"),
+    (b'{"event_type": "default"}, "x": {}', "bad_message"),
+    (b'[{"event_type": "default"}]', "bad_message"),
+    (b'"default"', "bad_message"),
+    (b"7", "bad_message"),
+    (b"-1.5e3", "bad_message"),
+    (b"null", "bad_message"),
+    (b"true", "bad_message"),
+    (b"two words", "bad_message"),
+    (b"default\ndefault", "bad_message"),
+    (b"purchase-sword", "bad_message"),
+    (b"7swords", "bad_message"),
+    (b'{"x":' * 2000 + b"1" + b"}" * 2000, "bad_message"),
+    (object_of(LIMIT + 1), "too_many_bytes"),
+    (b"x" * (LIMIT + 1), "too_many_bytes"),
+    (object_of(LIMIT), None),
+    (b"x" * LIMIT, None),
+]
+"""Messages, and the codes that they get."""
+
+
+def test_what_is_no_event_has_an_error_and_no_row(spark: SparkSession) -> None:
+    sent = [message for message, _ in MESSAGES]
+    read = events.read_events(records(spark, *sent), EventFormat(max_message_bytes=LIMIT)).cache()
+
+    codes = [row.code for row in read.orderBy("offset").select("error.code").collect()]
+
+    assert list(zip(sent, codes, strict=True)) == MESSAGES
+    good = [offset for offset, (_, code) in enumerate(MESSAGES) if code is None]
+    assert column(events.table(read), "kafka_offset") == good
+    read.unpersist()
 
 
 def test_a_replaced_field_has_its_value_in_every_event(spark: SparkSession) -> None:

@@ -56,6 +56,12 @@ def test_equal_specs_are_shipped_once(classifier: ModelSpec, session: ConnectSes
     assert len(session.shipped) == 1
 
 
+def test_two_specs_of_one_file_ship_it_once(classifier: ModelSpec, session: ConnectSession) -> None:
+    first = storage.publish(classifier, session)
+    assert storage.publish(classifier.with_options(name="other"), session) == first
+    assert len(session.shipped) == 1
+
+
 def test_another_session_gets_its_own_copy(classifier: ModelSpec) -> None:
     sessions = ConnectSession(), ConnectSession()
     for session in sessions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_workers_run_this_python_in_local_mode_without_any_setting(spark: SparkS
 
     assert executable == sys.executable
     check_workers(spark)
+
+
+def test_a_thread_of_its_own_finds_the_session_of_the_process(spark: SparkSession) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(active_session).result()
+
+    assert found is spark
 
 
 def test_a_udf_without_a_model_runs_this_python_too(spark: SparkSession, bare_python: str) -> None:

@@ -1,0 +1,56 @@
+"""The way through pandas, which PySpark 4.0 takes for want of Arrow-native UDFs: the same rows."""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision import functions, scenes
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.udf import vision_udf
+
+
+@pytest.fixture(scope="module")
+def images(spark: SparkSession) -> DataFrame:
+    """A picture between a null and what is none, in one batch."""
+    file = io.BytesIO()
+    scenes.draw_scene(2)[0].save(file, "JPEG")
+    rows = [(0, None), (1, file.getvalue()), (2, b"no image")]
+    return spark.createDataFrame(rows, "id int, content binary").coalesce(1)
+
+
+def rows(df: DataFrame, column: Any) -> list[Any]:
+    return df.select("id", column.alias("r")).sort("id").collect()
+
+
+def answers(images: DataFrame, classifier: ModelSpec, detector: ModelSpec) -> dict[str, Any]:
+    decoded = images.withColumn("image", functions.decode_image("content"))
+    found = decoded.withColumn("found", functions.detect_objects("content", detector))
+    drawn = functions.draw_detections("image", F.col("found.detections"))
+    none = F.array().cast(found.schema["found"].dataType["detections"].dataType)  # type: ignore[index]
+    return {
+        "classified": rows(images, functions.classify_image("content", classifier)),
+        "detected": rows(images, functions.detect_objects("content", detector)),
+        "decoded": rows(decoded, F.col("image")),
+        "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
+        "drawn": rows(found, drawn),
+        "drawn without boxes": rows(decoded, functions.draw_detections("image", none)),
+    }
+
+
+def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
+    images: DataFrame, classifier: ModelSpec, detector: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answers(images, classifier, detector)
+    through_pandas = functools.partial(vision_udf, arrow_native=False)
+    monkeypatch.setattr(functions, "vision_udf", through_pandas)
+
+    found = answers(images, classifier, detector)
+
+    assert found == expected
+    assert [row["r"] is None for row in found["drawn"]] == [True, False, True]
