@@ -24,7 +24,7 @@ setup(
         "s3": ["boto3"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
-            *("boto3", "confluent-kafka"),
+            *("boto3", "confluent-kafka", "duckdb", "kubernetes-validate"),
         ],
     },
     entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},

@@ -52,8 +52,8 @@ def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
         "--starting-offsets",
         default=LATEST,
         metavar="WHERE",
-        help=f"where a new checkpoint, or a batch, begins: {EARLIEST}, {LATEST}, an ISO-8601 time, or JSON as "
-        '{"topic": {"0": 23}}',
+        help=f"where a new checkpoint, or a batch, begins: {EARLIEST}, {LATEST}, an ISO-8601 time, "
+        'or JSON as {"topic": {"0": 23}}',
     )
     group.add_argument(
         "--max-offsets-per-trigger",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyspark
 import pytest
 from local_services import jars, s3
 from pyspark.sql import SparkSession
@@ -46,6 +47,8 @@ def s3_credentials() -> Iterator[s3.S3Credentials]:
 def spark(s3_credentials: s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
+    # Connectors are made for one Spark; `make test-pyspark-4.0` runs no test that needs them.
+    connectors = jars.files("kafka", "s3a") if pyspark.__version__ >= "4.2" else []
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -55,8 +58,10 @@ def spark(s3_credentials: s3.S3Credentials) -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.log.level", "ERROR")
+        # The default of 1 GB is little for messages of 6 MB, 50 in a batch.
+        .config("spark.driver.memory", "2g")
         # From the start, because all tests share one JVM and a JVM takes them only then.
-        .config("spark.jars", ",".join(str(jar) for jar in jars.files("kafka", "s3a")))
+        .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
         .getOrCreate()
     )

@@ -96,7 +96,8 @@ def read_events(records: DataFrame, how: EventFormat) -> DataFrame:
     is_word = trimmed.rlike(_WORD) & ~trimmed.isin(*_JSON_WORDS)
     word = F.when(is_word & (F.length(value) <= how.max_message_bytes), trimmed)
     # Words are not given to the JSON reader: what it cannot read costs it ten times as much.
-    parsed = json_fields.parse(
+    message = json_fields.with_message(
+        records.withColumn("_word", word),
         F.when(F.col("_word").isNull(), value),
         how.extracted,
         {},
@@ -114,9 +115,7 @@ def read_events(records: DataFrame, how: EventFormat) -> DataFrame:
         *(F.col(name).alias(column) for name, column in _PLACE.items()),
     )
     return (
-        records.withColumn("_word", word)
-        .withColumn("_message", parsed)
-        .withColumn("error", F.coalesce(problem, json_fields.no_error()))
+        message.withColumn("error", F.coalesce(problem, json_fields.no_error()))
         .withColumn("event", F.when(F.col("error").isNull(), event))
         .drop("_message", "_word")
     )

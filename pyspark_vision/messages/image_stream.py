@@ -56,16 +56,22 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
     ``picture`` is ``struct<content, error>``; a message without ``image_id`` has its key instead.
     """
     typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
-    parsed = json_fields.parse(F.col("value"), ("image_data",), typed, max_bytes=max_message_bytes)
+    message = json_fields.with_message(
+        records, F.col("value"), ("image_data",), typed, max_bytes=max_message_bytes
+    )
     fields = F.col("_message.fields")
     image_id = F.coalesce(fields["image_id"], F.col("key").cast("string"))
     problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id"))
-    return records.withColumn("_message", parsed).select(
+    images = message.select(
         *records.columns,
         image_id.alias("image_id"),
         fields["timestamp"].alias("sent_at"),
         fields["metadata"].alias("metadata"),
-        pictures.from_base64(fields["image_data"], problem).alias("picture"),
+        fields["image_data"].alias("_image"),
+        problem.alias("_refused"),
+    )
+    return pictures.with_base64(images, F.col("_image"), F.col("_refused")).drop(
+        "_image", "_refused"
     )
 
 

@@ -11,12 +11,14 @@ from pyspark_vision import schemas
 from pyspark_vision.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
 _CORRUPT = "_not_json"
 
 # What JSON allows around a value; a line end is what many producers put there.
 _WHITE_SPACE = " \t\r\n"
+_NOT_BLANK = rf"[^{_WHITE_SPACE}]"
+_ENDS_AS_OBJECT = rf"\}}[{_WHITE_SPACE}]*+$"
 
 # How Spark names the kinds of a JSON value (`schema_of_variant`).
 _KIND_PATTERNS = {"string": "^STRING$", "map<string,string>": "^OBJECT<"}
@@ -38,10 +40,15 @@ def trimmed(text: Column) -> Column:
     return F.btrim(text, F.lit(_WHITE_SPACE))
 
 
-def parse(
-    value: Column, texts: tuple[str, ...], typed: Mapping[str, str], *, max_bytes: int
-) -> Column:
-    """A message's bytes -> ``struct<error, fields: struct<…>>``.
+def with_message(
+    records: DataFrame,
+    value: Column,
+    texts: tuple[str, ...],
+    typed: Mapping[str, str],
+    *,
+    max_bytes: int,
+) -> DataFrame:
+    """Add ``_message``: a message's bytes as ``struct<error, fields: struct<…>>``.
 
     ``texts`` are fields read as text whatever they are (large ones: cheap); ``typed`` are fields
     by their type (``string`` or ``map<string,string>``), which the value must really have: 7 is
@@ -55,8 +62,11 @@ def parse(
     schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
     # Too large is said before anything is parsed. Of blank text Spark's reader makes no record, on
     # which its optimizer counts (OptimizeCsvJsonExprs): such a task would fail.
-    small = F.when((F.length(value) <= max_bytes) & (trimmed(text) != ""), text)
-    record = F.from_json(small, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+    # (Patterns, because trimming a message of megabytes takes four times as many.)
+    small = F.when((F.length(value) <= max_bytes) & text.rlike(_NOT_BLANK), text)
+    # A column of its own: as an expression it would be parsed anew wherever it is used below.
+    parsed = F.from_json(small, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+    record = F.col("_record")
 
     problem = (
         F.when(value.isNull(), error(ErrorCode.NULL_INPUT, "the message has no value"))
@@ -74,7 +84,7 @@ def parse(
         .when(~F.is_valid_utf8(text), error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"))
         # Spark's reader stops behind the object and does not look at what follows.
         .when(
-            record.isNull() | record[_CORRUPT].isNotNull() | ~trimmed(text).endswith("}"),
+            record.isNull() | record[_CORRUPT].isNotNull() | ~text.rlike(_ENDS_AS_OBJECT),
             error(ErrorCode.BAD_MESSAGE, "the message is not a JSON object"),
         )
     )
@@ -87,7 +97,8 @@ def parse(
     fields += [
         F.try_variant_get(record[name], "$", kind).alias(name) for name, kind in typed.items()
     ]
-    return F.struct(problem.alias("error"), F.struct(*fields).alias("fields"))
+    message = F.struct(problem.alias("error"), F.struct(*fields).alias("fields"))
+    return records.withColumn("_record", parsed).withColumn("_message", message).drop("_record")
 
 
 def missing(field: Column, name: str) -> Column:

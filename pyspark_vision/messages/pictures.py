@@ -15,7 +15,7 @@ from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages.json_fields import error, no_error
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
 BASE64, URI, IMAGE = "base64", "uri", "image"
 PAYLOADS = (BASE64, URI, IMAGE)
@@ -27,8 +27,8 @@ def encoded(content: Column, problem: Column) -> Column:
     return F.struct(bytes_or_null.alias("content"), problem.alias("error")).cast(schemas.ENCODED)
 
 
-def from_base64(text: Column, problem: Column) -> Column:
-    """base64 text (or a data URI, ``data:image/jpeg;base64,…``) -> ``struct<content, error>``.
+def with_base64(messages: DataFrame, text: Column, problem: Column) -> DataFrame:
+    """Add ``picture``: base64 text (or a data URI, ``data:image/jpeg;base64,…``) as its bytes.
 
     Line breaks and the URL-safe alphabet are taken too. ``bad_base64`` for what is not base64;
     ``bad_message`` for null. ``problem`` is what was wrong before that, or null.
@@ -39,15 +39,18 @@ def from_base64(text: Column, problem: Column) -> Column:
     content = F.coalesce(
         F.try_to_binary(bare, F.lit("base64")), F.try_to_binary(plain, F.lit("base64"))
     )
-    not_base64 = (is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")) | (
-        content.isNull()
+    not_base64 = F.col("_content").isNull() | (
+        is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
     )
     problem = (
         F.when(problem.isNotNull(), problem)
         .when(text.isNull(), error(ErrorCode.BAD_MESSAGE, "the message has no image"))
         .when(not_base64, error(ErrorCode.BAD_BASE64, "the image is not base64"))
     )
-    return encoded(content, problem)
+    # Columns of their own: as expressions they would be decoded anew wherever they are used.
+    decoded = messages.withColumn("_content", content).withColumn("_problem", problem)
+    picture = encoded(F.col("_content"), F.col("_problem"))
+    return decoded.withColumn("picture", picture).drop("_content", "_problem")
 
 
 def from_fetched(fetched: Column, problem: Column) -> Column:

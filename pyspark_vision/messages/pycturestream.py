@@ -63,8 +63,9 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
             _unknown_camera(camera, frames).alias("problem"),
         )
     typed = {"timestamp": "string", "camera_id": "string"}
-    parsed = json_fields.parse(F.col("value"), (), typed, max_bytes=frames.max_message_bytes)
-    message = records.withColumn("_message", parsed)
+    message = json_fields.with_message(
+        records, F.col("value"), (), typed, max_bytes=frames.max_message_bytes
+    )
     camera, text = F.col("_message.fields.camera_id"), F.col("_message.fields.timestamp")
     timestamp = json_fields.local_timestamp(text, frames.time_zone)
     unreadable = F.when(
@@ -111,9 +112,9 @@ def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = Non
         )
         picture = pictures.from_fetched(fetch, without_uri)  # type: ignore[arg-type]
         return frames.withColumn("uri", image).withColumn("picture", picture)
-    frames = frames.withColumn("_image", image)
-    picture = pictures.from_base64(F.col("_image"), problem)
-    return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture)).drop("_image")
+    decoded = pictures.with_base64(frames.withColumn("_image", image), F.col("_image"), problem)
+    kept = F.when(F.col("dropped").isNull(), F.col("picture"))
+    return decoded.withColumn("picture", kept).drop("_image")
 
 
 def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) -> DataFrame:

@@ -27,7 +27,12 @@ def command(main_class: str, conf_dir: Path, logs: Path, *arguments: str) -> lis
         *(str(jar) for jar in jars.files("hadoop-daemons")),
         f"{jars.pyspark_home() / 'jars'}/*",
     ]
-    properties = (f"-Dhadoop.log.dir={logs}", f"-Dyarn.log.dir={logs}", LOG_WARNINGS)
+    properties = (
+        f"-Dhadoop.log.dir={logs}",
+        f"-Dyarn.log.dir={logs}",
+        f"-Djava.io.tmpdir={logs}",  # their web servers unpack themselves there
+        LOG_WARNINGS,
+    )
     return [
         java(),
         *SMALL_JVM,

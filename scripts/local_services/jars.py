@@ -62,7 +62,7 @@ def pyspark_home() -> Path:
     return Path(spec.origin).parent
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """Outside the checkout, so that fresh clones and `make clean` find the jars again."""
     if own := os.environ.get("PYSPARK_VISION_CACHE"):
         return Path(own).expanduser().absolute()
@@ -72,14 +72,14 @@ def _cache() -> Path:
 
 def _jars_root() -> Path:
     """A folder of its own for each content of ``conf/ivy.xml``: a new version never mixes in."""
-    return _cache() / "jars" / hashlib.sha256(IVY_FILE.read_bytes()).hexdigest()[:16]
+    return cache_folder() / "jars" / hashlib.sha256(IVY_FILE.read_bytes()).hexdigest()[:16]
 
 
 @contextmanager
 def _fetching_alone() -> Iterator[None]:
     """One process fetches, others wait: Ivy does not guard its own cache against a second one."""
-    _cache().mkdir(parents=True, exist_ok=True)
-    with (_cache() / "fetch.lock").open("w") as lock:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -117,7 +117,7 @@ def _resolve(configuration: str, target: Path) -> str | None:
     command = [
         java(),
         # Ivy's cache below ours; a developer's own ~/.ivy2 must not decide what is fetched.
-        f"-Divy.default.ivy.user.dir={_cache() / 'ivy'}",
+        f"-Divy.default.ivy.user.dir={cache_folder() / 'ivy'}",
         "-cp",
         f"{pyspark_home() / 'jars'}/*",
         "org.apache.ivy.Main",

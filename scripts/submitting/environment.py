@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from local_services import jars
+
 from .errors import SubmitError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,7 @@ _COMPRESSION = 1
 def packed(extras: Sequence[str] = DEFAULT_EXTRAS) -> Path:
     """The archive with these extras of the package, made now if this machine has none yet."""
     wanted = requirements(extras)
-    archive = _cache() / "environments" / f"{_key(wanted)}.tar.gz"
+    archive = jars.cache_folder() / "environments" / f"{_key(wanted)}.tar.gz"
     if not archive.is_file():
         _pack(wanted, archive)
     return archive
@@ -56,14 +58,6 @@ def requirements(extras: Sequence[str]) -> list[str]:
         if not marker or any(f'extra == "{extra}"' in marker for extra in extras):
             found.append(requirement)
     return found
-
-
-def _cache() -> Path:
-    """Where scripts/fetch_jars keeps the jars, too."""
-    if own := os.environ.get("PYSPARK_VISION_CACHE"):
-        return Path(own).expanduser().absolute()
-    common = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(common).expanduser().absolute() / "pyspark_vision"
 
 
 def _key(wanted: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pyspark_vision
+from pyspark_vision.cli import bundle
 from pyspark_vision.cli import main as cli
 from pyspark_vision.errors import (
     InvalidModelError,
@@ -87,7 +88,7 @@ def test_error_of_the_library_is_one_line_and_exit_code_2(
     def run(arguments: object) -> int:
         raise error("no model at x")
 
-    monkeypatch.setattr(cli.bundle, "run", run)
+    monkeypatch.setattr(bundle, "run", run)
     assert cli.main(["bundle", "inspect", "x"]) == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "pyspark-vision bundle: no model at x\n")
@@ -106,14 +107,14 @@ def test_failure_of_another_kind_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     def run(arguments: object) -> int:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(cli.bundle, "run", run)
+    monkeypatch.setattr(bundle, "run", run)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         cli.main(["bundle", "inspect", "x"])
 
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_exit_code_is_that_of_the_command(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.bundle, "run", lambda arguments: code)
+    monkeypatch.setattr(bundle, "run", lambda arguments: code)
     assert cli.main(["bundle", "inspect", "x"]) == code
 
 

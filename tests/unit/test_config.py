@@ -219,9 +219,13 @@ def test_mistake_of_the_caller_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == "job: no bundle at x\n"
 
 
-def test_failure_of_another_kind_keeps_its_traceback() -> None:
+def test_failure_of_another_kind_is_exit_code_1_with_its_traceback_and_why_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def run(options: argparse.Namespace) -> None:
-        raise ZeroDivisionError("a bug")
+        raise ZeroDivisionError("a bug\nand more")
 
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        run_job("job", run, argparse.Namespace())
+    assert run_job("job", run, argparse.Namespace()) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "Traceback (most recent call last):"
+    assert said[-1] == "job: failed: a bug"

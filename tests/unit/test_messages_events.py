@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from chispa import assert_df_equality
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.counts import Counts, count_results
@@ -232,6 +233,17 @@ def test_chosen_fields_become_columns_with_names_that_need_no_quotes(spark: Spar
 
     assert found.columns[2:-3] == ["X_Forwarded_For", "_q_", "_", "event_type"]
     assert found.select("X_Forwarded_For", "_q_", "_", "event_type").first() == ("a", "b", "c", "x")
+
+
+def test_hives_parser_takes_every_column_but_timestamp_without_quotes(spark: SparkSession) -> None:
+    hive: Any = spark._jvm
+    parser = hive.org.apache.hadoop.hive.ql.parse.ParseDriver()
+    names = [name for name in table(spark).columns if name != "timestamp"]
+
+    parser.parse(f"select {', '.join(names)}, `timestamp` from extracted_events")
+
+    with pytest.raises(Py4JJavaError, match="ParseException"):
+        parser.parse("select timestamp from extracted_events")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from submitting.environment import requirements
 from submitting.errors import SubmitError
 from submitting.flags import connectors, read_flags
 from submitting.line import Baggage, Submission, spark_submit_line
@@ -316,3 +318,14 @@ def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, roo
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:
+    wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(["litert", "s3"])]
+
+    assert wanted == ["numpy", "pandas", "pyarrow", "pillow", "ai-edge-litert", "boto3"]
+
+
+def test_an_unknown_extra_is_refused_with_the_choices() -> None:
+    with pytest.raises(SubmitError, match="no extra onyx; choose from .*litert"):
+        requirements(["litert", "onyx"])

@@ -18,6 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pyspark_vision import scenes
+from pyspark_vision.cli import main as cli
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Problem
 from pyspark_vision.doctor.secrets import Secrets, has_credentials, secrets_of
@@ -99,6 +100,13 @@ def test_all_is_well_where_all_is_well_and_nothing_is_left_behind(
     assert found["executors"][1].endswith(", as here")
     assert done.stdout.splitlines()[-1] == "doctor: 9 ok, 0 failed, 6 not checked"
     assert tree(tmp_path) == before
+
+
+def test_it_is_a_command_of_pyspark_vision(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "--help"])
+
+    assert "--max-message-bytes" in capsys.readouterr().out
 
 
 def test_without_java_it_says_so_and_looks_no_further(tmp_path: Path) -> None:
