@@ -21,6 +21,9 @@ from local_services.hdfs import Hdfs
 from local_services.s3 import S3
 from pyspark.sql import SparkSession
 
+from pyspark_vision.executor import object_store
+from pyspark_vision.options import fetch_options
+
 KEYS = 20_000
 
 
@@ -152,6 +155,8 @@ def test_twenty_thousand_keys_are_computed_while_they_are_listed_in_flat_memory(
         conf.set("fs.s3a.endpoint", proxy.url)
         watcher = threading.Thread(target=watch, args=(proxy,), daemon=True)
         watcher.start()
+        # Making a client reads megabytes of service descriptions, once per process.
+        object_store.s3_client(fetch_options(spark))
         tracemalloc.start()
         try:
             code = embed(

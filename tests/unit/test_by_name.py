@@ -1,0 +1,99 @@
+"""Which model a classifier's flags name, and how its pixels are prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyspark_vision.bundles import by_name
+from pyspark_vision.errors import InvalidModelError
+
+
+@pytest.fixture(scope="module")
+def h5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Keras classifier of three classes, which does not say what pixels it wants."""
+    keras: Any = pytest.importorskip("keras")
+    model = keras.Sequential(
+        [
+            keras.layers.Input((16, 16, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    path = tmp_path_factory.mktemp("h5") / "model.h5"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model_type", "normalization", "color_order"),
+    [
+        ("mobilenet_v2", "tf", "rgb"),
+        ("MobileNetV2", "tf", "rgb"),
+        ("resnet50", "caffe", "bgr"),
+        ("vgg16", "caffe", "bgr"),
+        ("custom", "none", "rgb"),
+    ],
+)
+def test_a_family_prepares_the_pixels_of_the_model_at_the_path(
+    model_type: str, normalization: str, color_order: str, h5: Path
+) -> None:
+    spec = by_name.classifier(model_type, str(h5), None)
+
+    assert (spec.normalization, spec.color_order) == (normalization, color_order)
+    assert spec.task == "classify"
+
+
+def test_labels_are_those_of_the_file(h5: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+
+    spec = by_name.classifier("custom", h5.as_uri(), str(tmp_path / "labels.txt"))
+
+    assert dict(spec.labels) == {0: "red", 1: "green", 2: "blue"}
+
+
+def test_a_bundle_says_itself_how_it_is_run(root: Path) -> None:
+    spec = by_name.classifier("mobilenet_v2", str(root / "models" / "demo-classifier"), None)
+
+    assert spec.name == "demo-classifier"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "uri", "said"),
+    [
+        ("custom", None, "--model-type custom needs --model-gcs-path"),
+        ("inception_v9", None, "choose custom, or a name of keras.applications"),
+        ("custom", "/no/such/model", "no model at /no/such/model"),
+    ],
+)
+def test_what_names_no_model_is_refused(model_type: str, uri: str | None, said: str) -> None:
+    with pytest.raises(InvalidModelError) as error:
+        by_name.classifier(model_type, uri, None)
+
+    assert said in str(error.value)
+
+
+def test_without_a_path_the_weights_of_imagenet_are_built(
+    monkeypatch: pytest.MonkeyPatch, h5: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"class {n}" for n in range(1000)))
+    asked: list[str] = []
+
+    def built(name: str, folder: Path) -> Path:
+        # The download itself is Keras'; see tests/unit/test_keras_applications.py.
+        asked.append(name)
+        keras: Any = pytest.importorskip("keras")
+        model = keras.applications.MobileNetV2(weights=None)
+        model.save(Path(folder) / "mobilenet_v2.keras")
+        return Path(folder) / "mobilenet_v2.keras"
+
+    monkeypatch.setattr(by_name, "build_application", built)
+
+    spec = by_name.classifier("mobilenet_v2", None, str(labels))
+
+    assert asked == ["mobilenet_v2"]
+    assert (spec.input_hw, spec.normalization) == ((224, 224), "tf")
+    assert len(spec.labels) == 1000
