@@ -172,8 +172,8 @@ def test_twenty_thousand_keys_are_computed_while_they_are_listed_in_flat_memory(
     assert code == 0
     assert table.num_rows == len(set(table.column("origin").to_pylist())) == KEYS
     assert proxy.lists == KEYS // 1000
-    # 2,500 keys in work and two batches ahead are 8 pages of 20.
-    assert pages_at_first_result[0] <= 10
+    # Of 20 pages: 2,500 keys in work, two batches that wait, one in the hands of the thread.
+    assert pages_at_first_result[0] <= 12
     # The keys alone, as Python strings, would take 2.5 MB.
     assert peak_bytes < 8_000_000
 
