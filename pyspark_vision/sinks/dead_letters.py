@@ -88,10 +88,12 @@ def kafka_dead_letters(target: KafkaTopic) -> Sink:
 
 def to_records(letters: DataFrame) -> DataFrame:
     """Letters -> ``key, value, headers``; a field that is null has no header."""
+    # With its offset: another session may read it in another time zone.
+    texts = {"timestamp": F.date_format("timestamp", "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX")}
     headers = [
         F.struct(
             F.lit(HEADER_PREFIX + name).alias("key"),
-            F.col(name).cast("string").cast("binary").alias("value"),
+            texts.get(name, F.col(name).cast("string")).cast("binary").alias("value"),
         )
         for name in _HEADERS
     ]

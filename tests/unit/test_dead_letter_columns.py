@@ -56,6 +56,22 @@ def test_letters_come_back_from_a_topic_as_they_went(spark: SparkSession) -> Non
     assert_df_equality(dead_letters.from_records(records), expected(spark), ignore_nullable=True)
 
 
+def test_the_time_of_a_letter_is_the_same_in_another_time_zone(spark: SparkSession) -> None:
+    kept = dead_letters.with_payload_if_failed(results(spark), "value").drop("value")
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    records = dead_letters.to_records(dead_letters.letters(kept)).collect()
+    schema = "key binary, value binary, headers array<struct<key:string,value:binary>>"
+
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    try:
+        back = dead_letters.from_records(spark.createDataFrame(records, schema))
+        seconds = [row[0] for row in back.selectExpr("unix_micros(timestamp)").collect()]
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+
+    assert seconds == [int(RECEIVED.astimezone().timestamp() * 1e6)] * 2
+
+
 def test_files_give_letters_without_a_topic(spark: SparkSession) -> None:
     rows = [("file:/a.jpg", b"x", RECEIVED, ("undecodable", "bad"), "m", "ab")]
     failed = spark.createDataFrame(
