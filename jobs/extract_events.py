@@ -173,19 +173,16 @@ def run_batch(session: SparkSession, source: KafkaSource, options: argparse.Name
 
 
 def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
-    query, counts = streaming.start(
+    streaming.run(
         stream_kafka(session, source),
         lambda batch: extract(batch, options),
         sinks(session, options),
         value="event",
         checkpoint=options.checkpoint,
         trigger=options.trigger,
-        query_name="extract_events",
+        name="extract_events",
+        words=("messages", "events"),
     )
-    try:
-        query.awaitTermination()
-    finally:
-        print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -118,19 +118,16 @@ def run(options: argparse.Namespace) -> None:
         print(f"stream_classify would run {model}\nwith\n{config.describe(options)}\nas the plan")
         classify(records, model, options).explain()
         return
-    query, counts = streaming.start(
+    streaming.run(
         records,
         lambda batch: classify(batch, model, options),
         sinks(session, options),
         value="predictions",
         checkpoint=options.checkpoint,
         trigger=options.trigger_seconds,
-        query_name="stream_classify",
+        name="stream_classify",
+        words=("images", "classified"),
     )
-    try:
-        query.awaitTermination()
-    finally:
-        print(f"stream_classify: {counts.summary('images', 'classified')}", flush=True)
 
 
 def refuse_what_is_not_built(options: argparse.Namespace) -> None:

@@ -243,19 +243,16 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    query, counts = streaming.start(
+    streaming.run(
         records,
         lambda batch: detect(batch, model, options),
         sinks(session, options),
         value="detections",
         checkpoint=options.checkpoint,
         trigger=options.trigger,
-        query_name="stream_detect",
+        name="stream_detect",
+        words=("frames", "detected"),
     )
-    try:
-        query.awaitTermination()
-    finally:
-        print(f"stream_detect: {counts.summary('frames', 'detected')}", flush=True)
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:

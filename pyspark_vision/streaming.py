@@ -57,6 +57,36 @@ def start(
     return writer.foreachBatch(process).start(), counts
 
 
+def run(
+    source: DataFrame,
+    transform: Callable[[DataFrame], DataFrame],
+    sinks: Mapping[str, Sink],
+    *,
+    value: str,
+    checkpoint: str,
+    trigger: str,
+    name: str,
+    words: tuple[str, str],
+) -> None:
+    """Run a job's stream until it ends, then say in one line what went through.
+
+    ``words`` are those of the line: ``("frames", "detected")``. Raises what ended the stream.
+    """
+    query, counts = start(
+        source,
+        transform,
+        sinks,
+        value=value,
+        checkpoint=checkpoint,
+        trigger=trigger,
+        query_name=name,
+    )
+    try:
+        query.awaitTermination()
+    finally:
+        print(f"{name}: {counts.summary(*words)}", flush=True)
+
+
 def run_batch(
     results: DataFrame, batch_id: int, sinks: Mapping[str, Sink], *, value: str
 ) -> Counts:
