@@ -1,6 +1,6 @@
 """What it costs to find many files: Spark's listing of a folder against keys of a store's listing.
 
-python benchmarks/many_files.py [--files 10000 50000 200000]: local files, no model; the time until
+python benchmarks/many_files.py [--files 10000 50000]: local files, no model; the time until
 the first rows can be read, and what the driver's JVM holds when all are known.
 """
 
@@ -67,7 +67,7 @@ def measure(session: SparkSession, folder: Path, count: int) -> dict[str, float]
 def main() -> None:
     """Print a line per number of files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, nargs="+", default=[10_000, 50_000, 200_000])
+    parser.add_argument("--files", type=int, nargs="+", default=[10_000, 50_000])
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
