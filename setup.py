@@ -21,10 +21,12 @@ setup(
         "connect": ["pyspark[connect]>=4.0,<4.4"],
         "litert": ["ai-edge-litert>=2"],
         "tensorflow": ["tensorflow>=2.18", "h5py"],
+        "onnx": ["onnxruntime"],
         "s3": ["boto3"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
             *("boto3", "confluent-kafka", "duckdb", "kubernetes-validate"),
+            *("onnx", "onnxruntime"),
         ],
     },
     entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 # Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
 _DEFAULT_IOU_THRESHOLD = 0.5
+# Outputs of models that leave overlapping boxes to their caller.
+_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8"}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -289,7 +291,7 @@ def _detect_udf(
     at_least_one("max_detections", max_detections)
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
-    elif isinstance(model, ModelSpec) and "class_scores" in dict(model.file.outputs):
+    elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
         iou_threshold = _DEFAULT_IOU_THRESHOLD
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
     return _inference_udf("detect_objects", "detect", session, model, read, head)

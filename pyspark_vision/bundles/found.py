@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class ModelFound:
     ``inputs`` holds every input (more than one is refused by name, later); ``outputs`` every
     output in the model's order. ``roles`` is filled by readers that know what an output is (the
     operator that makes it); else names and shapes decide. ``labels`` are those inside the file.
-    ``signature`` and ``layer`` as in ``ModelFile``.
+    ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of ``ModelSpec`` that the
+    file, or where it comes from, says.
     """
 
     engine: str
@@ -33,3 +35,4 @@ class ModelFound:
     roles: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[int, str], ...] = ()
     family: str | None = None
+    fields: tuple[tuple[str, Any], ...] = ()

@@ -18,11 +18,13 @@ from PIL import Image
 from pyspark_vision.bundles.found import ModelFound, TensorFound
 from pyspark_vision.bundles.keras_reader import family_of
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
+from pyspark_vision.bundles.raw_detectors import CONVENTIONS, class_count
 from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.model_files import sha256_of
 from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.raw_heads import split
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
 # TensorFlow's detectors (which resize again inside).
@@ -53,7 +55,7 @@ def inspect_model(
 ) -> ModelSpec:
     """Read a model and propose its spec; it can be used at once, or saved as a bundle.
 
-    - ``path``: a .tflite, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
     - ``task``: ``classify | detect | embed``; guessed from the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
     - ``outputs``: role -> tensor name, where the guess is wrong (``{"scores": "logits"}``).
@@ -69,9 +71,12 @@ def inspect_model(
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     chosen_task = task or _guess_task(found)
-    roles = tuple((outputs or {}).items()) or found.roles or _guess_roles(found, chosen_task, file)
+    known = found.roles if chosen_task == "detect" else ()  # what readers know are detectors
+    roles = tuple((outputs or {}).items()) or known or _guess_roles(found, chosen_task, file)
     _check_outputs(roles, found, file)
     fields = _guess_input(image, found, chosen_task, file)
+    conventions = _conventions(found, roles, chosen_task, image)
+    fields |= conventions
     spec = ModelSpec(
         name=overrides.pop("name", None) or file.name.removesuffix(file.suffix),
         task=chosen_task,
@@ -94,7 +99,7 @@ def inspect_model(
     ).with_options(**overrides)
     spec = _guess_labels(spec, found, overrides)
     check_fits(spec, found)
-    return _guess_values(spec, overrides)
+    return _guess_values(spec, conventions | overrides)
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -113,6 +118,10 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         from pyspark_vision.bundles.tflite_reader import read_tflite
 
         return read_tflite(path)
+    if suffix == ".onnx":
+        from pyspark_vision.bundles.onnx_reader import read_onnx
+
+        return read_onnx(path)
     if path.is_dir() or suffix in (".keras", ".h5", ".hdf5", ".pb"):
         from pyspark_vision.bundles import tensorflow_readers
 
@@ -123,7 +132,7 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         return tensorflow_readers.read_keras(path, layer)
     raise InvalidModelError(
         f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"
+        ".onnx, .keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"
     )
 
 
@@ -273,6 +282,22 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
     }
 
 
+def _conventions(
+    found: ModelFound, roles: Sequence[tuple[str, str]], task: str, image: TensorFound
+) -> dict[str, Any]:
+    """What the file says of itself, then what is usual for a detector with such an output."""
+    fields = dict(found.fields)
+    if task == "detect":
+        fields.pop("resize", None)  # a crop, for classifiers
+    if -1 not in image.shape[1:]:
+        fields.pop("input_hw", None)  # the shape says it, and knows better
+    for role, _ in roles:
+        fields |= CONVENTIONS.get(role, {})
+    if not image.dtype.startswith("float"):
+        fields.pop("normalization", None)
+    return fields
+
+
 def _labels(
     labels: str | Path | Sequence[str] | Mapping[int, str] | None, found: ModelFound
 ) -> Labels:
@@ -293,6 +318,9 @@ def _labels(
 def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
     """How many classes the model scores, where a shape says it."""
     outputs = dict(spec.file.outputs)
+    raw = class_count(outputs, {tensor.name: tensor.shape for tensor in found.outputs})
+    if raw is not None:
+        return raw
     name = outputs.get("class_scores") or (
         outputs.get("scores") if spec.task == "classify" else None
     )
@@ -331,7 +359,7 @@ def _guess_values(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
     height, width = spec.input_hw
     noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     ramp = np.broadcast_to(np.linspace(0, 255, width)[None, :, None], noise.shape).astype(np.uint8)
-    runs = [_run_once(spec, pixels) for pixels in (noise, ramp)]
+    runs = [split(_run_once(spec, pixels)) for pixels in (noise, ramp)]
     changes: dict[str, Any] = {}
     scores_role = "class_scores" if "class_scores" in runs[0] else "scores"
     if spec.task != "embed" and "score_kind" not in overrides:

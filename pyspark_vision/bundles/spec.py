@@ -10,8 +10,8 @@ from typing import Any
 from pyspark_vision.errors import InvalidModelError
 
 TASKS = ("classify", "detect", "embed")
-ENGINES = ("auto", "litert", "tensorflow")
-FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph")
+ENGINES = ("auto", "litert", "tensorflow", "onnx")
+FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
@@ -22,15 +22,24 @@ BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
 SCORE_KINDS = ("probability", "logit")
 
+# One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
+_RAW_DETECTIONS = ("yolov5", "yolov8", "end_to_end")
+
 # Which outputs a head needs; one alternative of each inner tuple is enough.
 REQUIRED_ROLES = {
     "classify": (("scores",),),
-    "detect": (("boxes",), ("scores", "class_scores")),
+    "detect": (
+        ("boxes", *_RAW_DETECTIONS),
+        ("scores", "class_scores", "detr_logits", *_RAW_DETECTIONS),
+    ),
     "embed": (("embedding",),),
 }
 ROLES = {
     "classify": ("scores",),
-    "detect": ("boxes", "scores", "classes", "class_scores", "count"),
+    "detect": (
+        *("boxes", "scores", "classes", "class_scores", "count"),
+        *("detr_logits", *_RAW_DETECTIONS),
+    ),
     "embed": ("embedding",),
 }
 
@@ -41,9 +50,10 @@ class ModelFile:
 
     ``path`` is relative to the bundle (or absolute after ``inspect``); ``sha256`` is of the file's
     bytes, or for a folder of its sorted listing (``storage.sha256_of``). ``outputs`` maps roles of
-    the head (``scores``; ``boxes, scores, classes, class_scores, count``; ``embedding``) to tensor
-    names of this file. ``signature`` is the SavedModel signature in use (``None``: the object is
-    called); ``layer`` the Keras layer whose output is taken instead of the model's.
+    the head (``scores``; ``boxes, scores, classes, class_scores, count``, or those of
+    :mod:`raw_heads`; ``embedding``) to tensor names of this file. ``signature`` is the SavedModel
+    signature in use (``None``: the object is called); ``layer`` the Keras layer whose output is
+    taken instead of the model's.
     """
 
     engine: str

@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "model",
             metavar="MODEL",
-            help="a SavedModel folder, .keras, .h5, frozen .pb or .tflite file, or the name of a "
-            "keras.applications model (mobilenet_v2, resnet50, …)",
+            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, or the name "
+            "of a keras.applications model (mobilenet_v2, resnet50, …)",
         )
         command.add_argument("--task", choices=TASKS, help="what the model does (else: a guess)")
         command.add_argument("--labels", metavar="FILE", help="label file (.txt, .json, .pbtxt)")

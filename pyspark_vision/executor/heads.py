@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.boxes import nms, to_source_xyxy, to_xyxy
+from pyspark_vision.executor.raw_heads import split
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -87,7 +88,9 @@ def detect(
     """``boxes`` ``(N, 4)``, ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
 
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
+    Or one of the raw outputs that :func:`raw_heads.split` takes apart.
     """
+    outputs = split(outputs)
     boxes = outputs["boxes"].reshape(-1, 4)
     real = len(boxes)
     if "count" in outputs:

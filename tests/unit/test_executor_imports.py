@@ -14,7 +14,7 @@ MODULES = [
     executor.__name__,
     *(found.name for found in pkgutil.walk_packages(executor.__path__, f"{executor.__name__}.")),
 ]
-HEAVY = ("tensorflow", "keras", "ai_edge_litert", "pyspark")
+HEAVY = ("tensorflow", "keras", "ai_edge_litert", "onnxruntime", "pyspark")
 # PySpark 4 imports each package named pyspark_*: this is what a session on this machine pays.
 MAX_IMPORT_MS = 50
 
@@ -58,6 +58,7 @@ def test_the_walk_finds_the_engines_too() -> None:
         "pyspark_vision.executor.pipeline",
         "pyspark_vision.executor.engines",
         "pyspark_vision.executor.engines.litert",
+        "pyspark_vision.executor.engines.onnx",
         "pyspark_vision.executor.engines.tensorflow",
     } <= set(MODULES)
 

@@ -39,7 +39,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
     ("field", "value", "choices"),
     [
         ("task", "segment", "classify, detect, embed"),
-        ("engine", "onnx", "auto, litert, tensorflow"),
+        ("engine", "openvino", "auto, litert, tensorflow, onnx"),
         ("input_layout", "HWC", "NHWC, NCHW"),
         ("input_dtype", "float64", "uint8, int8, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
@@ -97,7 +97,7 @@ def test_invalid_model_error_is_a_value_error_of_this_library(error: type[Except
 
 
 @pytest.mark.parametrize(
-    ("engine", "file_format"), [("onnx", "tflite"), ("auto", "tflite"), ("litert", "onnx")]
+    ("engine", "file_format"), [("openvino", "tflite"), ("auto", "tflite"), ("litert", "pickle")]
 )
 def test_file_of_an_unknown_engine_or_format_names_the_choices(
     engine: str, file_format: str
@@ -107,7 +107,8 @@ def test_file_of_an_unknown_engine_or_format_names_the_choices(
         make_spec(files=(file,))
     assert str(caught.value) == (
         f"model 'pets': no engine {engine!r} for format {file_format!r}; "
-        "engines: litert, tensorflow; formats: tflite, saved_model, keras, h5, frozen_graph"
+        "engines: litert, tensorflow, onnx; "
+        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx"
     )
 
 
@@ -145,7 +146,7 @@ def test_engine_chooses_the_file_and_auto_prefers_litert(
         ("classify", (), "task 'classify' needs an output for scores; outputs has none"),
         ("embed", (), "task 'embed' needs an output for embedding; outputs has none"),
         ("detect", (("scores", "s"),), "task 'detect' needs an output for boxes"),
-        ("detect", (BOXES,), "needs an output for scores or class_scores; outputs has [('boxes'"),
+        ("detect", (BOXES,), "needs an output for scores or class_scores or "),
         ("detect", (BOXES,), "Name it with outputs={'scores': 'TENSOR'}"),
         ("embed", (("scores", "s"),), "outputs name scores; task 'embed' knows embedding"),
         ("classify", (("scores", "s"), ("boxes", "b")), "outputs name boxes; task 'classify'"),

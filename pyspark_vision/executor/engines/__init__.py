@@ -31,6 +31,10 @@ def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
             from pyspark_vision.executor.engines import litert
 
             return litert.LiteRTEngine(spec, path, threads)
+        if engine == "onnx":
+            from pyspark_vision.executor.engines import onnx
+
+            return onnx.OnnxEngine(spec, path, threads)
         from pyspark_vision.executor.engines import tensorflow
 
         return tensorflow.TensorFlowEngine(spec, path, threads)

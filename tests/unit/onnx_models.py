@@ -1,0 +1,78 @@
+"""ONNX models of a few operators, made so that what they return is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def save_constant(
+    path: Path,
+    outputs: Mapping[str, Any],
+    input_shape: Sequence[int | str] = (1, 3, 64, 64),
+    metadata: Mapping[str, str] | None = None,
+    dtype: int = TensorProto.FLOAT,
+) -> Path:
+    """A model that returns ``outputs`` (name -> values with a batch of one) for any picture."""
+    nodes, weights, described = (
+        [helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0)],
+        [],
+        [],
+    )
+    nodes.append(helper.make_node("Cast", ["sum"], ["total"], to=TensorProto.FLOAT))
+    weights.append(numpy_helper.from_array(np.zeros((), np.float32), "zero"))
+    nodes.append(helper.make_node("Mul", ["total", "zero"], ["nothing"]))
+    for name, values in outputs.items():
+        array = np.array(values, np.float32)
+        weights.append(numpy_helper.from_array(array, f"{name}_values"))
+        nodes.append(helper.make_node("Add", [f"{name}_values", "nothing"], [name]))
+        described.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))
+    return _save(path, nodes, weights, (input_shape, dtype), described, metadata)
+
+
+def save_classifier(
+    path: Path,
+    input_shape: Sequence[int | str] = ("batch", 3, 8, 8),
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Logits of three classes: the mean of each channel of the input, times ten."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("Mul", ["flat", "ten"], ["logits"]),
+    ]
+    weights = [numpy_helper.from_array(np.array(10, np.float32), "ten")]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (input_shape[0], 3))]
+    return _save(path, nodes, weights, (input_shape, TensorProto.FLOAT), outputs, metadata)
+
+
+def save_custom_operator(path: Path) -> Path:
+    """A model with an operator that nobody but its author has."""
+    node = helper.make_node("Sharpen", ["image"], ["scores"], domain="org.example")
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 3))]
+    domains = [helper.make_opsetid("org.example", 1)]
+    return _save(path, [node], [], ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None, domains)
+
+
+def _save(
+    path: Path,
+    nodes: Sequence[Any],
+    weights: Sequence[Any],
+    image: tuple[Sequence[int | str], int],
+    outputs: Sequence[Any],
+    metadata: Mapping[str, str] | None,
+    domains: Sequence[Any] = (),
+) -> Path:
+    shape, dtype = image
+    inputs = [helper.make_tensor_value_info("image", dtype, shape)]
+    graph = helper.make_graph(list(nodes), "tiny", inputs, list(outputs), list(weights))
+    opsets = [helper.make_opsetid("", 17), *domains]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    helper.set_model_props(model, dict(metadata or {}))
+    onnx.save(model, path)
+    return path
