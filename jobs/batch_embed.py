@@ -27,7 +27,7 @@ from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources import object_keys
-from pyspark_vision.sources.files import FilesSource, read_files, stream_files
+from pyspark_vision.sources.files import FilesSource, parent_folder, read_files, stream_files
 
 
 def parser() -> config.JobParser:
@@ -81,9 +81,7 @@ def embed(images: DataFrame, model: ModelSpec, options: argparse.Namespace) -> D
         own = [options.keys_base] if (options.keys_base or "").startswith("file:") else []
         picture = fetch_object("origin", concurrency=options.fetch_concurrency, prefixes=own)
     result = embed_image(picture, model, normalize=options.normalize, exact=options.exact)
-    folders = F.split("origin", "/")
-    label = F.get(folders, F.size(folders) - 2)
-    return images.select("origin", label.alias("label"), result.alias("result")).select(
+    return images.select("origin", parent_folder().alias("label"), result.alias("result")).select(
         "origin", "label", "result.embedding", "result.model", "result.error"
     )
 
@@ -174,9 +172,12 @@ def run(options: argparse.Namespace) -> None:
     model = ModelSpec.load(options.model)
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        sample = read_files(session, FilesSource(options.images)) if options.images else None
-        columns = object_keys.uri_frame(session, ["s3://bucket/label/key"], 1)
-        embed(columns if sample is None else sample, model, options).explain()
+        images = (
+            read_files(session, FilesSource(options.images))
+            if options.images
+            else object_keys.uri_frame(session, ["s3://bucket/label/key"], 1)
+        )
+        embed(images, model, options).explain()
         return
     if options.overwrite:
         batch_output.remove(session, options.output)

@@ -7,7 +7,7 @@ is read and written here goes through Spark alone, so that it works in a Connect
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException
@@ -18,7 +18,7 @@ from pyspark_vision.session import is_connect
 from pyspark_vision.sinks.batch_folders import hadoop_path
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 _RECORD = "_job"
 
@@ -80,21 +80,23 @@ def remove(session: SparkSession, output: str) -> None:
 
 
 def _read_record(session: SparkSession, output: str) -> dict[str, str] | None:
-    try:
-        lines = session.read.text(f"{output}/{_RECORD}").collect()
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            return None
-        raise
+    lines = _rows(lambda: session.read.text(f"{output}/{_RECORD}"))
+    if lines is None:
+        return None
     record: dict[str, str] = json.loads(lines[0][0]) if lines else {}
     return record
 
 
 def _holds_files(session: SparkSession, output: str) -> bool:
     files = session.read.format("binaryFile").option("recursiveFileLookup", True)
+    return bool(_rows(lambda: files.load(output).select("path").limit(1)))
+
+
+def _rows(read: Callable[[], DataFrame]) -> list[Row] | None:
+    """What is read, or ``None`` where nothing is."""
     try:
-        return bool(files.load(output).select("path").limit(1).collect())
+        return read().collect()
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
-            return False
+            return None
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -139,43 +139,40 @@ def job_session(name: str) -> SparkSession:
     if connect.is_wanted():
         session = connect.make_session(name, _JOB_DEFAULTS)
     else:
-        session = _classic_session(name)
+        session = _classic_session(name, {}, _JOB_DEFAULTS)
     use_own_python_locally(session)
     check_workers(session)
     return session
 
 
-def _classic_session(name: str) -> SparkSession:
-    from pyspark import SparkConf, SparkContext  # not in pyspark-client
-
-    SparkContext._ensure_initialized()
-    conf = SparkConf()
-    conf.setIfMissing("spark.app.name", name)
-    for key, value in _JOB_DEFAULTS.items():
-        conf.setIfMissing(key, value)
-    return SparkSession.builder.config(conf=conf).getOrCreate()
-
-
 def tool_session(name: str, master: str | None, settings: Sequence[str]) -> SparkSession:
     """The session of a command that spark-submit has not started: ``settings`` are KEY=VALUE."""
-    from pyspark import SparkConf, SparkContext
-
-    SparkContext._ensure_initialized()
-    conf = SparkConf()
+    given: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise InvalidOptionError(f"--conf {setting!r} is not KEY=VALUE")
-        conf.set(key, value)
+        given[key] = value
     if master is not None:
-        conf.setMaster(master)
-    conf.setIfMissing("spark.master", "local[*]")
-    conf.setIfMissing("spark.app.name", name)
-    for key, value in _JOB_DEFAULTS.items():
-        conf.setIfMissing(key, value)
-    session = SparkSession.builder.config(conf=conf).getOrCreate()
+        given["spark.master"] = master
+    session = _classic_session(name, given, {"spark.master": "local[*]", **_JOB_DEFAULTS})
     use_own_python_locally(session)
     return session
+
+
+def _classic_session(
+    name: str, given: Mapping[str, str], defaults: Mapping[str, str]
+) -> SparkSession:
+    """``given`` beats what spark-submit and its files say, which beats ``defaults``."""
+    from pyspark import SparkConf, SparkContext  # not in pyspark-client
+
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    for key, value in given.items():
+        conf.set(key, value)
+    for key, value in {"spark.app.name": name, **defaults}.items():
+        conf.setIfMissing(key, value)
+    return SparkSession.builder.config(conf=conf).getOrCreate()
 
 
 def check_workers(session: SparkSession) -> None:

@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         chosen = _chosen(batch, args).persist()
         try:
             counted = _by_code(chosen)
-            _refuse_without_topic(chosen, to)
+            if to is None:
+                _refuse_without_topic(chosen)
             topic = "" if to is None else to.removeprefix(job_flags.KAFKA_SCHEME)
             limit = job_flags.LARGEST_LETTER_BYTES
             target = KafkaTopic(job_flags.kafka_connection(args), topic, limit)
@@ -108,9 +109,9 @@ def _by_code(letters: DataFrame) -> dict[str, int]:
     return {row["error_code"]: row["letters"] for row in rows}
 
 
-def _refuse_without_topic(letters: DataFrame, to: str | None) -> None:
+def _refuse_without_topic(letters: DataFrame) -> None:
     without = letters.where(F.col("topic").isNull()).select("origin").limit(1).collect()
-    if to is None and without:
+    if without:
         raise InvalidOptionError(
             f"the letter of {without[0]['origin']} came from no topic: say --to kafka:TOPIC"
         )

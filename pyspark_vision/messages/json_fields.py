@@ -30,6 +30,12 @@ def error(code: ErrorCode, message: Column | str) -> Column:
     return F.struct(F.lit(code.value).alias("code"), text.alias("message")).cast(schemas.ERROR)
 
 
+def too_many_bytes(value: Column, max_bytes: int) -> Column:
+    """The error of a message above the limit."""
+    said = F.lit(f" bytes; the limit is max_message_bytes={max_bytes}")
+    return error(ErrorCode.TOO_MANY_BYTES, F.concat(F.length(value).cast("string"), said))
+
+
 def no_error() -> Column:
     """A null of the type of every ``error`` field."""
     return F.lit(None).cast(schemas.ERROR)
@@ -73,13 +79,7 @@ def with_message(
         .when(F.length(value) == 0, error(ErrorCode.EMPTY_INPUT, "the message is empty"))
         .when(
             F.length(value) > max_bytes,
-            error(
-                ErrorCode.TOO_MANY_BYTES,
-                F.concat(
-                    F.length(value).cast("string"),
-                    F.lit(f" bytes; the limit is max_message_bytes={max_bytes}"),
-                ),
-            ),
+            too_many_bytes(value, max_bytes),
         )
         .when(~F.is_valid_utf8(text), error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"))
         # Spark's reader stops behind the object and does not look at what follows.

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.messages.json_fields import error, no_error
+from pyspark_vision.messages.json_fields import error, no_error, too_many_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -61,8 +61,5 @@ def from_fetched(fetched: Column, problem: Column) -> Column:
 def from_bytes(value: Column, max_bytes: int) -> Column:
     """The message is the picture."""
     too_large = F.length(value) > max_bytes
-    message = F.concat(
-        F.length(value).cast("string"), F.lit(f" bytes; the limit is max_message_bytes={max_bytes}")
-    )
-    problem = F.when(too_large, error(ErrorCode.TOO_MANY_BYTES, message)).otherwise(no_error())
+    problem = F.when(too_large, too_many_bytes(value, max_bytes)).otherwise(no_error())
     return encoded(value, problem)

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
 from pyspark_vision.sinks.kafka import result_key
+from pyspark_vision.sources.files import parent_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -54,7 +55,7 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     if frames.payload == pictures.IMAGE:
         camera = F.coalesce(F.col("key").cast("string"), "topic")
         if "key" not in records.columns:  # a file: its folder is the camera
-            camera = F.get(F.split("origin", "/"), F.size(F.split("origin", "/")) - 2)
+            camera = parent_folder()
         return records.select(
             "*",
             camera.alias("camera_id"),

@@ -19,7 +19,7 @@ from pyspark.sql.types import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 # Spark's binaryFile source; a stream wants its schema said.
 _BINARY_FILE = StructType(
@@ -43,6 +43,12 @@ class FilesSource:
     path: str
     glob: str = "*"
     max_files_per_trigger: int = 64
+
+
+def parent_folder() -> Column:
+    """The name of the folder that ``origin`` lies in: a label, a camera; null for a bare name."""
+    parts = F.split("origin", "/")
+    return F.get(parts, F.size(parts) - 2)
 
 
 def read_files(session: SparkSession, source: FilesSource) -> DataFrame:
