@@ -22,11 +22,15 @@ setup(
         "litert": ["ai-edge-litert>=2"],
         "tensorflow": ["tensorflow>=2.18", "h5py"],
         "onnx": ["onnxruntime"],
+        # LiteRT tells which of a .tflite file's tensors is which.
+        "openvino": ["openvino", "ai-edge-litert"],
+        "simd": ["cykooz.resizer"],
         "s3": ["boto3"],
+        "bench": ["ray[data]", "daft"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
             *("boto3", "confluent-kafka", "duckdb", "kubernetes-validate"),
-            *("onnx", "onnxruntime"),
+            *("onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },
     entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},

@@ -90,17 +90,19 @@ class Agreement:
             )
 
 
-def compare(spec: ModelSpec, twin_spec: ModelSpec, images: Sequence[bytes]) -> Agreement:
-    """Run the TensorFlow file of ``spec`` and the LiteRT file of ``twin_spec`` on encoded images.
+def compare(spec: ModelSpec, other: ModelSpec, images: Sequence[bytes]) -> Agreement:
+    """Run the original of ``spec`` and what runs of ``other`` on encoded images.
 
-    Pictures that cannot be decoded are left out. Raises :class:`InvalidModelError` when none is
-    left, or when one of the engines fails.
+    The original sees pictures decoded exactly, ``other`` as its rows would, if its precision is a
+    lower one. Pictures that cannot be decoded are left out. Raises :class:`InvalidModelError` when
+    none is left, or when one of the engines fails.
     """
     raw = spec.task == "classify" and spec.score_kind == "logit"
     # Softmax would hide a difference wherever one class is certain: logits are compared raw.
     options = {"score_kind": "probability"} if raw else {}
-    reference = _run(spec.with_options(engine="tensorflow", **options), images)
-    twin = _run(twin_spec.with_options(engine="litert", **options), images)
+    original = spec.with_options(engine=spec.files[0].engine, precision="float32", **options)
+    reference = _run(original, images, exact=True)
+    twin = _run(other.with_options(**options), images, exact=other.precision == "float32")
     # Both saw the same bytes through the same decoder: what one could not read, neither could.
     pairs = [
         (one, other)
@@ -118,10 +120,10 @@ def compare(spec: ModelSpec, twin_spec: ModelSpec, images: Sequence[bytes]) -> A
     return _compare_embeddings(pairs)
 
 
-def _run(spec: ModelSpec, images: Sequence[bytes]) -> list[Any]:
+def _run(spec: ModelSpec, images: Sequence[bytes], *, exact: bool) -> list[Any]:
     """The head's value of each image, at full length; None where it cannot be decoded."""
     engine = load_engine(spec, spec.path, os.cpu_count() or 1)
-    predictor = Predictor(spec, engine, DecodeOptions(exact=True), _full_head(spec))
+    predictor = Predictor(spec, engine, DecodeOptions(exact=exact), _full_head(spec))
     rows = predictor.predict(images)
     for row in rows:
         if row.error is not None and row.error.code == "model_failed":

@@ -146,13 +146,7 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
     if found is None:
         found = read_model(path, signature=file.signature, layer=file.layer)
     image = _image_input(found, path)
-    height, width = spec.input_hw
-    batch = spec.fixed_batch or -1
-    wanted = (
-        (batch, spec.channels, height, width)
-        if spec.input_layout == "NCHW"
-        else (batch, height, width, spec.channels)
-    )
+    wanted = spec.input_shape(spec.fixed_batch or -1)
     fits = len(image.shape) == 4 and all(
         has in (-1, wants) or (axis == 0 and wants == -1)
         for axis, (has, wants) in enumerate(zip(image.shape, wanted, strict=True))
@@ -164,6 +158,8 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
             "correct input_hw, input_layout, color_order or input_dtype"
         )
     _check_outputs(file.outputs, found, path)
+    if file.engine == "openvino":  # it has no operators of its users, and not all of LiteRT's
+        _run_once(spec, np.zeros((*spec.input_hw, 3), np.uint8))
     classes = _class_count(spec, found)
     if classes is None or not spec.labels:
         return
@@ -391,6 +387,6 @@ def _run_once(spec: ModelSpec, pixels: np.ndarray[Any, Any]) -> dict[str, np.nda
         return load_engine(spec, spec.path, threads=1).run(batch)
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
         raise InvalidModelError(
-            f"{spec.path} cannot run on a {batch.shape} {batch.dtype} input: "
-            f"{type(error).__name__}: {error}"
+            f"{spec.path} cannot run on {spec.file.engine} with a {batch.shape} {batch.dtype} "
+            f"input: {type(error).__name__}: {error}"
         ) from error

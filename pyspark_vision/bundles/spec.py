@@ -7,10 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pyspark_vision.bundles.choice import choose
 from pyspark_vision.errors import InvalidModelError
 
 TASKS = ("classify", "detect", "embed")
-ENGINES = ("auto", "litert", "tensorflow", "onnx")
+# A file's own engines; OpenVINO runs files of the others.
+FILE_ENGINES = ("litert", "tensorflow", "onnx")
+ENGINES = ("auto", *FILE_ENGINES, "openvino")
+PRECISIONS = ("float32", "bf16", "int8")
 FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "float32", "float16")
@@ -53,7 +57,8 @@ class ModelFile:
     the head (``scores``; ``boxes, scores, classes, class_scores, count``, or those of
     :mod:`raw_heads`; ``embedding``) to tensor names of this file. ``signature`` is the SavedModel
     signature in use (``None``: the object is called); ``layer`` the Keras layer whose output is
-    taken instead of the model's.
+    taken instead of the model's. ``precision`` is ``int8`` for a twin whose arithmetic was made
+    so; an original is ``float32`` whatever it holds: its answers are those asked for.
     """
 
     engine: str
@@ -64,6 +69,7 @@ class ModelFile:
     outputs: tuple[tuple[str, str], ...] = ()
     signature: str | None = None
     layer: str | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,12 @@ class ModelSpec:
 
     - ``task``: ``classify | detect | embed``.
     - ``files``: the original first, then twins. ``engine`` chooses: ``auto`` takes a LiteRT file
-      where there is one (fastest start), else the first; an engine's name takes that one.
+      where there is one (fastest start), else the first; an engine's name takes that one's, and
+      ``openvino`` a ``.tflite`` or ``.onnx`` file.
+    - ``precision`` ``float32 | bf16 | int8``: other than ``float32``, answers may differ from the
+      original's by what `bundle build --precision` prints. ``bf16`` runs on OpenVINO, natively
+      where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
+      Both resize with the ``simd`` extra where it is installed.
     - ``input_hw``: height and width in pixels of the model's input.
     - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | float32 | float16``;
       ``fixed_batch``: the batch size that the model insists on, or ``None``.
@@ -100,6 +111,7 @@ class ModelSpec:
     files: tuple[ModelFile, ...]
     input_hw: tuple[int, int]
     engine: str = "auto"
+    precision: str = "float32"
     input_layout: str = "NHWC"
     input_dtype: str = "float32"
     fixed_batch: int | None = None
@@ -125,6 +137,7 @@ class ModelSpec:
         for name, value, choices in (
             ("task", self.task, TASKS),
             ("engine", self.engine, ENGINES),
+            ("precision", self.precision, PRECISIONS),
             ("input_layout", self.input_layout, LAYOUTS),
             ("input_dtype", self.input_dtype, DTYPES),
             ("color_order", self.color_order, COLOR_ORDERS),
@@ -152,17 +165,14 @@ class ModelSpec:
 
     @property
     def file(self) -> ModelFile:
-        """The file that runs: LiteRT if there is one under ``auto``, else the engine's own."""
-        wanted = ("litert", self.files[0].engine) if self.engine == "auto" else (self.engine,)
-        for engine in wanted:
-            for file in self.files:
-                if file.engine == engine:
-                    return file
-        held = ", ".join(sorted({file.engine for file in self.files}))
-        raise InvalidModelError(
-            f"model {self.name!r}: engine={self.engine!r} has no file in this bundle; "
-            f"it holds files for: {held}. A twin is made by `pyspark-vision bundle build`"
-        )
+        """The file that runs, with the engine that runs it here (:func:`choice.choose`)."""
+        return choose(self.name, self.files, self.engine, self.precision)[0]
+
+    @property
+    def runs_on(self) -> str:
+        """The engine that runs this model, and why: ``"litert: engine is litert"``."""
+        file, reason = choose(self.name, self.files, self.engine, self.precision)
+        return f"{file.engine}: {reason}"
 
     @property
     def path(self) -> str:
@@ -178,6 +188,13 @@ class ModelSpec:
     def channels(self) -> int:
         """Colour channels of the model's input: 1 for gray, else 3."""
         return 1 if self.color_order == "gray" else 3
+
+    def input_shape(self, images: int) -> tuple[int, int, int, int]:
+        """The shape of a batch of ``images`` in the model's layout."""
+        height, width = self.input_hw
+        if self.input_layout == "NCHW":
+            return images, self.channels, height, width
+        return images, height, width, self.channels
 
     def with_options(self, **changes: Any) -> ModelSpec:
         """The same model with other fields, checked again (``engine="tensorflow"``, …)."""
@@ -249,10 +266,15 @@ def _are_labels(value: object) -> bool:
 
 
 def _check_file(name: str, task: str, file: ModelFile) -> None:
-    if file.engine not in ENGINES[1:] or file.format not in FORMATS:
+    if file.precision not in PRECISIONS:
+        raise InvalidModelError(
+            f"model {name!r}: precision={file.precision!r} of {file.path} is not one of "
+            f"{', '.join(PRECISIONS)}"
+        )
+    if file.engine not in FILE_ENGINES or file.format not in FORMATS:
         raise InvalidModelError(
             f"model {name!r}: no engine {file.engine!r} for format {file.format!r}; engines: "
-            f"{', '.join(ENGINES[1:])}; formats: {', '.join(FORMATS)}"
+            f"{', '.join(FILE_ENGINES)}; formats: {', '.join(FORMATS)}"
         )
     roles = {role for role, _ in file.outputs}
     unknown = roles - set(ROLES[task])

@@ -10,6 +10,7 @@ import atexit
 import dataclasses
 import functools
 import json
+import logging
 import shutil
 import tempfile
 import zipfile
@@ -35,6 +36,8 @@ _PLACE_FIELDS = ("root", "on_every_node")
 
 # A zip made twice from the same folder must have the same bytes: no clock in it.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+_log = logging.getLogger(__name__)
 
 
 def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
@@ -110,6 +113,7 @@ def publish(spec: ModelSpec, session: Any) -> PublishedFile:
         return done[spec]
     source = _existing(spec, spec.file)
     check_fits(spec)
+    _log.info("model %r runs on %s", spec.name, spec.runs_on)
     published = _published(spec, source)
     if not spec.on_every_node and published not in done.values():
         _ship(published, source, session)

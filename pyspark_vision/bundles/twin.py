@@ -1,7 +1,8 @@
-"""A LiteRT twin of a TensorFlow model: made here, and held against the original before it is used.
+"""LiteRT twins of a TensorFlow model: made here, and held against the original before their use.
 
-The twin runs the same float32 arithmetic in another engine that starts in 0.03 s. It is trusted
-only after both have seen the same pictures, through the library's own pipeline, and agreed.
+The float32 twin runs the same arithmetic in another engine that starts in 0.03 s. It is trusted
+only after both have seen the same pictures, through the library's own pipeline, and agreed. The
+int8 twin is another model: how far it agrees is for the caller to see and to accept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.agreement import (
     DEFAULT_TOLERANCE,
     MIN_BOX_IOU,
@@ -27,7 +30,10 @@ from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import tensorflow as engine
 from pyspark_vision.executor.engines.quiet import quiet_stderr
+from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.row_errors import RowError
 
 __all__ = [
     "DEFAULT_TOLERANCE",
@@ -36,6 +42,7 @@ __all__ = [
     "add_twin",
     "compare",
     "make_litert_twin",
+    "with_int8_twin",
     "with_twin",
 ]
 
@@ -84,11 +91,36 @@ def with_twin(spec: ModelSpec, folder: str | Path | None = None) -> ModelSpec:
     return dataclasses.replace(here, files=(original, twin))
 
 
-def make_litert_twin(spec: ModelSpec, folder: Path) -> Path:
+def with_int8_twin(spec: ModelSpec, calibration: Sequence[bytes], folder: str | Path) -> ModelSpec:
+    """``spec`` at ``precision="int8"``, with such a twin of its TensorFlow original in ``folder``.
+
+    ``calibration``: encoded pictures like those to come; from them the converter takes the range
+    of every tensor (100 or more serve best). Weights become int8 for each channel, activations for
+    each tensor; input and output stay as they were. :func:`compare` says what it costs.
+    """
+    place = Path(folder)
+    original = _original(spec)
+    spec.save(place)
+    here = dataclasses.replace(spec, root=str(place.absolute()))
+    path = make_litert_twin(here, place, calibration)
+    twin = ModelFile(
+        engine="litert",
+        format="tflite",
+        path=path.name,
+        sha256=sha256_of(path),
+        input_tensor=INPUT_NAME,
+        outputs=tuple((role, role) for role, _ in original.outputs),
+        precision="int8",
+    )
+    return dataclasses.replace(here, files=(*spec.files, twin), precision="int8")
+
+
+def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes] = ()) -> Path:
     """Convert the TensorFlow file of ``spec`` to ``folder/<name>.tflite``; returns its path.
 
     float32, a batch of one, ``spec.input_hw``; its signature names the input ``image`` and each
-    output by its role. Raises :class:`InvalidModelError` for a model that LiteRT cannot run.
+    output by its role. With ``calibration``, ``<name>-int8.tflite`` as :func:`with_int8_twin` says.
+    Raises :class:`InvalidModelError` for a model that LiteRT cannot run.
     """
     original = _original(spec)
     if spec.fixed_batch not in (None, 1):
@@ -97,13 +129,7 @@ def make_litert_twin(spec: ModelSpec, folder: Path) -> Path:
             f"{spec.fixed_batch}; it runs with TensorFlow (--no-twin)"
         )
     tf = start_tensorflow()
-    path = folder / f"{Path(original.path).stem}.tflite"
-    height, width = spec.input_hw
-    shape = (
-        (1, spec.channels, height, width)
-        if spec.input_layout == "NCHW"
-        else (1, height, width, spec.channels)
-    )
+    path = folder / f"{Path(original.path).stem}{'-int8' if calibration else ''}.tflite"
     failure: Exception | None = None
     with _quiet(), tempfile.TemporaryDirectory() as exported:
         # The converter and its checks raise many kinds; for the caller they are one. Caught within
@@ -112,10 +138,12 @@ def make_litert_twin(spec: ModelSpec, folder: Path) -> Path:
             module = tf.Module()
             module.serve = tf.function(
                 engine.load_function(original, str(Path(spec.root, original.path))),
-                input_signature=[tf.TensorSpec(shape, spec.input_dtype, name=INPUT_NAME)],
+                input_signature=[
+                    tf.TensorSpec(spec.input_shape(1), spec.input_dtype, name=INPUT_NAME)
+                ],
             )
             tf.saved_model.save(module, exported, signatures={"serving_default": module.serve})
-            path.write_bytes(_converted(tf, exported))
+            path.write_bytes(_converted(tf, exported, _prepared(spec, calibration)))
         except Exception as error:
             failure = error
     if failure is not None:
@@ -135,9 +163,31 @@ def _reason(failure: Exception) -> str:
     return f"{type(failure).__name__}: {' '.join(text.split())[:_REASON_CHARS]}"
 
 
-def _converted(tf: Any, folder: str) -> bytes:
+def _prepared(spec: ModelSpec, images: Sequence[bytes]) -> list[np.ndarray[Any, Any]]:
+    """Batches of one, as the model gets them; pictures that cannot be decoded are left out."""
+    preprocessor = Preprocessor(spec)
+    batches = []
+    for encoded in images:
+        batch = preprocessor.empty_batch(1)
+        try:
+            image, _ = decode(encoded, DecodeOptions(exact=True), spec.input_hw)
+        except RowError:
+            continue
+        preprocessor.fill(batch, 0, image)
+        batches.append(batch)
+    if images and not batches:
+        raise InvalidModelError(f"none of the {len(images)} calibration images can be decoded")
+    return batches
+
+
+def _converted(tf: Any, folder: str, calibration: Sequence[np.ndarray[Any, Any]]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if calibration:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([batch] for batch in calibration)
+        # What has no int8 kernel (the arithmetic of boxes, often) stays in float32.
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
     model: bytes = converter.convert()
     return model
 

@@ -23,8 +23,8 @@ from pyspark_vision.bundles.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.spec import TASKS, ModelSpec
-from pyspark_vision.bundles.twin import with_twin
+from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
+from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest score difference between original and twin (default: %(default)g)",
     )
     build.add_argument("--no-twin", action="store_true", help="only the original; no LiteRT twin")
+    build.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="what the bundle runs in: bf16 on OpenVINO, or an int8 twin, calibrated on every "
+        "other sample image; prints how far that agrees with the original (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,8 +140,29 @@ def _build(args: argparse.Namespace, work: Path) -> None:
         agreement = compare(spec, spec, images)
         print(_agreement_line(agreement, args.tolerance))
         agreement.check(args.tolerance, spec.name)
+    if args.precision != PRECISIONS[0]:
+        spec = _lowered(spec, args.precision, images, work / "lowered")
     spec.save(output)
     print(f"bundle: {output} ({', '.join(file.format for file in spec.files)})")
+
+
+def _lowered(spec: ModelSpec, precision: str, images: Sequence[bytes], place: Path) -> ModelSpec:
+    """``spec`` at a lower precision; prints what that changes, which the user has asked for."""
+    compared = images
+    if precision == "int8":
+        if len(images) < 2:
+            raise InvalidOptionError(
+                f"--precision int8 needs at least 2 sample images, not {len(images)}: one half "
+                "calibrates, the other compares; --images DIR"
+            )
+        _progress(f"converting {spec.name} to int8 with {len(images[::2])} sample images")
+        lowered = with_int8_twin(spec, images[::2], place)
+        compared = images[1::2]
+    else:
+        lowered = spec.with_options(precision=precision)
+    _progress(f"running {lowered.runs_on}, on {len(compared)} sample images")
+    print(f"agreement of {precision} with the original: {compare(spec, lowered, compared)}")
+    return lowered
 
 
 def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, ModelSpec, dict[str, Any]]:
@@ -175,7 +203,8 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, ModelSpec, di
 def _table(
     path: Path, found: ModelFound, spec: ModelSpec, settings: dict[str, Any]
 ) -> Iterator[str]:
-    yield f"model       {path} ({found.format}, {found.engine})"
+    yield f"model       {path} ({found.format})"
+    yield f"runs on     {spec.runs_on}"
     if found.signature:
         yield f"signature   {found.signature}"
     for kind, tensors in (("input", found.inputs), ("output", found.outputs)):

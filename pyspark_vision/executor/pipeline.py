@@ -8,6 +8,7 @@ one engine batch, however many rows Arrow sends and however big they are.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ class Predictor:
         self._decode = decode_options
         self._head = head
         self._labels = dict(spec.labels)
-        self._preprocessor = Preprocessor(spec)
+        self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
         self._batch = self._preprocessor.empty_batch(spec.fixed_batch or engine.batch_size)
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
@@ -222,12 +223,16 @@ def _predictor(inference: Inference) -> Predictor:
 
     context = TaskContext.get()
     threads = context.cpus() if context else 1
+    if context and "gpu" in context.resources():
+        # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
+        # by a task with another address keeps the first.
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", context.resources()["gpu"].addresses[0])
     spec = inference.spec
 
     def load() -> Engine:
         return load_engine(spec, model_files.local_path(inference.published), threads)
 
-    key = (spec.file, spec.input_hw, spec.fixed_batch, threads)
+    key = (spec.file, spec.precision, spec.input_hw, spec.fixed_batch, threads)
     engine = model_cache.get(key, load)
     return Predictor(spec, engine, inference.decode, inference.head)
 

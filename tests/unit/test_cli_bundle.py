@@ -45,7 +45,8 @@ def test_inspect_shows_what_was_found_proposed_given_and_unsure(
     assert run("inspect", model, "--labels", labels, "--set", "resize=letterbox") == 0
     out, err = capsys.readouterr()
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[0] == f"model {model} (keras, tensorflow)"
+    assert lines[0] == f"model {model} (keras)"
+    assert lines[1] == "runs on tensorflow: tensorflow runs the bundle's keras file"
     for line in (
         "input image [-1, 8, 8, 3] float32",
         "output scores [-1, 4] float32 -> scores",
@@ -194,3 +195,38 @@ def test_settings_are_read_as_their_fields_are_typed() -> None:
     }
     with pytest.raises(InvalidOptionError):
         bundle._settings(["files=x"])
+
+
+def test_build_in_bf16_prints_how_far_it_agrees_and_the_bundle_runs_so(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "bundle"
+    assert run("build", model, "--output", output, "--precision", "bf16") == 0
+    assert "agreement of bf16 with the original: top-1" in capsys.readouterr().out
+    spec = ModelSpec.load(output)
+    assert (spec.precision, spec.file.engine, spec.file.format) == ("bf16", "openvino", "tflite")
+    assert spec.with_options(precision="float32").file.engine == "litert"
+
+
+def test_build_in_int8_calibrates_on_one_half_and_compares_on_the_other(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "bundle"
+    assert run("build", model, "--output", output, "--precision", "int8") == 0
+    out, err = capsys.readouterr()
+    assert "to int8 with 8 sample images" in err
+    assert "agreement of int8 with the original: top-1 100.0% of 8 images" in out
+    spec = ModelSpec.load(output)
+    assert (spec.precision, spec.file.path) == ("int8", "small-int8.tflite")
+    assert spec.with_options(precision="float32").file.path == "small.tflite"
+
+
+def test_int8_with_one_picture_says_that_two_are_needed(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (8, 8), "red").save(pictures / "one.png")
+    given = ("--precision", "int8", "--images", pictures)
+    assert run("build", model, "--output", tmp_path / "bundle", *given) == 2
+    assert "needs at least 2 sample images, not 1" in capsys.readouterr().err

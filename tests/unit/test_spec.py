@@ -39,7 +39,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
     ("field", "value", "choices"),
     [
         ("task", "segment", "classify, detect, embed"),
-        ("engine", "openvino", "auto, litert, tensorflow, onnx"),
+        ("engine", "caffe", "auto, litert, tensorflow, onnx, openvino"),
         ("input_layout", "HWC", "NHWC, NCHW"),
         ("input_dtype", "float64", "uint8, int8, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
@@ -97,7 +97,7 @@ def test_invalid_model_error_is_a_value_error_of_this_library(error: type[Except
 
 
 @pytest.mark.parametrize(
-    ("engine", "file_format"), [("openvino", "tflite"), ("auto", "tflite"), ("litert", "pickle")]
+    ("engine", "file_format"), [("caffe", "tflite"), ("auto", "tflite"), ("litert", "pickle")]
 )
 def test_file_of_an_unknown_engine_or_format_names_the_choices(
     engine: str, file_format: str

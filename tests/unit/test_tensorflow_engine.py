@@ -226,3 +226,19 @@ def test_importing_the_engine_imports_neither_tensorflow_nor_the_rest_of_the_pac
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_largest_batch_is_the_first_that_memory_takes(tmp_path: Path, monkeypatch: Any) -> None:
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"))
+    engine = load_engine(spec, spec.path, threads=1)
+    assert isinstance(engine, TensorFlowEngine)
+    tried: list[int] = []
+
+    def run(batch: Any) -> None:
+        tried.append(len(batch))
+        if len(batch) > 4:
+            raise engine._tensorflow.errors.ResourceExhaustedError(None, None, "out of memory")
+
+    monkeypatch.setattr(engine, "run", run)
+    assert engine.largest_batch(spec, (16, 8, 4, 2, 1)) == 4
+    assert tried == [16, 8, 4]

@@ -35,6 +35,10 @@ def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
             from pyspark_vision.executor.engines import onnx
 
             return onnx.OnnxEngine(spec, path, threads)
+        if engine == "openvino":
+            from pyspark_vision.executor.engines import openvino
+
+            return openvino.OpenVinoEngine(spec, path, threads)
         from pyspark_vision.executor.engines import tensorflow
 
         return tensorflow.TensorFlowEngine(spec, path, threads)

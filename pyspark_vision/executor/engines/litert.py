@@ -24,17 +24,12 @@ class LiteRTEngine:
     def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        height, width = spec.input_hw
-        shape = (
-            [1, spec.channels, height, width]
-            if spec.input_layout == "NCHW"
-            else [1, height, width, spec.channels]
-        )
+        shape = spec.input_shape(1)
         with quiet_stderr():  # it reports its delegate, once for each model and worker
             self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
             # One input: models with more are refused when their spec is made.
             self._input = self._interpreter.get_input_details()[0]
-            if list(self._input["shape"]) != shape:
+            if tuple(self._input["shape"]) != shape:
                 self._interpreter.resize_tensor_input(self._input["index"], shape)
             self._interpreter.allocate_tensors()
         names = tensor_names(self._interpreter)
@@ -51,9 +46,14 @@ class LiteRTEngine:
         values: Array = self._interpreter.get_tensor(detail["index"])
         scale, zero_point = detail["quantization"]
         if values.dtype.kind in "ui" and scale:
-            real: Array = (values.astype(np.float32) - zero_point) * np.float32(scale)
-            return real
+            return real_numbers(values, scale, zero_point)
         return values
+
+
+def real_numbers(quantized: Array, scale: float, zero_point: int) -> Array:
+    """What a quantized tensor's integers stand for, in float32 (TensorFlow Lite's own formula)."""
+    real: Array = (quantized.astype(np.float32) - zero_point) * np.float32(scale)
+    return real
 
 
 def tensor_names(interpreter: Any) -> dict[int, str]:

@@ -35,6 +35,9 @@ BatchFunction = Callable[[Any], Outputs]
 # spend their time on fresh memory.
 BATCH_SIZE = 4
 
+# On a GPU, the first of these that its memory takes: larger ones gain little and wait longer.
+GPU_BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
+
 SERVING_TAG = "serve"
 
 # Height and width of the trial batch where a model leaves them open: networks that shrink their
@@ -55,11 +58,25 @@ class TensorFlowEngine:
         self._tensorflow = start_tensorflow(threads)
         self._function = load_function(spec.file, path)
         self.batch_size = spec.fixed_batch or BATCH_SIZE
+        if spec.fixed_batch is None and self._tensorflow.config.list_logical_devices("GPU"):
+            self.batch_size = self.largest_batch(spec, GPU_BATCH_SIZES)
 
     def run(self, batch: Array) -> dict[str, Array]:
         """``(N, …)`` in the spec's layout and dtype -> role -> ``(N, …)``; N <= ``batch_size``."""
         outputs = self._function(self._tensorflow.constant(batch))
         return {role: value.numpy() for role, value in outputs.items()}
+
+    def largest_batch(self, spec: ModelSpec, sizes: Sequence[int]) -> int:
+        """The first of ``sizes`` (falling) that the device's memory takes; raises if none does."""
+        *larger, smallest = sizes
+        for images in larger:
+            try:
+                self.run(np.zeros(spec.input_shape(images), spec.input_dtype))
+            except self._tensorflow.errors.ResourceExhaustedError:
+                continue
+            return images
+        self.run(np.zeros(spec.input_shape(smallest), spec.input_dtype))
+        return smallest
 
 
 def start_tensorflow(threads: int | None = None) -> Any:

@@ -1,0 +1,65 @@
+"""The SIMD resizer gives Pillow's pictures, and is taken only where a caller allows it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from specs import spec_of
+
+from pyspark_vision.bundles.spec import ModelFile
+from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.resize import Box, resizer
+
+PICTURE = Image.fromarray(
+    np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), "RGB"
+)
+
+
+def largest_difference(one: Image.Image, other: Image.Image) -> int:
+    assert one.size == other.size
+    return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+
+
+@pytest.mark.parametrize("name", ["bilinear", "box", "bicubic", "lanczos", "hamming", "nearest"])
+@pytest.mark.parametrize("size_wh", [(20, 20), (7, 31), (100, 90), (1, 1)])
+@pytest.mark.parametrize("box", [None, (3.25, 0.0, 60.5, 48.0), (0.0, 0.0, 64.0, 48.0)])
+def test_simd_is_within_one_level_of_pillow(
+    name: str, size_wh: tuple[int, int], box: Box | None
+) -> None:
+    simd = resizer(name, simd=True)(PICTURE, size_wh, box)
+    pillow = resizer(name, simd=False)(PICTURE, size_wh, box)
+    assert largest_difference(simd, pillow) <= 1
+
+
+def test_a_picture_that_must_not_be_written_is_only_read() -> None:
+    pixels = np.asarray(PICTURE).tobytes()
+    read_only = Image.frombuffer("RGB", PICTURE.size, pixels, "raw", "RGB", 0, 1)
+    resizer("bilinear", simd=True)(read_only, (20, 20), None)
+    assert read_only.tobytes() == pixels
+
+
+@pytest.mark.parametrize(
+    ("precision", "exact", "simd"),
+    [("float32", False, False), ("bf16", True, False), ("bf16", False, True)],
+)
+def test_only_a_lower_precision_resizes_otherwise_than_pillow(
+    precision: str, exact: bool, simd: bool, monkeypatch: Any
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        "pyspark_vision.executor.preprocess.resizer",
+        lambda name, *, simd: asked.append(simd),
+    )
+    file = ModelFile("litert", "tflite", "m.tflite", "", outputs=(("scores", "scores"),))
+    Preprocessor(spec_of(files=(file,), precision=precision), exact=exact)
+    assert asked == [simd]
+
+
+def test_without_the_extra_pillow_resizes(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
+    ours = resizer("bilinear", simd=True)(PICTURE, (20, 20), None)
+    assert largest_difference(ours, resizer("bilinear", simd=False)(PICTURE, (20, 20), None)) == 0
