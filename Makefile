@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test test-pyspark-4.0 services jars lint zip bench-quick clean
+.PHONY: help demo test test-pyspark-4.0 services jars lint zip bench bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,8 +38,13 @@ lint: .venv/develop.stamp ## ruff, and mypy --strict on the package
 zip: ## build dist/pyspark_vision.zip: same commit, same bytes
 	@python3 scripts/build_zip.py $(ZIP)
 
+bench: export PATH := $(CURDIR)/.venv-bench/bin:$(PATH)
+bench: .venv-bench/develop.stamp ## compare with loops, raw engines, Ray Data, Daft and plain Spark (40 minutes)
+	@scripts/fetch_jars s3-server >/dev/null
+	@python -m benchmarks.bench $(BENCH)
+
 bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain two-process loop
-	@python benchmarks/quick.py
+	@python -m benchmarks.quick
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist
@@ -53,3 +58,6 @@ clean: ## remove what was built, not the environment
 
 .venv-pyspark-4.0/develop.stamp: conf/constraints.txt conf/constraints-pyspark-4.0.txt setup.py
 	@scripts/make_venv develop spark,litert,test .venv-pyspark-4.0 conf/constraints-pyspark-4.0.txt
+
+.venv-bench/develop.stamp: conf/constraints.txt benchmarks/constraints.txt setup.py
+	@scripts/make_venv develop spark,litert,tensorflow,openvino,simd,s3,bench .venv-bench benchmarks/constraints.txt

@@ -36,7 +36,7 @@ def runs(session: SparkSession, uri: str) -> str:
             "Look at the model with `pyspark-vision bundle inspect`",
         )
     seconds = time.monotonic() - started
-    return f"{model.name} ({model.task}, {model.file.engine}) took {seconds:.1f} s on an executor"
+    return f"{model.name} ({model.task}) took {seconds:.1f} s on an executor, on {model.runs_on}"
 
 
 def _picture() -> bytes:

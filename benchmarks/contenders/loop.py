@@ -1,0 +1,57 @@
+"""The limit: a plain loop without Spark, one process per core, same engine and decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.contenders.library import best_class, head_of, spec_of
+from benchmarks.contenders.processes import Run, contender
+from benchmarks.contenders.protocol import Contender, Job, serve
+from benchmarks.material import read_rows
+
+
+def make(job: Job) -> Contender:
+    return contender(partial(load, job), job)
+
+
+def load(job: Job, share: int, shares: int) -> Run:
+    """Decode, resize, run, head; no Spark, no rows, no errors."""
+    from pyspark_vision.executor import heads
+    from pyspark_vision.executor.engines import load_engine
+    from pyspark_vision.executor.images import DecodeOptions, decode
+    from pyspark_vision.executor.preprocess import Preprocessor
+
+    spec, head = spec_of(job), head_of(job)
+    engine = load_engine(spec, spec.path, threads=1)
+    preprocessor = Preprocessor(spec)
+    batch = preprocessor.empty_batch(engine.batch_size)
+
+    def results(waiting: list) -> Iterator[tuple[int, int]]:
+        outputs = engine.run(batch[: len(waiting)])
+        for index, (row, placement) in enumerate(waiting):
+            own = {role: values[index] for role, values in outputs.items()}
+            if isinstance(head, heads.ClassifyOptions):
+                value = heads.classify(spec, own, head)
+            elif isinstance(head, heads.DetectOptions):
+                value = heads.detect(spec, own, placement, head)
+            else:
+                value = heads.embed(own, head)
+            yield row, best_class(job.task, value)
+        waiting.clear()
+
+    def run(folder: str) -> Iterator[tuple[int, int]]:
+        waiting: list = []  # (id, placement) of the pictures that stand in the batch
+        for row, content in read_rows(folder, share, shares):
+            image, _ = decode(content, DecodeOptions(exact=job.exact), spec.input_hw)
+            waiting.append((row, preprocessor.fill(batch, len(waiting), image)))
+            if len(waiting) == len(batch):
+                yield from results(waiting)
+        if waiting:
+            yield from results(waiting)
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(make)

@@ -1,0 +1,40 @@
+"""Processes as Linux shows them below /proc: who belongs to a session, and the memory they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def members(session_id: int) -> list[int]:
+    """The processes of a session: all that its first one started, whatever group they are in."""
+    return [pid for pid, fields in _stats() if int(fields[3]) == session_id]
+
+
+def memory_mb(pid: int, field: str) -> float:
+    """``VmRSS`` (now) or ``VmHWM`` (the most so far) of a process; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
+
+
+def command_line(pid: int) -> str:
+    """The process's arguments; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _stats() -> list[tuple[int, list[str]]]:
+    """The fields of /proc/PID/stat after the name, which may hold anything."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = entry.joinpath("stat").read_text()
+            except OSError:  # it ended meanwhile
+                continue
+            found.append((int(entry.name), text.rpartition(")")[2].split()))
+    return found
