@@ -17,9 +17,12 @@ MIN_TOP1_AGREEMENT = 0.99
 _COLD_TARGET_S = 2.0
 _WORKER_TARGET_MB = 700.0
 _GROWTH_IMAGES = (100, 300, 1000, 3000, 10_000, 50_000)
+# A full run, of 2,000 images, goes up to the largest.
+_GROWTH_IMAGES_PER_IMAGE = 25
 _COST_IMAGES = 500
 _TWELVE_MPX_ROWS = 200
-_FEW_ROWS, _MANY_ROWS = 1000, 20_000
+# From a whole Arrow batch (64 MB at most) on, more rows are to cost nothing.
+_FEW_ROWS, _MANY_ROWS = 5000, 20_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _show_default_arrow(found: dict[str, Any]) -> str:
 
 
 def _growth(sizes: Sizes) -> dict[str, Any]:
-    largest = min(sizes.growth_max, sizes.at_most(_GROWTH_IMAGES[-1]))
+    largest = min(sizes.growth_max, sizes.images * _GROWTH_IMAGES_PER_IMAGE)
     counts = [count for count in _GROWTH_IMAGES if count <= largest]
     datasets = [[count, str(dataset(SMALL_WH, count))] for count in counts]
     job = replace(job_of(sizes.images), options={"datasets": datasets})

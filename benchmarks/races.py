@@ -24,6 +24,9 @@ _START_ROWS = 16
 # Spark's default of 10,000 rows is 6 GB of decoded floats; see default_arrow.py.
 _SMALL_ARROW_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "64"}
 
+# As the library's jobs have it (session.py).
+_JOB_ARROW_BATCH = {"spark.sql.execution.arrow.maxRecordsPerBatch": "128"}
+
 # How much of the images slow contenders get, so that a run ends: their rate does not depend on it.
 _SHARE = {"predict_batch_udf": 0.25, "row_udf": 0.1, "daft_tf": 0.5, "ray_tf": 0.5}
 
@@ -83,7 +86,7 @@ def planned_races(images: int) -> list[PlannedRace]:
         return Entry(f"contenders.{module}", job_of(rows, **job), rows, pinned_to)
 
     def ours(**job: Any) -> Entry:
-        return entry("ours", **job)
+        return entry("ours", spark_conf=_JOB_ARROW_BATCH, **job)
 
     def lowered(made: Entry) -> Entry:
         return replace(made, min_agreement=_OTHER_ARITHMETIC_AGREEMENT)

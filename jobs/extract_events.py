@@ -177,9 +177,8 @@ def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Nam
         stream_kafka(session, source),
         lambda batch: extract(batch, options),
         sinks(session, options),
+        job_flags.stream_options(options, options.trigger),
         value="event",
-        checkpoint=options.checkpoint,
-        trigger=options.trigger,
         name="extract_events",
         words=("messages", "events"),
     )

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.messages import image_stream
@@ -81,6 +82,7 @@ def parser() -> config.JobParser:
         help=f"between micro-batches, or `{streaming.AVAILABLE_NOW}`: what is there, then stop",
     )
     stream.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
+    job_flags.add_stream_operation(stream)
     return job
 
 
@@ -112,19 +114,23 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
 
 def run(options: argparse.Namespace) -> None:
     session = job_session("stream_classify")
-    model = by_name.classifier(options.model_type, options.model_gcs_path, options.labels)
+    model = WatchedBundle(
+        session,
+        options.model_gcs_path,
+        lambda: by_name.classifier(options.model_type, options.model_gcs_path, options.labels),
+    )
     records = stream_kafka(session, job_flags.kafka_source(options, image_stream.IMAGE_TOPIC))
     if options.dry_run:
-        print(f"stream_classify would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        classify(records, model, options).explain()
+        shown = f"{model.newest()}\nwith\n{config.describe(options)}"
+        print(f"stream_classify would run {shown}\nas the plan")
+        classify(records, model.newest(), options).explain()
         return
     streaming.run(
         records,
-        lambda batch: classify(batch, model, options),
+        lambda batch: classify(batch, model.newest(), options),
         sinks(session, options),
+        job_flags.stream_options(options, options.trigger_seconds),
         value="predictions",
-        checkpoint=options.checkpoint,
-        trigger=options.trigger_seconds,
         name="stream_classify",
         words=("images", "classified"),
     )

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.messages import pictures, pycturestream
@@ -167,6 +168,7 @@ def detect(records: DataFrame, model: ModelSpec, options: argparse.Namespace) ->
         model,
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,
+        timings=True,
         exact=options.exact,
     )
     results = flatten_result(frames.withColumn("result", found))
@@ -179,7 +181,7 @@ def detect(records: DataFrame, model: ModelSpec, options: argparse.Namespace) ->
 
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
-    hidden = ["key", "payload", "timestamp_text"]
+    hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms"]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -231,11 +233,12 @@ def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
 
 def run(options: argparse.Namespace) -> None:
     session = job_session("stream_detect")
-    model = ModelSpec.load(options.model)
+    model = WatchedBundle(session, options.model)
     records = read(session, options)
     if options.dry_run:
-        print(f"stream_detect would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        detect(records, model, options).explain()
+        shown = f"{model.newest()}\nwith\n{config.describe(options)}"
+        print(f"stream_detect would run {shown}\nas the plan")
+        detect(records, model.newest(), options).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
         print(
@@ -245,11 +248,10 @@ def run(options: argparse.Namespace) -> None:
         )
     streaming.run(
         records,
-        lambda batch: detect(batch, model, options),
+        lambda batch: detect(batch, model.newest(), options),
         sinks(session, options),
+        job_flags.stream_options(options, options.trigger),
         value="detections",
-        checkpoint=options.checkpoint,
-        trigger=options.trigger,
         name="stream_detect",
         words=("frames", "detected"),
     )

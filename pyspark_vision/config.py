@@ -7,6 +7,7 @@ tables of any name (``[source]``, ``[model]``, ``[sink]``), which are for the re
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tomllib
 import traceback
@@ -16,7 +17,7 @@ from typing import Any
 
 from pyspark.errors import AnalysisException, IllegalArgumentException
 
-from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.errors import PysparkVisionError, StreamError
 
 
 class JobParser(argparse.ArgumentParser):
@@ -89,10 +90,15 @@ def run_job(
 
     A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
     that a connector refuses and what this library refuses are mistakes: one line on stderr says
-    which. Anything else is a failure: its traceback, then one line that says why.
+    which. A stream that ended early (``StreamError``) is a failure in one line. Anything else is a
+    failure: its traceback, then one line that says why. What the library logs goes to stderr.
     """
+    _log_to_stderr()
     try:
         run(options)
+    except StreamError as error:
+        print(f"{name}: {_first_line(error)}", file=sys.stderr)
+        return 1
     except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
         print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 2
@@ -101,6 +107,16 @@ def run_job(
         print(f"{name}: failed: {_first_line(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _log_to_stderr() -> None:
+    """This library's lines, and no others': py4j logs each callback that Spark interrupts."""
+    log = logging.getLogger("pyspark_vision")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,9 @@
-"""What went through: rows in, rows with a result, failures by code, drops by reason."""
+"""What went through: rows in, rows with a result, failures by code, drops by reason; and measures.
+
+Measures are sums over rows of columns that a job may have: ``payload_bytes``, ``decode_ms``,
+``model_ms``, and quantiles of the time from which a result's age counts: ``timestamp`` (the
+frame's own), or where that is null ``received`` (when the source got it).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType
+from pyspark.sql.types import ArrayType, TimestampType
 
 from pyspark_vision.errors import ErrorCode
 
@@ -39,24 +44,84 @@ class Counts:
         return f"{noun} in {self.rows}, {verb} {self.with_result}, failed {failed}{dropped}"
 
 
+@dataclass(frozen=True)
+class Measures:
+    """Sums over the rows that have the value; times in seconds since 1970 of rows not dropped.
+
+    ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
+    95th percentile.
+    """
+
+    payload_bytes: int = 0
+    decode_ms: float = 0.0
+    decoded_rows: int = 0
+    model_ms: float = 0.0
+    model_rows: int = 0
+    median_time: float | None = None
+    oldest_5_percent: float | None = None
+
+
 def count_results(results: DataFrame, value: str) -> Counts:
     """Count flat results (columns ``value``, ``error``, maybe ``dropped``) in one pass.
 
     A row that was dropped is neither failed nor a result. A few rows come to the driver.
     """
+    return measure_results(results, value)[0]
+
+
+def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
+    """:func:`count_results` and the measures that the columns allow, in the same pass."""
     dropped = F.col("dropped") if "dropped" in results.columns else F.lit(None).cast("string")
-    grouped = results.groupBy(
-        dropped.alias("dropped"), F.when(dropped.isNull(), F.col("error.code")).alias("code")
+    kept = dropped.isNull()
+    has_result = kept & _has_result(results, value)
+    narrow = results.select(
+        dropped.alias("dropped"),
+        F.when(kept, F.col("error.code")).alias("code"),
+        has_result.alias("has_result"),
+        *(
+            _number(results, name).alias(name)
+            for name in ("payload_bytes", "decode_ms", "model_ms")
+        ),
+        F.when(kept, _time(results)).alias("time"),
     )
-    has_result = dropped.isNull() & _has_result(results, value)
-    rows = grouped.agg(
-        F.count(F.lit(1)).alias("rows"), F.count(F.when(has_result, 1)).alias("with_result")
-    ).collect()
-    return Counts(
-        rows=sum(row["rows"] for row in rows),
-        with_result=sum(row["with_result"] for row in rows),
-        failed=Counter({row["code"]: row["rows"] for row in rows if row["code"] is not None}),
-        dropped=Counter({row["dropped"]: row["rows"] for row in rows if row["dropped"]}),
+    groups = [F.col("dropped"), F.col("code")]
+    # The empty set of columns is the row of the whole, without a second pass.
+    rows = (
+        narrow.groupingSets([groups, []], *groups)
+        .agg(
+            F.grouping_id().alias("is_whole"),
+            F.count(F.lit(1)).alias("rows"),
+            F.count(F.when(F.col("has_result"), 1)).alias("with_result"),
+            F.sum("payload_bytes").alias("payload_bytes"),
+            F.sum("decode_ms").alias("decode_ms"),
+            F.count("decode_ms").alias("decoded_rows"),
+            F.sum("model_ms").alias("model_ms"),
+            F.count("model_ms").alias("model_rows"),
+            # Within a hundredth of a percent of the rows, in bounded memory.
+            F.percentile_approx("time", [0.5, 0.05]).alias("times"),
+        )
+        .collect()
+    )
+    parts = [row for row in rows if not row["is_whole"]]
+    counts = Counts(
+        rows=sum(row["rows"] for row in parts),
+        with_result=sum(row["with_result"] for row in parts),
+        failed=Counter({row["code"]: row["rows"] for row in parts if row["code"] is not None}),
+        dropped=Counter({row["dropped"]: row["rows"] for row in parts if row["dropped"]}),
+    )
+    # Of no rows Spark makes no row of the whole either.
+    whole = next((row for row in rows if row["is_whole"]), None)
+    if whole is None:
+        return counts, Measures()
+    median_time, oldest = whole["times"] or (None, None)
+    return counts, Measures(
+        payload_bytes=int(whole["payload_bytes"] or 0),
+        decode_ms=whole["decode_ms"] or 0.0,
+        decoded_rows=whole["decoded_rows"],
+        model_ms=whole["model_ms"] or 0.0,
+        model_rows=whole["model_rows"],
+        median_time=median_time,
+        oldest_5_percent=oldest,
     )
 
 
@@ -92,3 +157,19 @@ def _has_result(results: DataFrame, value: str) -> Column:
     if isinstance(results.schema[value].dataType, ArrayType):
         return column.isNotNull() & (F.size(column) > 0)
     return column.isNotNull()
+
+
+def _number(results: DataFrame, name: str) -> Column:
+    column = F.col(name) if name in results.columns else F.lit(None)
+    return column.cast("double")
+
+
+def _time(results: DataFrame) -> Column:
+    """Seconds since 1970, with fractions; null where no column of times is there."""
+    times = [
+        F.col(name)
+        for name in ("timestamp", "received")
+        if name in results.columns and isinstance(results.schema[name].dataType, TimestampType)
+    ]
+    # By way of microseconds: a cast of a timestamp to a double is refused under ANSI rules.
+    return F.unix_micros(F.coalesce(*times)) / 1e6 if times else F.lit(None).cast("double")

@@ -6,9 +6,12 @@
     ├── InvalidModelError (ValueError)      a spec, bundle, label file or model that does not fit
     ├── InvalidOptionError (ValueError)     an argument or flag out of its range
     ├── MissingDependencyError (ImportError)  a package that an extra brings is not installed
+    ├── CheckpointInUseError (RuntimeError) another job works on this checkpoint
+    ├── StreamError (RuntimeError)          a running stream that ended before its work was done
     └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
 
-All are raised on the driver, before a job starts, and name the value, the rule and the choices.
+All but ``StreamError`` are raised on the driver, before a job starts, and name the value, the rule
+and the choices.
 A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field.
 """
 
@@ -17,11 +20,13 @@ from __future__ import annotations
 from pyspark_vision.executor.row_errors import ErrorCode
 
 __all__ = [
+    "CheckpointInUseError",
     "ErrorCode",
     "InvalidModelError",
     "InvalidOptionError",
     "MissingDependencyError",
     "PysparkVisionError",
+    "StreamError",
     "WorkerEnvironmentError",
 ]
 
@@ -44,3 +49,11 @@ class MissingDependencyError(PysparkVisionError, ImportError):
 
 class WorkerEnvironmentError(PysparkVisionError, RuntimeError):
     """The executors' Python lacks what the job needs; the message names the setting."""
+
+
+class CheckpointInUseError(PysparkVisionError, RuntimeError):
+    """Another job works on this checkpoint; the message says which, and on which machine."""
+
+
+class StreamError(PysparkVisionError, RuntimeError):
+    """A stream that ended before its work was done; the message says how to go on."""

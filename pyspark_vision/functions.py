@@ -34,7 +34,7 @@ from pyspark_vision.options import (
     fetch_options,
     within_unit,
 )
-from pyspark_vision.session import active_session
+from pyspark_vision.session import active_session, row_timeout_s
 from pyspark_vision.udf import vision_udf
 
 if TYPE_CHECKING:
@@ -225,7 +225,11 @@ def register(
         )
     decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     try:
-        read = _Read("", decode_options(name, decode), timings=bool(options.pop("timings", False)))
+        read = _Read(
+            "",
+            decode_options(name, decode),
+            timings=bool(options.pop("timings", False)),
+        )
         udf = make_udf(session, model, read, **options)
     except TypeError:
         raise InvalidOptionError(
@@ -342,7 +346,9 @@ def _inference_udf(
             "use the function of its task, or inspect it again with task=…"
         )
     published = publish(model, session)
-    inference = Inference(model, published, read.decode, head, read.fetch, read.timings)
+    inference = Inference(
+        model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
+    )
     result_type = _RESULT_TYPES[task]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])

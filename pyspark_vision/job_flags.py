@@ -16,7 +16,7 @@ from pyspark_vision.sources.kafka import (
     KafkaSource,
     read_properties,
 )
-from pyspark_vision.streaming import AVAILABLE_NOW
+from pyspark_vision.streaming import AVAILABLE_NOW, StreamOptions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -154,4 +154,44 @@ def add_stream(
     )
     group.add_argument(
         "--checkpoint", required=checkpoint_required, metavar="URI", help="progress of the stream"
+    )
+    add_stream_operation(group)
+
+
+def add_stream_operation(group: argparse._ArgumentGroup) -> None:
+    """``--stop-timeout`` and ``--metrics-port``."""
+    group.add_argument(
+        "--stop-timeout",
+        type=config.above_zero,
+        default=60.0,
+        metavar="SECONDS",
+        help="what the batch in hand may take after SIGTERM or SIGINT",
+    )
+    group.add_argument(
+        "--metrics-port",
+        type=metrics_port,
+        default="0",
+        metavar="PORT",
+        help="serve Prometheus metrics on 127.0.0.1; `auto` finds a free port; 0 serves none",
+    )
+
+
+def metrics_port(text: str) -> int | None:
+    """An argparse type: a port, ``auto`` as 0 (the system chooses), 0 as ``None``."""
+    if text == "auto":
+        return 0
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535, auto, or 0 for none")
+    return port or None
+
+
+def stream_options(options: argparse.Namespace, trigger: str) -> StreamOptions:
+    """How the stream runs, by :func:`add_stream_operation`'s flags and ``--checkpoint``."""
+    return StreamOptions(
+        options.checkpoint,
+        trigger,
+        options.stop_timeout,
+        options.metrics_port,
+        skips_lost=bool(options.skip_lost),
     )

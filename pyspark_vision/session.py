@@ -51,6 +51,16 @@ def local_time_zone() -> str:
     return name.removeprefix("Etc/") if name in available_timezones() else "UTC"
 
 
+def row_timeout_s(session: Any) -> float:
+    """Seconds that one row may take in a task's retry, where each has a process of its own.
+
+    A fifth of ``spark.python.worker.idleTimeoutSeconds``, after which Spark takes a worker that
+    says nothing for stuck: several rows may hang before their results fill what is sent at once.
+    """
+    idle_s = float(session.conf.get("spark.python.worker.idleTimeoutSeconds", "0") or 0)
+    return (idle_s or _DEFAULT_IDLE_S) / 5
+
+
 def hadoop_setting(session: Any, name: str) -> str | None:
     """A Hadoop setting (``fs.s3a.endpoint``) of the session, or ``None``.
 
@@ -88,12 +98,21 @@ _SECRETS = (
 )
 
 # What a job sets where neither spark-submit nor spark-defaults.conf does.
+_DEFAULT_IDLE_S = 300.0
+
+# Without tries, a local session fails on the first worker that a picture ends.
+_LOCAL = re.compile(r"local(?:\[(\*|\d+)\])?")
+_LOCAL_TRIES = 4
+
 _JOB_DEFAULTS = {
     # A worker stuck in native code is found by its stack trace and replaced. Loading a large
     # model counts as idle, hence minutes.
-    "spark.python.worker.idleTimeoutSeconds": "300",
+    "spark.python.worker.idleTimeoutSeconds": f"{_DEFAULT_IDLE_S:.0f}",
     "spark.python.worker.killOnIdleTimeout": "true",
     "spark.python.worker.faulthandler.enabled": "true",
+    # Encoded pictures are large rows: smaller batches stay in the processor's cache on their way to
+    # Python, and in its memory (`make bench` runs with it).
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "128",
     # The only shuffles are the counts per error code: a handful of rows.
     "spark.sql.shuffle.partitions": "4",
     # Spark's progress bar overwrites the lines that the job prints.
@@ -172,6 +191,9 @@ def _classic_session(
         conf.set(key, value)
     for key, value in {"spark.app.name": name, **defaults}.items():
         conf.setIfMissing(key, value)
+    # As many tries as a cluster gives a task: a retry finds the row that ended its worker.
+    if local := _LOCAL.fullmatch(conf.get("spark.master") or ""):
+        conf.set("spark.master", f"local[{local.group(1) or 1},{_LOCAL_TRIES}]")
     return SparkSession.builder.config(conf=conf).getOrCreate()
 
 

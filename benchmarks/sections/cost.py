@@ -34,14 +34,13 @@ def _steps(job: Job) -> dict[str, float]:
     from pyspark_vision.executor import heads
     from pyspark_vision.executor.engines import load_engine
     from pyspark_vision.executor.images import DecodeOptions, decode
-    from pyspark_vision.executor.pipeline import ROWS_PER_PIECE, Predictor
+    from pyspark_vision.executor.pipeline import ROWS_PER_PIECE, result_array
     from pyspark_vision.executor.preprocess import Preprocessor
     from pyspark_vision.executor.results import Row
 
     spec, head, options = spec_of(job), head_of(job), DecodeOptions(exact=job.exact)
     engine = load_engine(spec, spec.path, threads=1)
     preprocessor = Preprocessor(spec)
-    predictor = Predictor(spec, engine, options, head)
     filter_ = Image.Resampling[spec.resize_filter.upper()]
     size = engine.batch_size
     clock = _Clock()
@@ -72,7 +71,7 @@ def _steps(job: Job) -> dict[str, float]:
             done.append(Row(value, *size_wh))
     for start in range(0, len(done), ROWS_PER_PIECE):
         with clock("rows to Arrow"):
-            predictor.result_array(done[start : start + ROWS_PER_PIECE])
+            result_array(spec, head, done[start : start + ROWS_PER_PIECE])
     return clock.seconds
 
 

@@ -10,16 +10,24 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor import (
+    draw,
+    heads,
+    model_cache,
+    model_files,
+    object_store,
+    results,
+)
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.isolation import IsolatedRows
 from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
@@ -48,6 +56,7 @@ class Inference:
     """All that one inference UDF carries to the workers.
 
     With ``fetch`` the column holds URIs; with ``timings`` a result says what it cost.
+    ``row_timeout_s``: what one row may take in a task's retry (:mod:`isolation`).
     """
 
     spec: ModelSpec
@@ -56,19 +65,25 @@ class Inference:
     head: HeadOptions
     fetch: FetchOptions | None = None
     timings: bool = False
+    row_timeout_s: float = 300.0
 
 
 def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.StructArray]:
     """Images in, the row contract out, in order, nothing dropped.
 
     The model is loaded when the first row is there, not before: an empty partition costs nothing.
+    In a task's retry a row may be what ended the worker: each has a process of its own there.
     """
-    predictor: Predictor | None = None
-    for piece in _pieces(batches, inference.fetch):
-        if predictor is None:
-            predictor = _predictor(inference)
-        rows = predictor.predict(piece)
-        yield predictor.result_array(rows, timings=inference.timings)
+    predictor: Predictor | IsolatedRows | None = None
+    try:
+        for piece in _pieces(batches, inference.fetch):
+            if predictor is None:
+                predictor = _isolated(inference) if _is_retry() else _predictor(inference)
+            rows = predictor.predict(piece)
+            yield result_array(inference.spec, inference.head, rows, timings=inference.timings)
+    finally:
+        if isinstance(predictor, IsolatedRows):
+            predictor.close()
 
 
 def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterator[pa.StructArray]:
@@ -137,13 +152,16 @@ class Predictor:
     """A loaded model with its options; Spark-free, so that bundles are checked with it too."""
 
     def __init__(
-        self, spec: ModelSpec, engine: Engine, decode_options: DecodeOptions, head: HeadOptions
+        self,
+        spec: ModelSpec,
+        engine: Engine,
+        decode_options: DecodeOptions,
+        head: HeadOptions,
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._decode = decode_options
         self._head = head
-        self._labels = dict(spec.labels)
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
         self._batch = self._preprocessor.empty_batch(spec.fixed_batch or engine.batch_size)
 
@@ -167,17 +185,6 @@ class Predictor:
         if waiting:
             self._run(rows, waiting)
         return rows
-
-    def result_array(self, rows: Sequence[Row], *, timings: bool = False) -> pa.StructArray:
-        """Rows -> the row contract as one Arrow struct array."""
-        if isinstance(self._head, heads.ClassifyOptions):
-            name, values = "predictions", results.predictions_array(rows, self._labels)
-        elif isinstance(self._head, heads.DetectOptions):
-            name, values = "detections", results.detections_array(rows, self._labels)
-        else:
-            name, values = "embedding", results.embeddings_array(rows)
-        spec = self._spec
-        return results.result_array(name, values, rows, spec.name, spec.sha256, timings=timings)
 
     def _run(self, rows: list[Row], waiting: Sequence[_Waiting]) -> None:
         try:
@@ -218,11 +225,52 @@ class Predictor:
         return heads.embed(outputs, self._head)
 
 
-def _predictor(inference: Inference) -> Predictor:
+def result_array(
+    spec: ModelSpec, head: HeadOptions, rows: Sequence[Row], *, timings: bool = False
+) -> pa.StructArray:
+    """Rows -> the row contract as one Arrow struct array."""
+    if isinstance(head, heads.ClassifyOptions):
+        name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.DetectOptions):
+        name, values = "detections", results.detections_array(rows, dict(spec.labels))
+    else:
+        name, values = "embedding", results.embeddings_array(rows)
+    return results.result_array(name, values, rows, spec.name, spec.sha256, timings=timings)
+
+
+def isolated_predictor(
+    arguments: tuple[Inference, str, int],
+) -> Callable[[Source], Row]:
+    """For a child process: ``(inference, the model's local path, threads)`` -> a row's function."""
+    inference, path, threads = arguments
+    engine = load_engine(inference.spec, path, threads)
+    predictor = Predictor(inference.spec, engine, inference.decode, inference.head)
+    return lambda source: predictor.predict([source])[0]
+
+
+def _is_retry() -> bool:
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    threads = context.cpus() if context else 1
+    return context is not None and context.attemptNumber() > 0
+
+
+def _isolated(inference: Inference) -> IsolatedRows:
+    path, threads = model_files.local_path(inference.published), _threads()
+    return IsolatedRows((inference, path, threads), inference.row_timeout_s)
+
+
+def _threads() -> int:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.cpus() if context else 1
+
+
+def _predictor(inference: Inference) -> Predictor:
+    from pyspark import TaskContext
+
+    context, threads = TaskContext.get(), _threads()
     if context and "gpu" in context.resources():
         # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
         # by a task with another address keeps the first.
@@ -308,7 +356,9 @@ def _image(
     return Image.frombuffer("RGB", size_wh, data, "raw", "RGB", 0, 1), size_wh
 
 
-def _image_array(piece: Sequence[tuple[Image.Image | None, RowError | None]]) -> pa.StructArray:
+def _image_array(
+    piece: Sequence[tuple[Image.Image | None, RowError | None]],
+) -> pa.StructArray:
     rows = [Row(error=error) for _, error in piece]
     images = [image for image, _ in piece]
     return pa.StructArray.from_arrays(

@@ -12,17 +12,17 @@ Box = tuple[float, float, float, float]
 # (picture, (width, height), left-top-right-bottom of the part to take or None) -> picture
 Resize = Callable[[Image.Image, tuple[int, int], Box | None], Image.Image]
 
-# Filters without negative weights: of the others, Pillow cuts off what leaves 0..255 between its two
-# passes and cykooz-resizer does not, which is up to 35 levels on noise.
+# Filters without negative weights: of the others, Pillow cuts off what leaves 0..255 between its
+# two passes and cykooz-resizer does not, which is up to 35 levels on noise.
 _SIMD_FILTERS = ("bilinear", "box")
 
 
 def resizer(filter_name: str, *, simd: bool) -> Resize:
     """A function that resizes RGB pictures with one of Pillow's filters.
 
-    With ``simd`` the extra of that name resizes with ``bilinear`` and ``box`` where it is installed:
-    a third of the time, and at most one of 255 levels away from Pillow, which rounds between its
-    two passes in another way.
+    With ``simd`` the extra of that name resizes with ``bilinear`` and ``box`` where it is
+    installed: a third of the time, and at most one of 255 levels away from Pillow, which rounds
+    between its two passes in another way.
     """
     if simd and filter_name in _SIMD_FILTERS:
         try:

@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     BAD_MESSAGE = "bad_message"
     BAD_BASE64 = "bad_base64"
     MODEL_FAILED = "model_failed"
+    CRASHED = "crashed"
 
 
 class RowError(Exception):

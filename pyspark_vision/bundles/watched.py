@@ -1,0 +1,92 @@
+"""The newest good version of a bundle: a stream takes a new model without a restart."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.bundles.storage import publish
+from pyspark_vision.errors import InvalidModelError
+
+_log = logging.getLogger(__name__)
+
+# Names, sizes and times of a bundle's files: what tells, without reading them, that they changed.
+_Listing = tuple[tuple[str, int, int], ...]
+
+
+class WatchedBundle:
+    """A bundle (folder or zip, any Hadoop URI) that may be replaced while a job runs.
+
+    A new version must be of the same task, whole (every sha256 as its ``model.json`` says) and fit
+    its own spec; then it is published, and used from the next batch. A broken one is refused with
+    one line in the log, and the last good one stays. Write ``model.json`` last, or rename a whole
+    folder into place: until then the files do not fit together, and the old version stays too.
+    """
+
+    def __init__(
+        self, session: Any, uri: str | None, load: Callable[[], ModelSpec] | None = None
+    ) -> None:
+        """``load`` makes the spec (default: ``ModelSpec.load(uri)``); without ``uri`` it is final.
+
+        Raises :class:`InvalidModelError` if the version that is there now is not good.
+        """
+        self._session = session
+        self._uri = uri
+        self._load = load or functools.partial(ModelSpec.load, uri or "")
+        self._seen = self._listing()
+        self._good = self._load()
+        self._refused: str | None = None
+
+    def newest(self) -> ModelSpec:
+        """The spec to use for the next batch; called between batches."""
+        listing = self._listing()
+        if listing == self._seen or not listing:
+            return self._good
+        try:
+            spec = self._load()
+            if spec.task != self._good.task:
+                raise InvalidModelError(
+                    f"its task is {spec.task!r}, and this job's is {self._good.task!r}"
+                )
+            publish(spec, self._session)
+        except InvalidModelError as error:
+            self._refuse(" ".join(str(error).split()))
+            return self._good
+        self._seen, self._refused = listing, None
+        if spec != self._good:
+            _log.info("model %r: version %s from now on", spec.name, spec.sha256)
+        self._good = spec
+        return spec
+
+    def _refuse(self, reason: str) -> None:
+        # Looked at again before each batch, since it may become whole; said once.
+        if reason != self._refused:
+            _log.warning(
+                "the new version of %s is refused, %s stays: %s",
+                self._uri,
+                self._good.sha256,
+                reason,
+            )
+        self._refused = reason
+
+    def _listing(self) -> _Listing:
+        """Empty where the bundle cannot be seen now, or lies on every node (``local:``)."""
+        if self._uri is None or self._uri.startswith("local:"):
+            return ()
+        jvm = self._session.sparkContext._jvm
+        path = jvm.org.apache.hadoop.fs.Path(self._uri)
+        try:
+            system = path.getFileSystem(self._session._jsc.hadoopConfiguration())
+            files = system.listFiles(path, True)
+            found = []
+            while files.hasNext():
+                status = files.next()
+                found.append((str(status.getPath()), status.getLen(), status.getModificationTime()))
+        except Py4JJavaError:
+            return ()
+        return tuple(sorted(found))

@@ -1,0 +1,173 @@
+"""Rows that kill their worker: on a task's retry each row is worked on in a child process.
+
+A decoder or an engine can crash, be killed for memory, or hang in native code on one picture of a
+million. Spark then loses the Python worker and tries the task again, to the same end, until the job
+fails. So a retry does its work in a child, one row at a time: if the child dies or hangs, that row
+gets an error, a new child takes over, and the rest of the rows are as they would have been.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+from pyspark_vision.executor.results import Row
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+# Loading a model takes seconds, a large one from a cold disk a minute or more.
+START_TIMEOUT_S = 300.0
+
+_LENGTH = struct.Struct("!Q")
+
+# prctl(2): the child is to go when its worker is killed, even while it hangs.
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+
+# A row as plain values: (value, width, height, error code, error message, decode_ms, model_ms).
+_Plain = tuple[Any, ...]
+
+
+class IsolatedRows:
+    """``rows(sources)`` as a predictor's ``predict``, each in a child that may die of it.
+
+    ``arguments``: what :func:`pipeline.isolated_predictor` makes the child's predictor of.
+    """
+
+    def __init__(self, arguments: object, row_timeout_s: float) -> None:
+        self._arguments = arguments
+        self._row_timeout_s = row_timeout_s
+        self._child: _Child | None = None
+
+    def predict(self, sources: Iterable[Any]) -> list[Row]:
+        """One row per source, in order."""
+        return [self._row(source) for source in sources]
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def _row(self, source: Any) -> Row:
+        if isinstance(source, RowError):
+            return Row(error=source)
+        if self._child is None:
+            self._child = _Child(self._arguments)
+        try:
+            return _row_of(self._child.ask(source, self._row_timeout_s))
+        except _ChildLost as lost:
+            self.close()
+            return Row(error=RowError(ErrorCode.CRASHED, str(lost)))
+
+
+class _ChildLost(Exception):
+    """The child died or hung on this row; says how."""
+
+
+class _Child:
+    def __init__(self, arguments: object) -> None:
+        # The package may come from a zip that only Spark has put on the path.
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pyspark_vision.executor.isolation"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        try:
+            self.ask(arguments, START_TIMEOUT_S)
+        except _ChildLost as lost:
+            # Not the row's fault: the task fails as it would have, with the child's own words
+            # in the executor's log.
+            raise RuntimeError(f"a process of its own could not be started: {lost}") from None
+
+    def ask(self, question: object, timeout_s: float) -> Any:
+        try:
+            _write(self._stdin, question)
+        except BrokenPipeError:
+            raise _ChildLost(self._ended()) from None
+        deadline = time.monotonic() + timeout_s
+        ready, _, _ = select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            self.kill()
+            raise _ChildLost(f"its process did not answer within {timeout_s:g} s, more than once")
+        answer = _read(self._stdout)
+        if answer is None:
+            raise _ChildLost(self._ended())
+        return pickle.loads(answer)  # from our own child, never from a file or a message
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+
+    def _ended(self) -> str:
+        code = self._process.wait()
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        return f"its process {how}, more than once"
+
+
+def serve(make_row: Callable[[Any], Callable[[Any], Row]]) -> None:
+    """The child's program: arguments first, then a source each, and a row back for each."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    except (OSError, AttributeError):  # not Linux: the closed pipe ends it
+        pass
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what native libraries print must not stand between the answers
+    questions = _questions(sys.stdin.buffer)
+    row_of = make_row(next(questions))
+    _write(answers, "ready")
+    for source in questions:
+        _write(answers, _plain(row_of(source)))
+
+
+def _questions(stream: IO[bytes]) -> Iterator[Any]:
+    while (question := _read(stream)) is not None:
+        yield pickle.loads(question)  # from the worker that started this process
+
+
+def _write(stream: IO[bytes], value: object) -> None:
+    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> bytes | None:
+    """``None`` at the end, also in the middle of a value."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    data = stream.read(length)
+    return data if len(data) == length else None
+
+
+def _plain(row: Row) -> _Plain:
+    error = (None, None) if row.error is None else (row.error.code, row.error.message)
+    return (row.value, row.width, row.height, *error, row.decode_ms, row.model_ms)
+
+
+def _row_of(plain: _Plain) -> Row:
+    value, width, height, code, message, decode_ms, model_ms = plain
+    error = None if code is None else RowError(code, message)
+    return Row(value, width, height, error, decode_ms, model_ms)
+
+
+if __name__ == "__main__":
+    from pyspark_vision.executor.pipeline import isolated_predictor
+
+    serve(isolated_predictor)

@@ -1,0 +1,87 @@
+"""How a running stream is told to stop: SIGTERM and SIGINT, to this process or to its JVM.
+
+Under spark-submit, and so in a Kubernetes pod and in YARN's application master, the JVM is the
+process that is signalled: it would shut down at once, in the middle of a batch. So it passes its
+signals on to here.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SIGNALS = ("TERM", "INT")
+
+# Ctrl-C reaches Python and its JVM, and systemd signals all processes of a unit: what comes this
+# soon after the first signal is that one again, not a second wish.
+ONE_SIGNAL_S = 1.0
+
+
+class StopRequest:
+    """Whether, since when and how urgently the stream is to stop.
+
+    Plain attributes, no locks: a signal handler may find the main thread holding any of them.
+    """
+
+    def __init__(self) -> None:
+        self.asked_at: float | None = None  # time.monotonic()
+        self.at_once = False
+        self.reason = ""  # why at once
+
+    def signalled(self) -> None:
+        """The first signal asks for a stop after the batch in hand, a second one for one now."""
+        now = time.monotonic()
+        if self.asked_at is None:
+            self.asked_at = now
+        elif now - self.asked_at > ONE_SIGNAL_S:
+            self.at_once, self.reason = True, "a second signal came"
+
+    def lost(self, reason: str) -> None:
+        """Stop now: the stream must not go on, and why."""
+        self.asked_at = self.asked_at or time.monotonic()
+        self.at_once, self.reason = True, reason
+
+
+@contextmanager
+def listening(session: SparkSession, request: StopRequest) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into ``request``; afterwards they do what they did before.
+
+    For the main thread of a classic session: only there does Python set signal handlers.
+    """
+    from pyspark import java_gateway  # not in pyspark-client
+
+    def on_signal(number: int, frame: Any) -> None:
+        request.signalled()
+
+    context: Any = session.sparkContext
+    jvm_signal = context._jvm.sun.misc.Signal
+    java_gateway.ensure_callback_server_started(context._gateway)  # type: ignore[no-untyped-call]
+    passed_on = _JvmSignalHandler(request)
+    own = {name: signal.signal(getattr(signal, f"SIG{name}"), on_signal) for name in _SIGNALS}
+    of_jvm = {name: jvm_signal.handle(jvm_signal(name), passed_on) for name in _SIGNALS}
+    try:
+        yield
+    finally:
+        for name, handler in of_jvm.items():
+            jvm_signal.handle(jvm_signal(name), handler)
+        for name, handler in own.items():
+            signal.signal(getattr(signal, f"SIG{name}"), handler)
+
+
+class _JvmSignalHandler:
+    """``sun.misc.SignalHandler``, called by the JVM in a thread of its own."""
+
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+
+    def handle(self, number: Any) -> None:
+        self._request.signalled()
+
+    class Java:
+        implements: ClassVar = ["sun.misc.SignalHandler"]

@@ -1,0 +1,79 @@
+"""A job with pictures that end or hang the process that decodes them; run by test_isolation.
+
+Prints one JSON line: the result of each row. ``sitecustomize.py`` beside the pictures makes the
+decoder behave so, in every Python process that has the folder on its path.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pyspark_vision import scenes
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.functions import classify_image
+
+# Behind a JPEG's end: decoders do not look there, sitecustomize.py does.
+KILL, CRASH, HANG = b"<kill>", b"<crash>", b"<hang>"
+POISONED = {5: KILL, 11: CRASH, 17: HANG, 18: KILL}
+ROWS = 24
+
+SITECUSTOMIZE = """
+import os, signal, time
+import PIL.Image
+
+_open = PIL.Image.open
+
+def _poisoned(file, *args, **options):
+    content = file.getvalue() if hasattr(file, "getvalue") else b""
+    if content.endswith(b"<kill>"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if content.endswith(b"<crash>"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content.endswith(b"<hang>"):
+        time.sleep(3600)
+    return _open(file, *args, **options)
+
+PIL.Image.open = _poisoned
+"""
+
+
+def pictures() -> list[tuple[int, bytes]]:
+    """Drawn scenes, the poisoned ones with their word behind the end, and one cut short."""
+    rows = []
+    for seed in range(ROWS):
+        encoded = io.BytesIO()
+        scenes.draw_scene(seed, (160, 120))[0].save(encoded, "JPEG")
+        rows.append((seed, encoded.getvalue() + POISONED.get(seed, b"")))
+    rows[3] = (3, rows[3][1][:500])
+    return rows
+
+
+def main() -> None:
+    spark = (
+        SparkSession.builder.master("local[2,4]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.log.level", "OFF")
+        .config("spark.ui.showConsoleProgress", "false")
+        # A fifth of it is what a row may take in a retry.
+        .config("spark.python.worker.idleTimeoutSeconds", "15")
+        .config("spark.python.worker.killOnIdleTimeout", "true")
+        .getOrCreate()
+    )
+    spec = ModelSpec.load(Path(__file__).parents[2] / "models" / "demo-classifier")
+    frame = spark.createDataFrame(pictures(), "id int, content binary").repartition(2)
+    found = frame.select("id", classify_image("content", spec, top_k=1).alias("r")).collect()
+    outcome = {
+        row.id: row.r.error.code if row.r.error else row.r.predictions[0].label for row in found
+    }
+    messages = {row.id: row.r.error.message for row in found if row.r.error}
+    spark.stop()
+    print(json.dumps({"rows": outcome, "messages": messages}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""One job at a time on a checkpoint: on local disks, and by files as on HDFS and object stores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import stream_processes as streams
+from pyspark.sql import SparkSession
+
+from pyspark_vision import checkpoint_lease
+from pyspark_vision.errors import CheckpointInUseError
+
+
+def test_a_second_copy_is_refused_while_the_first_lives_and_not_after_it_was_killed(
+    root: Path, tmp_path: Path
+) -> None:
+    streams.draw_frames(tmp_path / "frames", 2)
+    with streams.running(streams.PYTHON, root, tmp_path, "--trigger", "1 hour") as first:
+        streams.wait_for(lambda: streams.batches(tmp_path, "commits") == [0], tmp_path)
+        with streams.running(streams.PYTHON, root, tmp_path) as second:
+            assert second.wait(timeout=60) == 2
+        logged = (tmp_path / "logged").read_text()
+        assert f"{tmp_path}/checkpoint is in use by stream_detect (local-" in logged
+        assert f"process {first.pid} on " in logged
+        assert first.poll() is None
+        first.kill()
+
+    with streams.running(streams.PYTHON, root, tmp_path, "--trigger", "available-now") as third:
+        assert third.wait(timeout=60) == 0, (tmp_path / "logged").read_text()[-3000:]
+    assert streams.rows_by_frame(tmp_path) == streams.once_each(2)
+
+
+def test_one_of_two_in_the_same_instant_wins(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
+
+    assert outcomes_of_two(spark, str(tmp_path)) == ["held", "refused"]
+
+
+def outcomes_of_two(spark: SparkSession, checkpoint: str) -> list[str]:
+    """What two threads get that ask at once; who holds it keeps it for a second."""
+    outcomes: list[str] = []
+    together = threading.Barrier(2)
+
+    def take() -> None:
+        together.wait()
+        try:
+            with checkpoint_lease.held(spark, checkpoint, "job", lambda reason: None):
+                outcomes.append("held")
+                time.sleep(1)
+        except CheckpointInUseError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=take) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
+
+
+@pytest.fixture
+def by_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that is not this machine's, and fifty times as fast."""
+    monkeypatch.setattr(checkpoint_lease, "LOCAL_SCHEMES", ())
+    monkeypatch.setattr(checkpoint_lease, "RENEWED_EVERY_S", 0.2)
+    monkeypatch.setattr(checkpoint_lease, "STALE_AFTER_S", 1.5)
+    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(checkpoint_lease, "_SETTLED_AFTER_S", 0.3)
+
+
+def test_a_lease_file_goes_with_its_holder_and_refuses_others_before(
+    by_files: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    with (
+        checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        pytest.raises(CheckpointInUseError, match="is in use by job"),
+        checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+    ):
+        pytest.fail("two hold it")
+    assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == []
+    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+        assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["1"]
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_at_once(
+    by_files: None, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_lease(spark, tmp_path, process_started="1")
+
+    began_at = time.monotonic()
+    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+        assert time.monotonic() - began_at < 1
+        assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["8"]
+
+
+def test_another_machines_lease_is_taken_when_it_is_no_longer_renewed(
+    by_files: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    leave_lease(spark, tmp_path, machine="other")
+
+    began_at = time.monotonic()
+    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+        assert time.monotonic() - began_at > 1.5
+
+
+def test_another_machines_lease_that_is_renewed_refuses(
+    by_files: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    file = leave_lease(spark, tmp_path, machine="other")
+    text = file.read_text()
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.3):
+            file.write_text(text)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with (
+            pytest.raises(CheckpointInUseError, match="process 1 on far"),
+            checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        ):
+            pytest.fail("two hold it")
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_holder_learns_that_another_took_its_lease(
+    by_files: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    reasons: list[str] = []
+    with checkpoint_lease.held(spark, str(tmp_path), "job", reasons.append):
+        leave_lease(spark, tmp_path, machine="other")
+        time.sleep(1)
+
+    assert reasons == ["another job took the checkpoint, which this one had not renewed in time"]
+
+
+def leave_lease(spark: SparkSession, folder: Path, **other: str) -> Path:
+    """The seventh lease of a checkpoint, of another process."""
+    owner = dataclasses.replace(
+        checkpoint_lease._this_process(spark, "job"), pid=1, host="far", **other
+    )
+    file = folder / "lease" / "7"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(dataclasses.asdict(owner)))
+    return file

@@ -1,0 +1,99 @@
+"""Rows that end or hang their process cost a row each, not the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pictures import asymmetric, encoded
+from poisoned_rows_job import HANG, KILL, POISONED, ROWS, SITECUSTOMIZE
+
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.executor import model_files
+from pyspark_vision.executor.heads import ClassifyOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.pipeline import Inference, isolated_predictor
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PICTURE = encoded(asymmetric(), "JPEG")
+
+
+@pytest.fixture
+def poisoned_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Child processes get a decoder that dies or hangs on marked pictures."""
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def isolated(row_timeout_s: float = 60) -> IsolatedRows:
+    spec = ModelSpec.load(ROOT / "models" / "demo-classifier")
+    published = model_files.PublishedFile(spec.path, spec.sha256, False, on_every_node=True)
+    head = ClassifyOptions(1, 0.0)
+    arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1)
+    expected = isolated_predictor(arguments)(PICTURE)
+    assert expected.error is None
+    return IsolatedRows(arguments, row_timeout_s)
+
+
+def test_rows_in_a_child_are_those_of_the_worker() -> None:
+    rows = isolated()
+    try:
+        good, null, empty, other, failed = rows.predict(
+            [PICTURE, None, b"", b"no picture", RowError(ErrorCode.FETCH_DENIED, "no")]
+        )
+    finally:
+        rows.close()
+    assert (good.error, good.width, good.height) == (None, 48, 32)
+    assert len(good.value.scores) == 1
+    codes = [row.error.code for row in (null, empty, other, failed) if row.error]
+    assert codes == ["null_input", "empty_input", "unsupported_format", "fetch_denied"]
+
+
+def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another(
+    poisoned_decoder: Path,
+) -> None:
+    rows = isolated()
+    try:
+        found = rows.predict([PICTURE, PICTURE + KILL, PICTURE])
+    finally:
+        rows.close()
+    assert [row.error and row.error.code for row in found] == [None, "crashed", None]
+    assert found[1].error is not None
+    assert found[1].error.message == "its process was ended by signal 9, more than once"
+
+
+def test_a_child_that_hangs_is_ended_within_its_time(poisoned_decoder: Path) -> None:
+    rows = isolated(row_timeout_s=0.5)
+    try:
+        found = rows.predict([PICTURE + HANG, PICTURE])
+    finally:
+        rows.close()
+    assert [row.error and row.error.code for row in found] == ["crashed", None]
+    assert found[0].error is not None
+    assert found[0].error.message == "its process did not answer within 0.5 s, more than once"
+
+
+def test_in_spark_poisoned_rows_get_errors_and_the_rest_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("poisoned_rows_job.py"))],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYSPARK_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    rows = {int(key): value for key, value in found["rows"].items()}
+    assert sorted(rows) == list(range(ROWS))
+    assert [key for key, value in rows.items() if value == "crashed"] == sorted(POISONED)
+    assert rows[3] == "truncated"
+    assert "did not answer within 3 s" in found["messages"]["17"]

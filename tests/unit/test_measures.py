@@ -1,0 +1,162 @@
+"""What is counted of a batch, in one pass, and how it is said: the log's line, Prometheus' text."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from pyspark_vision.batch_report import BatchReport, backlog_rows
+from pyspark_vision.counts import Counts, Measures, measure_results
+from pyspark_vision.stream_metrics import CONTENT_TYPE, StreamMetrics, served
+
+NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+SCHEMA = (
+    "found array<int>, error struct<code:string,message:string>, dropped string, "
+    "payload_bytes int, decode_ms float, model_ms float, timestamp timestamp, received timestamp"
+)
+
+
+def results(spark: SparkSession) -> DataFrame:
+    bad = ("truncated", "x")
+
+    def at(second: int) -> dt.datetime:
+        return NOON + dt.timedelta(seconds=second)
+
+    rows: list[Any] = [
+        ([1], None, None, 100, 2.0, 10.0, at(0), at(5)),
+        ([], None, None, 200, 4.0, 20.0, at(10), at(15)),
+        (None, bad, None, 50, None, None, None, at(20)),
+        (None, ("null_input", "x"), "stale", 1000, None, None, at(-1000), at(21)),
+    ]
+    return spark.createDataFrame(rows, SCHEMA)
+
+
+def report(**given: Any) -> BatchReport:
+    counts = Counts(4, 1, Counter(truncated=1), Counter(stale=1))
+    measures = Measures(1350, 6.0, 2, 30.0, 2, NOON.timestamp() + 10, NOON.timestamp())
+    ended_at = NOON.timestamp() + 21
+    return BatchReport(7, counts, measures, 2.0, ended_at, ("parquet",), **given)
+
+
+def test_counts_and_measures_come_from_one_pass(spark: SparkSession) -> None:
+    counts, measures = measure_results(results(spark), "found")
+
+    assert counts == report().counts
+    assert measures == Measures(
+        payload_bytes=1350,  # of dropped rows too: they were read
+        decode_ms=6.0,
+        decoded_rows=2,
+        model_ms=30.0,
+        model_rows=2,
+        # Of what was not dropped: 0 s, 10 s, and where the frame says nothing the source's 20 s.
+        median_time=NOON.timestamp() + 10,
+        oldest_5_percent=NOON.timestamp(),
+    )
+
+
+def test_no_rows_measure_nothing(spark: SparkSession) -> None:
+    none = results(spark).limit(0)
+
+    assert measure_results(none, "found") == (Counts(), Measures())
+
+
+def test_results_without_the_columns_are_counted_alone(spark: SparkSession) -> None:
+    counts, measures = measure_results(results(spark).select("found", "error"), "found")
+
+    assert (counts.rows, counts.with_result) == (4, 1)
+    assert measures == Measures()
+
+
+def test_a_batch_is_one_line_of_json() -> None:
+    assert json.loads(report(input_rate=0.5, backlog=40).line()) == {
+        "batch_id": 7,
+        "rows": 4,
+        "with_result": 1,
+        "failed": {"truncated": 1},
+        "dropped": {"stale": 1},
+        "sinks": ["parquet"],
+        "payload_bytes": 1350,
+        "decode_ms": {"sum": 6.0, "mean": 3.0},
+        "model_ms": {"sum": 30.0, "mean": 15.0},
+        "age_p50_s": 11.0,
+        "age_p95_s": 21.0,
+        "took_s": 2.0,
+        "input_rate": 0.5,
+        "processing_rate": 2.0,
+        "backlog": 40,
+        "catch_up_s": 20.0,
+    }
+
+
+@pytest.mark.parametrize(("backlog", "seconds"), [(None, None), (0, None), (4, None), (5, 2.5)])
+def test_catching_up_is_said_of_more_than_one_batch(
+    backlog: int | None, seconds: float | None
+) -> None:
+    assert report(backlog=backlog).catch_up_s == seconds
+
+
+def test_the_backlog_is_what_the_brokers_have_and_the_stream_has_not() -> None:
+    kafka = {
+        "latestOffset": '{"frames": {"0": 30, "1": 12}, "new": {"0": 5}}',
+        "endOffset": {"frames": {"0": 10, "1": 12}, "new": {"0": 1}},
+    }
+    files = {"latestOffset": None, "endOffset": {"logOffset": 3}}
+
+    assert backlog_rows({"sources": [kafka, files]}) == 24
+    assert backlog_rows({"sources": [files]}) is None
+
+
+def test_metrics_add_up_over_batches_and_label_values_are_escaped() -> None:
+    metrics = StreamMetrics('a "job"')
+    metrics.add(report())
+    metrics.add(report(backlog=5))
+    metrics.behind(9)
+
+    lines = metrics.text().splitlines()
+
+    for line in (
+        'pyspark_vision_rows_total{job_name="a \\"job\\""} 8',
+        'pyspark_vision_rows_failed_total{job_name="a \\"job\\"",code="truncated"} 2',
+        'pyspark_vision_rows_dropped_total{job_name="a \\"job\\"",reason="stale"} 2',
+        'pyspark_vision_model_seconds_total{job_name="a \\"job\\""} 0.06',
+        'pyspark_vision_backlog_rows{job_name="a \\"job\\""} 9',
+        'pyspark_vision_catch_up_seconds{job_name="a \\"job\\""} 2.5',
+        'pyspark_vision_result_age_p95_seconds{job_name="a \\"job\\""} 21.0',
+    ):
+        assert line in lines
+
+
+def test_metrics_are_served_on_this_machine_until_the_end() -> None:
+    with served(StreamMetrics("job").text, 0) as port:
+        url = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
+            assert answer.headers["Content-Type"] == CONTENT_TYPE
+            assert 'pyspark_vision_rows_total{job_name="job"} 0' in answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            urllib.request.urlopen(f"{url}/", timeout=5)
+        refused.value.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{url}/metrics", timeout=5)
+
+
+@pytest.mark.parametrize("file", ["grafana/pyspark_vision.json", "prometheus/alerts.yml"])
+def test_dashboard_and_alerts_ask_for_metrics_that_are_served(root: Path, file: str) -> None:
+    metrics = StreamMetrics("job")
+    metrics.add(report(input_rate=1.0, backlog=5))
+    metrics.behind(5)
+    served_names = set(re.findall(r"^pyspark_vision_\w+", metrics.text(), re.MULTILINE))
+
+    # "{" and "[" follow the name of a metric; a dashboard's own names are followed by neither.
+    asked = set(re.findall(r"(pyspark_vision_\w+)(?=[{\[])", (root / "conf" / file).read_text()))
+
+    assert asked
+    assert asked - served_names == set()
