@@ -22,6 +22,8 @@ from benchmarks.places import ROOT, WORK
 # Same pixels, same model: float32 engines decide otherwise only between classes that tie.
 MIN_AGREEMENT = 0.98
 
+_WARM_UP_ROUNDS = 2
+
 # A contender that is asked to end stops Spark or Ray first; one that hangs is killed after this.
 STOP_TIMEOUT_S = 30.0
 
@@ -161,8 +163,9 @@ def race(
 ) -> Race:
     """The first of ``entries`` is the one whose answers the others' are held against.
 
-    One round more is run at first and not counted: the JVM compiles what it runs often. Who does
-    fewer images than asked for in a round is an error, not fast.
+    Two rounds more are run at first and not counted: the JVM compiles what it runs often, and was
+    seen to get faster by a tenth until then. Who does fewer images than asked for in a round is an
+    error, not fast.
     """
     with ExitStack() as stack:
         running = {}
@@ -174,7 +177,7 @@ def race(
         agreements = _agreements(top1, entries)
         rates: dict[str, list[float]] = {key: [] for key in entries}
         checksums, start_seconds = {}, {}
-        for index in range(1 + rounds):
+        for index in range(1 - _WARM_UP_ROUNDS, 1 + rounds):
             for key, process in running.items():
                 result = process.run()
                 wanted = entries[key].images
@@ -184,8 +187,10 @@ def race(
                 checksums[key] = result["checksum"]
                 start_seconds[key] = result["start_seconds"]
             shown = ", ".join(f"{key} {rates[key][-1]:.1f}" for key in entries)
-            print(f"  {f'round {index}' if index else 'warm-up'}, images/s: {shown}", flush=True)
-        rates = {key: counted for key, (_, *counted) in rates.items()}
+            print(
+                f"  {f'round {index}' if index > 0 else 'warm-up'}, images/s: {shown}", flush=True
+            )
+        rates = {key: seen[_WARM_UP_ROUNDS:] for key, seen in rates.items()}
     return Race(rates, agreements, checksums, start_seconds)
 
 
