@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-TASKS, PYTHON_TASKS, ROUNDS, EXECUTORS = 4000, 400, 5, 4
+TASKS, PYTHON_TASKS, ROUNDS, EXECUTORS = 1000, 100, 3, 4
 MODEL_MB = 14  # MobileNetV2 in float32
 
 
