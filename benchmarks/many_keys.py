@@ -51,7 +51,7 @@ def measure(count: int) -> dict[str, float]:
 
     def sample() -> None:
         while not done.wait(SAMPLE_S):
-            session = SparkSession.getActiveSession()
+            session = SparkSession._instantiatedSession  # the active one is of another thread
             if session is not None:
                 heaps.append(heap_mb(session))
             resident.append(memory_mb(os.getpid(), "VmRSS"))
