@@ -84,7 +84,10 @@ def _write(folder: Path, rows: int, part: Callable[[range], pa.Table]) -> None:
     making.mkdir(parents=True)
     for index in range(FILES):
         ids = range(index * rows // FILES, (index + 1) * rows // FILES)
-        pq.write_table(part(ids), making / f"{index}.parquet", compression="none")
+        # Real pictures do not repeat: without a dictionary, which would store these once.
+        pq.write_table(
+            part(ids), making / f"{index}.parquet", compression="none", use_dictionary=False
+        )
     making.rename(folder)
 
 

@@ -27,6 +27,7 @@ def active_session() -> Any:
             "with SparkSession.builder.getOrCreate()"
         ) from None
     use_own_python_locally(session)
+    _bound_arrow_input(session)
     return session
 
 
@@ -92,27 +93,46 @@ def use_own_python_locally(session: Any) -> None:
         context.pythonExec = sys.executable
 
 
+def _bound_arrow_input(session: Any) -> None:
+    """Hand rows to workers in pieces bounded by their bytes, unless the user has said otherwise.
+
+    Spark 4.2's columnar input copies whole batches, up to ``arrow.maxRecordsPerBatch`` (10,000)
+    rows of Parquet, into vectors of the JVM, without a look at ``arrow.maxBytesPerBatch``: images
+    of 215 KB pass the 2 GiB that a vector can hold, and the task fails.
+    """
+    for key, value in BOUNDED_ARROW_INPUT.items():
+        if session.conf.get(key, None) is None:
+            session.conf.set(key, value)
+
+
+BOUNDED_ARROW_INPUT = {"spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false"}
+
 _SECRETS = (
     "(?i)secret|password|passwd|token|access[.]?key|credential|encryption[.]?key|sasl|jaas"
     "|keystore|truststore"
 )
 
-# What a job sets where neither spark-submit nor spark-defaults.conf does.
 _DEFAULT_IDLE_S = 300.0
 
 # Without tries, a local session fails on the first worker that a picture ends.
 _LOCAL = re.compile(r"local(?:\[(\*|\d+)\])?")
 _LOCAL_TRIES = 4
 
-_JOB_DEFAULTS = {
+# What a job sets where neither spark-submit nor spark-defaults.conf does.
+JOB_DEFAULTS = {
     # A worker stuck in native code is found by its stack trace and replaced. Loading a large
     # model counts as idle, hence minutes.
     "spark.python.worker.idleTimeoutSeconds": f"{_DEFAULT_IDLE_S:.0f}",
     "spark.python.worker.killOnIdleTimeout": "true",
     "spark.python.worker.faulthandler.enabled": "true",
-    # Encoded pictures are large rows: smaller batches stay in the processor's cache on their way to
-    # Python, and in its memory (`make bench` runs with it).
+    # Encoded pictures are large rows, copied several times between Parquet and Python: pieces that
+    # stay in the processor's cache, and below what allocators keep (`make bench` runs with these).
     "spark.sql.execution.arrow.maxRecordsPerBatch": "128",
+    "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
+    "spark.sql.parquet.columnarReaderBatchSize": "64",
+    **BOUNDED_ARROW_INPUT,
+    # Over TCP, a task's Python worker waits 40 ms for a delayed acknowledgement. From Spark 4.1.
+    "spark.python.unix.domain.socket.enabled": "true",
     # The only shuffles are the counts per error code: a handful of rows.
     "spark.sql.shuffle.partitions": "4",
     # Spark's progress bar overwrites the lines that the job prints.
@@ -148,7 +168,7 @@ def how_to_set(session: Any) -> str:
 
 
 def job_session(name: str) -> SparkSession:
-    """The session of a job: what ``spark-submit`` says wins, ``_JOB_DEFAULTS`` fill the rest.
+    """The session of a job: what ``spark-submit`` says wins, ``JOB_DEFAULTS`` fill the rest.
 
     Executors' Python is tried before anything is read, so that a cluster without the packages says
     so at once, in one error that names the setting. With ``spark-submit --remote`` or
@@ -156,9 +176,9 @@ def job_session(name: str) -> SparkSession:
     """
     session: SparkSession
     if connect.is_wanted():
-        session = connect.make_session(name, _JOB_DEFAULTS)
+        session = connect.make_session(name, JOB_DEFAULTS)
     else:
-        session = _classic_session(name, {}, _JOB_DEFAULTS)
+        session = _classic_session(name, {}, JOB_DEFAULTS)
     use_own_python_locally(session)
     check_workers(session)
     return session
@@ -174,7 +194,7 @@ def tool_session(name: str, master: str | None, settings: Sequence[str]) -> Spar
         given[key] = value
     if master is not None:
         given["spark.master"] = master
-    session = _classic_session(name, given, {"spark.master": "local[*]", **_JOB_DEFAULTS})
+    session = _classic_session(name, given, {"spark.master": "local[*]", **JOB_DEFAULTS})
     use_own_python_locally(session)
     return session
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders.library import session, spec_of
+from benchmarks.contenders.library import our_session, spec_of
 from benchmarks.contenders.ours import best_column, run
 from benchmarks.contenders.protocol import Contender, Job, serve
 
@@ -25,7 +25,7 @@ def make(job: Job) -> Contender:
     from pyspark_vision.executor.pipeline import Inference
     from pyspark_vision.udf import vision_udf
 
-    spark = session(job)
+    spark = our_session(job)
     spec = spec_of(job)
     inference = Inference(spec, publish(spec, spark), DecodeOptions(), EmbedOptions(False))
     embed = vision_udf(

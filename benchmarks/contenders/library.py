@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.protocol import Job
@@ -34,6 +35,13 @@ def session(job: Job) -> SparkSession:
     for key, value in {**SESSION_CONF, **job.spark_conf}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def our_session(job: Job) -> SparkSession:
+    """The same with what the library's own jobs set."""
+    from pyspark_vision.session import JOB_DEFAULTS
+
+    return session(replace(job, spark_conf={**JOB_DEFAULTS, **SESSION_CONF, **job.spark_conf}))
 
 
 def spec_of(job: Job) -> ModelSpec:

@@ -1,11 +1,11 @@
-"""The library as its users call it: one function over a Parquet folder, written to nowhere."""
+"""The library as its jobs call it: one function over a Parquet folder, written to nowhere."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders.library import session, spec_of
+from benchmarks.contenders.library import our_session, spec_of
 from benchmarks.contenders.protocol import Contender, Job, Outcome, serve
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make(job: Job) -> Contender:
-    spark = session(job)
+    spark = our_session(job)
     whole = with_results(job, spark.read.parquet(job.dataset))
     some = with_results(job, spark.read.parquet(job.check)).select(
         "id", best_column(job.task).alias("best")

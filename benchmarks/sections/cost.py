@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.contenders.library import head_of, session, spec_of
+from benchmarks.contenders.library import head_of, our_session, spec_of
 from benchmarks.contenders.ours import with_results
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.material import read_rows
@@ -76,7 +76,7 @@ def _steps(job: Job) -> dict[str, float]:
 
 
 def _whole_seconds(job: Job) -> float:
-    spark = session(job)
+    spark = our_session(job)
     frame = with_results(job, spark.read.parquet(job.dataset).coalesce(1))
     seconds = []
     for _ in range(1 + _WHOLE_ROUNDS):

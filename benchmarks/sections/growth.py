@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.contenders.library import session
+from benchmarks.contenders.library import our_session
 from benchmarks.contenders.ours import with_results
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.figures import fit_line
@@ -13,7 +13,7 @@ from benchmarks.figures import fit_line
 
 def measure(job: Job) -> dict[str, Any]:
     """``options``: ``datasets`` is ``[[rows, folder], …]``, smallest first."""
-    spark = session(job)
+    spark = our_session(job)
 
     def seconds(folder: str) -> float:
         frame = with_results(job, spark.read.parquet(folder))

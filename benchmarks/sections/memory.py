@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any
 
-from benchmarks.contenders.library import session
+from benchmarks.contenders.library import our_session
 from benchmarks.contenders.ours import with_results
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.proc import command_line, members, memory_mb
@@ -16,7 +16,7 @@ _SAMPLE_S = 0.1
 
 def measure(job: Job) -> dict[str, Any]:
     """The largest ``VmHWM`` of any Python worker while the whole dataset is one partition."""
-    spark = session(job)
+    spark = our_session(job)
     frame = with_results(job, spark.read.parquet(job.dataset).coalesce(1))
     peaks_mb = [0.0]
     done = threading.Event()

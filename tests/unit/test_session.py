@@ -5,16 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
 from pyspark_vision.functions import classify_image, decode_image, register
 from pyspark_vision.session import active_session, check_workers
+
+
+@contextmanager
+def setting(spark: SparkSession, key: str, value: str) -> Iterator[None]:
+    before = spark.conf.get(key)
+    spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        spark.conf.set(key, before or "")
 
 
 @pytest.fixture
@@ -42,6 +55,32 @@ def test_a_thread_of_its_own_finds_the_session_of_the_process(spark: SparkSessio
         found = threads.submit(active_session).result()
 
     assert found is spark
+
+
+def test_a_worker_gets_no_more_bytes_at_once_than_spark_is_told_to_send(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = [(bytes(100_000),)] * 40  # 4 MB
+    spark.createDataFrame(rows, "content binary").coalesce(1).write.parquet(str(tmp_path / "rows"))
+
+    @F.arrow_udf("long")
+    def rows_at_once(arrays: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for array in arrays:
+            yield pa.array([len(array)] * len(array), pa.int64())
+
+    active_session()
+    with setting(spark, "spark.sql.execution.arrow.maxBytesPerBatch", "1m"):
+        found = spark.read.parquet(str(tmp_path / "rows")).select(rows_at_once("content")).collect()
+
+    assert max(row[0] for row in found) <= 11  # of 40, in one batch of Spark's columnar input
+
+
+def test_a_users_own_choice_of_columnar_input_is_left_alone(spark: SparkSession) -> None:
+    key = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
+    with setting(spark, key, "true"):
+        active_session()
+
+        assert spark.conf.get(key) == "true"
 
 
 def test_a_udf_without_a_model_runs_this_python_too(spark: SparkSession, bare_python: str) -> None:
