@@ -21,24 +21,28 @@ from benchmarks.slow_proxy import delayed
 _DELAY_S = 0.05
 _BUCKET = "pictures"
 _CHECK_ROWS = 64
+_JOB_CORE, _STORE_CORE = 0, 1
 
 
 @contextmanager
 def far_and_near(job: Job, images: int) -> Iterator[Mapping[str, Entry]]:
     """Both read by ``fetch_object`` with its defaults, from ``s3:`` and from ``file:`` URIs.
 
-    The server is S3Proxy on this machine: what it costs is taken from the same two cores.
+    The store is S3Proxy on this machine. A real one's work is done elsewhere: it and its delay have
+    one core, each contender the other.
     """
     files = pictures(VGA_WH)
     chosen = [files[index % len(files)] for index in range(images)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(s3.running(folder, s3.random_credentials()))
+        with _children_on_core(_STORE_CORE):
+            server = stack.enter_context(s3.running(folder, s3.random_credentials()))
         shutil.copytree(files[0].parent, server.folder / _BUCKET)
         # Contenders inherit the environment: the credentials that executors would have.
         os.environ.update(server.credentials.environment())
         address = urlsplit(server.endpoint_url)
-        url = stack.enter_context(delayed(address.hostname or "", address.port or 0, _DELAY_S))
+        with _children_on_core(_STORE_CORE):
+            url = stack.enter_context(delayed(address.hostname or "", address.port or 0, _DELAY_S))
         conf = {f"spark.hadoop.{key}": value for key, value in server.hadoop_conf().items()}
         conf["spark.hadoop.fs.s3a.endpoint"] = url
 
@@ -50,10 +54,22 @@ def far_and_near(job: Job, images: int) -> Iterator[Mapping[str, Entry]]:
                 check=str(uri_dataset(f"{name}-check-uris", uris[:_CHECK_ROWS])),
                 uri_prefix=prefix,
                 spark_conf=conf,
+                cores=1,
             )
-            return Entry("contenders.ours", own, images)
+            return Entry("contenders.ours", own, images, pinned_to=_JOB_CORE)
 
         yield {
             "s3_50ms": entry("s3", f"s3://{_BUCKET}"),
             "local": entry("local", files[0].parent.as_uri()),
         }
+
+
+@contextmanager
+def _children_on_core(core: int) -> Iterator[None]:
+    """Processes and threads that are started within run on this core alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,33 +74,6 @@ class BatchReport:
 
     def _age(self, since: float | None) -> float | None:
         return None if since is None else self.ended_at - since
-
-
-def backlog_rows(progress: Mapping[str, Any]) -> int | None:
-    """Rows that the sources of Spark's query progress have and have not given.
-
-    Of sources with offsets per partition, as Kafka's are; ``None`` if there is no such source.
-    """
-    behind: int | None = None
-    for source in progress["sources"]:
-        latest, end = _offsets(source.get("latestOffset")), _offsets(source.get("endOffset"))
-        if latest and end:
-            rows = sum(max(0, at - end.get(place, at)) for place, at in latest.items())
-            behind = rows + (behind or 0)
-    return behind
-
-
-def _offsets(text: Any) -> dict[tuple[str, str], int]:
-    """``{"topic": {"0": 23}}`` by topic and partition; empty for any other source's offset."""
-    try:
-        topics = json.loads(text) if isinstance(text, str) else text
-        return {
-            (topic, partition): int(offset)
-            for topic, partitions in topics.items()
-            for partition, offset in partitions.items()
-        }
-    except (AttributeError, TypeError, ValueError):
-        return {}
 
 
 def _sum_and_mean(total: float, rows: int) -> dict[str, float] | None:

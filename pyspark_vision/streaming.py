@@ -16,10 +16,11 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import functions as F
 
 from pyspark_vision import checkpoint_lease, stopping
-from pyspark_vision.batch_report import BatchReport, backlog_rows
+from pyspark_vision.batch_report import BatchReport
 from pyspark_vision.counts import Counts, measure_results
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_losses
+from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
 from pyspark_vision.stream_metrics import StreamMetrics, served
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class _Run:
         for progress in self.query.recentProgress:
             if progress["batchId"] > self._last_seen:
                 self._last_seen = progress["batchId"]
-                if lost := kafka_losses.rows_lost(progress):
+                if lost := rows_lost(progress):
                     self._note_lost(progress["batchId"], lost)
 
     def _note_lost(self, batch_id: int, lost: int) -> None:

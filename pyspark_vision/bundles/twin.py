@@ -79,15 +79,7 @@ def with_twin(spec: ModelSpec, folder: str | Path | None = None) -> ModelSpec:
     alone = dataclasses.replace(spec, files=(original,), engine="auto")
     alone.save(place)
     here = dataclasses.replace(alone, root=str(place.absolute()))
-    path = make_litert_twin(here, place)
-    twin = ModelFile(
-        engine="litert",
-        format="tflite",
-        path=path.name,
-        sha256=sha256_of(path),
-        input_tensor=INPUT_NAME,
-        outputs=tuple((role, role) for role, _ in original.outputs),
-    )
+    twin = _twin_file(make_litert_twin(here, place), original)
     return dataclasses.replace(here, files=(original, twin))
 
 
@@ -102,17 +94,20 @@ def with_int8_twin(spec: ModelSpec, calibration: Sequence[bytes], folder: str | 
     original = _original(spec)
     spec.save(place)
     here = dataclasses.replace(spec, root=str(place.absolute()))
-    path = make_litert_twin(here, place, calibration)
-    twin = ModelFile(
+    twin = _twin_file(make_litert_twin(here, place, calibration), original)
+    twin = dataclasses.replace(twin, precision="int8")
+    return dataclasses.replace(here, files=(*spec.files, twin), precision="int8")
+
+
+def _twin_file(path: Path, original: ModelFile) -> ModelFile:
+    return ModelFile(
         engine="litert",
         format="tflite",
         path=path.name,
         sha256=sha256_of(path),
         input_tensor=INPUT_NAME,
         outputs=tuple((role, role) for role, _ in original.outputs),
-        precision="int8",
     )
-    return dataclasses.replace(here, files=(*spec.files, twin), precision="int8")
 
 
 def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes] = ()) -> Path:

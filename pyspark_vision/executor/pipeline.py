@@ -248,10 +248,15 @@ def isolated_predictor(
     return lambda source: predictor.predict([source])[0]
 
 
-def _is_retry() -> bool:
+def _task() -> Any:
+    """Spark's context of the task, ``None`` outside of one."""
     from pyspark import TaskContext
 
-    context = TaskContext.get()
+    return TaskContext.get()
+
+
+def _is_retry() -> bool:
+    context = _task()
     return context is not None and context.attemptNumber() > 0
 
 
@@ -261,16 +266,12 @@ def _isolated(inference: Inference) -> IsolatedRows:
 
 
 def _threads() -> int:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
+    context = _task()
     return context.cpus() if context else 1
 
 
 def _predictor(inference: Inference) -> Predictor:
-    from pyspark import TaskContext
-
-    context, threads = TaskContext.get(), _threads()
+    context, threads = _task(), _threads()
     if context and "gpu" in context.resources():
         # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
         # by a task with another address keeps the first.

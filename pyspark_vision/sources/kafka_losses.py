@@ -6,10 +6,8 @@ without that name; the texts are those of its ``error/kafka-error-conditions.jso
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 LOST_BY_RETENTION = "lost_by_retention"
 
@@ -28,32 +26,6 @@ def loss(message: str) -> str | None:
         if found is not None:
             return f"{say(*found.groups())}. {_HOW_TO_GO_ON}"
     return f"records are gone that were not read yet. {_HOW_TO_GO_ON}"
-
-
-def rows_lost(progress: Mapping[str, Any]) -> int:
-    """How many offsets a batch was to read and has not, of sources with offsets per partition.
-
-    Of topics without compaction and transactions, whose offsets have gaps of their own.
-    """
-    planned = read = 0
-    for source in progress["sources"]:
-        start, end = source.get("startOffset"), source.get("endOffset")
-        try:
-            begin, until = _offsets(start), _offsets(end)
-        except (AttributeError, TypeError, ValueError):
-            continue
-        planned += sum(max(0, at - begin.get(place, at)) for place, at in until.items())
-        read += source["numInputRows"]
-    return max(0, planned - read)
-
-
-def _offsets(text: Any) -> dict[tuple[str, str], int]:
-    topics = json.loads(text) if isinstance(text, str) else text
-    return {
-        (topic, partition): int(offset)
-        for topic, partitions in topics.items()
-        for partition, offset in partitions.items()
-    }
 
 
 def _range_gone(start: str, end: str, place: str) -> str:

@@ -30,9 +30,10 @@ def proxy(s3: S3, spark: SparkSession) -> Iterator[FaultyProxy]:
 def fetched(spark: SparkSession, uris: list[str | None], **options: Any) -> list[Any]:
     """(content, error code) of each URI, in order."""
     frame = spark.createDataFrame(list(enumerate(uris)), "n int, uri string").coalesce(1)
-    rows = frame.select("n", fetch_object("uri", **options).alias("f")).orderBy("n").collect()
+    rows = frame.select("n", fetch_object("uri", **options).alias("f")).collect()
     return [
-        (row.f.content and bytes(row.f.content), row.f.error and row.f.error.code) for row in rows
+        (row.f.content and bytes(row.f.content), row.f.error and row.f.error.code)
+        for row in sorted(rows, key=lambda row: row.n)  # Spark's own sort would fetch twice
     ]
 
 
@@ -94,6 +95,38 @@ def test_only_uris_under_a_prefix_are_fetched(
 
     denied = (None, "fetch_denied")
     assert found == [(b"x", None), denied, denied, (b"y", None), denied]
+
+
+def test_an_object_takes_one_request_and_a_missing_one_a_second_look(
+    spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    before = proxy.requests
+
+    assert fetched(spark, [f"s3://{bucket}/a"] * 5) == [(b"x", None)] * 5
+    assert proxy.requests - before == 5
+
+    assert fetched(spark, [f"s3://{bucket}/none"]) == [(None, "fetch_not_found")]
+    assert proxy.requests - before == 7
+
+
+@pytest.mark.parametrize(("max_attempts", "requests"), [(1, 1), (2, 2), (4, 4)])
+def test_an_object_is_asked_for_no_more_often_than_it_was_allowed(
+    max_attempts: int,
+    requests: int,
+    spark: SparkSession,
+    proxy: FaultyProxy,
+    s3_client: Any,
+    bucket: str,
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    proxy.misbehave("fail", 1000)
+    before = proxy.requests
+
+    found = fetched(spark, [f"s3://{bucket}/a"], max_attempts=max_attempts)
+
+    assert found == [(None, "fetch_failed")]
+    assert proxy.requests - before == requests
 
 
 @pytest.mark.parametrize(

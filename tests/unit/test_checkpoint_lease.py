@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import stream_processes as streams
+from lease_race import outcomes_of_two
 from pyspark.sql import SparkSession
 
 from pyspark_vision import checkpoint_lease
@@ -41,28 +42,6 @@ def test_one_of_two_in_the_same_instant_wins(
     monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
 
     assert outcomes_of_two(spark, str(tmp_path)) == ["held", "refused"]
-
-
-def outcomes_of_two(spark: SparkSession, checkpoint: str) -> list[str]:
-    """What two threads get that ask at once; who holds it keeps it for a second."""
-    outcomes: list[str] = []
-    together = threading.Barrier(2)
-
-    def take() -> None:
-        together.wait()
-        try:
-            with checkpoint_lease.held(spark, checkpoint, "job", lambda reason: None):
-                outcomes.append("held")
-                time.sleep(1)
-        except CheckpointInUseError:
-            outcomes.append("refused")
-
-    threads = [threading.Thread(target=take) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(outcomes)
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from pyspark_vision.sources.kafka_losses import loss, rows_lost
+from pyspark_vision.sources.kafka_losses import loss
 
 # As of spark-sql-kafka-0-10 4.2.0.
 SAID = (
@@ -53,15 +51,3 @@ def test_each_form_names_the_partition_and_the_offsets(reason: str, line: str) -
 
 def test_another_error_is_none() -> None:
     assert loss("disk full") is None
-
-
-def test_rows_lost_are_the_offsets_of_a_batch_without_a_row() -> None:
-    source: dict[str, Any] = {
-        "startOffset": '{"frames": {"0": 3, "1": 0}}',
-        "endOffset": '{"frames": {"0": 8, "1": 2}}',
-        "numInputRows": 4,
-    }
-    files = {"startOffset": None, "endOffset": {"logOffset": 3}, "numInputRows": 9}
-
-    assert rows_lost({"sources": [source, files]}) == 3
-    assert rows_lost({"sources": [files]}) == 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.batch_report import BatchReport, backlog_rows
+from pyspark_vision.batch_report import BatchReport
 from pyspark_vision.counts import Counts, Measures, measure_results
 from pyspark_vision.stream_metrics import CONTENT_TYPE, StreamMetrics, served
 
@@ -102,17 +102,6 @@ def test_catching_up_is_said_of_more_than_one_batch(
     backlog: int | None, seconds: float | None
 ) -> None:
     assert report(backlog=backlog).catch_up_s == seconds
-
-
-def test_the_backlog_is_what_the_brokers_have_and_the_stream_has_not() -> None:
-    kafka = {
-        "latestOffset": '{"frames": {"0": 30, "1": 12}, "new": {"0": 5}}',
-        "endOffset": {"frames": {"0": 10, "1": 12}, "new": {"0": 1}},
-    }
-    files = {"latestOffset": None, "endOffset": {"logOffset": 3}}
-
-    assert backlog_rows({"sources": [kafka, files]}) == 24
-    assert backlog_rows({"sources": [files]}) is None
 
 
 def test_metrics_add_up_over_batches_and_label_values_are_escaped() -> None:
