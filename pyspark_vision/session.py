@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import available_timezones
@@ -118,6 +119,11 @@ _DEFAULT_IDLE_S = 300.0
 _LOCAL = re.compile(r"local(?:\[(\*|\d+)\])?")
 _LOCAL_TRIES = 4
 
+# sun_path of Linux's unix(7), less its closing zero; macOS has 4 fewer. Spark's names: a dot, a
+# UUID, ".sock".
+_SOCKET_PATH_CHARS = 103
+_SOCKET_NAME_CHARS = len("/.00000000-0000-0000-0000-000000000000.sock")
+
 # What a job sets where neither spark-submit nor spark-defaults.conf does.
 JOB_DEFAULTS = {
     # A worker stuck in native code is found by its stack trace and replaced. Loading a large
@@ -131,8 +137,6 @@ JOB_DEFAULTS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
     "spark.sql.parquet.columnarReaderBatchSize": "64",
     **BOUNDED_ARROW_INPUT,
-    # Over TCP, a task's Python worker waits 40 ms for a delayed acknowledgement. From Spark 4.1.
-    "spark.python.unix.domain.socket.enabled": "true",
     # The only shuffles are the counts per error code: a handful of rows.
     "spark.sql.shuffle.partitions": "4",
     # Spark's progress bar overwrites the lines that the job prints.
@@ -214,7 +218,24 @@ def _classic_session(
     # As many tries as a cluster gives a task: a retry finds the row that ended its worker.
     if local := _LOCAL.fullmatch(conf.get("spark.master") or ""):
         conf.set("spark.master", f"local[{local.group(1) or 1},{_LOCAL_TRIES}]")
+        for key, value in _local_sockets().items():
+            conf.setIfMissing(key, value)
     return SparkSession.builder.config(conf=conf).getOrCreate()
+
+
+def _local_sockets() -> dict[str, str]:
+    """Workers on Unix sockets: over TCP each task waits 40 ms for a delayed acknowledgement.
+
+    From Spark 4.1. Not on clusters, whose folders may be deeper than a socket's name can be long
+    (YARN's are); conf/spark-defaults.conf has it for them.
+    """
+    folder = tempfile.gettempdir()
+    if len(folder) + _SOCKET_NAME_CHARS > _SOCKET_PATH_CHARS:
+        return {}
+    return {
+        "spark.python.unix.domain.socket.enabled": "true",
+        "spark.python.unix.domain.socket.dir": folder,
+    }
 
 
 def check_workers(session: SparkSession) -> None:

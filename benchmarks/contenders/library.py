@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.protocol import Job
@@ -38,10 +37,13 @@ def session(job: Job) -> SparkSession:
 
 
 def our_session(job: Job) -> SparkSession:
-    """The same with what the library's own jobs set."""
-    from pyspark_vision.session import JOB_DEFAULTS
+    """The same as the library's commands make it, with what its jobs set."""
+    from pyspark_vision.session import tool_session
 
-    return session(replace(job, spark_conf={**JOB_DEFAULTS, **SESSION_CONF, **job.spark_conf}))
+    conf = {**SESSION_CONF, **job.spark_conf}
+    return tool_session(
+        "bench", f"local[{job.cores}]", [f"{key}={value}" for key, value in conf.items()]
+    )
 
 
 def spec_of(job: Job) -> ModelSpec:
