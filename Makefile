@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test test-pyspark-4.0 services jars lint zip bench bench-quick clean
+.PHONY: help demo test test-faults test-pyspark-4.0 services jars lint zip bench bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and mak
 test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
+
+test-faults: .venv/develop.stamp jars ## break everything a job stands on, at moments of SEED=…, and look for each row
+	@python -m pytest tests/faults --faults full
 
 # Spark 4.0 leaves its sockets to the garbage collector; pytest here takes warnings for errors.
 test-pyspark-4.0: export PATH := $(CURDIR)/.venv-pyspark-4.0/bin:$(PATH)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def members(session_id: int) -> list[int]:
     """The processes of a session: all that its first one started, whatever group they are in."""
-    return [pid for pid, fields in _stats() if int(fields[3]) == session_id]
+    return [pid for pid, fields in stats() if int(fields[3]) == session_id]
 
 
 def memory_mb(pid: int, field: str) -> float:
@@ -27,7 +27,7 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def _stats() -> list[tuple[int, list[str]]]:
+def stats() -> list[tuple[int, list[str]]]:
     """The fields of /proc/PID/stat after the name, which may hold anything."""
     found = []
     for entry in Path("/proc").iterdir():

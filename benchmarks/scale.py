@@ -15,8 +15,8 @@ TASKS, PYTHON_TASKS, ROUNDS, EXECUTORS = 1000, 100, 3, 4
 MODEL_MB = 14  # MobileNetV2 in float32
 
 
-def session(master: str) -> Any:
-    """A quiet session."""
+def session(master: str, *, unix_sockets: bool = False) -> Any:
+    """A quiet session; workers are reached over TCP, as on most clusters, or by Unix sockets."""
     from pyspark.sql import SparkSession
 
     return (
@@ -25,6 +25,7 @@ def session(master: str) -> Any:
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.log.level", "ERROR")
         .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.python.unix.domain.socket.enabled", str(unix_sockets).lower())
         .getOrCreate()
     )
 
@@ -43,18 +44,21 @@ def tasks() -> None:
     """ms for each task: empty, and with a Python worker that does nothing."""
     from pyspark.sql import functions as F
 
-    spark = session("local[2]")
-
     def write(frame: Any) -> None:
         frame.write.format("noop").mode("overwrite").save()
 
-    empty_s = median_s(lambda: write(spark.range(0, TASKS, 1, TASKS)))
-    identity = F.pandas_udf(lambda values: values, "long")
-    frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
-    python_s = median_s(lambda: write(frame))
-    spark.stop()
-    print(f"a task, empty, two at a time:          {empty_s / TASKS * 1000:6.2f} ms")
-    print(f"a task with a Python worker that is up: {python_s / PYTHON_TASKS * 1000:6.2f} ms")
+    for unix_sockets in (False, True):
+        spark = session("local[2]", unix_sockets=unix_sockets)
+        empty_s = median_s(lambda spark=spark: write(spark.range(0, TASKS, 1, TASKS)))
+        identity = F.pandas_udf(lambda values: values, "long")
+        frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
+        python_s = median_s(lambda frame=frame: write(frame))
+        spark.stop()
+        sockets = "Unix sockets" if unix_sockets else "TCP"
+        print(
+            f"two at a time, {sockets}: an empty task {empty_s / TASKS * 1000:.1f} ms, one with a "
+            f"Python worker that is up {python_s / PYTHON_TASKS * 1000:.1f} ms"
+        )
 
 
 def distribution() -> None:

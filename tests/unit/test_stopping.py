@@ -83,7 +83,8 @@ def test_a_batch_that_is_given_up_is_named_and_replayed(
     logged = (tmp_path / "printed").read_text() + (tmp_path / "logged").read_text()
     assert code == 1, logged[-3000:]
     assert f"stopped within batch 0, because {why}; the next start replays it" in logged
-    assert "Traceback" not in logged
+    # Workers may say that the driver is gone; it says one line itself.
+    assert 'stream_detect.py", line' not in logged
     assert streams.batches(tmp_path, "commits") == []
     assert streams.batches_out(tmp_path) == []
     with streams.running(how, root, tmp_path, "--trigger", "available-now") as job:

@@ -1,0 +1,205 @@
+"""Frames that are told apart by their number, sent, and looked for in each sink without the job."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from local_services.kafka import MESSAGE_MAX_BYTES
+from local_services.process import wait_until
+
+from pyspark_vision import scenes
+
+PARTITIONS = 2
+# One in so many is bad, in one of these ways in turn.
+_BAD_EVERY = 10
+_PICTURES = 16
+_SIZE_WH = (160, 120)
+
+Place = tuple[int, int]  # partition, offset
+
+
+@dataclass(frozen=True)
+class Sent:
+    """``numbers``: where each frame lies; ``bad``: the places of those that have no result."""
+
+    topic: str
+    results: str
+    numbers: dict[Place, int]
+    bad: frozenset[Place]
+
+
+@dataclass(frozen=True)
+class Found:
+    """How often each place was seen; ``changed``: keys whose repeats differ."""
+
+    parquet: Counter[Place]
+    failed: Counter[Place]
+    letters: Counter[Place]
+    messages: Counter[Place]
+    changed: list[str]
+    misnumbered: int
+
+    def problems(self, sent: Sent) -> list[str]:
+        """What is not as it should be, a line each; empty if nothing is lost or repeated."""
+        once = Counter(dict.fromkeys(sent.numbers, 1))
+        bad = Counter(dict.fromkeys(sent.bad, 1))
+        good = set(sent.numbers) - sent.bad
+        checks = {
+            "Parquet has not each frame once": _difference(self.parquet, once),
+            "Parquet's failed rows are not the bad frames": _difference(self.failed, bad),
+            "dead letters are not each bad frame once": _difference(self.letters, bad),
+            "Kafka lacks results": len(good - set(self.messages)),
+            "Kafka has results of bad frames": len(set(self.messages) - good),
+            "repeats in Kafka differ": len(self.changed),
+            "rows with another frame's number": self.misnumbered,
+        }
+        return [f"{what}: {count}" for what, count in checks.items() if count]
+
+
+def send(servers: str, count: int, rng: random.Random) -> Sent:
+    """``count`` frames to a new topic, spread over its partitions; the number is the camera."""
+    topic, results = topics(servers)
+    pictures = [_jpeg(rng.randrange(10**6)) for _ in range(_PICTURES)]
+    numbers: dict[Place, int] = {}
+    bad: set[Place] = set()
+    offsets = Counter[int]()
+    messages = []
+    for number in range(count):
+        partition = rng.randrange(PARTITIONS)
+        place = (partition, offsets[partition])
+        offsets[partition] += 1
+        numbers[place] = number
+        if number % _BAD_EVERY == 0:
+            bad.add(place)
+        messages.append((partition, _message(number, pictures, number % _BAD_EVERY == 0)))
+    produce(servers, topic, messages)
+    return Sent(topic, results, numbers, frozenset(bad))
+
+
+def topics(servers: str) -> tuple[str, str]:
+    """New ones, of frames and of results."""
+    frames, results = (f"{name}-{uuid.uuid4().hex}" for name in ("frames", "results"))
+    _make_topics(servers, frames, results)
+    return frames, results
+
+
+def produce(servers: str, topic: str, messages: Iterable[tuple[int, bytes]]) -> None:
+    """``(partition, value)`` each, in order; all of them are there afterwards."""
+    limits = {"message.max.bytes": MESSAGE_MAX_BYTES, "linger.ms": 50}
+    producer = Producer({"bootstrap.servers": servers, **limits})
+    for partition, value in messages:
+        while True:
+            try:
+                producer.produce(topic, value, partition=partition)
+                break
+            except BufferError:  # its queue is full
+                producer.poll(1)
+        producer.poll(0)
+    assert producer.flush(120) == 0
+
+
+def look(servers: str, sent: Sent, output: Path, dead_letters: Path) -> Found:
+    """What the three sinks hold: Parquet by pyarrow, messages by a plain consumer."""
+    parquet, failed = Counter[Place](), Counter[Place]()
+    misnumbered = 0
+    for row in rows(output):
+        place = (row["partition"], row["offset"])
+        parquet[place] += 1
+        failed[place] += row["error"] is not None
+        camera = row["camera_id"]
+        misnumbered += camera is not None and int(camera) != sent.numbers.get(place)
+    letters = pyarrow.dataset.dataset(dead_letters).to_table(columns=["partition", "offset"])
+    messages, changed = _messages(servers, sent.results)
+    return Found(
+        parquet,
+        +failed,
+        Counter((row["partition"], row["offset"]) for row in letters.to_pylist()),
+        messages,
+        changed,
+        misnumbered,
+    )
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    """The job's Parquet, by another engine."""
+    names = ["partition", "offset", "camera_id", "error"]
+    return list(pyarrow.dataset.dataset(output).to_table(columns=names).to_pylist())
+
+
+def _messages(servers: str, topic: str) -> tuple[Counter[Place], list[str]]:
+    """Of keys ``topic-partition-offset-model``."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": uuid.uuid4().hex,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": False,
+        }
+    )
+    consumer.subscribe([topic])
+    places, values, changed = Counter[Place](), dict[str, int](), list[str]()
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < 5:
+        for message in consumer.consume(500, 1.0):
+            assert message.error() is None, message.error()
+            key, value = message.key().decode(), hash(message.value())
+            partition, offset = key.split("@", 1)[0].rsplit("-", 4)[-4:-2]
+            places[int(partition), int(offset)] += 1
+            if values.setdefault(key, value) != value:
+                changed.append(key)
+            quiet_since = time.monotonic()
+    consumer.close()
+    return places, changed
+
+
+def _difference(found: Counter[Place], wanted: Counter[Place]) -> int:
+    return (found - wanted).total() + (wanted - found).total()
+
+
+def _message(number: int, pictures: list[bytes], bad: bool) -> bytes:
+    picture = pictures[number % len(pictures)]
+    ways = (b"{not json", picture[: len(picture) // 3], b"no picture", b"")
+    way = ways[number // _BAD_EVERY % len(ways)] if bad else picture
+    if way == ways[0]:
+        return way
+    fields = {
+        "image": base64.b64encode(way).decode(),
+        "timestamp": "2026-11-21T08:00:00",
+        "camera_id": str(number),
+    }
+    return json.dumps(fields).encode()
+
+
+def _jpeg(seed: int) -> bytes:
+    file = io.BytesIO()
+    scenes.draw_scene(seed, _SIZE_WH)[0].save(file, "JPEG")
+    return file.getvalue()
+
+
+def _make_topics(servers: str, *names: str) -> None:
+    admin = AdminClient({"bootstrap.servers": servers})
+    for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
+        made.result(timeout=30)
+
+    def has_leaders() -> bool:
+        topics = admin.list_topics(timeout=10).topics
+        return all(
+            name in topics and all(one.leader >= 0 for one in topics[name].partitions.values())
+            for name in names
+        )
+
+    assert wait_until(has_leaders, timeout_s=10)

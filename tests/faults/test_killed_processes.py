@@ -1,0 +1,93 @@
+"""A driver, a worker, a job that is stopped: each frame is in the sinks all the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numbered_frames as frames
+import pytest
+from conftest import Case, Size
+from detect_job import DetectJob
+from local_services.kafka import Kafka
+
+# From the moment a batch is begun: during its inference, its sinks, its commit, or the next one.
+_KILL_WITHIN_S = 4.0
+
+
+@pytest.fixture
+def job(root: Path, tmp_path: Path, kafka: Kafka, size: Size, rng: random.Random) -> DetectJob:
+    """A job with its frames waiting."""
+    sent = frames.send(kafka.bootstrap_servers, size.frames, rng)
+    # So many batches that each kill finds some.
+    rows = size.frames // (size.kills * 6)
+    return DetectJob(root, tmp_path, kafka.bootstrap_servers, sent, rows)
+
+
+def test_a_killed_driver_loses_and_repeats_nothing(
+    job: DetectJob, case: Case, size: Size, rng: random.Random
+) -> None:
+    case.expected = "Parquet and dead letters once each, Kafka at least once with equal repeats"
+    pauses = [rng.uniform(0, _KILL_WITHIN_S) for _ in range(size.kills)]
+    for pause_s in pauses:
+        with job.running() as process:
+            job.wait_for_new_batch(process)
+            time.sleep(pause_s)
+            job.kill(process)
+    case.injected = f"{size.frames} frames, driver and JVM SIGKILLed {len(pauses)} times"
+
+    check(job, case)
+
+
+def test_killed_workers_lose_and_repeat_nothing(
+    job: DetectJob, case: Case, size: Size, rng: random.Random
+) -> None:
+    case.expected = "Parquet and dead letters once each, Kafka at least once with equal repeats"
+    killed = 0
+    with job.running("available-now") as process:
+        job.wait_for_new_batch(process)
+        while process.poll() is None:
+            time.sleep(rng.uniform(0.5, 2.0) if killed < size.kills else 1.0)
+            workers = job.workers(process)
+            if workers and killed < size.kills:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+                killed += 1
+    case.injected = f"{size.frames} frames, {killed} Python workers SIGKILLed"
+    assert killed > 0
+
+    check(job, case)
+
+
+def test_a_stopped_job_exits_with_0_and_repeats_nothing(
+    job: DetectJob, case: Case, size: Size, rng: random.Random
+) -> None:
+    case.expected = "exit code 0 each time; once each in Parquet, dead letters and Kafka"
+    codes = []
+    for _ in range(max(1, size.kills // 2)):
+        with job.running() as process:
+            job.wait_for_new_batch(process)
+            time.sleep(rng.uniform(0, _KILL_WITHIN_S))
+            process.send_signal(signal.SIGTERM)
+            codes.append(process.wait(90))
+    case.injected = f"{size.frames} frames, SIGTERM {len(codes)} times"
+    assert codes == [0] * len(codes), job.tail()
+
+    found = check(job, case)
+    assert found.messages.total() == len(found.messages)  # Kafka too: nothing was cut off
+
+
+def check(job: DetectJob, case: Case) -> frames.Found:
+    """The rest is read, and every frame is where it belongs."""
+    assert job.finish(600) == 0, job.tail()
+    found = frames.look(job.servers, job.sent, job.output, job.dead_letters)
+    repeats = found.messages.total() - len(found.messages)
+    problems = found.problems(job.sent)
+    case.found = "; ".join(problems) or (
+        f"{found.parquet.total()} rows, {found.letters.total()} dead letters, "
+        f"{found.messages.total()} messages ({repeats} repeats)"
+    )
+    assert not problems
+    return found
