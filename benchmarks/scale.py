@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa  # Spark looks up a UDF's annotations
+
 TASKS, PYTHON_TASKS, ROUNDS, EXECUTORS = 1000, 100, 3, 4
 MODEL_MB = 14  # MobileNetV2 in float32
 
@@ -47,10 +49,13 @@ def tasks() -> None:
     def write(frame: Any) -> None:
         frame.write.format("noop").mode("overwrite").save()
 
+    @F.arrow_udf("long")
+    def identity(values: pa.Array) -> pa.Array:
+        return values
+
     for unix_sockets in (False, True):
         spark = session("local[2]", unix_sockets=unix_sockets)
         empty_s = median_s(lambda spark=spark: write(spark.range(0, TASKS, 1, TASKS)))
-        identity = F.pandas_udf(lambda values: values, "long")
         frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
         python_s = median_s(lambda frame=frame: write(frame))
         spark.stop()

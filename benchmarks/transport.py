@@ -10,16 +10,15 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa  # not only for the types: Spark looks up a UDF's annotations
 
 from benchmarks import proc
 from benchmarks.contenders.library import session
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.material import VGA_WH, dataset
 from benchmarks.race import Entry, ask
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _ROWS, _ROUNDS = 2000, 8
 
@@ -62,7 +61,6 @@ def measure(job: Job) -> dict[str, Any]:
 
     @F.arrow_udf("long")
     def length(arrays: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         for array in arrays:

@@ -24,7 +24,7 @@ def load(job: Job, share: int, shares: int) -> Run:
 
     spec, head = spec_of(job), head_of(job)
     engine = load_engine(spec, spec.path, threads=1)
-    preprocessor = Preprocessor(spec)
+    preprocessor = Preprocessor(spec, exact=job.exact)
     batch = preprocessor.empty_batch(engine.batch_size)
 
     def results(waiting: list) -> Iterator[tuple[int, int]]:
