@@ -49,13 +49,13 @@ def tasks() -> None:
     def write(frame: Any) -> None:
         frame.write.format("noop").mode("overwrite").save()
 
-    @F.arrow_udf("long")
-    def identity(values: pa.Array) -> pa.Array:
+    def same(values: pa.Array) -> pa.Array:
         return values
 
     for unix_sockets in (False, True):
         spark = session("local[2]", unix_sockets=unix_sockets)
         empty_s = median_s(lambda spark=spark: write(spark.range(0, TASKS, 1, TASKS)))
+        identity = F.arrow_udf(same, "long")
         frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
         python_s = median_s(lambda frame=frame: write(frame))
         spark.stop()
