@@ -42,7 +42,7 @@ zip: ## build dist/pyspark_vision.zip: same commit, same bytes
 	@python3 scripts/build_zip.py $(ZIP)
 
 bench: export PATH := $(CURDIR)/.venv-bench/bin:$(PATH)
-bench: .venv-bench/develop.stamp ## compare with loops, raw engines, Ray Data, Daft and plain Spark (40 minutes)
+bench: .venv-bench/develop.stamp ## compare with loops, raw engines, Ray Data, Daft and plain Spark (an hour)
 	@scripts/fetch_jars s3-server >/dev/null
 	@python -m benchmarks.bench $(BENCH)
 

@@ -10,37 +10,14 @@ import os
 import random
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fault_cases import FULL, QUICK, Case, Size
 from local_services import kafka as local_kafka
 
 _SEED = int(os.environ.get("SEED") or secrets.randbelow(10**6))
 _CASES: list[Case] = []
-
-
-@dataclass
-class Case:
-    """A row of the table; ``found`` stays empty where a case failed before it could look."""
-
-    name: str
-    injected: str = ""
-    expected: str = ""
-    found: str = ""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much a case does."""
-
-    frames: int
-    kills: int
-    mutants: int
-
-
-QUICK = Size(frames=300, kills=2, mutants=200)
-FULL = Size(frames=30_000, kills=20, mutants=2000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,7 +53,7 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Size:
     """``QUICK``, or ``FULL`` by ``--faults full``."""
-    return FULL if request.config.getoption("--faults") == "full" else QUICK
+    return FULL if request.config.getoption("--faults", "quick") == "full" else QUICK
 
 
 @pytest.fixture(scope="session")

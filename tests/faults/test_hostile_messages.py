@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numbered_frames as frames
-from conftest import Case, Size
 from detect_job import DetectJob
+from fault_cases import Case, Size
 from local_services.kafka import Kafka
 from mutated_images import mutated
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numbered_frames as frames
 import pytest
-from conftest import Case, Size
 from detect_job import DetectJob
+from fault_cases import Case, Size
 from local_services.kafka import Kafka
 
 # From the moment a batch is begun: during its inference, its sinks, its commit, or the next one.
