@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa  # Spark looks up a UDF's annotations
@@ -17,17 +17,30 @@ TASKS, PYTHON_TASKS, ROUNDS, EXECUTORS = 1000, 100, 3, 4
 MODEL_MB = 14  # MobileNetV2 in float32
 
 
-def session(master: str, *, unix_sockets: bool = False) -> Any:
-    """A quiet session; workers are reached over TCP, as on most clusters, or by Unix sockets."""
+_UNIX_SOCKETS = {"spark.python.unix.domain.socket.enabled": "true"}
+
+# How workers are reached and kept; the first is what most clusters have.
+_WORKERS: dict[str, dict[str, str]] = {
+    "TCP": {},
+    "Unix sockets": _UNIX_SOCKETS,
+    "Unix sockets, a new worker for each task": {
+        **_UNIX_SOCKETS,
+        "spark.python.worker.reuse": "false",
+    },
+}
+
+
+def session(master: str, settings: Mapping[str, str]) -> Any:
+    """A quiet session."""
     from pyspark.sql import SparkSession
 
     return (
         SparkSession.builder.master(master)
+        .config(map=dict(settings))
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.log.level", "ERROR")
         .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.python.unix.domain.socket.enabled", str(unix_sockets).lower())
         .getOrCreate()
     )
 
@@ -52,17 +65,16 @@ def tasks() -> None:
     def same(values: pa.Array) -> pa.Array:
         return values
 
-    for unix_sockets in (False, True):
-        spark = session("local[2]", unix_sockets=unix_sockets)
+    for name, settings in _WORKERS.items():
+        spark = session("local[2]", settings)
         empty_s = median_s(lambda spark=spark: write(spark.range(0, TASKS, 1, TASKS)))
         identity = F.arrow_udf(same, "long")
         frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
         python_s = median_s(lambda frame=frame: write(frame))
         spark.stop()
-        sockets = "Unix sockets" if unix_sockets else "TCP"
         print(
-            f"two at a time, {sockets}: an empty task {empty_s / TASKS * 1000:.1f} ms, one with a "
-            f"Python worker that is up {python_s / PYTHON_TASKS * 1000:.1f} ms"
+            f"two at a time, {name}: an empty task {empty_s / TASKS * 1000:.1f} ms, one with a "
+            f"Python worker {python_s / PYTHON_TASKS * 1000:.1f} ms"
         )
 
 
@@ -70,7 +82,7 @@ def distribution() -> None:
     """Seconds until every executor has a file of a model's size, fetched from the driver."""
     import tempfile
 
-    spark = session(f"local-cluster[{EXECUTORS},1,1024]")
+    spark = session(f"local-cluster[{EXECUTORS},1,1024]", {})
     context = spark.sparkContext
 
     def touch() -> None:

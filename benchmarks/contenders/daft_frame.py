@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.contenders.keras_model import SIDE, classifier_of_thread, normalized
+from benchmarks.contenders.keras_model import SIDE, borrowed_classifier, normalized
 from benchmarks.contenders.protocol import Contender, Job, Outcome, serve
 
 _BATCH_SIZE = 32
@@ -12,7 +12,8 @@ _BATCH_SIZE = 32
 
 def make(job: Job) -> Contender:
     # TensorFlow crashes when it is imported by one of Daft's threads.
-    classifier_of_thread(job.weights)
+    with borrowed_classifier(job.weights):
+        pass
 
     import daft
     import numpy as np
@@ -30,8 +31,9 @@ def make(job: Job) -> Contender:
         def best_class(self, images: Any) -> Any:
             # Daft (0.7) does not send images to processes: it calls this one instance from several
             # threads at once, which no LiteRT interpreter bears.
-            classifier = classifier_of_thread(self.path)
-            return classifier.best_classes(normalized(np.stack(images.to_pylist())))
+            batch = normalized(np.stack(images.to_pylist()))
+            with borrowed_classifier(self.path) as classifier:
+                return classifier.best_classes(batch)
 
     model = Model(job.weights)
 

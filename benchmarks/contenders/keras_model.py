@@ -6,7 +6,10 @@ The same pixels as ours: Pillow at full scale, bilinear to 224x224, -1..1.
 from __future__ import annotations
 
 import io
+import queue
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ SIDE = 224
 
 Array = np.ndarray[Any, Any]
 
-_own = threading.local()
+_idle: queue.LifoQueue[Classifier] = queue.LifoQueue()
 _loading = threading.Lock()
 
 
@@ -38,14 +41,19 @@ def load_keras(path: str) -> Any:
     return keras.models.load_model(path, compile=False)
 
 
-def classifier_of_thread(path: str) -> Classifier:
-    """A classifier of the calling thread's own, loaded by its first call."""
-    if not hasattr(_own, "classifier"):
+@contextmanager
+def borrowed_classifier(path: str) -> Iterator[Classifier]:
+    """A classifier that no other thread works with meanwhile; loaded if all are in use."""
+    try:
+        classifier = _idle.get_nowait()
+    except queue.Empty:
         # TensorFlow crashes when two threads are the first to import it.
         with _loading:
-            _own.classifier = Classifier(path)
-    found: Classifier = _own.classifier
-    return found
+            classifier = Classifier(path)
+    try:
+        yield classifier
+    finally:
+        _idle.put(classifier)
 
 
 class Classifier:
