@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test test-faults test-pyspark-4.0 services jars lint zip bench bench-quick clean
+.PHONY: help demo test test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ bench: .venv-bench/develop.stamp ## compare with loops, raw engines, Ray Data, D
 
 bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain two-process loop
 	@python -m benchmarks.quick
+
+bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty stream's (50 minutes)
+	@scripts/fetch_jars kafka kafka-broker >/dev/null
+	@python -m benchmarks.latency $(LATENCY)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist

@@ -6,7 +6,8 @@ import threading
 import time
 from typing import Any
 
-from benchmarks.proc import memory_mb
+from local_services.proc import memory_mb
+
 from benchmarks.race import ContenderError, Entry, started
 
 _TIME_LIMIT_S = 300.0

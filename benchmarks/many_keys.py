@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local_services.proc import memory_mb
+
 from benchmarks.many_files import heap_mb
 from benchmarks.places import ROOT
-from benchmarks.proc import memory_mb
 
 IMAGES_PER_BATCH = 20_000
 SAMPLE_S = 2.0

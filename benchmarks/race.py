@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from local_services import proc
 from local_services.process import DIE_WITH_PARENT
 
-from benchmarks import proc
 from benchmarks.contenders.protocol import Job
 from benchmarks.figures import agreement
 from benchmarks.places import ROOT, WORK

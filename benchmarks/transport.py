@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa  # not only for the types: Spark looks up a UDF's annotations
+from local_services import proc
 
-from benchmarks import proc
 from benchmarks.contenders.library import session
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.material import VGA_WH, dataset

@@ -134,8 +134,8 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         letters_folder = None
     for folder in [*folders.values(), *([letters_folder] if letters_folder else [])]:
         refuse_other_files(session, folder, BATCH_FOLDERS if options.stream else TABLE_FILES)
-        if options.stream:
-            refuse_other_output(session, folder, options.checkpoint)
+    for folder in folders.values() if options.stream else ():
+        refuse_other_output(session, folder, options.checkpoint)
     make = parquet_sink if options.stream else table_sink
     made = {
         name: through(choose, make(session, folders[name]))

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import config, job_flags, streaming
+from pyspark_vision import config, job_flags, seen_frames, streaming
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.seen_frames import SeenFrames
 from pyspark_vision.session import job_session, local_time_zone
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.batch_folders import refuse_other_output
@@ -94,6 +95,14 @@ def parser() -> config.JobParser:
         action="store_true",
         help="detect in every frame, not only in the newest of each camera and trigger",
     )
+    source.add_argument(
+        "--dedupe",
+        type=config.above_zero,
+        default=None,
+        metavar="SECONDS",
+        help="drop and count a frame whose picture is, byte for byte, one of the same camera that "
+        "was looked at less than this before",
+    )
     model = job.add_argument_group("model")
     model.add_argument("--model", required=True, metavar="URI", help="bundle of a detector")
     model.add_argument(
@@ -157,12 +166,22 @@ def wanted(records: DataFrame, options: argparse.Namespace) -> DataFrame:
     )
 
 
-def detect(records: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
-    """Records in, one flat row each with its typed detections or its error; no I/O of its own."""
+def detect(
+    records: DataFrame,
+    model: ModelSpec,
+    options: argparse.Namespace,
+    seen: SeenFrames | None = None,
+) -> DataFrame:
+    """Records in, one flat row each with its typed detections or its error; no I/O of its own.
+
+    With ``seen``, whose ``with_planned_time`` the records then need, duplicates are dropped too.
+    """
     fetch: Column | None = None
     if frame_format(options).payload == pictures.URI:
         fetch = fetch_object("uri", prefixes=options.uri_prefix)
     frames = pycturestream.with_picture(wanted(records, options), frame_format(options), fetch)
+    if seen is not None:
+        frames = seen.mark(frames)
     found = detect_objects(
         "picture",
         model,
@@ -182,6 +201,7 @@ def detect(records: DataFrame, model: ModelSpec, options: argparse.Namespace) ->
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms"]
+    hidden += [seen_frames.KEY, seen_frames.PLANNED]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -191,11 +211,9 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         "parquet": options.output,
         "json": options.output_json,
         "events": options.output_events,
-        "dead_letters": options.dead_letters,
     }
     for name, folder in folders.items():
-        is_topic = (folder or "").startswith(job_flags.KAFKA_SCHEME)
-        if folder and not is_topic and (name in options.sink or name == "dead_letters"):
+        if folder and name in options.sink:
             refuse_other_output(session, folder, options.checkpoint)
     made: dict[str, Sink] = {}
     if "parquet" in options.sink:
@@ -235,10 +253,14 @@ def run(options: argparse.Namespace) -> None:
     session = job_session("stream_detect")
     model = WatchedBundle(session, options.model)
     records = read(session, options)
+    seen: SeenFrames | None = None
+    if options.dedupe is not None:
+        seen = SeenFrames(session, options.checkpoint, options.dedupe)
+        records = seen_frames.with_planned_time(records)
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
-        detect(records, model.newest(), options).explain()
+        detect(records, model.newest(), options, seen).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
         print(
@@ -246,10 +268,13 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
+    made = sinks(session, options)
+    if seen is not None:
+        made["seen_frames"] = seen.remember
     streaming.run(
         records,
-        lambda batch: detect(batch, model.newest(), options),
-        sinks(session, options),
+        lambda batch: detect(batch, model.newest(), options, seen),
+        made,
         job_flags.stream_options(options, options.trigger),
         value="detections",
         name="stream_detect",

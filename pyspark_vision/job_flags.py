@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision import config
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
 from pyspark_vision.sinks.kafka import KafkaTopic
 from pyspark_vision.sources.kafka import (
@@ -111,10 +112,14 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
 
 
 def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
-    """The sink that ``--dead-letters`` names."""
+    """The sink that ``--dead-letters`` names.
+
+    Raises :class:`InvalidOptionError` for a folder that holds letters of an earlier run.
+    """
     if options.dead_letters.startswith(KAFKA_SCHEME):
         topic = options.dead_letters.removeprefix(KAFKA_SCHEME)
         return kafka_dead_letters(kafka_topic(options, topic))
+    refuse_other_output(session, options.dead_letters, options.checkpoint)
     return parquet_dead_letters(session, options.dead_letters)
 
 

@@ -1,4 +1,7 @@
-"""What all tests share: one Spark session, the others' photos and models, the demo models."""
+"""What all tests share: one Spark session, others' photos and models, the demo models, services.
+
+A service is started by the first test that wants it, once per run.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,13 @@ from pathlib import Path
 
 import pyspark
 import pytest
-from local_services import jars, s3
+from local_services import hdfs as local_hdfs
+from local_services import jars
+from local_services import kafka as local_kafka
+from local_services import s3 as local_s3
+from local_services import standalone as local_standalone
 from pyspark.sql import SparkSession
+from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
 
@@ -32,9 +40,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3_credentials() -> Iterator[s3.S3Credentials]:
+def s3_credentials() -> Iterator[local_s3.S3Credentials]:
     """Of this run only, in the environment: the JVM reads that once, when it starts."""
-    credentials = s3.random_credentials()
+    credentials = local_s3.random_credentials()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)  # a developer's own profile or endpoint is for other buckets
@@ -44,7 +52,7 @@ def s3_credentials() -> Iterator[s3.S3Credentials]:
 
 
 @pytest.fixture(scope="session")
-def spark(s3_credentials: s3.S3Credentials) -> Iterator[SparkSession]:
+def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
     # Connectors are made for one Spark; `make test-pyspark-4.0` runs no test that needs them.
@@ -85,3 +93,47 @@ def classifier() -> ModelSpec:
 def embedder() -> ModelSpec:
     """The demo embedder that ships with the project."""
     return ModelSpec.load(ROOT / "models" / "demo-embedder")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_kafka.Kafka]:
+    """A broker; who kills it starts it again."""
+    with (
+        service_folder(tmp_path_factory, "kafka") as folder,
+        local_kafka.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def s3_server(
+    tmp_path_factory: pytest.TempPathFactory, s3_credentials: local_s3.S3Credentials
+) -> Iterator[local_s3.S3]:
+    """An S3 server; who kills it starts it again."""
+    with (
+        service_folder(tmp_path_factory, "s3") as folder,
+        local_s3.running(folder, s3_credentials) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_hdfs.Hdfs]:
+    """A file system; who kills a daemon of it starts that again."""
+    with (
+        service_folder(tmp_path_factory, "hdfs") as folder,
+        local_hdfs.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def standalone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[local_standalone.Standalone]:
+    """Spark's own cluster: two workers of one core."""
+    with (
+        service_folder(tmp_path_factory, "standalone") as folder,
+        local_standalone.running(folder) as service,
+    ):
+        yield service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from pyspark_vision import scenes
 
 # A stored picture of EXIF orientation n turns upright by this; the inverse makes the stored one.
 STORED = {
@@ -28,6 +31,12 @@ def encoded(image: Image.Image, kind: str, **save: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **save)
     return file.getvalue()
+
+
+@functools.cache
+def scene_jpeg(seed: int, width: int = 320, height: int = 240) -> bytes:
+    """A drawn scene as JPEG."""
+    return encoded(scenes.draw_scene(seed, (width, height))[0], "JPEG")
 
 
 def pixels(image: Image.Image) -> np.ndarray[Any, Any]:

@@ -6,10 +6,11 @@ import os
 import threading
 from typing import Any
 
+from local_services.proc import command_line, members, memory_mb
+
 from benchmarks.contenders.library import our_session
 from benchmarks.contenders.ours import with_results
 from benchmarks.contenders.protocol import Job, serve_section
-from benchmarks.proc import command_line, members, memory_mb
 
 _SAMPLE_S = 0.1
 

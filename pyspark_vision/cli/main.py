@@ -13,6 +13,7 @@ from pyspark_vision.errors import PysparkVisionError
 # The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
     "bundle": "inspect a model file; build a bundle with a checked, faster twin",
+    "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "replay": "put dead letters back through a job",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.boxes import nms, to_source_xyxy, to_xyxy
-from pyspark_vision.executor.raw_heads import split
+from pyspark_vision.executor.raw_heads import softmax, split
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -150,9 +150,7 @@ def probabilities(scores: Array, score_kind: str, *, exclusive: bool) -> Array:
     if score_kind == "probability":
         return scores
     if exclusive:
-        exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        softmax: Array = exponents / exponents.sum(axis=-1, keepdims=True)
-        return softmax
+        return softmax(scores)
     # Clipped where float32 saturates anyway; exp would overflow with a warning.
     sigmoid: Array = 1.0 / (1.0 + np.exp(-np.clip(scores, -80, 80)))
     return sigmoid

@@ -32,12 +32,17 @@ def split(outputs: dict[str, Array]) -> dict[str, Array]:
         raw = outputs["end_to_end"]
         return {"boxes": raw[..., :4], "scores": raw[..., 4], "classes": raw[..., 5]}
     if "detr_logits" in outputs:
-        logits = outputs["detr_logits"].astype(np.float32)
-        exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        objects = (exponents / exponents.sum(axis=-1, keepdims=True))[..., :-1]
+        objects = softmax(outputs["detr_logits"].astype(np.float32))[..., :-1]
         return {
             "boxes": outputs["boxes"],
             "scores": objects.max(axis=-1),
             "classes": objects.argmax(axis=-1),
         }
     return outputs
+
+
+def softmax(logits: Array) -> Array:
+    """Along the last axis; without overflow."""
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Array = exponents / exponents.sum(axis=-1, keepdims=True)
+    return shares

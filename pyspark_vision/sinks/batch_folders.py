@@ -1,7 +1,7 @@
 """Files, exactly once under replay: each micro-batch owns the folder ``batch_id=N``.
 
-A batch is written beside its place under a name that readers ignore, then renamed into it; a
-replay replaces the folder. So every reader, not only Spark's, finds each batch once and whole.
+A batch is written beside its place under a name that readers ignore (Spark does not ignore one that
+has ``=`` in it), then renamed into it; a replay replaces the folder. So every reader, not only Spark's, finds each batch once and whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def batch_folder_sink(
         if is_connect(session):
             write(results, f"{output}/batch_id={batch_id}")
             return
-        staging = f"{output}/_staging_batch_id={batch_id}"
+        staging = f"{output}/_staging_{batch_id}"
         write(results, staging)
         file_system, target = hadoop_path(session, f"{output}/batch_id={batch_id}")
         file_system.delete(target, True)

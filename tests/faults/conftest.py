@@ -9,12 +9,9 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fault_cases import FULL, QUICK, Case, Size
-from local_services import kafka as local_kafka
 
 _SEED = int(os.environ.get("SEED") or secrets.randbelow(10**6))
 _CASES: list[Case] = []
@@ -37,6 +34,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"  {word:<9} {getattr(case, word) or '(nothing)'}")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes by its nature is for the full size only."""
+    if _is_full(config):
+        return
+    long = [item for item in items if item.get_closest_marker("full_size") is not None]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def _is_full(config: pytest.Config) -> bool:
+    return bool(config.getoption("--faults", "quick") == "full")
+
+
 @pytest.fixture
 def case(request: pytest.FixtureRequest) -> Case:
     """This test's row of the table."""
@@ -53,12 +63,4 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Size:
     """``QUICK``, or ``FULL`` by ``--faults full``."""
-    return FULL if request.config.getoption("--faults", "quick") == "full" else QUICK
-
-
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_kafka.Kafka]:
-    """A broker of this suite's own: some cases kill it."""
-    folder: Path = tmp_path_factory.mktemp("kafka")
-    with local_kafka.running(folder) as service:
-        yield service
+    return FULL if _is_full(request.config) else QUICK

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from local_services import jars
-from local_services.process import DIE_WITH_PARENT
+from job_environment import job_environment
+from local_services import jars, proc
+from local_services.process import DIE_WITH_PARENT, wait_until
 from numbered_frames import Sent
-
-from benchmarks import proc
 
 _CONF = {
     "spark.master": "local[2]",
@@ -28,7 +29,11 @@ _CONF = {
 
 @dataclass(frozen=True)
 class DetectJob:
-    """One job: its folder (checkpoint, output, dead letters, log), brokers and topics."""
+    """One job: its brokers and topics, and a folder for its log, checkpoint and output.
+
+    With ``storage``, a URI, the job has checkpoint, output and dead letters below that; whoever
+    looks at them copies them into the folder. ``launcher`` stands before the job's command.
+    """
 
     root: Path
     folder: Path
@@ -36,6 +41,11 @@ class DetectJob:
     sent: Sent
     batch_rows: int = 1000
     flags: Sequence[str] = ()
+    model: Path | None = None
+    storage: str = ""
+    conf: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    launcher: Sequence[str] = ()
 
     @property
     def output(self) -> Path:
@@ -52,17 +62,11 @@ class DetectJob:
     @contextmanager
     def running(self, trigger: str = "0 seconds") -> Iterator[subprocess.Popen[bytes]]:
         """The job until the block ends; then nothing of it is left."""
-        conf = {**_CONF, "spark.jars": ",".join(str(jar) for jar in jars.files("kafka"))}
-        submit = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
-        environment = {
-            **os.environ,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "PYSPARK_PYTHON": sys.executable,
-            "PYSPARK_SUBMIT_ARGS": " ".join([*submit, "pyspark-shell"]),
-        }
+        all_jars = ",".join(str(jar) for jar in jars.files("kafka"))
+        environment = job_environment({**_CONF, "spark.jars": all_jars, **self.conf})
         command = [sys.executable, str(self.root / "jobs" / "stream_detect.py"), *self._flags()]
         # It ends with the tests, even with tests that were killed.
-        tied = [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid())]
+        tied = [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *self.launcher]
         with (
             self.log.open("ab") as log,
             subprocess.Popen(
@@ -70,7 +74,7 @@ class DetectJob:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env={**environment, **self.environment},
                 start_new_session=True,  # by which its JVM is found
             ) as process,
         ):
@@ -85,43 +89,108 @@ class DetectJob:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def finish(self, timeout_s: float) -> int:
+    def finish(self, timeout_s: float = 600) -> int:
         """Read what is left, and stop; the exit code."""
         with self.running("available-now") as process:
             return process.wait(timeout_s)
 
+    def jvm(self, process: subprocess.Popen[bytes]) -> int:
+        """The driver's Java process."""
+        [pid] = [
+            pid for pid in proc.members(process.pid) if "SparkSubmit" in proc.command_line(pid)
+        ]
+        return pid
+
     def workers(self, process: subprocess.Popen[bytes]) -> list[int]:
         """Spark's Python workers of the job, without the daemon that forks them."""
-        daemons = {
-            pid for pid in proc.members(process.pid) if "pyspark.daemon" in proc.command_line(pid)
-        }
+        daemons = set(self.daemons(process))
         parents = {pid: int(fields[1]) for pid, fields in proc.stats()}
         return [pid for pid in daemons if parents.get(pid) in daemons]
 
+    def daemons(self, process: subprocess.Popen[bytes]) -> list[int]:
+        """The processes that fork workers, and what they forked."""
+        members = proc.members(process.pid)
+        return [pid for pid in members if "pyspark.daemon" in proc.command_line(pid)]
+
     def planned(self) -> int:
-        """Batches that were begun."""
-        return len(list((self.folder / "checkpoint" / "offsets").glob("[0-9]*")))
+        """Batches that were begun; on a ``storage`` elsewhere, those that ended."""
+        if self.storage:
+            return len(self.batches())
+        # Spark keeps the last hundred.
+        files = (self.folder / "checkpoint" / "offsets").glob("[0-9]*")
+        return max((int(file.name) + 1 for file in files), default=0)
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The job's lines of JSON, one for each batch that all sinks have; replayed ones again."""
+        lines = self.tail(None).splitlines()
+        found = [line[line.index('{"batch_id"') :] for line in lines if '{"batch_id"' in line]
+        return [batch for batch in map(json.loads, found) if "rows" in batch]
+
+    def rows(self) -> int:
+        """Rows of those batches."""
+        return sum(batch["rows"] for batch in self.batches())
 
     def wait_for_new_batch(self, process: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
         """Until a batch more is begun; or long enough, for a job that has nothing left to do."""
         before, deadline = self.planned(), time.monotonic() + timeout_s
         while self.planned() <= before and time.monotonic() < deadline:
             assert process.poll() is None, self.tail()
+            if self.rows() >= len(self.sent.numbers):
+                return
             time.sleep(0.05)
 
-    def tail(self) -> str:
-        """The end of what it logged."""
-        return self.log.read_text(errors="replace")[-3000:]
+    def tail(self, characters: int | None = 3000) -> str:
+        """The end of what it logged; ``None``: all of it."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return text if characters is None else text[-characters:]
 
     def _flags(self) -> list[str]:
+        at = self.storage or self.folder
         return [
             *("--kafka-servers", self.servers, "--kafka-topic", self.sent.topic),
             *("--starting-offsets", "earliest", "--keep-all", "--time-zone", "UTC"),
             *("--max-offsets-per-trigger", str(self.batch_rows)),
-            *("--model", str(self.root / "models" / "demo-detector")),
-            *("--sink", "parquet", "kafka", "--output", str(self.output)),
+            *("--model", str(self.model or self.root / "models" / "demo-detector")),
+            *("--sink", "parquet", "kafka", "--output", f"{at}/out"),
             *("--output-kafka-topic", self.sent.results),
-            *("--dead-letters", str(self.dead_letters)),
-            *("--checkpoint", str(self.folder / "checkpoint")),
+            *("--dead-letters", f"{at}/dead"),
+            *("--checkpoint", f"{at}/checkpoint"),
             *self.flags,
         ]
+
+
+class Supervised:
+    """A job that is started again whenever it has ended, as systemd or Kubernetes would."""
+
+    def __init__(self, job: DetectJob) -> None:
+        self.job = job
+        self.codes: list[int] = []
+        self._stack = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Supervised:
+        self.look()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def look(self) -> subprocess.Popen[bytes]:
+        """The process that runs; a new one, if the last has ended."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None:
+            self.codes.append(code)
+            self._stack.close()
+        if code is not None or self._process is None:
+            self._process = self._stack.enter_context(self.job.running())
+        return self._process
+
+    def wait_for_a_batch(self, timeout_s: float = 180) -> None:
+        """Until a batch more is begun, by whatever process; or everything was read."""
+        before = self.job.planned()
+
+        def goes_on() -> bool:
+            self.look()
+            return self.job.planned() > before or self.job.rows() >= len(self.job.sent.numbers)
+
+        assert wait_until(goes_on, timeout_s), self.job.tail()

@@ -17,12 +17,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Size:
-    """How much a case does."""
+    """How much a case does.
+
+    ``frames`` for cases that stop a job or its workers, ``few_frames`` for those that wait for
+    services; ``outages`` of a service that comes back soon, and one of ``away_s``.
+    """
 
     frames: int
+    few_frames: int
     kills: int
+    outages: int
+    away_s: float
     mutants: int
 
 
-QUICK = Size(frames=300, kills=2, mutants=200)
-FULL = Size(frames=30_000, kills=20, mutants=2000)
+QUICK = Size(frames=300, few_frames=200, kills=2, outages=1, away_s=5, mutants=200)
+FULL = Size(frames=30_000, few_frames=6000, kills=20, outages=6, away_s=60, mutants=2000)

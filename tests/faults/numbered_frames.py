@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
 import time
@@ -16,12 +15,9 @@ from typing import Any
 
 import pyarrow.dataset
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from kafka_topics import make_topic
 from local_services.kafka import MESSAGE_MAX_BYTES
-from local_services.process import wait_until
-
-from pyspark_vision import scenes
+from pictures import scene_jpeg
 
 PARTITIONS = 2
 # One in so many is bad, in one of these ways in turn.
@@ -73,7 +69,7 @@ class Found:
 def send(servers: str, count: int, rng: random.Random) -> Sent:
     """``count`` frames to a new topic, spread over its partitions; the number is the camera."""
     topic, results = topics(servers)
-    pictures = [_jpeg(rng.randrange(10**6)) for _ in range(_PICTURES)]
+    pictures = [scene_jpeg(rng.randrange(10**6), *_SIZE_WH) for _ in range(_PICTURES)]
     numbers: dict[Place, int] = {}
     bad: set[Place] = set()
     offsets = Counter[int]()
@@ -92,14 +88,17 @@ def send(servers: str, count: int, rng: random.Random) -> Sent:
 
 def topics(servers: str) -> tuple[str, str]:
     """New ones, of frames and of results."""
-    frames, results = (f"{name}-{uuid.uuid4().hex}" for name in ("frames", "results"))
-    _make_topics(servers, frames, results)
-    return frames, results
+    return make_topic(servers, PARTITIONS, "frames"), make_topic(servers, PARTITIONS, "results")
 
 
-def produce(servers: str, topic: str, messages: Iterable[tuple[int, bytes]]) -> None:
+def produce(
+    servers: str,
+    topic: str,
+    messages: Iterable[tuple[int, bytes]],
+    max_bytes: int = MESSAGE_MAX_BYTES,
+) -> None:
     """``(partition, value)`` each, in order; all of them are there afterwards."""
-    limits = {"message.max.bytes": MESSAGE_MAX_BYTES, "linger.ms": 50}
+    limits = {"message.max.bytes": max_bytes, "linger.ms": 50}
     producer = Producer({"bootstrap.servers": servers, **limits})
     for partition, value in messages:
         while True:
@@ -134,9 +133,9 @@ def look(servers: str, sent: Sent, output: Path, dead_letters: Path) -> Found:
     )
 
 
-def rows(output: Path) -> list[dict[str, Any]]:
-    """The job's Parquet, by another engine."""
-    names = ["partition", "offset", "camera_id", "error"]
+def rows(output: Path, *more: str) -> list[dict[str, Any]]:
+    """The job's Parquet, by another engine; with ``more`` columns."""
+    names = ["partition", "offset", "camera_id", "error", *more]
     return list(pyarrow.dataset.dataset(output).to_table(columns=names).to_pylist())
 
 
@@ -176,30 +175,15 @@ def _message(number: int, pictures: list[bytes], bad: bool) -> bytes:
     way = ways[number // _BAD_EVERY % len(ways)] if bad else picture
     if way == ways[0]:
         return way
-    fields = {
-        "image": base64.b64encode(way).decode(),
-        "timestamp": "2026-11-21T08:00:00",
-        "camera_id": str(number),
-    }
+    return message(number, way)
+
+
+def message(number: int, picture: bytes) -> bytes:
+    """A frame of the camera ``number``."""
+    return message_of(number, base64.b64encode(picture).decode())
+
+
+def message_of(number: int, image: str) -> bytes:
+    """The same with what stands in its field ``image``."""
+    fields = {"image": image, "timestamp": "2026-11-21T08:00:00", "camera_id": str(number)}
     return json.dumps(fields).encode()
-
-
-def _jpeg(seed: int) -> bytes:
-    file = io.BytesIO()
-    scenes.draw_scene(seed, _SIZE_WH)[0].save(file, "JPEG")
-    return file.getvalue()
-
-
-def _make_topics(servers: str, *names: str) -> None:
-    admin = AdminClient({"bootstrap.servers": servers})
-    for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
-        made.result(timeout=30)
-
-    def has_leaders() -> bool:
-        topics = admin.list_topics(timeout=10).topics
-        return all(
-            name in topics and all(one.leader >= 0 for one in topics[name].partitions.values())
-            for name in names
-        )
-
-    assert wait_until(has_leaders, timeout_s=10)

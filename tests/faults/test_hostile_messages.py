@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numbered_frames as frames
+import pyarrow.dataset
 from detect_job import DetectJob
 from fault_cases import Case, Size
-from local_services.kafka import Kafka
+from local_services import kafka as local_kafka
+from local_services import proc
+from local_services.kafka import MESSAGE_MAX_BYTES, Kafka
 from mutated_images import mutated
-
-from benchmarks import proc
-from pyspark_vision import scenes
+from pictures import scene_jpeg
 
 _MAX_WORKER_MB = 1000
+_HUGE_BYTES = 100 * 1024 * 1024
 _PAYLOAD_LIMIT = 5 * 1024 * 1024
 
 
@@ -65,15 +66,48 @@ def test_malformed_messages_of_each_field_each_have_a_reason(
     }
 
 
+def test_a_hundred_megabytes_of_base64_have_a_reason_and_the_stream_goes_on(
+    root: Path, tmp_path: Path, case: Case
+) -> None:
+    huge = b'{"image": "' + b"A" * _HUGE_BYTES + b'", "camera_id": "front"}'
+    case.injected = "a message with 100 MB of base64 between good ones, JVM with 2 GB"
+    case.expected = "too_many_bytes for it, results for the others, the whole of it a dead letter"
+    (tmp_path / "kafka").mkdir()
+    limit = _HUGE_BYTES + 1024 * 1024
+
+    with local_kafka.running(tmp_path / "kafka", message_max_bytes=limit) as kafka:
+        codes = look(
+            *(case, root, tmp_path, kafka, [message(), huge, message()]),
+            conf={"spark.driver.memory": "2g"},
+            max_bytes=limit,
+        )
+
+    letters = pyarrow.dataset.dataset(tmp_path / "dead").to_table(columns=["payload"])
+    assert codes == {None: 2, "too_many_bytes": 1}
+    assert [len(letter["payload"]) for letter in letters.to_pylist()] == [len(huge)]
+
+
 def look(
-    case: Case, root: Path, folder: Path, kafka: Kafka, values: Sequence[bytes], *flags: str
+    case: Case,
+    root: Path,
+    folder: Path,
+    kafka: Kafka,
+    values: Sequence[bytes],
+    *flags: str,
+    conf: Mapping[str, str] | None = None,
+    max_bytes: int = MESSAGE_MAX_BYTES,
 ) -> Counter[str | None]:
     """Run the job over them; how many rows have each error code."""
     topic, results = frames.topics(kafka.bootstrap_servers)
-    frames.produce(kafka.bootstrap_servers, topic, ((0, value) for value in values))
+    frames.produce(kafka.bootstrap_servers, topic, ((0, value) for value in values), max_bytes)
     places = {(0, offset): offset for offset in range(len(values))}
     sent = frames.Sent(topic, results, places, frozenset())
-    job = DetectJob(root, folder, kafka.bootstrap_servers, sent, batch_rows=500, flags=flags)
+    job = DetectJob(
+        *(root, folder, kafka.bootstrap_servers, sent),
+        batch_rows=500,
+        flags=flags,
+        conf=conf or {},
+    )
     most_mb = 0.0
     with job.running("available-now") as process:
         while process.poll() is None:
@@ -96,10 +130,8 @@ def look(
 
 def message(**changes: Any) -> bytes:
     """A frame that is right, but for what is changed."""
-    file = io.BytesIO()
-    scenes.draw_scene(1, (96, 64))[0].save(file, "JPEG")
     fields = {
-        "image": base64.b64encode(file.getvalue()).decode(),
+        "image": base64.b64encode(scene_jpeg(1, 96, 64)).decode(),
         "timestamp": "2026-11-21T08:00:00",
         "camera_id": "front",
     }

@@ -13,6 +13,7 @@ import pytest
 from detect_job import DetectJob
 from fault_cases import Case, Size
 from local_services.kafka import Kafka
+from verdict import nothing_is_lost
 
 # From the moment a batch is begun: during its inference, its sinks, its commit, or the next one.
 _KILL_WITHIN_S = 4.0
@@ -39,7 +40,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(
             job.kill(process)
     case.injected = f"{size.frames} frames, driver and JVM SIGKILLed {len(pauses)} times"
 
-    check(job, case)
+    nothing_is_lost(job, case)
 
 
 def test_killed_workers_lose_and_repeat_nothing(
@@ -58,7 +59,7 @@ def test_killed_workers_lose_and_repeat_nothing(
     case.injected = f"{size.frames} frames, {killed} Python workers SIGKILLed"
     assert killed > 0
 
-    check(job, case)
+    nothing_is_lost(job, case)
 
 
 def test_a_stopped_job_exits_with_0_and_repeats_nothing(
@@ -75,19 +76,5 @@ def test_a_stopped_job_exits_with_0_and_repeats_nothing(
     case.injected = f"{size.frames} frames, SIGTERM {len(codes)} times"
     assert codes == [0] * len(codes), job.tail()
 
-    found = check(job, case)
+    found = nothing_is_lost(job, case)
     assert found.messages.total() == len(found.messages)  # Kafka too: nothing was cut off
-
-
-def check(job: DetectJob, case: Case) -> frames.Found:
-    """The rest is read, and every frame is where it belongs."""
-    assert job.finish(600) == 0, job.tail()
-    found = frames.look(job.servers, job.sent, job.output, job.dead_letters)
-    repeats = found.messages.total() - len(found.messages)
-    problems = found.problems(job.sent)
-    case.found = "; ".join(problems) or (
-        f"{found.parquet.total()} rows, {found.letters.total()} dead letters, "
-        f"{found.messages.total()} messages ({repeats} repeats)"
-    )
-    assert not problems
-    return found

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import io
 import time
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
-
-from pyspark_vision import scenes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,14 +25,6 @@ def run(name: str, *arguments: object) -> int:
 def model(name: str) -> Path:
     """A model that ships with the project."""
     return ROOT / "models" / name
-
-
-@functools.cache
-def jpeg(seed: int, width: int = 320, height: int = 240) -> bytes:
-    """A drawn scene as JPEG."""
-    file = io.BytesIO()
-    scenes.draw_scene(seed, (width, height))[0].save(file, "JPEG")
-    return file.getvalue()
 
 
 def produce(producer: Producer, topic: str, *values: Any, partition: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Which processes live, and a spark-submit in one of its own."""
+"""A spark-submit in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from local_services import jars
-
-
-def working_in(folder: Path) -> list[str]:
-    """The commands that run in the folder: a service's daemons, and what they started."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve(strict=True).is_relative_to(folder):
-                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
-        except OSError:  # it ended meanwhile, or is another user's
-            continue
-    return found
 
 
 def spark_submit(

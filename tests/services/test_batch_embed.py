@@ -19,6 +19,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 from local_services.hdfs import Hdfs
 from local_services.s3 import S3
+from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
 from pyspark_vision.executor import object_store
@@ -35,7 +36,7 @@ def put_fruits(s3_client: Any, bucket: str, count: int) -> None:
     """``fruits/<label>/<n>.jpg``, two labels in turn."""
     for seed in range(count):
         label = ("apple", "pear")[seed % 2]
-        s3_client.put_object(Bucket=bucket, Key=f"fruits/{label}/{seed}.jpg", Body=jobs.jpeg(seed))
+        s3_client.put_object(Bucket=bucket, Key=f"fruits/{label}/{seed}.jpg", Body=scene_jpeg(seed))
 
 
 def rows_by_name(rows: list[Any]) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def test_a_folder_on_s3_and_a_prefix_of_keys_give_the_same_vectors(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str
 ) -> None:
     put_fruits(s3_client, bucket, 5)
-    s3_client.put_object(Bucket=bucket, Key="fruits/pear/cut.jpg", Body=jobs.jpeg(1)[:2000])
+    s3_client.put_object(Bucket=bucket, Key="fruits/pear/cut.jpg", Body=scene_jpeg(1)[:2000])
 
     listed = embed("--images", f"s3a://{bucket}/fruits", "--output", f"s3a://{bucket}/by-spark")
     fetched = embed("--keys", f"s3://{bucket}/fruits/", "--output", f"s3a://{bucket}/by-keys")
@@ -77,7 +78,7 @@ def test_images_are_read_from_and_vectors_written_to_hdfs(
     for seed in range(4):
         path = spark._jvm.org.apache.hadoop.fs.Path(f"{folder}/in/cat/{seed}.jpg")  # type: ignore[union-attr]
         stream = file_system.create(path)
-        stream.write(bytearray(jobs.jpeg(seed)))
+        stream.write(bytearray(scene_jpeg(seed)))
         stream.close()
     arguments = ("--images", f"{folder}/in", "--output", f"{folder}/out", "--images-per-batch", 3)
 
@@ -139,7 +140,7 @@ def test_twenty_thousand_keys_are_computed_while_they_are_listed_in_flat_memory(
     # Straight into the server's folder: 20,000 PUTs would take longer than the job.
     folder = next(s3.folder.rglob(bucket)) / "many" / "label"
     folder.mkdir(parents=True)
-    (folder / "0.jpg").write_bytes(jobs.jpeg(1, 32, 32))
+    (folder / "0.jpg").write_bytes(scene_jpeg(1, 32, 32))
     for number in range(1, KEYS):
         os.link(folder / "0.jpg", folder / f"{number}.jpg")
     out = tmp_path / "out"

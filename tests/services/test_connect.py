@@ -16,8 +16,8 @@ import connect_session
 import pyarrow.parquet as pq
 import pytest
 from local_services import jars
+from local_services.proc import working_in
 from local_services.process import Daemon, free_ports, wait_until
-from processes import working_in
 from pyspark.sql import SparkSession
 
 from pyspark_vision import scenes

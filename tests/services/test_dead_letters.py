@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer
 from local_services.kafka import Kafka
+from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
 from pyspark_vision.cli.main import main as pyspark_vision
@@ -32,7 +33,7 @@ def frame(image: Any, **changed: Any) -> bytes:
 
 
 def without(name: str) -> bytes:
-    message = json.loads(frame(jobs.jpeg(1, 160, 120)))
+    message = json.loads(frame(scene_jpeg(1, 160, 120)))
     del message[name]
     return json.dumps(message).encode()
 
@@ -44,7 +45,7 @@ def bomb() -> bytes:
 
 def bad_messages() -> dict[str, tuple[str, list[bytes | None]]]:
     """way -> (the code it must get, its messages in turn)."""
-    picture = jobs.jpeg(1, 160, 120)
+    picture = scene_jpeg(1, 160, 120)
     six_mb = picture + b"\0" * (6 * 1024 * 1024 * 3 // 4 - len(picture))
     return {
         "not JSON": ("bad_message", [b"not json", b'{"image": "', b"[1, 2]", b'"text"']),
@@ -100,7 +101,7 @@ def ran(
     producer = Producer(
         {"bootstrap.servers": kafka.bootstrap_servers, "message.max.bytes": 12 * 1024 * 1024}
     )
-    good = [frame(jobs.jpeg(seed, 160, 120)) for seed in range(SCENES)]
+    good = [frame(scene_jpeg(seed, 160, 120)) for seed in range(SCENES)]
     ways = bad_messages()
     offsets = [0, 0]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import job_runs as jobs
 import pytest
 from faulty_proxy import FaultyProxy
 from local_services.s3 import S3
+from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -169,7 +169,7 @@ def test_fetching_and_inference_are_one_pass_and_give_what_two_give(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str, classifier: ModelSpec
 ) -> None:
     for seed in range(5):
-        s3_client.put_object(Bucket=bucket, Key=f"{seed}.jpg", Body=jobs.jpeg(seed))
+        s3_client.put_object(Bucket=bucket, Key=f"{seed}.jpg", Body=scene_jpeg(seed))
     uris = [(f"s3://{bucket}/{seed}.jpg",) for seed in range(6)]
     frame = spark.createDataFrame([*uris, (None,)], "uri string").coalesce(1)
 

@@ -15,10 +15,11 @@ from confluent_kafka.admin import AdminClient
 from local_services import s3 as local_s3
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
+from local_services.proc import working_in
 from local_services.process import Daemon, ServiceError, wait_until
 from local_services.standalone import Standalone
 from local_services.yarn import Yarn
-from processes import spark_submit, working_in
+from processes import spark_submit
 from pyspark.sql import SparkSession
 
 JOB = Path(__file__).with_name("executor_folders_job.py")

@@ -16,18 +16,8 @@ from confluent_kafka import Producer
 from local_services import jars
 from local_services.kafka import Kafka
 from local_services.s3 import S3
-
-
-def sasl_properties(path: Path, user: str, password: str) -> Path:
-    path.write_text(
-        "security.protocol=SASL_PLAINTEXT\n"
-        "sasl.mechanism=PLAIN\n"
-        "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required "
-        f'username="{user}" password="{password}";\n'
-        # A wrong password is tried for no longer than this.
-        "default.api.timeout.ms=15000\nrequest.timeout.ms=10000\n"
-    )
-    return path
+from pictures import scene_jpeg
+from planted_secrets import leaks, sasl_properties
 
 
 def submit(
@@ -61,20 +51,6 @@ def submit(
     )
 
 
-def leaks(secrets: dict[str, str], folder: Path, *texts: str) -> list[str]:
-    """Where a secret stands: its name and the place."""
-    found = [
-        f"{name} in what was printed"
-        for name, secret in secrets.items()
-        for text in texts
-        if secret in text
-    ]
-    for file in (file for file in folder.rglob("*") if file.is_file()):
-        content = file.read_bytes()
-        found += [f"{name} in {file}" for name, s in secrets.items() if s.encode() in content]
-    return found
-
-
 @pytest.mark.parametrize("password", ["right", "wrong"])
 def test_credentials_stand_in_nothing_that_a_job_leaves(
     password: str,
@@ -88,7 +64,7 @@ def test_credentials_stand_in_nothing_that_a_job_leaves(
     producer: Producer,
     tmp_path: Path,
 ) -> None:
-    s3_client.put_object(Bucket=bucket, Key="in/1.jpg", Body=jobs.jpeg(1))
+    s3_client.put_object(Bucket=bucket, Key="in/1.jpg", Body=scene_jpeg(1))
     now = dt.datetime.now().isoformat()
     for name in ("1.jpg", "none.jpg"):
         message = {"image": f"s3://{bucket}/in/{name}", "timestamp": now, "camera_id": "front"}

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
+from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
 COLUMNS = [
@@ -59,7 +60,7 @@ def classify(
 def test_results_have_week_nines_columns_and_types_under_the_prediction_id(
     classify: Any, topic: str, producer: Producer, consumer: Consumer, classifier: Any, capsys: Any
 ) -> None:
-    good = jobs.jpeg(3)
+    good = scene_jpeg(3)
     sent = [
         image_message("one", good),
         image_message("cut", good[:1500]),
@@ -101,7 +102,7 @@ def test_results_have_week_nines_columns_and_types_under_the_prediction_id(
 def test_a_replayed_batch_sends_the_same_prediction_ids(
     classify: Any, topic: str, producer: Producer, consumer: Consumer, tmp_path: Path
 ) -> None:
-    jobs.produce(producer, topic, image_message("one", jobs.jpeg(3)))
+    jobs.produce(producer, topic, image_message("one", scene_jpeg(3)))
     assert classify() == 0
     # A driver that dies after its sinks and before Spark's commit leaves exactly this.
     for name in ("0", ".0.crc"):
@@ -117,7 +118,7 @@ def test_a_replayed_batch_sends_the_same_prediction_ids(
 def test_labels_below_the_threshold_are_kept_and_marked(
     classify: Any, topic: str, producer: Producer, consumer: Consumer
 ) -> None:
-    jobs.produce(producer, topic, image_message("one", jobs.jpeg(3)))
+    jobs.produce(producer, topic, image_message("one", scene_jpeg(3)))
 
     assert classify("--confidence-threshold", "1.0") == 0
 
@@ -131,7 +132,7 @@ def test_labels_below_the_threshold_are_kept_and_marked(
 def test_results_go_to_json_files_the_console_and_dead_letters_too(
     classify: Any, topic: str, producer: Producer, tmp_path: Path, capsys: Any
 ) -> None:
-    jobs.produce(producer, topic, image_message("one", jobs.jpeg(3)), (b"bad", b"{"))
+    jobs.produce(producer, topic, image_message("one", scene_jpeg(3)), (b"bad", b"{"))
 
     code = classify(
         *("--output-gcs-path", tmp_path / "json", "--console"),
@@ -180,7 +181,7 @@ def test_a_custom_savedmodel_or_h5_is_read_by_uri(
     target = jvm.org.apache.hadoop.fs.Path(f"{hdfs.fs_uri}/models/{tmp_path.name}/{local.name}")
     file_system = target.getFileSystem(spark._jsc.hadoopConfiguration())
     file_system.copyFromLocalFile(jvm.org.apache.hadoop.fs.Path(local.as_uri()), target)
-    jobs.produce(producer, topic, image_message("one", jobs.jpeg(3)))
+    jobs.produce(producer, topic, image_message("one", scene_jpeg(3)))
 
     code = classify("--labels", labels, model=target.toString())
 

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from local_services.kafka import Kafka
 from local_services.s3 import S3
+from pictures import scene_jpeg
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -23,7 +24,7 @@ from pyspark.sql import SparkSession
 def frame(seed: int, camera_id: str = "front", timestamp: str | None = None) -> bytes:
     """As PyctureStream's producer writes it: ``json.dumps`` of these three, in this order."""
     message = {
-        "image": base64.b64encode(jobs.jpeg(seed)).decode("utf-8"),
+        "image": base64.b64encode(scene_jpeg(seed)).decode("utf-8"),
         "timestamp": timestamp or dt.datetime.now().isoformat(),
         "camera_id": camera_id,
     }
@@ -263,13 +264,13 @@ def test_frames_come_as_bytes_or_as_claim_checks_too(
     producer: Producer,
     tmp_path: Path,
 ) -> None:
-    s3_client.put_object(Bucket=bucket, Key="frames/1.jpg", Body=jobs.jpeg(1))
-    s3_client.put_object(Bucket=bucket, Key="secret/2.jpg", Body=jobs.jpeg(2))
+    s3_client.put_object(Bucket=bucket, Key="frames/1.jpg", Body=scene_jpeg(1))
+    s3_client.put_object(Bucket=bucket, Key="secret/2.jpg", Body=scene_jpeg(2))
     now = dt.datetime.now().isoformat()
     claims = [f"s3://{bucket}/frames/{name}" for name in ("1.jpg", "none.jpg")]
     claims.append(f"s3://{bucket}/secret/2.jpg")
     sent = {
-        "image": [("front", jobs.jpeg(1)), ("front", b"no picture"), (None, b"")],
+        "image": [("front", scene_jpeg(1)), ("front", b"no picture"), (None, b"")],
         "uri": [
             json.dumps({"image": uri, "timestamp": now, "camera_id": "front"}).encode()
             for uri in claims
@@ -332,7 +333,7 @@ def test_a_folder_on_s3_is_watched_and_each_file_read_once(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str, tmp_path: Path, capsys: Any
 ) -> None:
     for seed in range(3):
-        s3_client.put_object(Bucket=bucket, Key=f"in/front/{seed}.jpg", Body=jobs.jpeg(seed))
+        s3_client.put_object(Bucket=bucket, Key=f"in/front/{seed}.jpg", Body=scene_jpeg(seed))
     arguments = [
         *("--input", f"s3a://{bucket}/in", "--output", f"s3a://{bucket}/out"),
         *("--model", jobs.model("demo-detector"), "--checkpoint", tmp_path / "checkpoint"),

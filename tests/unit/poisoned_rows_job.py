@@ -1,7 +1,6 @@
 """A job with pictures that end or hang the process that decodes them; run by test_isolation.
 
-Prints one JSON line: the result of each row. ``sitecustomize.py`` beside the pictures makes the
-decoder behave so, in every Python process that has the folder on its path.
+Prints one JSON line: the result of each row.
 """
 
 from __future__ import annotations
@@ -11,35 +10,15 @@ import json
 import sys
 from pathlib import Path
 
+from poison import CRASH, HANG, KILL
 from pyspark.sql import SparkSession
 
 from pyspark_vision import scenes
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.functions import classify_image
 
-# Behind a JPEG's end: decoders do not look there, sitecustomize.py does.
-KILL, CRASH, HANG = b"<kill>", b"<crash>", b"<hang>"
 POISONED = {5: KILL, 11: CRASH, 17: HANG, 18: KILL}
 ROWS = 24
-
-SITECUSTOMIZE = """
-import os, signal, time
-import PIL.Image
-
-_open = PIL.Image.open
-
-def _poisoned(file, *args, **options):
-    content = file.getvalue() if hasattr(file, "getvalue") else b""
-    if content.endswith(b"<kill>"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if content.endswith(b"<crash>"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if content.endswith(b"<hang>"):
-        time.sleep(3600)
-    return _open(file, *args, **options)
-
-PIL.Image.open = _poisoned
-"""
 
 
 def pictures() -> list[tuple[int, bytes]]:

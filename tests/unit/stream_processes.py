@@ -12,12 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from job_environment import job_environment
 
 from pyspark_vision import scenes
 
 PYTHON, SPARK_SUBMIT = "python", "spark-submit"
 
-_CONF = ("spark.ui.enabled=false", "spark.driver.host=127.0.0.1", "spark.master=local[2]")
+_CONF = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.master": "local[2]",
+}
 
 
 def draw_frames(folder: Path, count: int, size: tuple[int, int] = (320, 240)) -> Path:
@@ -43,14 +48,8 @@ def running(how: str, root: Path, folder: Path, *flags: str) -> Iterator[subproc
     command = [sys.executable]
     if how == SPARK_SUBMIT:
         command = [str(Path(sys.executable).parent / "spark-submit")]
-        command += [word for pair in _CONF for word in ("--conf", pair)]
-    submitted = " ".join(word for pair in _CONF for word in ("--conf", pair)) + " pyspark-shell"
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        **({"PYSPARK_SUBMIT_ARGS": submitted} if how == PYTHON else {}),
-    }
+        command += [word for item in _CONF.items() for word in ("--conf", "=".join(item))]
+    environment = job_environment(_CONF if how == PYTHON else None)
     command += [str(root / "jobs" / "stream_detect.py"), *detect_flags(root, folder, *flags)]
     with (
         open(folder / "printed", "wb") as out,

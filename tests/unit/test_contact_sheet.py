@@ -7,13 +7,13 @@ import base64
 import io
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from page_tags import page_tags
 from PIL import Image
 
 from pyspark_vision.cli import contact_sheet
@@ -230,19 +230,6 @@ def test_single_file_is_accepted(folder: Path) -> None:
     assert sheet(folder / "part-0.parquet")[0].pictures == 1
 
 
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.links: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self.links |= {value or "" for name, value in attrs if name in ("src", "href")}
-
-
 @pytest.mark.parametrize("name", ["detections", "predictions"])
 def test_everything_from_data_is_escaped(folder: Path, name: str) -> None:
     item = box(NASTY) if name == "detections" else {"class_id": 1, "label": NASTY, "score": 0.5}
@@ -257,8 +244,7 @@ def test_everything_from_data_is_escaped(folder: Path, name: str) -> None:
     }
     write(folder, rows, name, **columns)
     _, page = sheet(folder, title=NASTY)
-    seen = _Tags()
-    seen.feed(page)
+    seen = page_tags(page)
     assert "script" not in seen.tags
     assert not {attribute for attribute in seen.attributes if attribute.startswith("on")}
     assert {link.split(",")[0] for link in seen.links} <= {

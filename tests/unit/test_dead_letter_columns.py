@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
+import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
+from pyspark_vision import job_flags
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import dead_letters
 
 RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 250_000)
@@ -84,3 +89,14 @@ def test_files_give_letters_without_a_topic(spark: SparkSession) -> None:
 
     assert (letter.origin, letter.topic, letter.offset) == ("file:/a.jpg", None, None)
     assert bytes(letter.payload) == b"x"
+
+
+def test_a_folder_with_letters_of_an_earlier_run_is_refused(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    letters = tmp_path / "letters"
+    (letters / "batch_id=0").mkdir(parents=True)
+    options = argparse.Namespace(dead_letters=str(letters), checkpoint=str(tmp_path / "new"))
+
+    with pytest.raises(InvalidOptionError, match=r"letters holds batches of an earlier run"):
+        job_flags.dead_letters(spark, options)

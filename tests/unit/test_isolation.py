@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from pictures import asymmetric, encoded
-from poisoned_rows_job import HANG, KILL, POISONED, ROWS, SITECUSTOMIZE
+from poison import HANG, KILL, poisoned_decoder
+from poisoned_rows_job import POISONED, ROWS
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.executor import model_files
@@ -25,11 +26,9 @@ PICTURE = encoded(asymmetric(), "JPEG")
 
 
 @pytest.fixture
-def poisoned_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def children_with_poisoned_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Child processes get a decoder that dies or hangs on marked pictures."""
-    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    monkeypatch.syspath_prepend(poisoned_decoder(tmp_path)["PYTHONPATH"])
 
 
 def isolated(row_timeout_s: float = 60) -> IsolatedRows:
@@ -56,9 +55,8 @@ def test_rows_in_a_child_are_those_of_the_worker() -> None:
     assert codes == ["null_input", "empty_input", "unsupported_format", "fetch_denied"]
 
 
-def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another(
-    poisoned_decoder: Path,
-) -> None:
+@pytest.mark.usefixtures("children_with_poisoned_decoder")
+def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another() -> None:
     rows = isolated()
     try:
         found = rows.predict([PICTURE, PICTURE + KILL, PICTURE])
@@ -69,7 +67,8 @@ def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another(
     assert found[1].error.message == "its process was ended by signal 9, more than once"
 
 
-def test_a_child_that_hangs_is_ended_within_its_time(poisoned_decoder: Path) -> None:
+@pytest.mark.usefixtures("children_with_poisoned_decoder")
+def test_a_child_that_hangs_is_ended_within_its_time() -> None:
     rows = isolated(row_timeout_s=0.5)
     try:
         found = rows.predict([PICTURE + HANG, PICTURE])
@@ -81,10 +80,10 @@ def test_a_child_that_hangs_is_ended_within_its_time(poisoned_decoder: Path) -> 
 
 
 def test_in_spark_poisoned_rows_get_errors_and_the_rest_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    path = poisoned_decoder(tmp_path)["PYTHONPATH"] + os.pathsep + str(ROOT / "tests")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("poisoned_rows_job.py"))],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYSPARK_PYTHON": sys.executable},
+        env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=300,

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
 from pyspark_vision.functions import classify_image, decode_image, register
-from pyspark_vision.session import active_session, check_workers
+from pyspark_vision.session import JOB_DEFAULTS, active_session, check_workers
 
 
 @contextmanager
@@ -174,3 +174,12 @@ def test_a_model_changed_on_a_node_is_refused_by_its_worker(
 
     with pytest.raises(PythonException, match="changed or cut short"):
         classified.collect()
+
+
+def test_the_settings_for_clusters_are_those_of_jobs(root: Path) -> None:
+    lines = (root / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    advised = {key: value.strip() for key, value in pairs}
+    shared = JOB_DEFAULTS.keys() & advised.keys()
+    assert len(shared) > 7
+    assert {key: advised[key] for key in shared} == {key: JOB_DEFAULTS[key] for key in shared}

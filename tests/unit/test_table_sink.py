@@ -88,7 +88,7 @@ def test_what_readers_ignore_or_is_expected_is_not_refused(
 ) -> None:
     write(spark, tmp_path / "t", spark.range(1))
     (tmp_path / "stream" / "batch_id=3").mkdir(parents=True)
-    (tmp_path / "stream" / "_staging_batch_id=4").mkdir()
+    (tmp_path / "stream" / "_staging_4").mkdir()
 
     refuse_other_files(spark, str(tmp_path / "t"), TABLE_FILES)
     refuse_other_files(spark, str(tmp_path / "stream"), BATCH_FOLDERS)

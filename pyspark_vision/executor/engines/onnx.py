@@ -26,8 +26,7 @@ class OnnxEngine:
         self._input_name = self._session.get_inputs()[0].name
         self._roles = [role for role, _ in spec.file.outputs]
         self._names = [name for _, name in spec.file.outputs]
-        # Not measured yet (benchmarks/quick.py would tell): one image, as with LiteRT, holds the
-        # least memory.
+        # One image holds the least memory; ONNX Runtime is not what `auto` chooses for speed.
         self.batch_size = spec.fixed_batch or 1
 
     def run(self, batch: Array) -> dict[str, Array]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import random
 import threading
+import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +16,7 @@ _ANSWERS = {
     "fail": (500, "InternalError"),
     "deny": (403, "AccessDenied"),
 }
+_SLOW_S = 2.0
 # Of one hop only; the proxy sets its own.
 _OWN_HEADERS = ("connection", "transfer-encoding", "content-length")
 
@@ -21,13 +25,16 @@ class FaultyProxy:
     """``misbehave("throttle", 2)``: the next two GETs get that answer instead of the store's.
 
     ``throttle`` 503, ``fail`` 500, ``deny`` 403, ``short`` (the body is cut off), ``reset`` (the
-    connection is closed without an answer).
+    connection is closed without an answer), ``slow`` (the answer comes 2 s later). While the store
+    is away every request is reset.
     """
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target).netloc
         self._lock = threading.Lock()
         self._fault, self._path = "", ""
+        self._chances: Mapping[str, float] = {}
+        self._random = random.Random()
         self.faults_left = 0
         self.requests = 0
         self.lists = 0
@@ -54,6 +61,11 @@ class FaultyProxy:
         with self._lock:
             self._fault, self.faults_left, self._path = fault, times, path
 
+    def misbehave_at_random(self, chances: Mapping[str, float], seed: int) -> None:
+        """From now on each GET meets a fault with its chance; without ``chances``, none."""
+        with self._lock:
+            self._chances, self._random = chances, random.Random(seed)
+
     def __enter__(self) -> FaultyProxy:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -73,6 +85,9 @@ class FaultyProxy:
             )
             fault = self._fault if hit else ""
             self.faults_left -= hit
+            if request.command == "GET" and self._chances:
+                names, weights = list(self._chances), list(self._chances.values())
+                [fault] = self._random.choices(["", *names], [1 - sum(weights), *weights])
         if fault == "reset":
             request.close_connection = True
             return
@@ -84,7 +99,12 @@ class FaultyProxy:
             request.end_headers()
             request.wfile.write(body)
             return
-        self._pass_on(request, short=fault == "short")
+        if fault == "slow":
+            time.sleep(_SLOW_S)
+        try:
+            self._pass_on(request, short=fault == "short")
+        except OSError:
+            request.close_connection = True
 
     def _pass_on(self, request: BaseHTTPRequestHandler, *, short: bool) -> None:
         length = int(request.headers.get("Content-Length") or 0)

@@ -27,6 +27,18 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def working_in(folder: Path) -> list[str]:
+    """The commands that run in the folder: a service's daemons, and what they started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True).is_relative_to(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
+        except OSError:  # it ended meanwhile, or is another user's
+            continue
+    return found
+
+
 def stats() -> list[tuple[int, list[str]]]:
     """The fields of /proc/PID/stat after the name, which may hold anything."""
     found = []

@@ -1,0 +1,11 @@
+"""What the parts are called, and what all streams have in common."""
+
+from __future__ import annotations
+
+FLOOR, OURS, SEEDS = STREAMS = ("floor", "ours", "seeds")
+RATE, BACKLOG = "rate", "backlog"
+PARTS = (*STREAMS, RATE, BACKLOG)
+
+CORES = 2
+# The most records of a batch: what the jobs have by default.
+BATCH_ROWS = 500

@@ -1,0 +1,52 @@
+"""`pyspark-vision compact OUTPUT --checkpoint URI`: few Parquet files instead of a stream's many.
+
+The job that writes there is stopped meanwhile, and readers are not: each sees the rows as they were
+or as they are, once. How: :mod:`pyspark_vision.compaction`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyspark_vision import config, job_flags
+from pyspark_vision.compaction import compact
+from pyspark_vision.session import tool_session
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `compact` to its parser."""
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="folder of a stream's Parquet sink, or its dead letters"
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="URI", help="of the stream, which must not run"
+    )
+    parser.add_argument(
+        "--target-mb",
+        type=config.positive,
+        default=128,
+        metavar="N",
+        help="about the size of a merged file; files of half of it stay (%(default)s)",
+    )
+    parser.add_argument(
+        "--read-by",
+        nargs="+",
+        default=[],
+        metavar="URI",
+        help="checkpoints of streams that read OUTPUT, as `replay` does with dead letters: what "
+        "they have not read, or would read again, is left as it is",
+    )
+    job_flags.add_session(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge what can be merged, and say in one line what became of it; 0 also for nothing."""
+    session = tool_session("compact", args.master, args.conf)
+    before, after = compact(
+        session, args.output, args.checkpoint, args.target_mb * 1_000_000, args.read_by
+    )
+    if before == after:
+        print(f"compact: nothing to gain: {before}")
+    else:
+        print(f"compact: {before}, became {after}")
+    return 0

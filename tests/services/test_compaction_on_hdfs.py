@@ -1,0 +1,186 @@
+"""`pyspark-vision compact` on HDFS, where a folder can be renamed and not exchanged."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from local_services.hdfs import Hdfs
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision import checkpoint_lease, compaction, streaming
+from pyspark_vision.cli.main import main as pyspark_vision
+from pyspark_vision.compaction import swap
+from pyspark_vision.schemas import ERROR
+from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.sinks.parquet import parquet_sink
+
+BATCHES, ROWS_PER_BATCH = 6, 10
+ALL_IDS = list(range(BATCHES * ROWS_PER_BATCH))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of one file of ``ROWS_PER_BATCH`` ids per batch, with all it has on HDFS."""
+
+    spark: SparkSession
+    root: str
+
+    @property
+    def output(self) -> str:
+        return f"{self.root}/out"
+
+    @property
+    def checkpoint(self) -> str:
+        return f"{self.root}/checkpoint"
+
+    def run(self) -> None:
+        """Read what there is, and end."""
+        source = self.spark.readStream.schema("id long")
+        query, _ = streaming.start(
+            source.option("maxFilesPerTrigger", 1).parquet(f"{self.root}/in"),
+            lambda batch: batch.withColumn("error", F.lit(None).cast(ERROR)),
+            {"parquet": parquet_sink(self.spark, self.output)},
+            value="id",
+            checkpoint=self.checkpoint,
+            trigger=streaming.AVAILABLE_NOW,
+            query_name="numbers",
+        )
+        query.awaitTermination()
+
+    def feed(self, first: int, count: int, files: int = 1) -> None:
+        rows = self.spark.range(first, first + count, 1, files)
+        rows.write.mode("append").parquet(f"{self.root}/in")
+
+    def compact(self) -> tuple[compaction.Size, compaction.Size]:
+        return compaction.compact(self.spark, self.output, self.checkpoint, 1_000_000)
+
+    def ids(self) -> list[int]:
+        return sorted(row["id"] for row in self.spark.read.parquet(self.output).collect())
+
+    def names(self, folder: str) -> list[str]:
+        file_system, path = hadoop_path(self.spark, folder)
+        return sorted(status.getPath().getName() for status in file_system.listStatus(path))
+
+
+@pytest.fixture
+def stream(spark: SparkSession, hdfs: Hdfs, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """One that has read six files."""
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
+    made = Stream(spark, f"{hdfs.fs_uri}/{uuid.uuid4().hex}")
+    made.feed(0, BATCHES * ROWS_PER_BATCH, files=BATCHES)
+    made.run()
+    return made
+
+
+class Dying:
+    """Lets a function of :mod:`swap` work ``calls`` times, then "kills" the process."""
+
+    def __init__(self, function: Callable[..., Any], calls: int) -> None:
+        self.function, self.left = function, calls
+
+    def __call__(self, *args: Any) -> Any:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self.function(*args)
+
+
+def test_old_batches_become_one_and_the_stream_goes_on(
+    stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = pyspark_vision(["compact", stream.output, "--checkpoint", stream.checkpoint])
+    said = capsys.readouterr().out
+
+    assert code == 0
+    assert said.startswith(f"compact: 6 batches in {BATCHES} files, 0.0 MB, became 2 batches in 2 ")
+    assert stream.names(stream.output) == ["batch_id=4", "batch_id=5"]
+    assert stream.names(stream.root) == ["checkpoint", "in", "out"]
+    stream.feed(60, 10)
+    stream.run()
+    assert stream.names(stream.output) == ["batch_id=4", "batch_id=5", "batch_id=6"]
+    assert stream.ids() == list(range(70))
+
+
+def test_a_reader_gets_all_rows_or_an_error(stream: Stream) -> None:
+    counts: set[int] = set()
+    errors: list[str] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            try:
+                counts.add(stream.spark.read.parquet(stream.output).count())
+            except (PySparkException, Py4JJavaError) as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        stream.compact()
+        stream.feed(60, 10)
+        stream.run()
+        stream.compact()
+    finally:
+        ended.set()
+        thread.join()
+
+    assert counts <= {60, 70}
+    assert counts, errors
+    assert stream.ids() == list(range(70))
+    assert stream.names(stream.output) == ["batch_id=5", "batch_id=6"]
+
+
+@pytest.mark.parametrize(("function", "calls"), [("_write", 1), ("_rename", 1), ("_rename", 2)])
+def test_killed_between_the_renames_the_next_run_ends_it(
+    function: str, calls: int, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(swap, function, Dying(getattr(swap, function), calls))
+        with pytest.raises(KeyboardInterrupt):
+            stream.compact()
+
+    with pytest.raises((PySparkException, Py4JJavaError)):
+        stream.ids()
+    stream.compact()
+
+    assert stream.ids() == ALL_IDS
+    assert stream.names(stream.output) == ["batch_id=4", "batch_id=5"]
+    assert stream.names(stream.root) == ["checkpoint", "in", "out"]
+
+
+def test_killed_between_the_renames_a_job_writes_nothing_until_the_next_run(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(swap, "_rename", Dying(swap._rename, 1))
+        with pytest.raises(KeyboardInterrupt):
+            stream.compact()
+    stream.feed(60, 10)
+
+    with pytest.raises(PySparkException):
+        stream.run()
+    stream.compact()
+    stream.run()
+
+    assert stream.ids() == list(range(70))
+
+
+def test_a_running_job_refuses_it(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.5)
+
+    with checkpoint_lease.held(stream.spark, stream.checkpoint, "stream_detect", print):
+        code = pyspark_vision(["compact", stream.output, "--checkpoint", stream.checkpoint])
+
+    assert code == 2
+    assert "is in use by stream_detect" in capsys.readouterr().err
+    assert len(stream.names(stream.output)) == BATCHES
