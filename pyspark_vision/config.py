@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import tomllib
 import traceback
@@ -15,9 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark.errors import AnalysisException, IllegalArgumentException
+from pyspark.errors import (
+    AnalysisException,
+    IllegalArgumentException,
+    StreamingQueryException,
+)
 
 from pyspark_vision.errors import PysparkVisionError, StreamError
+
+# A line of a Java or Python traceback that names an error and says something.
+_CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 
 
 class JobParser(argparse.ArgumentParser):
@@ -104,7 +112,7 @@ def run_job(
         return 2
     except Exception as error:
         traceback.print_exc()
-        print(f"{name}: failed: {_first_line(error)}", file=sys.stderr)
+        print(f"{name}: failed: {_reason(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -117,6 +125,18 @@ def _log_to_stderr() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+def _reason(error: Exception) -> str:
+    """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
+    if isinstance(error, StreamingQueryException):
+        chain = re.findall(
+            r"^\s*(?:Caused by: )?([\w.$]+(?:Error|Exception): .+)$", str(error), re.M
+        )
+        causes = [cause for cause in chain if not cause.startswith("py4j.")]
+        if causes:
+            return str(causes[-1])
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

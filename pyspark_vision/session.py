@@ -137,8 +137,8 @@ JOB_DEFAULTS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
     "spark.sql.parquet.columnarReaderBatchSize": "64",
     **BOUNDED_ARROW_INPUT,
-    # Freshness and dedupe sort frames by camera: in Spark's windows 4,096 rows of a group may stay in
-    # memory, which is 10 GB of large frames.
+    # Freshness and dedupe sort frames by camera: in Spark's windows 4,096 rows of a group may stay
+    # in memory, which is 10 GB of large frames.
     "spark.sql.windowExec.buffer.spill.size.threshold": "64m",
     # The only shuffles are the counts per error code: a handful of rows.
     "spark.sql.shuffle.partitions": "4",

@@ -31,6 +31,9 @@ MODEL_JSON = "model.json"
 # Raised when a field changes its meaning; older readers then say so instead of misreading it.
 FORMAT_VERSION = 1
 
+# The identifier behind a FlatBuffer's first offset, of TensorFlow Lite's schema.fbs.
+_TFLITE_IDENTIFIER = b"TFL3"
+
 # Fields that say where a spec lies, not what it is.
 _PLACE_FIELDS = ("root", "on_every_node")
 
@@ -97,7 +100,9 @@ def load_bundle(uri: str) -> ModelSpec:
             raise
         raise InvalidModelError(f"{uri}: {MODEL_JSON} does not describe a model: {error}") from None
     for file in spec.files:
-        _verify(_inside(folder, file.path, uri), file.sha256, uri)
+        path = _inside(folder, file.path, uri)
+        _verify(path, file.sha256, uri)
+        _check_kind(path, file.format, uri)
     return spec
 
 
@@ -257,6 +262,14 @@ def _inside(folder: Path, name: Any, uri: str) -> Path:
     if not path.exists():
         raise InvalidModelError(f"{uri}: {MODEL_JSON} names {name!r}, which is not there")
     return path
+
+
+def _check_kind(path: Path, file_format: str, uri: str) -> None:
+    """Before a job starts: on executors each row would fail for it."""
+    if file_format == "tflite":
+        with path.open("rb") as file:
+            if file.read(8)[4:] != _TFLITE_IDENTIFIER:
+                raise InvalidModelError(f"{uri}: {path.name} is no .tflite file")
 
 
 def _verify(path: Path, sha256: str | None, uri: str) -> None:

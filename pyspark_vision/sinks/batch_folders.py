@@ -1,7 +1,8 @@
 """Files, exactly once under replay: each micro-batch owns the folder ``batch_id=N``.
 
 A batch is written beside its place under a name that readers ignore (Spark does not ignore one that
-has ``=`` in it), then renamed into it; a replay replaces the folder. So every reader, not only Spark's, finds each batch once and whole.
+has ``=`` in it), then renamed into it; a replay replaces the folder. So every reader, not only
+Spark's, finds each batch once and whole.
 """
 
 from __future__ import annotations

@@ -144,6 +144,13 @@ class DetectJob:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return text if characters is None else text[-characters:]
 
+    def last_words(self) -> str:
+        """Its last line in its own name."""
+        lines = [
+            line for line in self.tail(None).splitlines() if line.startswith("stream_detect: ")
+        ]
+        return lines[-1] if lines else ""
+
     def _flags(self) -> list[str]:
         at = self.storage or self.folder
         return [

@@ -136,7 +136,8 @@ def look(servers: str, sent: Sent, output: Path, dead_letters: Path) -> Found:
 def rows(output: Path, *more: str) -> list[dict[str, Any]]:
     """The job's Parquet, by another engine; with ``more`` columns."""
     names = ["partition", "offset", "camera_id", "error", *more]
-    return list(pyarrow.dataset.dataset(output).to_table(columns=names).to_pylist())
+    found = pyarrow.dataset.dataset(output, partitioning="hive").to_table(columns=names)
+    return list(found.to_pylist())
 
 
 def _messages(servers: str, topic: str) -> tuple[Counter[Place], list[str]]:

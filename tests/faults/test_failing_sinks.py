@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -31,8 +32,8 @@ _BATCH_ROWS = 40
     [
         ("output", "full"),
         pytest.param("checkpoint", "full", marks=pytest.mark.full_size),
+        # Not the checkpoint: Linux makes no disk read-only on which a file is open to be written.
         pytest.param("output", "read-only", marks=pytest.mark.full_size),
-        pytest.param("checkpoint", "read-only", marks=pytest.mark.full_size),
     ],
 )
 def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
@@ -65,7 +66,7 @@ def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
                 code = process.wait(120)
         else:
             code = job.finish(300)
-        words = job.tail(None).count("No space left") + job.tail(None).count("Read-only file")
+        said = job.last_words()
         case.injected = f"{what} on a disk that is {fault}"
         if what == "output":
             disk.copy(name, tmp_path / "seen")
@@ -76,7 +77,7 @@ def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
             disk.copy(name, job.output)
 
     assert code == 1, job.tail()
-    assert words > 0, job.tail()
+    assert re.search("No space left|Read-only file|Mkdirs failed", said), said
     nothing_is_lost(job, case, is_finished=True)
 
 
@@ -100,7 +101,7 @@ def test_a_topic_that_rejects_results_fails_the_batch_and_the_restart_completes_
     code = job.finish(300)
 
     assert code == 1
-    assert "max.message.bytes" in job.tail() or "larger than" in job.tail(), job.tail()
+    assert "larger than the max message size" in job.last_words()
     limit(kafka, sent.results, 1_000_000)
     nothing_is_lost(job, case)
 
@@ -117,7 +118,7 @@ def test_a_file_where_the_output_belongs_is_refused_and_nothing_is_lost(
         shutil.rmtree(folder, ignore_errors=True)
         folder.write_text("in the way")
         assert job.finish(120) in (1, 2)
-        assert str(folder) in job.tail()
+        assert str(folder) in job.last_words()
         folder.unlink()
 
     nothing_is_lost(job, case)
