@@ -77,6 +77,8 @@ def running(
         "log.dirs": str(folder / "data"),
         "message.max.bytes": str(message_max_bytes),
         "replica.fetch.max.bytes": str(message_max_bytes),
+        # Kafka's default, or room for one message of this size.
+        "socket.request.max.bytes": str(max(100 * 1024 * 1024, 2 * message_max_bytes)),
         "auto.create.topics.enable": str(auto_create_topics).lower(),
         # Messages that a test dates back must not be deleted for their age.
         "log.retention.ms": "-1",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numbered_frames as frames
 import pyarrow.dataset
+import pytest
 from detect_job import DetectJob
 from fault_cases import Case, Size
 from local_services import kafka as local_kafka
@@ -66,11 +67,12 @@ def test_malformed_messages_of_each_field_each_have_a_reason(
     }
 
 
+@pytest.mark.full_size
 def test_a_hundred_megabytes_of_base64_have_a_reason_and_the_stream_goes_on(
     root: Path, tmp_path: Path, case: Case
 ) -> None:
     huge = b'{"image": "' + b"A" * _HUGE_BYTES + b'", "camera_id": "front"}'
-    case.injected = "a message with 100 MB of base64 between good ones, JVM with 2 GB"
+    case.injected = "a message with 100 MB of base64 between good ones, JVM with 4 GB"
     case.expected = "too_many_bytes for it, results for the others, the whole of it a dead letter"
     (tmp_path / "kafka").mkdir()
     limit = _HUGE_BYTES + 1024 * 1024
@@ -78,7 +80,7 @@ def test_a_hundred_megabytes_of_base64_have_a_reason_and_the_stream_goes_on(
     with local_kafka.running(tmp_path / "kafka", message_max_bytes=limit) as kafka:
         codes = look(
             *(case, root, tmp_path, kafka, [message(), huge, message()]),
-            conf={"spark.driver.memory": "2g"},
+            conf={"spark.driver.memory": "4g"},
             max_bytes=limit,
         )
 
