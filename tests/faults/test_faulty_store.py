@@ -12,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import numbered_frames as frames
+import pytest
 from detect_job import DetectJob
 from fault_cases import Case, Size
 from faulty_proxy import FaultyProxy
@@ -28,6 +29,7 @@ _FAULTS = {"throttle": 0.1, "fail": 0.1, "short": 0.1, "reset": 0.1, "slow": 0.0
 _WIDTHS = range(64, 96)
 
 
+@pytest.mark.full_size
 def test_rows_of_a_faulty_store_are_tried_again_and_none_is_wrong_or_lost(
     root: Path,
     tmp_path: Path,

@@ -43,6 +43,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(
     nothing_is_lost(job, case)
 
 
+@pytest.mark.full_size
 def test_killed_workers_lose_and_repeat_nothing(
     job: DetectJob, case: Case, size: Size, rng: random.Random
 ) -> None:
