@@ -192,8 +192,9 @@ def detect(
     )
     results = flatten_result(frames.withColumn("result", found))
     if options.annotate or "kafka" in options.sink:
-        drawn = draw_detections("picture", "detections")
-        results = results.withColumn("image", F.when(F.col("error").isNull(), drawn))
+        # Not those that failed: a picture that ends its decoder would end this one, too.
+        good = F.when(F.col("error").isNull(), F.col("picture"))
+        results = results.withColumn("image", draw_detections(good, "detections"))
     results = with_payload_if_failed(results, "value")
     return results.drop("value", "picture", "problem", "uri")
 

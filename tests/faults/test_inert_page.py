@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -30,6 +31,9 @@ def test_a_page_of_hostile_names_is_inert(
     shutil.copytree(root / "models" / "demo-detector", bundle)
     labels = (bundle / "labels.txt").read_text().splitlines()
     (bundle / "labels.txt").write_text("".join(f"{label}{_NASTY}\n" for label in labels))
+    record = json.loads((bundle / "model.json").read_text())
+    record["labels_sha256"] = hashlib.sha256((bundle / "labels.txt").read_bytes()).hexdigest()
+    (bundle / "model.json").write_text(json.dumps(record))
     topic, results = frames.topics(kafka.bootstrap_servers)
     picture = base64.b64encode(scene_jpeg(1)).decode()
     message = {"image": picture, "timestamp": "2026-11-21T08:00:00", "camera_id": _NASTY}
