@@ -130,10 +130,7 @@ def _log_to_stderr() -> None:
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
     if isinstance(error, StreamingQueryException):
-        chain = re.findall(
-            r"^\s*(?:Caused by: )?([\w.$]+(?:Error|Exception): .+)$", str(error), re.M
-        )
-        causes = [cause for cause in chain if not cause.startswith("py4j.")]
+        causes = [cause for cause in _CAUSE.findall(str(error)) if not cause.startswith("py4j.")]
         if causes:
             return str(causes[-1])
     return _first_line(error)

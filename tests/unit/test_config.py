@@ -231,19 +231,26 @@ def test_failure_of_another_kind_is_exit_code_1_with_its_traceback_and_why_in_on
     assert said[-1] == "job: failed: a bug"
 
 
-def test_a_streams_failure_is_said_by_what_began_it(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ("Caused by: java.io.IOException: No space left", "java.io.IOException: No space left"),
+        ("\tat java.io.File", "org.apache.spark.SparkException: Job aborted."),
+    ],
+)
+def test_a_streams_failure_is_said_by_what_began_it(
+    cause: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(_: argparse.Namespace) -> None:
         raise StreamingQueryException(
             "[STREAM_FAILED] Query [id = 1] terminated with exception: Traceback (most recent):\n"
             "py4j.protocol.Py4JJavaError: An error occurred while calling o1.parquet.\n"
             ": org.apache.spark.SparkException: Job aborted.\n"
-            "Caused by: java.io.IOException: No space left on device\n"
-            "\tat java.io.File\n"
+            f"{cause}\n"
             "Caused by: py4j.Py4JException: An exception was raised by the Python Proxy.\n"
             "=== Streaming Query ===\n"
         )
 
     assert run_job("job", fail, argparse.Namespace()) == 1
 
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "job: failed: java.io.IOException: No space left on device"
+    assert capsys.readouterr().err.splitlines()[-1] == f"job: failed: {said}"
