@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import models
 from benchmarks.chart import Bar, bar_chart
 from benchmarks.figures import ratio, ratio_table
+from benchmarks.machine import machine
 from benchmarks.measurements import MEASUREMENTS, MIN_TOP1_AGREEMENT, Measurement, Sizes
 from benchmarks.places import WORK
 from benchmarks.race import ContenderError, race
@@ -90,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     models.make_models()
     folder = WORK / "only" if options.only else WORK
     report = Report(
-        folder, {"machine": _machine(), "sizes": vars(sizes), "ratios": {}, "failures": {}}
+        folder, {"machine": machine(_PACKAGES), "sizes": vars(sizes), "ratios": {}, "failures": {}}
     )
     for measurement in measurements:
         _attempt(report, measurement.name, partial(_measure, report, measurement, sizes))
@@ -181,18 +179,6 @@ def _bars(ratios: dict[str, Any]) -> list[Bar]:
         else:
             bars.append(Bar(label, ours / ratios[name]["median"]))
     return sorted(bars, key=lambda bar: -bar.value)
-
-
-def _machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "")
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "packages": {package: version(package) for package in _PACKAGES},
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 if __name__ == "__main__":

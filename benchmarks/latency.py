@@ -16,13 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ from benchmarks.latency_streams.children import StreamFailedError
 from benchmarks.latency_streams.names import BACKLOG, PARTS, RATE, SEEDS
 from benchmarks.latency_streams.parts import Sizes
 from benchmarks.latency_streams.report import figures_of, lost_frames, summary
+from benchmarks.machine import machine
 from benchmarks.places import WORK
 from benchmarks.race import ContenderError
 
@@ -137,24 +135,12 @@ def _shown(found: dict[str, Any]) -> str:
 def _write(file: Path, measured: dict[str, Any]) -> None:
     figures = figures_of(measured["parts"])
     results = {
-        "machine": _machine(),
+        "machine": machine(("pyspark", "ai-edge-litert", "tensorflow")),
         "figures": {name: figure.as_json() for name, figure in figures.items()},
         **measured,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-
-
-def _machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "")
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("pyspark", "ai-edge-litert", "tensorflow")},
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 if __name__ == "__main__":

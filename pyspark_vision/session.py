@@ -140,7 +140,7 @@ JOB_DEFAULTS = {
     # Freshness and dedupe sort frames by camera: in Spark's windows 4,096 rows of a group may stay
     # in memory, which is 10 GB of large frames.
     "spark.sql.windowExec.buffer.spill.size.threshold": "64m",
-    # The only shuffles are the counts per error code: a handful of rows.
+    # Shuffles are small: counts per error code, frames by camera within a batch.
     "spark.sql.shuffle.partitions": "4",
     # Spark's progress bar overwrites the lines that the job prints.
     "spark.ui.showConsoleProgress": "false",

@@ -5,26 +5,19 @@ from __future__ import annotations
 from pyspark.sql import functions as F
 
 from benchmarks.latency_streams.streams import Work
-from pyspark_vision.session import job_session
-from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.sources.kafka import KafkaConnection
 
 
 def main() -> None:
     work = Work.from_argv()
-    source = KafkaSource(
-        KafkaConnection(work.servers),
-        topics=(work.frames,),
-        starting=EARLIEST,
-        max_offsets_per_trigger=work.batch_rows,
-    )
-    frames = stream_kafka(job_session("floor"), source)
+    frames = work.read("floor")
     # The key is the frame's id; its message is read, as it comes with the record, and not parsed.
     image_id, size = F.col("key").cast("string"), F.length("value")
     answer = F.to_json(F.struct(image_id.alias("image_id"), size.alias("bytes")))
     (
         frames.select("key", answer.alias("value"))
         .writeStream.format("kafka")
-        .options(**source.connection.options())
+        .options(**KafkaConnection(work.servers).options())
         .option("topic", work.results)
         .option("checkpointLocation", work.checkpoint)
         .trigger(processingTime="0 seconds")

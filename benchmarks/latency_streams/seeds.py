@@ -12,8 +12,6 @@ from confluent_kafka import Producer
 
 from benchmarks.contenders.keras_model import load_keras, pixels_of
 from benchmarks.latency_streams.streams import Work
-from pyspark_vision.session import job_session
-from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,13 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     work = Work.from_argv()
-    source = KafkaSource(
-        KafkaConnection(work.servers),
-        topics=(work.frames,),
-        starting=EARLIEST,
-        max_offsets_per_trigger=work.batch_rows,
-    )
-    frames = stream_kafka(job_session("seeds"), source)
+    frames = work.read("seeds")
     producer = Producer({"bootstrap.servers": work.servers})
 
     def process(batch: DataFrame, batch_id: int) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from local_services import jars
 
@@ -21,6 +22,11 @@ from benchmarks.latency_streams.children import Child, running
 from benchmarks.latency_streams.clients import Place
 from benchmarks.latency_streams.names import BATCH_ROWS, CORES, OURS
 from benchmarks.places import ROOT
+from pyspark_vision.session import job_session
+from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 # The job takes no 0; a batch is longer than a millisecond anyway.
 _NO_PAUSE_S = "0.001"
@@ -41,6 +47,16 @@ class Work:
     def from_argv(cls) -> Work:
         """Of the process's one argument."""
         return cls(**json.loads(sys.argv[1]))
+
+    def read(self, name: str) -> DataFrame:
+        """The frames as they come, in a session of this name with the settings of jobs."""
+        source = KafkaSource(
+            KafkaConnection(self.servers),
+            topics=(self.frames,),
+            starting=EARLIEST,
+            max_offsets_per_trigger=self.batch_rows,
+        )
+        return stream_kafka(job_session(name), source)
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
+from dying import Dying
 from local_services.hdfs import Hdfs
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -78,19 +77,6 @@ def stream(spark: SparkSession, hdfs: Hdfs, monkeypatch: pytest.MonkeyPatch) -> 
     made.feed(0, BATCHES * ROWS_PER_BATCH, files=BATCHES)
     made.run()
     return made
-
-
-class Dying:
-    """Lets a function of :mod:`swap` work ``calls`` times, then "kills" the process."""
-
-    def __init__(self, function: Callable[..., Any], calls: int) -> None:
-        self.function, self.left = function, calls
-
-    def __call__(self, *args: Any) -> Any:
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self.function(*args)
 
 
 def test_old_batches_become_one_and_the_stream_goes_on(

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from dying import Dying
 from job_environment import job_environment
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
@@ -686,19 +687,6 @@ def rows_or_error(folder: Path) -> int | str:
         return ds.dataset(folder / "out", format="parquet").count_rows()
     except (OSError, ValueError) as error:
         return type(error).__name__
-
-
-class Dying:
-    """Lets a function of :mod:`swap` work ``calls`` times, then "kills" the process."""
-
-    def __init__(self, function: Callable[..., Any], calls: int) -> None:
-        self.function, self.left = function, calls
-
-    def __call__(self, *args: Any) -> Any:
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self.function(*args)
 
 
 @pytest.mark.parametrize(

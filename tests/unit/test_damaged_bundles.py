@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -69,3 +73,17 @@ def test_record_nested_too_deep_is_no_record(tmp_path: Path) -> None:
 def test_label_file_nested_too_deep_cannot_be_read() -> None:
     with pytest.raises(InvalidModelError, match=r"labels\.json cannot be read: RecursionError"):
         parse_labels(NESTED, "labels.json")
+
+
+def test_a_pickle_under_a_models_name_and_with_its_sha256_is_refused(
+    root: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(root / "models" / "demo-classifier", bundle)
+    content = pickle.dumps({"weights": [1.0]})
+    (bundle / "model.tflite").write_bytes(content)
+    record = json.loads((bundle / "model.json").read_text())
+    record["files"][0]["sha256"] = hashlib.sha256(content).hexdigest()
+    (bundle / "model.json").write_text(json.dumps(record))
+    with pytest.raises(InvalidModelError, match=r"model\.tflite is no \.tflite file"):
+        ModelSpec.load(bundle)
