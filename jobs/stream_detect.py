@@ -201,7 +201,7 @@ def detect(
 
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
-    hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms"]
+    hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
     hidden += [seen_frames.KEY, seen_frames.PLANNED]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 

@@ -58,6 +58,7 @@ class BatchReport:
             "with_result": self.counts.with_result,
             "failed": dict(self.counts.failed),
             "dropped": dict(self.counts.dropped),
+            "retried": measures.retried_rows,
             "sinks": list(self.sinks),
             "payload_bytes": measures.payload_bytes,
             "decode_ms": _sum_and_mean(measures.decode_ms, measures.decoded_rows),

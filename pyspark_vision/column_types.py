@@ -22,7 +22,7 @@ class Accepted:
 
 
 _BYTES = "BINARY (encoded images, as spark.read.format('binaryFile') gives)"
-_ENCODED_TYPES = ("binary", schemas.ENCODED.simpleString())
+_ENCODED_TYPES = ("binary", schemas.ENCODED.simpleString(), schemas.FETCHED.simpleString())
 
 URI = Accepted(("string",), "STRING (URIs of objects)")
 ENCODED = Accepted(_ENCODED_TYPES, f"{_BYTES} or the struct of fetch_object")

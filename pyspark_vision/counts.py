@@ -1,8 +1,9 @@
 """What went through: rows in, rows with a result, failures by code, drops by reason; and measures.
 
-Measures are sums over rows of columns that a job may have: ``payload_bytes``, ``decode_ms``,
-``model_ms``, and quantiles of the time from which a result's age counts: ``timestamp`` (the
-frame's own), or where that is null ``received`` (when the source got it).
+Measures are over columns that a job may have: sums of ``payload_bytes``, ``decode_ms`` and
+``model_ms``, rows with more than one of ``attempts``, and quantiles of the time from which a
+result's age counts: ``timestamp`` (the frame's own), or where that is null ``received`` (when the
+source got it).
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Counts:
 class Measures:
     """Sums over the rows that have the value; times in seconds since 1970 of rows not dropped.
 
+    ``retried_rows``, of those not dropped, were fetched again or their task was run again.
     ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
     95th percentile.
     """
@@ -57,6 +59,7 @@ class Measures:
     decoded_rows: int = 0
     model_ms: float = 0.0
     model_rows: int = 0
+    retried_rows: int = 0
     median_time: float | None = None
     oldest_5_percent: float | None = None
 
@@ -80,7 +83,7 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
         has_result.alias("has_result"),
         *(
             _number(results, name).alias(name)
-            for name in ("payload_bytes", "decode_ms", "model_ms")
+            for name in ("payload_bytes", "decode_ms", "model_ms", "attempts")
         ),
         F.when(kept, _time(results)).alias("time"),
     )
@@ -97,6 +100,9 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
             F.count("decode_ms").alias("decoded_rows"),
             F.sum("model_ms").alias("model_ms"),
             F.count("model_ms").alias("model_rows"),
+            F.count(F.when(F.col("dropped").isNull() & (F.col("attempts") > 1), 1)).alias(
+                "retried_rows"
+            ),
             # Within a hundredth of a percent of the rows, in bounded memory.
             F.percentile_approx("time", [0.5, 0.05]).alias("times"),
         )
@@ -120,6 +126,7 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
         decoded_rows=whole["decoded_rows"],
         model_ms=whole["model_ms"] or 0.0,
         model_rows=whole["model_rows"],
+        retried_rows=whole["retried_rows"],
         median_time=median_time,
         oldest_5_percent=oldest,
     )

@@ -74,7 +74,7 @@ def fetch_object(
     max_attempts: int = DEFAULT_FETCH_ATTEMPTS,
     timeout_s: float = DEFAULT_FETCH_TIMEOUT_S,
 ) -> Column:
-    """URIs of objects (``s3://``, ``s3a://``) -> ``struct<content: binary, error>``.
+    """URIs of objects (``s3://``, ``s3a://``) -> ``struct<content: binary, error, attempts>``.
 
     Fetched in the executors, by one client per worker with ``concurrency`` objects under way; in
     ``classify_image(fetch_object("uri"), m)`` that goes on while the model runs, in one pass. A
@@ -92,7 +92,7 @@ def fetch_object(
     options = fetch_options(
         active_session(), prefixes, max_bytes, concurrency, max_attempts, timeout_s
     )
-    udf = vision_udf("fetch_objects", options, schemas.ENCODED, name="fetch_object")
+    udf = vision_udf("fetch_objects", options, schemas.FETCHED, name="fetch_object")
     # Not deterministic: a store may answer differently the second time it is asked.
     uri = checked("fetch_object", col, URI)
     column = named("fetch_object", col, udf.asNondeterministic()(uri))
@@ -132,7 +132,7 @@ def classify_image(
     Returns ``struct<predictions: array<struct<class_id, label, score>>, width, height, model,
     model_sha256, error>``, best first; ``width`` and ``height`` are those of the upright source.
     ``predictions`` is null where ``error`` is not, and empty where no class reaches the threshold.
-    ``timings`` adds ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
+    ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
 
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
@@ -159,7 +159,7 @@ def detect_objects(
     picture. ``iou_threshold`` is that of the non-maximum suppression within a class; by default it
     is 0.5 for models that give raw boxes with a score for each class, and none for models that
     suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
-    ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
+    what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
     udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
@@ -179,7 +179,7 @@ def embed_image(
     Returns ``struct<embedding, width, height, model, model_sha256, error>``; ``embedding`` is null
     where ``error`` is not. A spec of ``task="embed"`` names the output; for a Keras model it can
     be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``). ``timings`` adds
-    ``decode_ms`` and ``model_ms`` (:data:`schemas.TIMINGS`).
+    what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
     udf = _embed_udf(active_session(), model, read, normalize)

@@ -27,6 +27,10 @@ IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), er
 ENCODED = _struct(content=BinaryType(), error=ERROR)
 """A picture's bytes as a store or a message gave them, or why there are none."""
 
+FETCHED = StructType([*ENCODED, StructField("attempts", IntegerType())])
+"""What ``fetch_object`` returns: the object's bytes, or why there are none, and how often it was
+asked for; more than 1 where a request failed."""
+
 DETECTION = _struct(
     class_id=IntegerType(),
     label=StringType(),
@@ -64,6 +68,7 @@ PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
 EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""
 
-TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType())
+TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType(), attempts=IntegerType())
 """What each has behind ``error`` with ``timings=True``: decoding and resizing, and the image's
-share of its engine batch; null where it did not come to that."""
+share of its engine batch, null where it did not come to that; ``attempts`` is 1, or more where the
+object was asked for again or Spark ran the task again (the larger number of the two)."""

@@ -26,6 +26,7 @@ class StreamMetrics:
         self._job = job
         self._counts = Counts()
         self._batches = 0
+        self._retried_rows = 0
         self._payload_bytes = 0
         self._decode_s = 0.0
         self._model_s = 0.0
@@ -38,6 +39,7 @@ class StreamMetrics:
         with self._lock:
             self._counts.add(report.counts)
             self._batches += 1
+            self._retried_rows += report.measures.retried_rows
             self._payload_bytes += report.measures.payload_bytes
             self._decode_s += report.measures.decode_ms / 1000
             self._model_s += report.measures.model_ms / 1000
@@ -68,6 +70,9 @@ class StreamMetrics:
                 ),
                 *self._family(
                     "rows_dropped_total", "Rows left out", counts.dropped, label="reason"
+                ),
+                *self._family(
+                    "rows_retried_total", "Rows worked on again", {"": self._retried_rows}
                 ),
                 *self._family(
                     "payload_bytes_total", "Bytes of the rows read", {"": self._payload_bytes}

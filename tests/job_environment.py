@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 
@@ -15,6 +16,6 @@ def job_environment(conf: Mapping[str, str] | None = None) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
     }
     if conf is not None:
-        pairs = " ".join(f"--conf {key}={value}" for key, value in conf.items())
-        environment["PYSPARK_SUBMIT_ARGS"] = f"{pairs} pyspark-shell"
+        arguments = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+        environment["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     return environment

@@ -42,6 +42,7 @@ _DENIED = frozenset(
         "403",
     }
 )
+_ANSWERS = (ErrorCode.FETCH_NOT_FOUND, ErrorCode.FETCH_DENIED, ErrorCode.TOO_MANY_BYTES)
 SCHEMES = ("s3", "s3a", "file")
 
 
@@ -68,15 +69,24 @@ class FetchOptions:
     timeout_s: float
 
 
-def fetch_ahead(
-    uris: Iterable[str | None], options: FetchOptions
-) -> Iterator[bytes | RowError | None]:
-    """The objects' bytes in the order of ``uris``; a :class:`RowError` where there are none.
+@dataclass(frozen=True)
+class Fetched:
+    """An object's bytes, or why there are none (``None``: no URI); how often it was asked for.
+
+    ``attempts`` counts requests, those within boto3 too where it says how many there were.
+    """
+
+    content: bytes | RowError | None
+    attempts: int = 1
+
+
+def fetch_ahead(uris: Iterable[str | None], options: FetchOptions) -> Iterator[Fetched]:
+    """The objects in the order of ``uris``.
 
     Null stays null. Later objects are fetched while the caller works on an earlier one: at most
     twice ``concurrency`` of them, and none beyond ``MAX_WAITING_BYTES``.
     """
-    waiting: deque[Future[bytes | RowError | None]] = deque()
+    waiting: deque[Future[Fetched]] = deque()
     source = iter(uris)
     ended = False
     try:
@@ -96,8 +106,15 @@ def fetch_ahead(
             future.cancel()
 
 
-def fetch(uri: str, options: FetchOptions) -> bytes:
-    """One object's bytes; raises :class:`RowError` and nothing else."""
+def fetch(uri: str, options: FetchOptions) -> Fetched:
+    """One object; raises nothing."""
+    try:
+        return _fetch(uri, options)
+    except RowError as error:
+        return Fetched(error)
+
+
+def _fetch(uri: str, options: FetchOptions) -> Fetched:
     parts = urlsplit(uri)
     if parts.scheme not in SCHEMES:
         raise RowError(
@@ -114,7 +131,7 @@ def fetch(uri: str, options: FetchOptions) -> bytes:
             ErrorCode.FETCH_DENIED, f"{uri} is under none of the allowed prefixes: {known}"
         )
     if parts.scheme == "file":
-        return _read_file(unquote(parts.path), options)
+        return Fetched(_read_file(unquote(parts.path), options))
     # Keys may hold ? and #: everything behind the bucket is the key, as Hadoop and the CLI have it.
     bucket, _, key = uri.split("://", 1)[1].partition("/")
     if not bucket or not key:
@@ -186,18 +203,13 @@ def _pool(concurrency: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(concurrency, thread_name_prefix="fetch")
 
 
-def _is_full(waiting: Iterable[Future[bytes | RowError | None]]) -> bool:
-    results = (future.result() for future in waiting if future.done())
+def _is_full(waiting: Iterable[Future[Fetched]]) -> bool:
+    results = (future.result().content for future in waiting if future.done())
     return sum(len(data) for data in results if isinstance(data, bytes)) > MAX_WAITING_BYTES
 
 
-def _fetched(uri: str | None, options: FetchOptions) -> bytes | RowError | None:
-    if uri is None:
-        return None
-    try:
-        return fetch(uri, options)
-    except RowError as error:
-        return error
+def _fetched(uri: str | None, options: FetchOptions) -> Fetched:
+    return Fetched(None) if uri is None else fetch(uri, options)
 
 
 def _read_file(name: str, options: FetchOptions) -> bytes:
@@ -214,13 +226,17 @@ def _read_file(name: str, options: FetchOptions) -> bytes:
         raise RowError(ErrorCode.FETCH_FAILED, f"{name}: {error.strerror}") from None
 
 
-def _get_object(bucket: str, key: str, options: FetchOptions) -> bytes:
-    if options.max_attempts > 1:
-        content = _get_signed(bucket, key, options)
-        if content is not None:
-            return content
-        options = replace(options, max_attempts=options.max_attempts - 1)
-    return _get_with_retries(bucket, key, options)
+def _get_object(bucket: str, key: str, options: FetchOptions) -> Fetched:
+    if options.max_attempts == 1:
+        return _get_with_retries(bucket, key, options)
+    content = _get_signed(bucket, key, options)
+    if content is not None:
+        return Fetched(content)
+    options = replace(options, max_attempts=options.max_attempts - 1)
+    fetched = _get_with_retries(bucket, key, options)
+    if isinstance(fetched.content, RowError) and fetched.content.code in _ANSWERS:
+        return fetched  # the second look was for what the store's no means
+    return replace(fetched, attempts=1 + fetched.attempts)
 
 
 def _get_signed(bucket: str, key: str, options: FetchOptions) -> bytes | None:
@@ -249,7 +265,7 @@ def _get_signed(bucket: str, key: str, options: FetchOptions) -> bytes | None:
         return None
 
 
-def _get_with_retries(bucket: str, key: str, options: FetchOptions) -> bytes:
+def _get_with_retries(bucket: str, key: str, options: FetchOptions) -> Fetched:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -260,28 +276,33 @@ def _get_with_retries(bucket: str, key: str, options: FetchOptions) -> bytes:
 
     client = s3_client(options)
     name = f"s3://{bucket}/{key}"
+    repeats = 0  # by boto3, within attempts that had an answer
     for attempt in range(1, options.max_attempts + 1):
         try:
             answer = client.get_object(Bucket=bucket, Key=key)
+            repeats += _repeats(answer)
             with answer["Body"] as body:
                 _check_size(answer["ContentLength"], options)
-                return bytes(body.read())
+                return Fetched(bytes(body.read()), attempt + repeats)
+        except RowError as error:
+            return Fetched(error, attempt + repeats)
         except ClientError as error:
-            raise _refused(name, error) from None
+            return Fetched(_refused(name, error), attempt + repeats + _repeats(error.response))
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise RowError(
-                ErrorCode.FETCH_DENIED,
-                f"{name}: {error}; give executors a role, a profile or AWS_* variables",
-            ) from None
+            why = f"{name}: {error}; give executors a role, a profile or AWS_* variables"
+            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), attempt + repeats)
         # A body that is cut short or stalls comes after the answer that botocore would retry.
         except (BotoCoreError, HTTPError, OSError) as error:
             if attempt == options.max_attempts:
-                raise RowError(
-                    ErrorCode.FETCH_FAILED, f"{name}: {error} ({attempt} attempts)"
-                ) from None
+                failure = RowError(ErrorCode.FETCH_FAILED, f"{name}: {error} ({attempt} attempts)")
+                return Fetched(failure, attempt + repeats)
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempt - 1))
             time.sleep(pause_s * random.uniform(0.5, 1.0))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    raise AssertionError("unreachable: the last attempt returns")
+
+
+def _repeats(answer: Any) -> int:
+    return int(answer.get("ResponseMetadata", {}).get("RetryAttempts", 0))
 
 
 def _refused(name: str, error: Any) -> RowError:

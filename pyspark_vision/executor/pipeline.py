@@ -28,7 +28,7 @@ from pyspark_vision.executor import (
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.object_store import FetchOptions
+from pyspark_vision.executor.object_store import Fetched, FetchOptions
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
@@ -78,9 +78,11 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
     try:
         for piece in _pieces(batches, inference.fetch):
             if predictor is None:
-                predictor = _isolated(inference) if _is_retry() else _predictor(inference)
-            rows = predictor.predict(piece)
-            yield result_array(inference.spec, inference.head, rows, timings=inference.timings)
+                predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
+            attempts: list[int] = []
+            rows = predictor.predict(_noting(piece, attempts))
+            costs = attempts if inference.timings else None
+            yield result_array(inference.spec, inference.head, rows, attempts=costs)
     finally:
         if isinstance(predictor, IsolatedRows):
             predictor.close()
@@ -88,16 +90,16 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
 
 def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterator[pa.StructArray]:
     """URIs -> ``struct<content, error>``, in pieces bounded by their bytes."""
-    piece: list[bytes | RowError | None] = []
+    piece: list[Fetched] = []
     fetched_bytes = 0
-    for content in object_store.fetch_ahead(_uris(batches), options):
-        piece.append(content)
-        fetched_bytes += len(content) if isinstance(content, bytes) else 0
+    for fetched in object_store.fetch_ahead(_uris(batches), options):
+        piece.append(fetched)
+        fetched_bytes += len(fetched.content) if isinstance(fetched.content, bytes) else 0
         if fetched_bytes >= BYTES_PER_PIECE or len(piece) == ROWS_PER_PIECE:
-            yield _encoded_array(piece)
+            yield _fetched_array(piece)
             piece, fetched_bytes = [], 0
     if piece:
-        yield _encoded_array(piece)
+        yield _fetched_array(piece)
 
 
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
@@ -226,16 +228,20 @@ class Predictor:
 
 
 def result_array(
-    spec: ModelSpec, head: HeadOptions, rows: Sequence[Row], *, timings: bool = False
+    spec: ModelSpec,
+    head: HeadOptions,
+    rows: Sequence[Row],
+    *,
+    attempts: Sequence[int] | None = None,
 ) -> pa.StructArray:
-    """Rows -> the row contract as one Arrow struct array."""
+    """Rows -> the row contract as one Arrow struct array; with ``attempts``, what each cost."""
     if isinstance(head, heads.ClassifyOptions):
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
     elif isinstance(head, heads.DetectOptions):
         name, values = "detections", results.detections_array(rows, dict(spec.labels))
     else:
         name, values = "embedding", results.embeddings_array(rows)
-    return results.result_array(name, values, rows, spec.name, spec.sha256, timings=timings)
+    return results.result_array(name, values, rows, spec.name, spec.sha256, attempts=attempts)
 
 
 def isolated_predictor(
@@ -255,9 +261,22 @@ def _task() -> Any:
     return TaskContext.get()
 
 
-def _is_retry() -> bool:
+def _task_attempts() -> int:
     context = _task()
-    return context is not None and context.attemptNumber() > 0
+    return 1 if context is None else 1 + int(context.attemptNumber())
+
+
+def _noting(piece: Iterable[Source | Fetched], attempts: list[int]) -> Iterator[Source]:
+    """The sources as they are used up; to ``attempts``, how often each was worked on."""
+    of_task = _task_attempts()
+    for one in piece:
+        asked = 1
+        if isinstance(one, Fetched):
+            asked = one.attempts
+        elif isinstance(one, dict):  # image structs, and what others fetched, do not say
+            asked = one.get("attempts") or 1
+        attempts.append(max(of_task, asked))
+        yield one.content if isinstance(one, Fetched) else one
 
 
 def _isolated(inference: Inference) -> IsolatedRows:
@@ -286,7 +305,9 @@ def _predictor(inference: Inference) -> Predictor:
     return Predictor(spec, engine, inference.decode, inference.head)
 
 
-def _pieces(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterator[Iterable[Source]]:
+def _pieces(
+    batches: Iterator[pa.Array], fetch: FetchOptions | None
+) -> Iterator[Iterable[Source | Fetched]]:
     """The rows in pieces of at most ``ROWS_PER_PIECE``, each to be used up before the next."""
     if fetch is None:
         for batch in batches:
@@ -373,13 +394,15 @@ def _image_array(
     )
 
 
-def _encoded_array(piece: Sequence[bytes | RowError | None]) -> pa.StructArray:
+def _fetched_array(piece: Sequence[Fetched]) -> pa.StructArray:
     null = RowError(ErrorCode.NULL_INPUT, "the URI is null")
-    errors = [null if one is None else one if isinstance(one, RowError) else None for one in piece]
+    contents = [null if one.content is None else one.content for one in piece]
+    errors = [one if isinstance(one, RowError) else None for one in contents]
     return pa.StructArray.from_arrays(
         [
-            pa.array([one if isinstance(one, bytes) else None for one in piece], pa.binary()),
+            pa.array([one if isinstance(one, bytes) else None for one in contents], pa.binary()),
             results.error_array([Row(error=error) for error in errors]),
+            pa.array([one.attempts for one in piece], pa.int32()),
         ],
-        fields=list(results.ENCODED_TYPE),
+        fields=list(results.FETCHED_TYPE),
     )

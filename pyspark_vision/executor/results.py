@@ -40,7 +40,7 @@ IMAGE_TYPE = pa.struct(
 )
 
 ENCODED_TYPE = pa.struct([("content", pa.binary()), ("error", ERROR_TYPE)])
-TIMING_FIELDS = ("decode_ms", "model_ms")
+FETCHED_TYPE = pa.struct([*ENCODED_TYPE, ("attempts", pa.int32())])
 
 Labels = dict[int, str]
 
@@ -67,23 +67,26 @@ def result_array(
     model: str,
     sha256: str,
     *,
-    timings: bool = False,
+    attempts: Sequence[int] | None = None,
 ) -> pa.StructArray:
-    """The row contract: the value under ``name``, size, model and error, then times if wanted."""
+    """The row contract: the value under ``name``, size, model and error.
+
+    With ``attempts`` of each row it ends with what the row cost (``schemas.TIMINGS``).
+    """
     count = len(rows)
-    times = TIMING_FIELDS if timings else ()
-    return pa.StructArray.from_arrays(
-        [
-            values,
-            pa.array([row.width for row in rows], pa.int32()),
-            pa.array([row.height for row in rows], pa.int32()),
-            pa.array([model] * count, pa.string()),
-            pa.array([sha256] * count, pa.string()),
-            error_array(rows),
-            *(pa.array([getattr(row, time) for row in rows], pa.float32()) for time in times),
-        ],
-        names=[name, "width", "height", "model", "model_sha256", "error", *times],
-    )
+    fields = {
+        name: values,
+        "width": pa.array([row.width for row in rows], pa.int32()),
+        "height": pa.array([row.height for row in rows], pa.int32()),
+        "model": pa.array([model] * count, pa.string()),
+        "model_sha256": pa.array([sha256] * count, pa.string()),
+        "error": error_array(rows),
+    }
+    if attempts is not None:
+        fields["decode_ms"] = pa.array([row.decode_ms for row in rows], pa.float32())
+        fields["model_ms"] = pa.array([row.model_ms for row in rows], pa.float32())
+        fields["attempts"] = pa.array(attempts, pa.int32())
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
 
 
 def error_array(rows: Sequence[Row]) -> pa.Array:

@@ -1,6 +1,7 @@
 """How a message brings its picture: as base64 text, as a URI to fetch, or as its very bytes.
 
-Each gives ``struct<content, error>`` (:data:`schemas.ENCODED`), which every image function takes:
+Each gives ``struct<content, error>`` (:data:`schemas.ENCODED`; a fetched one with ``attempts``,
+:data:`schemas.FETCHED`), which every image function takes:
 what is wrong with the message becomes the row's error there.
 """
 
@@ -55,7 +56,8 @@ def with_base64(messages: DataFrame, text: Column, problem: Column) -> DataFrame
 
 def from_fetched(fetched: Column, problem: Column) -> Column:
     """What ``fetch_object`` gave for a message's URI; ``problem`` comes first."""
-    return encoded(fetched["content"], F.coalesce(problem, fetched["error"]))
+    given = encoded(fetched["content"], F.coalesce(problem, fetched["error"]))
+    return given.withField("attempts", fetched["attempts"])
 
 
 def from_bytes(value: Column, max_bytes: int) -> Column:

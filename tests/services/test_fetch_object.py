@@ -110,6 +110,20 @@ def test_an_object_takes_one_request_and_a_missing_one_a_second_look(
     assert proxy.requests - before == 7
 
 
+def test_an_object_says_how_often_it_had_to_be_asked_for(
+    spark: SparkSession, proxy: FaultyProxy, s3_client: Any, bucket: str
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    frame = spark.createDataFrame(
+        [(f"s3://{bucket}/a",), (f"s3://{bucket}/none",), (None,)], "uri string"
+    ).coalesce(1)
+    attempts = frame.select(fetch_object("uri", concurrency=1)["attempts"].alias("attempts"))
+
+    assert [row.attempts for row in attempts.collect()] == [1, 1, 1]
+    proxy.misbehave("fail", 2)
+    assert [row.attempts for row in attempts.collect()] == [3, 1, 1]
+
+
 @pytest.mark.parametrize(("max_attempts", "requests"), [(1, 1), (2, 2), (4, 4)])
 def test_an_object_is_asked_for_no_more_often_than_it_was_allowed(
     max_attempts: int,

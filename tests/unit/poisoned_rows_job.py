@@ -45,13 +45,15 @@ def main() -> None:
     )
     spec = ModelSpec.load(Path(__file__).parents[2] / "models" / "demo-classifier")
     frame = spark.createDataFrame(pictures(), "id int, content binary").repartition(2)
-    found = frame.select("id", classify_image("content", spec, top_k=1).alias("r")).collect()
+    result = classify_image("content", spec, top_k=1, timings=True)
+    found = frame.select("id", result.alias("r")).collect()
     outcome = {
         row.id: row.r.error.code if row.r.error else row.r.predictions[0].label for row in found
     }
     messages = {row.id: row.r.error.message for row in found if row.r.error}
+    attempts = {row.id: row.r.attempts for row in found}
     spark.stop()
-    print(json.dumps({"rows": outcome, "messages": messages}), flush=True)
+    print(json.dumps({"rows": outcome, "messages": messages, "attempts": attempts}), flush=True)
 
 
 if __name__ == "__main__":

@@ -96,3 +96,4 @@ def test_in_spark_poisoned_rows_get_errors_and_the_rest_is_kept(tmp_path: Path) 
     assert [key for key, value in rows.items() if value == "crashed"] == sorted(POISONED)
     assert rows[3] == "truncated"
     assert "did not answer within 3 s" in found["messages"]["17"]
+    assert min(found["attempts"][str(key)] for key in POISONED) > 1

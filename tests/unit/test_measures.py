@@ -21,7 +21,8 @@ from pyspark_vision.stream_metrics import CONTENT_TYPE, StreamMetrics, served
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 SCHEMA = (
     "found array<int>, error struct<code:string,message:string>, dropped string, "
-    "payload_bytes int, decode_ms float, model_ms float, timestamp timestamp, received timestamp"
+    "payload_bytes int, decode_ms float, model_ms float, attempts int, "
+    "timestamp timestamp, received timestamp"
 )
 
 
@@ -32,17 +33,17 @@ def results(spark: SparkSession) -> DataFrame:
         return NOON + dt.timedelta(seconds=second)
 
     rows: list[Any] = [
-        ([1], None, None, 100, 2.0, 10.0, at(0), at(5)),
-        ([], None, None, 200, 4.0, 20.0, at(10), at(15)),
-        (None, bad, None, 50, None, None, None, at(20)),
-        (None, ("null_input", "x"), "stale", 1000, None, None, at(-1000), at(21)),
+        ([1], None, None, 100, 2.0, 10.0, 3, at(0), at(5)),
+        ([], None, None, 200, 4.0, 20.0, 1, at(10), at(15)),
+        (None, bad, None, 50, None, None, 2, None, at(20)),
+        (None, ("null_input", "x"), "stale", 1000, None, None, 2, at(-1000), at(21)),
     ]
     return spark.createDataFrame(rows, SCHEMA)
 
 
 def report(**given: Any) -> BatchReport:
     counts = Counts(4, 1, Counter(truncated=1), Counter(stale=1))
-    measures = Measures(1350, 6.0, 2, 30.0, 2, NOON.timestamp() + 10, NOON.timestamp())
+    measures = Measures(1350, 6.0, 2, 30.0, 2, 2, NOON.timestamp() + 10, NOON.timestamp())
     ended_at = NOON.timestamp() + 21
     return BatchReport(7, counts, measures, 2.0, ended_at, ("parquet",), **given)
 
@@ -57,6 +58,7 @@ def test_counts_and_measures_come_from_one_pass(spark: SparkSession) -> None:
         decoded_rows=2,
         model_ms=30.0,
         model_rows=2,
+        retried_rows=2,  # not the one that was dropped
         # Of what was not dropped: 0 s, 10 s, and where the frame says nothing the source's 20 s.
         median_time=NOON.timestamp() + 10,
         oldest_5_percent=NOON.timestamp(),
@@ -83,6 +85,7 @@ def test_a_batch_is_one_line_of_json() -> None:
         "with_result": 1,
         "failed": {"truncated": 1},
         "dropped": {"stale": 1},
+        "retried": 2,
         "sinks": ["parquet"],
         "payload_bytes": 1350,
         "decode_ms": {"sum": 6.0, "mean": 3.0},
@@ -116,6 +119,7 @@ def test_metrics_add_up_over_batches_and_label_values_are_escaped() -> None:
         'pyspark_vision_rows_total{job_name="a \\"job\\""} 8',
         'pyspark_vision_rows_failed_total{job_name="a \\"job\\"",code="truncated"} 2',
         'pyspark_vision_rows_dropped_total{job_name="a \\"job\\"",reason="stale"} 2',
+        'pyspark_vision_rows_retried_total{job_name="a \\"job\\""} 4',
         'pyspark_vision_model_seconds_total{job_name="a \\"job\\""} 0.06',
         'pyspark_vision_backlog_rows{job_name="a \\"job\\""} 9',
         'pyspark_vision_catch_up_seconds{job_name="a \\"job\\""} 2.5',

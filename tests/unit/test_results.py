@@ -60,11 +60,16 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (results.DETECTION_TYPE, schemas.DETECTION),
         (results.PREDICTION_TYPE, schemas.PREDICTION),
         (results.IMAGE_TYPE, schemas.IMAGE),
+        (results.ENCODED_TYPE, schemas.ENCODED),
+        (results.FETCHED_TYPE, schemas.FETCHED),
         (whole("detections", results.detections_array([], {}), []).type, schemas.DETECTIONS),
         (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
     ],
-    ids=["error", "detection", "prediction", "image", "detections", "predictions", "embedding"],
+    ids=[
+        *("error", "detection", "prediction", "image", "encoded", "fetched"),
+        *("detections", "predictions", "embedding"),
+    ],
 )
 def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
     assert same_type(found, to_arrow_type(schema)), f"{found} is not {to_arrow_type(schema)}"
