@@ -18,6 +18,7 @@ from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.messages import image_stream
+from pyspark_vision.prepared import prepared_for
 from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.batch_folders import refuse_other_output
@@ -127,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
         return
     streaming.run(
         records,
-        lambda batch: classify(batch, model.newest(), options),
+        prepared_for(model.newest, lambda batch, newest: classify(batch, newest, options)),
         sinks(session, options),
         job_flags.stream_options(options, options.trigger_seconds),
         value="predictions",

@@ -20,6 +20,7 @@ from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.prepared import prepared_for
 from pyspark_vision.seen_frames import SeenFrames
 from pyspark_vision.session import job_session, local_time_zone
 from pyspark_vision.sinks import Sink, through
@@ -272,9 +273,15 @@ def run(options: argparse.Namespace) -> None:
     made = sinks(session, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
+    # What was seen is another frame for each batch, which cannot be prepared.
+    transform = (
+        prepared_for(model.newest, lambda batch, newest: detect(batch, newest, options))
+        if seen is None
+        else lambda batch: detect(batch, model.newest(), options, seen)
+    )
     streaming.run(
         records,
-        lambda batch: detect(batch, model.newest(), options, seen),
+        transform,
         made,
         job_flags.stream_options(options, options.trigger),
         value="detections",

@@ -8,18 +8,25 @@ source got it).
 
 from __future__ import annotations
 
+import functools
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, TimestampType
+from pyspark.sql.types import ArrayType, StructType, TimestampType
 
-from pyspark_vision.errors import ErrorCode
+from pyspark_vision.errors import DropReason, ErrorCode
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+
+# A code or a reason that a newer version of this library, or somebody else, has given.
+_OTHER = "other"
 
 
 @dataclass
@@ -67,90 +74,90 @@ class Measures:
 def count_results(results: DataFrame, value: str) -> Counts:
     """Count flat results (columns ``value``, ``error``, maybe ``dropped``) in one pass.
 
-    A row that was dropped is neither failed nor a result. A few rows come to the driver.
+    A row that was dropped is neither failed nor a result.
     """
     return measure_results(results, value)[0]
 
 
 def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
-    """:func:`count_results` and the measures that the columns allow, in the same pass."""
-    dropped = F.col("dropped") if "dropped" in results.columns else F.lit(None).cast("string")
-    kept = dropped.isNull()
-    has_result = kept & _has_result(results, value)
-    narrow = results.select(
-        dropped.alias("dropped"),
-        F.when(kept, F.col("error.code")).alias("code"),
-        has_result.alias("has_result"),
-        *(
-            _number(results, name).alias(name)
-            for name in ("payload_bytes", "decode_ms", "model_ms", "attempts")
-        ),
-        F.when(kept, _time(results)).alias("time"),
-    )
-    groups = [F.col("dropped"), F.col("code")]
-    # The empty set of columns is the row of the whole, without a second pass.
-    rows = (
-        narrow.groupingSets([groups, []], *groups)
-        .agg(
-            F.grouping_id().alias("is_whole"),
-            F.count(F.lit(1)).alias("rows"),
-            F.count(F.when(F.col("has_result"), 1)).alias("with_result"),
-            F.sum("payload_bytes").alias("payload_bytes"),
-            F.sum("decode_ms").alias("decode_ms"),
-            F.count("decode_ms").alias("decoded_rows"),
-            F.sum("model_ms").alias("model_ms"),
-            F.count("model_ms").alias("model_rows"),
-            F.count(F.when(F.col("dropped").isNull() & (F.col("attempts") > 1), 1)).alias(
-                "retried_rows"
-            ),
-            # Within a hundredth of a percent of the rows, in bounded memory.
-            F.percentile_approx("time", [0.5, 0.05]).alias("times"),
-        )
-        .collect()
-    )
-    parts = [row for row in rows if not row["is_whole"]]
+    """:func:`count_results` and the measures that the columns allow, in the same pass.
+
+    All columns are computed, so that results which are kept for their sinks are complete then.
+    """
+    observed, observation = observe_results(results, value)
+    observed.write.format("noop").mode("overwrite").save()
+    return observed_measures(observation)
+
+
+def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:
+    """Count while another action runs, without a pass of its own; then :func:`observed_counts`."""
+    observation = Observation()
+    return results.observe(observation, *_aggregates(results.schema.json(), value)), observation
+
+
+def observed_counts(observation: Observation) -> Counts:
+    """The counts of an observed action that has finished."""
+    return observed_measures(observation)[0]
+
+
+def observed_measures(observation: Observation) -> tuple[Counts, Measures]:
+    """All of an observed action that has finished."""
+    seen = observation.get
     counts = Counts(
-        rows=sum(row["rows"] for row in parts),
-        with_result=sum(row["with_result"] for row in parts),
-        failed=Counter({row["code"]: row["rows"] for row in parts if row["code"] is not None}),
-        dropped=Counter({row["dropped"]: row["rows"] for row in parts if row["dropped"]}),
+        rows=seen["rows"],
+        with_result=seen["with_result"],
+        failed=_nonzero({code: seen[f"failed {code}"] for code in (*ErrorCode, _OTHER)}),
+        dropped=_nonzero({reason: seen[f"dropped {reason}"] for reason in (*DropReason, _OTHER)}),
     )
-    # Of no rows Spark makes no row of the whole either.
-    whole = next((row for row in rows if row["is_whole"]), None)
-    if whole is None:
-        return counts, Measures()
-    median_time, oldest = whole["times"] or (None, None)
+    median_time, oldest = seen["times"] or (None, None)
     return counts, Measures(
-        payload_bytes=int(whole["payload_bytes"] or 0),
-        decode_ms=whole["decode_ms"] or 0.0,
-        decoded_rows=whole["decoded_rows"],
-        model_ms=whole["model_ms"] or 0.0,
-        model_rows=whole["model_rows"],
-        retried_rows=whole["retried_rows"],
+        payload_bytes=int(seen["payload_bytes"] or 0),
+        decode_ms=seen["decode_ms"] or 0.0,
+        decoded_rows=seen["decoded_rows"],
+        model_ms=seen["model_ms"] or 0.0,
+        model_rows=seen["model_rows"],
+        retried_rows=seen["retried_rows"],
         median_time=median_time,
         oldest_5_percent=oldest,
     )
 
 
-def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:
-    """Count while another action runs, without a pass of its own; then :func:`observed_counts`."""
-    code = F.col("error.code")
-    failures = [F.count(F.when(code == known.value, 1)).alias(known.value) for known in ErrorCode]
-    observation = Observation()
-    observed = results.observe(
-        observation,
-        F.count(F.lit(1)).alias("rows"),
-        F.count(F.when(_has_result(results, value), 1)).alias("with_result"),
-        *failures,
-    )
-    return observed, observation
+def _nonzero(counted: Mapping[str, int]) -> Counter[str]:
+    return Counter({str(name): count for name, count in counted.items() if count})
 
 
-def observed_counts(observation: Observation) -> Counts:
-    """The counts of an observed action that has finished."""
-    seen = dict(observation.get)
-    rows, with_result = seen.pop("rows"), seen.pop("with_result")
-    return Counts(rows, with_result, Counter({code: n for code, n in seen.items() if n}))
+# The same for all batches of a stream; making them takes a tenth of a second.
+@functools.lru_cache(maxsize=8)
+def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
+    schema = StructType.fromJson(json.loads(schema_json))
+    dropped = F.col("dropped") if "dropped" in schema.names else F.lit(None).cast("string")
+    kept = dropped.isNull()
+    code = F.when(kept, F.col("error.code"))
+    numbers = {
+        name: F.col(name).cast("double") if name in schema.names else F.lit(None).cast("double")
+        for name in ("payload_bytes", "decode_ms", "model_ms", "attempts")
+    }
+    aggregates = {
+        "rows": F.count(F.lit(1)),
+        "with_result": _count_if(kept & _has_result(schema, value)),
+        **{f"failed {known}": _count_if(code == known.value) for known in ErrorCode},
+        **{f"dropped {known}": _count_if(dropped == known.value) for known in DropReason},
+        f"failed {_OTHER}": _count_if(~code.isin(*ErrorCode)),
+        f"dropped {_OTHER}": _count_if(~dropped.isin(*DropReason)),
+        "payload_bytes": F.sum(numbers["payload_bytes"]),
+        "decode_ms": F.sum(numbers["decode_ms"]),
+        "decoded_rows": F.count(numbers["decode_ms"]),
+        "model_ms": F.sum(numbers["model_ms"]),
+        "model_rows": F.count(numbers["model_ms"]),
+        "retried_rows": _count_if(kept & (numbers["attempts"] > 1)),
+        # Within a hundredth of a percent of the rows, in bounded memory.
+        "times": F.percentile_approx(F.when(kept, _time(schema)), [0.5, 0.05]),
+    }
+    return tuple(column.alias(name) for name, column in aggregates.items())
+
+
+def _count_if(condition: Column) -> Column:
+    return F.count(F.when(condition, 1))
 
 
 def _by_reason(counted: Counter[str]) -> str:
@@ -158,25 +165,20 @@ def _by_reason(counted: Counter[str]) -> str:
     return f"{sum(counted.values())}" + (f" ({reasons})" if reasons else "")
 
 
-def _has_result(results: DataFrame, value: str) -> Column:
+def _has_result(schema: StructType, value: str) -> Column:
     """Whether there is something in a list, or any value of another type."""
     column = F.col(value)
-    if isinstance(results.schema[value].dataType, ArrayType):
+    if isinstance(schema[value].dataType, ArrayType):
         return column.isNotNull() & (F.size(column) > 0)
     return column.isNotNull()
 
 
-def _number(results: DataFrame, name: str) -> Column:
-    column = F.col(name) if name in results.columns else F.lit(None)
-    return column.cast("double")
-
-
-def _time(results: DataFrame) -> Column:
+def _time(schema: StructType) -> Column:
     """Seconds since 1970, with fractions; null where no column of times is there."""
     times = [
         F.col(name)
         for name in ("timestamp", "received")
-        if name in results.columns and isinstance(results.schema[name].dataType, TimestampType)
+        if name in schema.names and isinstance(schema[name].dataType, TimestampType)
     ]
     # By way of microseconds: a cast of a timestamp to a double is refused under ANSI rules.
     return F.unix_micros(F.coalesce(*times)) / 1e6 if times else F.lit(None).cast("double")

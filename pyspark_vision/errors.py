@@ -17,10 +17,13 @@ A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` fiel
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pyspark_vision.executor.row_errors import ErrorCode
 
 __all__ = [
     "CheckpointInUseError",
+    "DropReason",
     "ErrorCode",
     "InvalidModelError",
     "InvalidOptionError",
@@ -29,6 +32,14 @@ __all__ = [
     "StreamError",
     "WorkerEnvironmentError",
 ]
+
+
+class DropReason(StrEnum):
+    """Every reason that stands in ``dropped`` of a row that was left out on purpose."""
+
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    DUPLICATE = "duplicate"
 
 
 class PysparkVisionError(Exception):

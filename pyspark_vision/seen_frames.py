@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import DropReason, InvalidOptionError
 from pyspark_vision.session import parallelism
 from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -27,7 +27,6 @@ from pyspark_vision.sinks.parquet import parquet_sink
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-DUPLICATE = "duplicate"
 
 # Columns that frames carry from `mark` to `remember`; no other sink shows them.
 KEY, PLANNED = "frame_key", "planned_ms"
@@ -155,7 +154,9 @@ def mark_duplicates(frames: DataFrame, seen: DataFrame, seconds: float) -> DataF
     )
     ranked = spread.withColumn("_rank", F.row_number().over(first))
     duplicate = F.col("_known") | (competes & (F.col("_rank") > 1))
-    marked = ranked.withColumn("dropped", F.when(duplicate, DUPLICATE).otherwise(F.col("dropped")))
+    marked = ranked.withColumn(
+        "dropped", F.when(duplicate, DropReason.DUPLICATE.value).otherwise(F.col("dropped"))
+    )
     return _without_picture(marked, duplicate).select(*frames.columns, KEY)
 
 

@@ -124,6 +124,8 @@ _LOCAL_TRIES = 4
 _SOCKET_PATH_CHARS = 103
 _SOCKET_NAME_CHARS = len("/.00000000-0000-0000-0000-000000000000.sock")
 
+_PROGRESS_BAR = "spark.ui.showConsoleProgress"
+
 # What a job sets where neither spark-submit nor spark-defaults.conf does.
 JOB_DEFAULTS = {
     # A worker stuck in native code is found by its stack trace and replaced. Loading a large
@@ -143,7 +145,7 @@ JOB_DEFAULTS = {
     # Shuffles are small: counts per error code, frames by camera within a batch.
     "spark.sql.shuffle.partitions": "4",
     # Spark's progress bar overwrites the lines that the job prints.
-    "spark.ui.showConsoleProgress": "false",
+    _PROGRESS_BAR: "false",
     "spark.log.level": "WARN",
     # Spark's own patterns miss encryption keys and Kafka's sasl.jaas.config, which would stand in
     # plans and event logs.
@@ -214,6 +216,9 @@ def _classic_session(
 
     SparkContext._ensure_initialized()
     conf = SparkConf()
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        # `python jobs/….py` is Spark's shell to Spark, which turns the bar on for it.
+        conf.set(_PROGRESS_BAR, "false")
     for key, value in given.items():
         conf.set(key, value)
     for key, value in {"spark.app.name": name, **defaults}.items():

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.window import Window
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import DropReason, InvalidOptionError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -112,7 +112,9 @@ def mark_dropped(
     )
     ranked = marked.withColumn("_rank", F.row_number().over(newest_first))
     superseded = competes & (F.col("_rank") > 1)
-    dropped = F.when(F.col("_stale"), "stale").when(superseded, "superseded")
+    dropped = F.when(F.col("_stale"), DropReason.STALE.value).when(
+        superseded, DropReason.SUPERSEDED.value
+    )
     return (
         ranked.withColumn("dropped", dropped)
         .withColumn(payload, F.when(F.col("dropped").isNull(), F.col(_quoted(payload))))

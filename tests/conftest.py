@@ -6,9 +6,12 @@ A service is started by the first test that wants it, once per run.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pyspark
 import pytest
 from local_services import hdfs as local_hdfs
@@ -115,6 +118,20 @@ def s3_server(
         local_s3.running(folder, s3_credentials) as service,
     ):
         yield service
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: local_s3.S3) -> Any:
+    """boto3's; it finds the credentials in the environment, as a user's would."""
+    return boto3.client("s3", endpoint_url=s3_server.endpoint_url)
+
+
+@pytest.fixture
+def bucket(s3_client: Any) -> str:
+    """A fresh bucket."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    s3_client.create_bucket(Bucket=name)
+    return name
 
 
 @pytest.fixture(scope="session")

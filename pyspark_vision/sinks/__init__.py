@@ -10,9 +10,12 @@ from collections.abc import Callable
 
 from pyspark.sql import DataFrame
 
+from pyspark_vision.prepared import prepared
+
 Sink = Callable[[DataFrame, int], None]
 
 
 def through(transform: Callable[[DataFrame], DataFrame], sink: Sink) -> Sink:
     """A sink that gets ``transform(results)``: its own choice of rows and columns."""
-    return lambda results, batch_id: sink(transform(results), batch_id)
+    own = prepared(transform)
+    return lambda results, batch_id: sink(own(results), batch_id)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.prepared import prepared
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -30,8 +32,10 @@ def kafka_sink(target: KafkaTopic, messages: Callable[[DataFrame], DataFrame]) -
     A batch that is replayed sends its messages again, under the same keys with the same values.
     """
 
+    made = prepared(messages)
+
     def write(results: DataFrame, batch_id: int) -> None:
-        send(messages(results), target)
+        send(made(results), target)
 
     return write
 

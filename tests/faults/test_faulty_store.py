@@ -6,11 +6,10 @@ import random
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-import boto3
 import numbered_frames as frames
 import pytest
 from detect_job import DetectJob
@@ -35,16 +34,15 @@ def test_rows_of_a_faulty_store_are_tried_again_and_none_is_wrong_or_lost(
     tmp_path: Path,
     kafka: Kafka,
     s3_server: S3,
+    s3_client: Any,
+    bucket: str,
     case: Case,
     size: Size,
     rng: random.Random,
 ) -> None:
     case.expected = "each its own picture's result, at once or when its dead letter was put back"
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    client = boto3.client("s3", endpoint_url=s3_server.endpoint_url)
-    client.create_bucket(Bucket=bucket)
     for width in _WIDTHS:
-        client.put_object(Bucket=bucket, Key=f"{width}.jpg", Body=scene_jpeg(1, width, 64))
+        s3_client.put_object(Bucket=bucket, Key=f"{width}.jpg", Body=scene_jpeg(1, width, 64))
     widths = {number: rng.choice(_WIDTHS) for number in range(size.few_frames)}
     topic, results = frames.topics(kafka.bootstrap_servers)
     frames.produce(

@@ -6,11 +6,9 @@ import json
 import random
 import re
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numbered_frames as frames
 from detect_job import DetectJob
 from fault_cases import Case
@@ -33,14 +31,13 @@ def test_secrets_stand_in_nothing_that_a_job_shows_or_leaves(
     tmp_path: Path,
     kafka: Kafka,
     s3_server: S3,
+    s3_client: Any,
+    bucket: str,
     case: Case,
     rng: random.Random,
 ) -> None:
     case.expected = "found nowhere"
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    client = boto3.client("s3", endpoint_url=s3_server.endpoint_url)
-    client.create_bucket(Bucket=bucket)
-    client.put_object(Bucket=bucket, Key="1.jpg", Body=scene_jpeg(1, 96, 64))
+    s3_client.put_object(Bucket=bucket, Key="1.jpg", Body=scene_jpeg(1, 96, 64))
     topic, results = frames.topics(kafka.bootstrap_servers)
     uris = [f"s3://{bucket}/{name}.jpg" for name in (1, "none")]
     messages = [(0, frames.message_of(number, uri)) for number, uri in enumerate(uris)]

@@ -1,4 +1,4 @@
-"""YARN, Kafka clients and topics, S3 buckets."""
+"""YARN, Kafka clients and topics, S3 as Spark knows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 from confluent_kafka import Consumer, Producer
 from kafka_topics import make_topic
@@ -79,14 +78,6 @@ def consumer(kafka: local_kafka.Kafka) -> Iterator[Consumer]:
 
 
 @pytest.fixture(scope="session")
-def s3_client(s3: local_s3.S3) -> Any:
-    """boto3's; it finds the credentials in the environment, as a user's would."""
-    return boto3.client("s3", endpoint_url=s3.endpoint_url)
-
-
-@pytest.fixture
-def bucket(s3_client: Any) -> str:
-    """A fresh bucket."""
-    name = f"bucket-{uuid.uuid4().hex}"
-    s3_client.create_bucket(Bucket=name)
-    return name
+def s3_client(s3: local_s3.S3, s3_client: Any) -> Any:
+    """All tests' own; here Spark's session knows the server, too."""
+    return s3_client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from job_environment import job_environment
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -183,3 +185,22 @@ def test_the_settings_for_clusters_are_those_of_jobs(root: Path) -> None:
     shared = JOB_DEFAULTS.keys() & advised.keys()
     assert len(shared) > 7
     assert {key: advised[key] for key in shared} == {key: JOB_DEFAULTS[key] for key in shared}
+
+
+def test_a_session_that_python_started_shows_no_progress_bar() -> None:
+    key = "spark.ui.showConsoleProgress"
+    program = (
+        "from pyspark_vision.session import tool_session\n"
+        f"print(tool_session('one', 'local[1]', []).conf.get('{key}'))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=job_environment({"spark.ui.enabled": "false"}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["false"]

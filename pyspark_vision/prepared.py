@@ -1,0 +1,93 @@
+"""A transformation whose expressions are made once, and used for each batch of a stream.
+
+In Python each function of a column is some calls to the JVM. A job's transformation makes a few
+thousand, which is half a second: longer than a batch of twenty frames. A column names what it is
+made of and belongs to no DataFrame, so the same ones serve every batch of the same columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pyspark.sql import Column, DataFrame
+
+if TYPE_CHECKING:
+    Transform = Callable[[DataFrame], DataFrame]
+
+_Model = TypeVar("_Model")
+
+
+def prepared(transform: Transform) -> Transform:
+    """``transform``, called with the first frame only; what it did is done to the later ones.
+
+    All frames have the same columns, and ``transform`` depends on nothing else: it joins no other
+    frame (``TypeError``) and names columns by ``F.col``.
+    """
+    steps: tuple[_Step, ...] | None = None
+
+    def apply(frame: DataFrame) -> DataFrame:
+        nonlocal steps
+        if steps is None:
+            recorded = cast("_Recorded", transform(cast("DataFrame", _Recorded(frame, ()))))
+            steps = recorded.steps
+            return recorded.frame
+        for step in steps:
+            frame = step.on(frame)
+        return frame
+
+    return apply
+
+
+def prepared_for(
+    newest: Callable[[], _Model], transform: Callable[[DataFrame, _Model], DataFrame]
+) -> Transform:
+    """``transform(frame, newest())``, prepared anew when ``newest`` gives another object."""
+    model: _Model | None = None
+    apply: Transform | None = None
+
+    def with_newest(frame: DataFrame) -> DataFrame:
+        nonlocal model, apply
+        given = newest()
+        if apply is None or given is not model:
+            model, apply = given, prepared(lambda one: transform(one, given))
+        return apply(frame)
+
+    return with_newest
+
+
+@dataclass(frozen=True)
+class _Step:
+    method: str
+    args: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+    def on(self, frame: DataFrame) -> DataFrame:
+        made: DataFrame = getattr(frame, self.method)(*self.args, **self.keywords)
+        return made
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A frame, and the steps that made it of the first one; stands for it in a transformation."""
+
+    frame: DataFrame
+    steps: tuple[_Step, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.frame, name)
+        if isinstance(found, Column):
+            raise TypeError(f"the column {name} of one frame is not that of the next: use F.col")
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            if any(isinstance(one, _Recorded) for one in (*args, *keywords.values())):
+                raise TypeError(f"{name} of two frames cannot be prepared")
+            made = found(*args, **keywords)
+            if not isinstance(made, DataFrame):
+                return made
+            return _Recorded(made, (*self.steps, _Step(name, args, keywords)))
+
+        return call
