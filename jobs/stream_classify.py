@@ -27,6 +27,7 @@ from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink
 from pyspark_vision.sources.kafka import stream_kafka
+from pyspark_vision.sources.planned_time import PLANNED, with_planned_time
 from pyspark_vision.transformations import flatten_result
 
 
@@ -88,13 +89,13 @@ def parser() -> config.JobParser:
 
 
 def classify(records: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
-    """Records in, one row of week 9's result columns each, failed ones too; no I/O."""
+    """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
     images = image_stream.read_images(records, options.max_message_bytes)
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
     results = image_stream.results(flat, options.confidence_threshold)
-    return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at")
+    return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at", PLANNED)
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
@@ -120,7 +121,8 @@ def run(options: argparse.Namespace) -> None:
         options.model_gcs_path,
         lambda: by_name.classifier(options.model_type, options.model_gcs_path, options.labels),
     )
-    records = stream_kafka(session, job_flags.kafka_source(options, image_stream.IMAGE_TOPIC))
+    source = job_flags.kafka_source(options, image_stream.IMAGE_TOPIC)
+    records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_classify would run {shown}\nas the plan")

@@ -32,6 +32,7 @@ from pyspark_vision.sinks.kafka import kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.files import FilesSource, stream_files
 from pyspark_vision.sources.kafka import stream_kafka
+from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.transformations import flatten_result, mark_dropped
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def wanted(records: DataFrame, options: argparse.Namespace) -> DataFrame:
     return mark_dropped(
         frames,
         key="camera_id",
+        now=planned_at(),
         timestamp="timestamp",
         max_age_s=options.max_age,
         unless=F.col("problem").isNotNull(),
@@ -175,7 +177,7 @@ def detect(
 ) -> DataFrame:
     """Records in, one flat row each with its typed detections or its error; no I/O of its own.
 
-    With ``seen``, whose ``with_planned_time`` the records then need, duplicates are dropped too.
+    Of ``with_planned_time``'s records. With ``seen`` duplicates are dropped, too.
     """
     fetch: Column | None = None
     if frame_format(options).payload == pictures.URI:
@@ -203,7 +205,7 @@ def detect(
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [seen_frames.KEY, seen_frames.PLANNED]
+    hidden += [seen_frames.KEY, PLANNED]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -254,11 +256,10 @@ def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
 def run(options: argparse.Namespace) -> None:
     session = job_session("stream_detect")
     model = WatchedBundle(session, options.model)
-    records = read(session, options)
+    records = with_planned_time(read(session, options))
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
-        records = seen_frames.with_planned_time(records)
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")

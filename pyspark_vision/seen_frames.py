@@ -23,25 +23,17 @@ from pyspark_vision.errors import DropReason, InvalidOptionError
 from pyspark_vision.session import parallelism
 from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sources.planned_time import PLANNED
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
 # Columns that frames carry from `mark` to `remember`; no other sink shows them.
-KEY, PLANNED = "frame_key", "planned_ms"
+KEY = "frame_key"
 
 _SEEN = f"{KEY} binary, seen_ms bigint"
 _BATCH = "batch_id="
-
-
-def with_planned_time(records: DataFrame) -> DataFrame:
-    """Add ``planned_ms`` to a stream's records: when their batch was planned, since 1970.
-
-    Not a time of producers or brokers, which may say any year. A replayed batch has the same: in
-    the plan of a stream Spark takes the current time from the checkpoint.
-    """
-    return records.withColumn(PLANNED, F.unix_millis(F.current_timestamp()))
 
 
 class SeenFrames:

@@ -23,6 +23,7 @@ from pyspark.sql.types import (
 
 from pyspark_vision.messages import json_fields, pictures
 from pyspark_vision.sinks.kafka import result_key
+from pyspark_vision.sources.planned_time import planned_at
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -47,6 +48,7 @@ RESULT = StructType(
     ]
 )
 """``timestamp`` as it was sent; ``processing_time_ms``: decoding and the model, not the waiting;
+``processed_at``: when the batch was planned, the same when it is replayed;
 ``error_message``: ``code: message`` of a failed image, whose label and confidence are null."""
 
 
@@ -92,7 +94,7 @@ def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:
         "model_name": F.col("model"),
         "processing_time_ms": F.round(took_ms),
         "error_message": F.concat_ws(": ", "error.code", "error.message"),
-        "processed_at": F.current_timestamp(),
+        "processed_at": planned_at(),
         "below_threshold": confidence < confidence_threshold,
     }
     values["error_message"] = F.when(F.col("error").isNotNull(), values["error_message"])

@@ -22,6 +22,7 @@ from pyspark_vision import schemas, seen_frames
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import pictures
 from pyspark_vision.seen_frames import SeenFrames, mark_duplicates
+from pyspark_vision.sources.planned_time import PLANNED
 
 NOW_MS = 1_795_000_000_000
 PICTURE = schemas.ENCODED.simpleString()
@@ -297,7 +298,7 @@ def test_the_job_counts_duplicates_in_its_lines_and_across_a_restart(
     assert second in capsys.readouterr().out
     rows = pq.read_table(tmp_path / "out").to_pylist()
     assert len(rows) == 5
-    assert not set(rows[0]) & {seen_frames.KEY, seen_frames.PLANNED}
+    assert not set(rows[0]) & {seen_frames.KEY, PLANNED}
 
 
 def test_the_option_goes_on_and_off_on_one_checkpoint(
