@@ -65,6 +65,15 @@ def test_counts_and_measures_come_from_one_pass(spark: SparkSession) -> None:
     )
 
 
+def test_a_code_and_a_reason_that_nobody_knows_are_counted_as_other(spark: SparkSession) -> None:
+    rows: list[Any] = [(None, ("of_tomorrow", "x"), None), (None, None, "of_tomorrow")]
+    schema = "found array<int>, error struct<code:string,message:string>, dropped string"
+
+    counts, _ = measure_results(spark.createDataFrame(rows, schema), "found")
+
+    assert counts == Counts(2, 0, Counter(other=1), Counter(other=1))
+
+
 def test_no_rows_measure_nothing(spark: SparkSession) -> None:
     none = results(spark).limit(0)
 
