@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
@@ -82,11 +82,11 @@ def count_results(results: DataFrame, value: str) -> Counts:
 def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
     """:func:`count_results` and the measures that the columns allow, in the same pass.
 
-    All columns are computed, so that results which are kept for their sinks are complete then.
+    Not by :func:`observe_results`: its counts come over Spark's bus of listeners, which drops
+    events when it is full, and who waits for them waits for ever.
     """
-    observed, observation = observe_results(results, value)
-    observed.write.format("noop").mode("overwrite").save()
-    return observed_measures(observation)
+    [seen] = results.agg(*_aggregates(results.schema.json(), value)).collect()
+    return _measured(seen.asDict())
 
 
 def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:
@@ -97,12 +97,10 @@ def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observat
 
 def observed_counts(observation: Observation) -> Counts:
     """The counts of an observed action that has finished."""
-    return observed_measures(observation)[0]
+    return _measured(observation.get)[0]
 
 
-def observed_measures(observation: Observation) -> tuple[Counts, Measures]:
-    """All of an observed action that has finished."""
-    seen = observation.get
+def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     counts = Counts(
         rows=seen["rows"],
         with_result=seen["with_result"],

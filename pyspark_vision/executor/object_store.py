@@ -42,6 +42,7 @@ _DENIED = frozenset(
         "403",
     }
 )
+# What no further request would change.
 _ANSWERS = (ErrorCode.FETCH_NOT_FOUND, ErrorCode.FETCH_DENIED, ErrorCode.TOO_MANY_BYTES)
 SCHEMES = ("s3", "s3a", "file")
 
