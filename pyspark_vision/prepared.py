@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
     Transform = Callable[[DataFrame], DataFrame]
@@ -88,6 +89,8 @@ class _Recorded:
             made = found(*args, **keywords)
             if not isinstance(made, DataFrame):
                 return made
+            if name == "select":  # a column that is there already is a call less, for each name
+                args = tuple(F.col(one) if isinstance(one, str) else one for one in args)
             return _Recorded(made, (*self.steps, _Step(name, args, keywords)))
 
         return call
