@@ -23,8 +23,9 @@ _Model = TypeVar("_Model")
 def prepared(transform: Transform) -> Transform:
     """``transform``, called with the first frame only; what it did is done to the later ones.
 
-    All frames have the same columns, and ``transform`` depends on nothing else: it joins no other
-    frame (``TypeError``) and names columns by ``F.col``.
+    All frames have the same columns, and ``transform`` depends on nothing else: it names columns by
+    ``F.col`` and does not join a frame with itself (``TypeError``). Another frame that it joins is
+    the same for all.
     """
     steps: tuple[_Step, ...] | None = None
 
