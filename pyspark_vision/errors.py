@@ -1,4 +1,4 @@
-"""The errors a caller can meet, and the codes a row can carry.
+"""The errors a caller can meet, and the codes and reasons a row can carry.
 
 ::
 
