@@ -175,7 +175,8 @@ def run_batch(session: SparkSession, source: KafkaSource, options: argparse.Name
 def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
     streaming.run(
         stream_kafka(session, source),
-        lambda batch: extract(batch, options),
+        lambda records, _: streaming.Steps(extract(records, options)),
+        lambda: None,
         sinks(session, options),
         job_flags.stream_options(options, options.trigger),
         value="event",

@@ -18,7 +18,6 @@ from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.messages import image_stream
-from pyspark_vision.prepared import prepared_for
 from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.batch_folders import refuse_other_output
@@ -130,7 +129,8 @@ def run(options: argparse.Namespace) -> None:
         return
     streaming.run(
         records,
-        prepared_for(model.newest, lambda batch, newest: classify(batch, newest, options)),
+        lambda images, newest: streaming.Steps(classify(images, newest, options)),
+        model.newest,
         sinks(session, options),
         job_flags.stream_options(options, options.trigger_seconds),
         value="predictions",

@@ -20,7 +20,7 @@ from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
-from pyspark_vision.prepared import prepared_for
+from pyspark_vision.prepared import prepared
 from pyspark_vision.seen_frames import SeenFrames
 from pyspark_vision.session import job_session, local_time_zone
 from pyspark_vision.sinks import Sink, through
@@ -153,10 +153,9 @@ def frame_format(options: argparse.Namespace) -> FrameFormat:
     )
 
 
-def wanted(records: DataFrame, options: argparse.Namespace) -> DataFrame:
-    """Read frames with ``dropped``: stale or superseded ones, unless all are to be kept."""
-    frames = pycturestream.read_frames(records, frame_format(options))
-    if options.keep_all or options.source == "files":
+def mark(frames: DataFrame, options: argparse.Namespace) -> DataFrame:
+    """Frames with ``dropped``: stale or superseded ones, unless all are to be kept."""
+    if keeps_all(options):
         return frames.withColumn("dropped", F.lit(None).cast("string"))
     return mark_dropped(
         frames,
@@ -169,20 +168,24 @@ def wanted(records: DataFrame, options: argparse.Namespace) -> DataFrame:
     )
 
 
+def keeps_all(options: argparse.Namespace) -> bool:
+    return options.keep_all or options.source == "files"
+
+
 def detect(
-    records: DataFrame,
+    frames: DataFrame,
     model: ModelSpec,
     options: argparse.Namespace,
     seen: SeenFrames | None = None,
 ) -> DataFrame:
-    """Records in, one flat row each with its typed detections or its error; no I/O of its own.
+    """Read frames in, one flat row each with its typed detections or its error; no I/O of its own.
 
     Of ``with_planned_time``'s records. With ``seen`` duplicates are dropped, too.
     """
     fetch: Column | None = None
     if frame_format(options).payload == pictures.URI:
         fetch = fetch_object("uri", prefixes=options.uri_prefix)
-    frames = pycturestream.with_picture(wanted(records, options), frame_format(options), fetch)
+    frames = pycturestream.with_picture(mark(frames, options), frame_format(options), fetch)
     if seen is not None:
         frames = seen.mark(frames)
     found = detect_objects(
@@ -200,6 +203,21 @@ def detect(
         results = results.withColumn("image", draw_detections(good, "detections"))
     results = with_payload_if_failed(results, "value")
     return results.drop("value", "picture", "problem", "uri")
+
+
+def steps(
+    records: DataFrame,
+    model: ModelSpec,
+    options: argparse.Namespace,
+    seen: SeenFrames | None,
+) -> streaming.Steps:
+    """A frame is compared with those of its batch, or with earlier ones, or with none."""
+    frames = pycturestream.read_frames(records, frame_format(options))
+    if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
+        return streaming.Steps(frames, lambda batch: detect(batch, model, options, seen))
+    if keeps_all(options):
+        return streaming.Steps(detect(frames, model, options))
+    return streaming.Steps(frames, prepared(lambda batch: detect(batch, model, options)))
 
 
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
@@ -220,18 +238,19 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         if folder and name in options.sink:
             refuse_other_output(session, folder, options.checkpoint)
     made: dict[str, Sink] = {}
-    if "parquet" in options.sink:
-        parquet = parquet_sink(session, options.output)
-        made["parquet"] = through(lambda results: table(results, options), parquet)
-    if "json" in options.sink:
-        lines = json_sink(session, options.output_json)
-        made["json"] = through(lambda results: table(results, options), lines)
+    # First: somebody waits for messages.
     if "kafka" in options.sink:
         target = job_flags.kafka_topic(options, options.output_kafka_topic)
         limit = options.max_message_bytes
         made["kafka"] = kafka_sink(
             target, lambda results: pycturestream.result_messages(results, threshold, limit)
         )
+    if "parquet" in options.sink:
+        parquet = parquet_sink(session, options.output)
+        made["parquet"] = through(lambda results: table(results, options), parquet)
+    if "json" in options.sink:
+        lines = json_sink(session, options.output_json)
+        made["json"] = through(lambda results: table(results, options), lines)
     if "events" in options.sink:
         made["events"] = through(
             lambda results: pycturestream.events(results, threshold),
@@ -263,7 +282,8 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
-        detect(records, model.newest(), options, seen).explain()
+        frames = pycturestream.read_frames(records, frame_format(options))
+        detect(frames, model.newest(), options, seen).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
         print(
@@ -274,15 +294,10 @@ def run(options: argparse.Namespace) -> None:
     made = sinks(session, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
-    # What was seen is another frame for each batch, which cannot be prepared.
-    transform = (
-        prepared_for(model.newest, lambda batch, newest: detect(batch, newest, options))
-        if seen is None
-        else lambda batch: detect(batch, model.newest(), options, seen)
-    )
     streaming.run(
         records,
-        transform,
+        lambda records, newest: steps(records, newest, options, seen),
+        model.newest,
         made,
         job_flags.stream_options(options, options.trigger),
         value="detections",

@@ -23,7 +23,10 @@ from pyspark_vision.errors import DropReason, ErrorCode
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
 
+# In Spark's progress, for a StreamingQueryListener: observedMetrics["pyspark_vision"].
+OBSERVED = "pyspark_vision"
 
 # A code or a reason that a newer version of this library, or somebody else, has given.
 _OTHER = "other"
@@ -89,6 +92,34 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
     return _measured(seen.asDict())
 
 
+def observed_stream(results: DataFrame, value: str) -> DataFrame:
+    """A stream's results, counted on their way into each batch: without a pass of its own.
+
+    What is counted is in Spark's progress, as ``observedMetrics["pyspark_vision"]``, and read by
+    :func:`observed_batch`.
+    """
+    return results.observe(OBSERVED, *_aggregates(results.schema.json(), value))
+
+
+def observed_records(records: DataFrame) -> DataFrame:
+    """As :func:`observed_stream`, of rows that become results within a batch: ``rows`` and
+    ``payload_bytes`` alone."""
+    columns = [F.count(F.lit(1)).alias("rows")]
+    if "payload_bytes" in records.columns:
+        columns.append(F.sum("payload_bytes").alias("payload_bytes"))
+    return records.observe(OBSERVED, *columns)
+
+
+def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures]:
+    """What :func:`observed_stream` has seen in the batch in hand, once a sink has read all of it.
+
+    From the plan that has run, and not from the bus of listeners. A part of the batch that is lost
+    with its executor and computed again is counted again.
+    """
+    execution = query._jsq.streamingQuery().lastExecution()
+    return _measured(json.loads(execution.observedMetrics().apply(OBSERVED).json()))
+
+
 def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:
     """Count while another action runs, without a pass of its own; then :func:`observed_counts`."""
     observation = Observation()
@@ -104,8 +135,8 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     counts = Counts(
         rows=seen["rows"],
         with_result=seen["with_result"],
-        failed=_nonzero({code: seen[f"failed {code}"] for code in (*ErrorCode, _OTHER)}),
-        dropped=_nonzero({reason: seen[f"dropped {reason}"] for reason in (*DropReason, _OTHER)}),
+        failed=_nonzero({code: seen[f"failed_{code}"] for code in (*ErrorCode, _OTHER)}),
+        dropped=_nonzero({reason: seen[f"dropped_{reason}"] for reason in (*DropReason, _OTHER)}),
     )
     median_time, oldest = seen["times"] or (None, None)
     return counts, Measures(
@@ -138,10 +169,10 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     aggregates = {
         "rows": F.count(F.lit(1)),
         "with_result": _count_if(kept & _has_result(schema, value)),
-        **{f"failed {known}": _count_if(code == known.value) for known in ErrorCode},
-        **{f"dropped {known}": _count_if(dropped == known.value) for known in DropReason},
-        f"failed {_OTHER}": _count_if(~code.isin(*ErrorCode)),
-        f"dropped {_OTHER}": _count_if(~dropped.isin(*DropReason)),
+        **{f"failed_{known}": _count_if(code == known.value) for known in ErrorCode},
+        **{f"dropped_{known}": _count_if(dropped == known.value) for known in DropReason},
+        f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),
+        f"dropped_{_OTHER}": _count_if(~dropped.isin(*DropReason)),
         "payload_bytes": F.sum(numbers["payload_bytes"]),
         "decode_ms": F.sum(numbers["decode_ms"]),
         "decoded_rows": F.count(numbers["decode_ms"]),

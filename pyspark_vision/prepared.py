@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
     Transform = Callable[[DataFrame], DataFrame]
-
-_Model = TypeVar("_Model")
 
 
 def prepared(transform: Transform) -> Transform:
@@ -40,23 +38,6 @@ def prepared(transform: Transform) -> Transform:
         return frame
 
     return apply
-
-
-def prepared_for(
-    newest: Callable[[], _Model], transform: Callable[[DataFrame, _Model], DataFrame]
-) -> Transform:
-    """``transform(frame, newest())``, prepared anew when ``newest`` gives another object."""
-    model: _Model | None = None
-    apply: Transform | None = None
-
-    def with_newest(frame: DataFrame) -> DataFrame:
-        nonlocal model, apply
-        given = newest()
-        if apply is None or given is not model:
-            model, apply = given, prepared(lambda one: transform(one, given))
-        return apply(frame)
-
-    return with_newest
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import functions as F
 
 from pyspark_vision import checkpoint_lease, stopping
-from pyspark_vision.batch_report import BatchReport
-from pyspark_vision.counts import Counts, measure_results
+from pyspark_vision.counts import Counts, measure_results, observed_records, observed_stream
 from pyspark_vision.errors import StreamError
+from pyspark_vision.micro_batch import compute_batch, with_payload_bytes
+from pyspark_vision.running_stream import RunningStream
 from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sources import kafka_losses
-from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
 from pyspark_vision.stream_metrics import StreamMetrics, served
 
 if TYPE_CHECKING:
@@ -32,22 +28,14 @@ if TYPE_CHECKING:
 
 AVAILABLE_NOW = "available-now"
 
-# In Spark's progress, for a StreamingQueryListener: observedMetrics["pyspark_vision"].
-OBSERVED = "pyspark_vision"
-
 # How soon a signal is seen; the batches themselves do not wait for it.
 _POLL_S = 1
 # What a batch that is cancelled may take to end, before the process ends with it.
 _CANCEL_TIMEOUT = "5s"
-# How Spark knows a Python batch that its own stop has interrupted (StreamExecution.PROXY_ERROR).
-# The traceback of the true error is so long that Spark's pattern overflows the stack on it.
-_INTERRUPTED = (
-    "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch: "
-    "java.lang.InterruptedException"
-)
-
 _LOG_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
+
+_Model = TypeVar("_Model")
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +56,19 @@ class StreamOptions:
     stop_timeout_s: float
     metrics_port: int | None = None
     skips_lost: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """What a stream's records go through to become flat results.
+
+    - ``rows``: each row by itself, in the plan of the stream, which Spark analyzes once.
+    - ``batch``: then, to each micro-batch, what compares its rows, and what comes after that; this
+      part of the plan is analyzed for each batch. ``None``: ``rows`` are the results.
+    """
+
+    rows: DataFrame
+    batch: Callable[[DataFrame], DataFrame] | None = None
 
 
 def start(
@@ -102,7 +103,8 @@ def start(
 
 def run(
     source: DataFrame,
-    transform: Callable[[DataFrame], DataFrame],
+    steps: Callable[[DataFrame, _Model], Steps],
+    newest: Callable[[], _Model],
     sinks: Mapping[str, Sink],
     options: StreamOptions,
     *,
@@ -112,6 +114,9 @@ def run(
 ) -> None:
     """Run a job's stream until it ends or is told to stop, then say in one line what went through.
 
+    The stream is ``steps(source, newest())``. ``newest`` is asked again before each batch: if it
+    gives another model, the query is started anew with that model's plan, and with this batch.
+
     SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
     begun. ``words`` are those of the line: ``("frames", "detected")``. Raises what ended the
     stream; :class:`StreamError` if a batch had to be given up, which is then replayed by the next
@@ -119,7 +124,14 @@ def run(
     """
     session = source.sparkSession
     request = stopping.StopRequest()
-    run = _Run(session, request, transform, sinks, value, StreamMetrics(name), options.skips_lost)
+    run = RunningStream(
+        session,
+        request,
+        sinks,
+        StreamMetrics(name),
+        value=value,
+        skips_lost=options.skips_lost,
+    )
     try:
         with ExitStack() as stack:
             stack.enter_context(stopping.listening(session, request))
@@ -130,11 +142,10 @@ def run(
                 port = stack.enter_context(served(run.metrics.text, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)
             session.conf.set("spark.sql.streaming.stopTimeout", _CANCEL_TIMEOUT)
-            query = _start(
-                _observed(source), run.process, options.checkpoint, options.trigger, name
-            )
-            run.query = query
-            _wait(query, run, options.stop_timeout_s)
+            source = with_payload_bytes(source)
+            is_over = False
+            while not is_over:
+                is_over = _run_query(source, steps, newest, run, options, value=value, name=name)
     except StreamingQueryException as error:
         lost = kafka_losses.loss(str(error))
         if lost is None:
@@ -144,90 +155,33 @@ def run(
         print(f"{name}: {run.counts.summary(*words)}", flush=True)
 
 
-class _Run:
-    """What a stream is at: written by the thread of its batches, read by the one that waits."""
-
-    def __init__(
-        self,
-        session: SparkSession,
-        request: stopping.StopRequest,
-        transform: Callable[[DataFrame], DataFrame],
-        sinks: Mapping[str, Sink],
-        value: str,
-        metrics: StreamMetrics,
-        skips_lost: bool,
-    ) -> None:
-        self.request = request
-        self.counts = Counts()
-        self.metrics = metrics
-        self.query: StreamingQuery | None = None
-        self.in_hand: int | None = None
-        self.at_gate = False
-        self.is_cancelled = False
-        self._session = session
-        self._transform = transform
-        self._report = functools.partial(compute_batch, sinks=sinks, value=value)
-        self._began_at: float | None = None
-        self._skips_lost = skips_lost
-        self._last_seen = -1
-
-    def process(self, batch: DataFrame, batch_id: int) -> None:
-        if self.request.asked_at is not None:
-            self._wait_for_the_end()
-        self.in_hand = batch_id
-        began_at, before = time.monotonic(), self._began_at
-        try:
-            report = self._report(self._transform(_with_payload_bytes(batch)), batch_id)
-        except Exception:
-            if self.is_cancelled:
-                raise InterruptedError(_INTERRUPTED) from None
-            raise
-        self.in_hand = None
-        self._began_at = began_at
-        behind = self._backlog()
-        report = dataclasses.replace(
-            report,
-            input_rate=None if before is None else report.counts.rows / (began_at - before),
-            backlog=None if behind is None else max(0, behind - report.counts.rows),
-        )
-        self.counts.add(report.counts)
-        self.metrics.add(report)
-        _log.info("%s", report.line())
-
-    def watch(self) -> None:
-        """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
-        self.metrics.behind(self._backlog())
-        if not self._skips_lost or self.query is None:
-            return
-        for progress in self.query.recentProgress:
-            if progress["batchId"] > self._last_seen:
-                self._last_seen = progress["batchId"]
-                if lost := rows_lost(progress):
-                    self._note_lost(progress["batchId"], lost)
-
-    def _note_lost(self, batch_id: int, lost: int) -> None:
-        dropped = Counts(dropped=Counter({kafka_losses.LOST_BY_RETENTION: lost}))
-        self.counts.add(dropped)
-        self.metrics.add_counts(dropped)
-        _log.warning("%s", json.dumps({"batch_id": batch_id, "dropped": dict(dropped.dropped)}))
-
-    def _backlog(self) -> int | None:
-        progress = self.query.lastProgress if self.query is not None else None
-        return None if progress is None else backlog_rows(progress)
-
-    def _wait_for_the_end(self) -> None:
-        """In the JVM, on the thread of the query, which Spark's own stop interrupts there."""
-        self.at_gate = True
-        jvm = self._session.sparkContext._jvm
-        assert jvm is not None
-        try:
-            jvm.java.lang.Thread.sleep(24 * 60 * 60 * 1000)
-        except Exception:
-            raise InterruptedError(_INTERRUPTED) from None
+def _run_query(
+    source: DataFrame,
+    steps: Callable[[DataFrame, _Model], Steps],
+    newest: Callable[[], _Model],
+    run: RunningStream,
+    options: StreamOptions,
+    *,
+    value: str,
+    name: str,
+) -> bool:
+    """The stream with the model of now, until it is over (true) or there is another model."""
+    model = newest()
+    made = steps(source, model)
+    rows = observed_records(made.rows) if made.batch else observed_stream(made.rows, value)
+    query = run.begin(
+        lambda process: _start(rows, process, options.checkpoint, options.trigger, name),
+        made.batch,
+        lambda: newest() is model,
+    )
+    _wait(query, run, options.stop_timeout_s)
+    return not run.at_gate or run.request.asked_at is not None
 
 
-def _wait(query: StreamingQuery, run: _Run, stop_timeout_s: float) -> None:
-    """Until the query ends; after a signal, until its last batch is committed, then end it.
+def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> None:
+    """Until the query ends, or its next batch is not to be begun; then end it.
+
+    After a signal, until the last batch is committed.
 
     Spark's stop cancels a batch in flight. So it is called when there is none: between two
     triggers, or while the next batch, planned and not begun, waits at its gate.
@@ -235,9 +189,12 @@ def _wait(query: StreamingQuery, run: _Run, stop_timeout_s: float) -> None:
     request = run.request
     while not query.awaitTermination(_POLL_S):
         run.watch()
+        if run.at_gate:
+            query.stop()
+            break
         if request.asked_at is None:
             continue
-        if run.at_gate or not query.status["isTriggerActive"]:
+        if not query.status["isTriggerActive"]:
             query.stop()
             break
         late = time.monotonic() - request.asked_at > stop_timeout_s
@@ -285,20 +242,6 @@ def _write_logs_without_a_shell(session: SparkSession, checkpoint: str) -> None:
         session.conf.set(_LOG_WRITER, f"{_CHECKPOINTING}.FileSystemBasedCheckpointFileManager")
 
 
-def _observed(source: DataFrame) -> DataFrame:
-    """What Spark can count on the way into a batch; results are made inside of it, out of sight."""
-    columns = [F.count(F.lit(1)).alias("rows")]
-    if "value" in source.columns:
-        columns.append(F.sum(F.length("value")).alias("payload_bytes"))
-    return source.observe(OBSERVED, *columns)
-
-
-def _with_payload_bytes(batch: DataFrame) -> DataFrame:
-    if "value" not in batch.columns:
-        return batch
-    return batch.withColumn("payload_bytes", F.length("value"))
-
-
 def run_batch(
     results: DataFrame, batch_id: int, sinks: Mapping[str, Sink], *, value: str
 ) -> Counts:
@@ -306,32 +249,8 @@ def run_batch(
 
     Rows whose ``dropped`` is not null are counted and not given on.
     """
-    report = compute_batch(results, batch_id, sinks=sinks, value=value)
+    report = compute_batch(
+        results, batch_id, sinks=sinks, measure=lambda made: measure_results(made, value)
+    )
     _log.info("%s", report.line())
     return report.counts
-
-
-def compute_batch(
-    results: DataFrame, batch_id: int, *, sinks: Mapping[str, Sink], value: str
-) -> BatchReport:
-    """:func:`run_batch`, with all that was measured and without its line in the log."""
-    began_at = time.monotonic()
-    results = results.persist()
-    try:
-        counts, measures = measure_results(results, value)
-        kept = results
-        if "dropped" in results.columns:
-            kept = results.where(F.col("dropped").isNull()).drop("dropped")
-        kept = kept.drop("payload_bytes")
-        for sink in sinks.values():
-            sink(kept, batch_id)
-    finally:
-        results.unpersist()
-    return BatchReport(
-        batch_id=batch_id,
-        counts=counts,
-        measures=measures,
-        took_s=time.monotonic() - began_at,
-        ended_at=time.time(),
-        sinks=tuple(sinks),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.sinks.batch_folders import hadoop_path
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class WatchedBundle:
         """
         self._session = session
         self._uri = uri
+        self._local = _local_path(session, uri)
         self._load = load or functools.partial(ModelSpec.load, uri or "")
         self._seen = self._listing()
         self._good = self._load()
@@ -78,15 +81,37 @@ class WatchedBundle:
         """Empty where the bundle cannot be seen now, or lies on every node (``local:``)."""
         if self._uri is None or self._uri.startswith("local:"):
             return ()
-        jvm = self._session.sparkContext._jvm
-        path = jvm.org.apache.hadoop.fs.Path(self._uri)
         try:
-            system = path.getFileSystem(self._session._jsc.hadoopConfiguration())
-            files = system.listFiles(path, True)
-            found = []
-            while files.hasNext():
-                status = files.next()
-                found.append((str(status.getPath()), status.getLen(), status.getModificationTime()))
-        except Py4JJavaError:
+            return _local_files(self._local) if self._local else self._hadoop_files()
+        except (OSError, Py4JJavaError):
             return ()
+
+    def _hadoop_files(self) -> _Listing:
+        file_system, path = hadoop_path(self._session, self._uri or "")
+        files = file_system.listFiles(path, True)
+        found = []
+        while files.hasNext():
+            status = files.next()
+            found.append((str(status.getPath()), status.getLen(), status.getModificationTime()))
         return tuple(sorted(found))
+
+
+def _local_path(session: Any, uri: str | None) -> str | None:
+    """Of a bundle on this machine, where Hadoop starts a process (``ls``) for each file it lists:
+    longer than a batch of a few frames takes."""
+    if uri is None or uri.startswith("local:"):
+        return None
+    file_system, path = hadoop_path(session, uri)
+    is_local = file_system.getUri().getScheme() == "file"
+    return str(path.toUri().getPath()) if is_local else None
+
+
+def _local_files(path: str) -> _Listing:
+    folders = os.walk(path, onerror=_raise)
+    files = [os.path.join(folder, name) for folder, _, names in folders for name in names]
+    found = [(file, os.stat(file)) for file in (files if os.path.isdir(path) else [path])]
+    return tuple(sorted((file, stat.st_size, stat.st_mtime_ns) for file, stat in found))
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -15,12 +15,12 @@ _NAME_CHARS = 40
 
 
 def console_sink(rows: int = ROWS_SHOWN) -> Sink:
-    """Prints the first ``rows`` results of each batch: where from, what was found, or why not."""
+    """Prints ``rows`` results of each batch, by ``origin``: what was found, or why not."""
 
     def write(results: DataFrame, batch_id: int) -> None:
         columns = ("origin", "detections", "predictions", "embedding", "error")
         shown = [name for name in columns if name in results.columns]
-        for row in results.select(*shown).limit(rows).collect():
+        for row in results.select(*shown).orderBy("origin").limit(rows).collect():
             print(f"batch {batch_id}: {_line(row)}", file=sys.stdout, flush=True)
 
     return write

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 EARLIEST, LATEST = "earliest", "latest"
 
+# How long a broker keeps a request for records that are not there yet; Kafka's own is 500. Spark
+# asks for what is there, but behind its back the consumer asks for more; what Spark asks next, for
+# the ends of the partition, waits in the broker until that is answered.
+_FETCH_WAIT_MS = 10
+
 # What Spark sets itself, or refuses.
 _RESERVED_PROPERTIES = (
     "bootstrap.servers",
@@ -132,6 +137,7 @@ def _options(session: SparkSession, source: KafkaSource) -> dict[str, str]:
         else {"subscribe": ",".join(source.topics)}
     )
     return {
+        "kafka.fetch.max.wait.ms": str(_FETCH_WAIT_MS),
         **source.connection.options(),
         **chosen,
         "includeHeaders": str(source.headers).lower(),

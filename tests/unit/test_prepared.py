@@ -7,7 +7,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.prepared import prepared, prepared_for
+from pyspark_vision.prepared import prepared
 
 SCHEMA = "n int, text string"
 
@@ -38,22 +38,6 @@ def test_later_frames_get_what_the_first_one_got(spark: SparkSession) -> None:
     for batch in batches:
         assert_df_equality(transform(batch), doubled(batch))
     assert calls == [["n", "text"]]
-
-
-def test_a_new_model_is_prepared_anew_and_the_same_one_is_not(spark: SparkSession) -> None:
-    models = iter(["small", "small", "large"])
-    made: list[str] = []
-
-    def named(rows: DataFrame, model: str) -> DataFrame:
-        made.append(model)
-        return rows.select("n", F.lit(model).alias("model"))
-
-    transform = prepared_for(lambda: next(models), named)
-
-    found = [transform(frame(spark, (1, "a"))).collect() for _ in range(3)]
-
-    assert [rows[0]["model"] for rows in found] == ["small", "small", "large"]
-    assert made == ["small", "large"]
 
 
 def test_what_is_bound_to_one_frame_is_refused(spark: SparkSession) -> None:

@@ -9,10 +9,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import stream_processes as streams
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryListener
 from test_jobs import job
+
+from pyspark_vision.sinks.console import ROWS_SHOWN
 
 
 def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
@@ -41,10 +44,11 @@ def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
     assert record["age_p95_s"] >= record["age_p50_s"] > 0
 
 
-def test_sparks_own_progress_has_what_came_in(
+def test_sparks_own_progress_has_the_counters_of_results(
     spark: SparkSession, root: Path, tmp_path: Path
 ) -> None:
     frames = streams.draw_frames(tmp_path / "frames", 3)
+    (frames / "broken.jpg").write_bytes((frames / "0.jpg").read_bytes()[:3000])
     seen: list[dict[str, Any]] = []
     ended = threading.Event()
 
@@ -67,7 +71,27 @@ def test_sparks_own_progress_has_what_came_in(
     finally:
         spark.streams.removeListener(listener)
 
-    assert seen[0] == {
-        "rows": 3,
+    counted = {name: value for name, value in seen[0].items() if value and name != "times"}
+    assert counted.pop("decode_ms") > 0
+    assert counted.pop("model_ms") > 0
+    assert counted == {
+        "rows": 4,
+        "with_result": 3,
+        "failed_truncated": 1,
+        "decoded_rows": 4,
+        "model_rows": 3,
         "payload_bytes": sum(file.stat().st_size for file in frames.iterdir()),
     }
+
+
+def test_rows_that_the_console_does_not_show_are_computed_and_counted(
+    spark: SparkSession, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    streams.draw_frames(tmp_path / "frames", ROWS_SHOWN + 7)
+    flags = streams.detect_flags(root, tmp_path, "--trigger", "available-now", "--sink", "console")
+
+    assert job(root, "stream_detect").main(flags) == 0
+
+    shown = capsys.readouterr().out.splitlines()
+    assert len([line for line in shown if line.startswith("batch 0: ")]) == ROWS_SHOWN
+    assert shown[-1].startswith(f"stream_detect: frames in {ROWS_SHOWN + 7}, ")
