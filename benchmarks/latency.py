@@ -3,10 +3,11 @@
 Frames (640x480 JPEGs, "week 9" messages) go to a Kafka broker at a fixed rate; a plain consumer
 notes when each one's result comes. Age counts from when a frame was due to be sent. One after the
 other, each with a broker of its own and after a warm-up that is not counted: `floor`, an empty
-Kafka -> Kafka stream of Spark's own; `ours`, jobs/stream_classify.py with a MobileNetV2; `seeds`,
-their shape, which collects each batch on the driver and loads the model for it. Then, against
-classify_image over Parquet measured just before: `rate`, the highest rate at which age stays
-bounded, and `backlog`, how fast frames are taken that came while the job was down.
+Kafka -> Kafka stream of Spark's own; `source`, the same with our Kafka source; `ours`,
+jobs/stream_classify.py with a MobileNetV2; `seeds`, their shape, which collects each batch on the
+driver and loads the model for it. Then, against classify_image over Parquet measured just before:
+`rate`, the highest rate at which age stays bounded, and `backlog`, how fast frames are taken that
+came while the job was down.
 
 Broker, producer, consumer and stream share the machine. Prints as it goes and writes
 build/bench/latency.json; with --only, a part of it, below build/bench/only.

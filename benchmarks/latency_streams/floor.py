@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pyspark.sql import functions as F
 
 from benchmarks.latency_streams.streams import Work
 from pyspark_vision.sources.kafka import KafkaConnection
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 
 def main() -> None:
     work = Work.from_argv()
-    frames = work.read("floor")
+    copy(work.read("floor"), work)
+
+
+def copy(frames: DataFrame, work: Work) -> None:
+    """A short answer to each frame, until it is ended."""
     # The key is the frame's id; its message is read, as it comes with the record, and not parsed.
     image_id, size = F.col("key").cast("string"), F.length("value")
     answer = F.to_json(F.struct(image_id.alias("image_id"), size.alias("bytes")))

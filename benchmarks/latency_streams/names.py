@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FLOOR, OURS, SEEDS = STREAMS = ("floor", "ours", "seeds")
+FLOOR, SOURCE, OURS, SEEDS = STREAMS = ("floor", "source", "ours", "seeds")
 RATE, BACKLOG = "rate", "backlog"
 PARTS = (*STREAMS, RATE, BACKLOG)
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import table
-from benchmarks.latency_streams.names import BACKLOG, BATCH_ROWS, FLOOR, OURS, RATE, SEEDS, STREAMS
+from benchmarks.latency_streams.names import (
+    BACKLOG,
+    BATCH_ROWS,
+    FLOOR,
+    OURS,
+    RATE,
+    SEEDS,
+    SOURCE,
+    STREAMS,
+)
 
 # p95 of thirds of ten minutes differs by some percent between runs of the empty stream, too.
 _GROWTH_TARGET = 1.1
@@ -52,6 +61,8 @@ def figures_of(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
         if FLOOR in found:
             ratio = ours["p95_s"] / found[FLOOR]["p95_s"]
             figures["ours/floor:p95"] = Figure(ratio, _P95_FLOOR_TARGET, at_most=True)
+        if SOURCE in found:
+            figures["ours/source:p95"] = Figure(ours["p95_s"] / found[SOURCE]["p95_s"])
         if SEEDS in found:
             figures["seeds/ours:p95"] = Figure(found[SEEDS]["p95_s"] / ours["p95_s"])
         growth = ours["last_third_p95_s"] / ours["first_third_p95_s"]

@@ -1,7 +1,7 @@
 """The streams that are compared: each a process of its own, from one topic to another.
 
-All have the same session and the same source (a partition for each core, no more records in a batch
-than the jobs take by default), and begin a batch as soon as the one before is done.
+All have the same session and the same topic (a partition for each core), take no more records in a
+batch than the jobs do by default, and begin a batch as soon as the one before is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from benchmarks.latency_streams.clients import Place
 from benchmarks.latency_streams.names import BATCH_ROWS, CORES, OURS
 from benchmarks.places import ROOT
 from pyspark_vision.session import job_session
-from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,19 +48,17 @@ class Work:
         return cls(**json.loads(sys.argv[1]))
 
     def read(self, name: str) -> DataFrame:
-        """The frames as they come, in a session of this name with the settings of jobs."""
-        source = KafkaSource(
-            KafkaConnection(self.servers),
-            topics=(self.frames,),
-            starting=EARLIEST,
-            max_offsets_per_trigger=self.batch_rows,
-        )
-        return stream_kafka(job_session(name), source)
+        """The frames as they come, by Spark's own source with its defaults, in a session of this
+        name with the settings of jobs."""
+        reader = job_session(name).readStream.format("kafka").option("subscribe", self.frames)
+        reader = reader.option("kafka.bootstrap.servers", self.servers)
+        reader = reader.option("startingOffsets", "earliest")
+        return reader.option("maxOffsetsPerTrigger", self.batch_rows).load()
 
 
 @contextmanager
 def streaming(name: str, place: Place) -> Iterator[Child]:
-    """One of ``floor``, ``ours`` and ``seeds`` until the end of the block."""
+    """One of ``names.STREAMS`` until the end of the block."""
     conf = {
         "spark.master": f"local[{CORES}]",
         **SESSION_CONF,

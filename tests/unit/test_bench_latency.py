@@ -109,6 +109,7 @@ def test_a_target_is_a_floor_or_a_ceiling(figure: Figure, met: bool | None, want
 def test_a_full_run_has_all_figures() -> None:
     found = {
         "floor": stream(0.5),
+        "source": stream(0.25),
         "ours": stream(0.75, first_third_p95_s=0.5, last_third_p95_s=0.75),
         "seeds": stream(75.0, received=40),
         "rate": {"highest_bounded_share": 0.8},
@@ -120,6 +121,7 @@ def test_a_full_run_has_all_figures() -> None:
     assert {name: (figure.value, figure.met) for name, figure in figures.items()} == {
         "ours:p95_s": (0.75, True),
         "ours/floor:p95": (1.5, True),
+        "ours/source:p95": (3.0, None),
         "seeds/ours:p95": (100.0, None),
         "last/first_third:p95": (1.5, False),
         "bounded/batch:rate": (0.8, False),
