@@ -59,7 +59,7 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
     """
     typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
     message = json_fields.with_message(
-        records, F.col("value"), ("image_data",), typed, max_bytes=max_message_bytes
+        records, F.col("value"), (), typed, max_bytes=max_message_bytes, encoded=("image_data",)
     )
     fields = F.col("_message.fields")
     image_id = F.coalesce(fields["image_id"], F.col("key").cast("string"))
@@ -72,7 +72,8 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
         fields["image_data"].alias("_image"),
         problem.alias("_refused"),
     )
-    return pictures.with_base64(images, F.col("_image"), F.col("_refused")).drop(
+    image = F.col("_image")
+    return pictures.with_base64(images, image["content"], image["text"], F.col("_refused")).drop(
         "_image", "_refused"
     )
 

@@ -28,30 +28,47 @@ def encoded(content: Column, problem: Column) -> Column:
     return F.struct(bytes_or_null.alias("content"), problem.alias("error")).cast(schemas.ENCODED)
 
 
-def with_base64(messages: DataFrame, text: Column, problem: Column) -> DataFrame:
-    """Add ``picture``: base64 text (or a data URI, ``data:image/jpeg;base64,…``) as its bytes.
+def with_base64_field(
+    messages: DataFrame, message: Column, field: str, problem: Column
+) -> DataFrame:
+    """:func:`with_base64` of a field of JSON text; null text has no picture."""
+    content, text = (
+        F.from_json(message, f"`{field}` {kind}")[field] for kind in ("BINARY", "STRING")
+    )
+    # As bytes at once, or where Spark's reader does not take it for base64, as text.
+    read = messages.withColumn("_bytes", content)
+    read = read.withColumn("_text", F.when(F.col("_bytes").isNull(), text))
+    return with_base64(read, F.col("_bytes"), F.col("_text"), problem).drop("_bytes", "_text")
 
-    Line breaks and the URL-safe alphabet are taken too. ``bad_base64`` for what is not base64;
-    ``bad_message`` for null. ``problem`` is what was wrong before that, or null.
+
+def with_base64(messages: DataFrame, content: Column, text: Column, problem: Column) -> DataFrame:
+    """Add ``picture``: its bytes where they are known, or else base64 text as bytes.
+
+    Text may be a data URI (``data:image/jpeg;base64,…``); line breaks and the URL-safe alphabet
+    are taken too. ``bad_base64`` for what is not base64; ``bad_message`` where both are null.
+    ``problem`` is what was wrong before that, or null.
     """
     is_data_uri = text.startswith("data:")
     bare = F.when(is_data_uri, F.substring_index(text, ",", -1)).otherwise(text)
     plain = F.translate(bare, "-_ \t\r\n", "+/")
-    content = F.coalesce(
-        F.try_to_binary(bare, F.lit("base64")), F.try_to_binary(plain, F.lit("base64"))
+    decoded = F.coalesce(
+        content, F.try_to_binary(bare, F.lit("base64")), F.try_to_binary(plain, F.lit("base64"))
     )
     not_base64 = F.col("_content").isNull() | (
         is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
     )
     problem = (
         F.when(problem.isNotNull(), problem)
-        .when(text.isNull(), error(ErrorCode.BAD_MESSAGE, "the message has no image"))
+        .when(
+            content.isNull() & text.isNull(),
+            error(ErrorCode.BAD_MESSAGE, "the message has no image"),
+        )
         .when(not_base64, error(ErrorCode.BAD_BASE64, "the image is not base64"))
     )
     # Columns of their own: as expressions they would be decoded anew wherever they are used.
-    decoded = messages.withColumn("_content", content).withColumn("_problem", problem)
+    read = messages.withColumn("_content", decoded).withColumn("_problem", problem)
     picture = encoded(F.col("_content"), F.col("_problem"))
-    return decoded.withColumn("picture", picture).drop("_content", "_problem")
+    return read.withColumn("picture", picture).drop("_content", "_problem")
 
 
 def from_fetched(fetched: Column, problem: Column) -> Column:

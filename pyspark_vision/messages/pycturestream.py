@@ -106,16 +106,16 @@ def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = Non
         picture = F.when(problem.isNull(), given).otherwise(pictures.encoded(F.lit(None), problem))
         return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture))
     text = F.when(wanted, F.col("value").cast("string"))
-    image = F.from_json(text, f"`{how.image_field}` STRING")[how.image_field]
     if how.payload == pictures.URI:
+        uri = F.from_json(text, f"`{how.image_field}` STRING")[how.image_field]
         without_uri = F.when(wanted, json_fields.missing(F.col("uri"), how.image_field)).otherwise(
             problem
         )
         picture = pictures.from_fetched(fetch, without_uri)  # type: ignore[arg-type]
-        return frames.withColumn("uri", image).withColumn("picture", picture)
-    decoded = pictures.with_base64(frames.withColumn("_image", image), F.col("_image"), problem)
+        return frames.withColumn("uri", uri).withColumn("picture", picture)
+    decoded = pictures.with_base64_field(frames, text, how.image_field, problem)
     kept = F.when(F.col("dropped").isNull(), F.col("picture"))
-    return decoded.withColumn("picture", kept).drop("_image")
+    return decoded.withColumn("picture", kept)
 
 
 def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) -> DataFrame:

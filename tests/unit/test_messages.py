@@ -105,6 +105,12 @@ def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
     assert bytes(row.picture.content) == b"hi"
 
 
+def test_encoded_texts_in_a_row_are_read_as_one(spark: SparkSession) -> None:
+    [row] = read(spark, message(image="aGk=aGk="))
+
+    assert bytes(row.picture.content) == b"hihi"
+
+
 def test_the_url_safe_alphabet_is_read_too(spark: SparkSession) -> None:
     content = bytes(range(248, 256))
 

@@ -139,7 +139,8 @@ def test_base64_in_another_spelling_is_the_same_picture(spark: SparkSession) -> 
         for offset, text in enumerate(texts)
     ]
     messages = spark.createDataFrame(rows, FRAMES.replace(f"picture {PICTURE}", "text string"))
-    read = pictures.with_base64(messages, F.col("text"), F.lit(None).cast(schemas.ERROR))
+    no_bytes, no_error = F.lit(None).cast("binary"), F.lit(None).cast(schemas.ERROR)
+    read = pictures.with_base64(messages, no_bytes, F.col("text"), no_error)
 
     found = mark_duplicates(read, spark.createDataFrame([], SEEN), 60)
 
