@@ -14,8 +14,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import is_connect
-from pyspark_vision.sinks.batch_folders import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession

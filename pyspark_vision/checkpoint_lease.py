@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from pyspark_vision.errors import CheckpointInUseError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

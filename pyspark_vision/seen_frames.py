@@ -20,8 +20,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pyspark_vision.errors import DropReason, InvalidOptionError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import parallelism
-from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.planned_time import PLANNED
 

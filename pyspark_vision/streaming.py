@@ -14,9 +14,9 @@ from pyspark.errors import StreamingQueryException
 from pyspark_vision import checkpoint_lease, stopping
 from pyspark_vision.counts import Counts, measure_results, observed_records, observed_stream
 from pyspark_vision.errors import StreamError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.micro_batch import compute_batch, with_payload_bytes
 from pyspark_vision.running_stream import RunningStream
-from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.stream_metrics import StreamMetrics, served
 

@@ -13,7 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,7 +12,7 @@ from py4j.protocol import Py4JJavaError
 
 from pyspark_vision.compaction.plan import Batch
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

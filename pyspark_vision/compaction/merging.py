@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.compaction.listing import Contents, list_batches, read_contents
 from pyspark_vision.compaction.plan import Group
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.checkpoint_lease import LOCAL_SCHEMES
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

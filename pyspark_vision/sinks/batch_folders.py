@@ -8,9 +8,10 @@ Spark's, finds each batch once and whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import is_connect
 
 if TYPE_CHECKING:
@@ -57,11 +58,3 @@ def refuse_other_output(session: SparkSession, output: str, checkpoint: str) -> 
             f"{output} holds batches of an earlier run, and --checkpoint {checkpoint} is new: they "
             "would be overwritten. Choose a new output, or the checkpoint of that run"
         )
-
-
-def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
-    """(Hadoop file system of ``uri``, its path) in the JVM."""
-    jvm: Any = session.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri)
-    conf = session._jsc.hadoopConfiguration()
-    return path.getFileSystem(conf), path

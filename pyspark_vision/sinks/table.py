@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks.batch_folders import hadoop_path
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

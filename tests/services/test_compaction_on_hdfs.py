@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from pyspark_vision import checkpoint_lease, compaction, streaming
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.compaction import swap
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.schemas import ERROR
-from pyspark_vision.sinks.batch_folders import hadoop_path
 from pyspark_vision.sinks.parquet import parquet_sink
 
 BATCHES, ROWS_PER_BATCH = 6, 10

@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import io
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from local_services.s3 import S3
 from pictures import scene_jpeg
 from PIL import Image
 from pyspark.sql import SparkSession
-from pyspark.sql.streaming.listener import StreamingQueryListener
+from stream_progress import observed_batches
 
 
 def frame(seed: int, camera_id: str = "front", timestamp: str | None = None) -> bytes:
@@ -222,34 +221,16 @@ def test_many_sinks_get_one_inference(
     tmp_path: Path,
 ) -> None:
     jobs.produce(producer, topic, *[frame(seed) for seed in range(6)], b"{")
-    computed: list[int] = []
-    ended = threading.Event()
-
-    class Listener(StreamingQueryListener):
-        def onQueryStarted(self, event: Any) -> None:
-            pass
-
-        def onQueryProgress(self, event: Any) -> None:
-            # Counted behind the model: a sink that had its results computed again counts again.
-            computed.append(event.progress.observedMetrics["pyspark_vision"]["model_rows"])
-
-        def onQueryTerminated(self, event: Any) -> None:
-            ended.set()
-
-    listener = Listener()
-    spark.streams.addListener(listener)
-    try:
+    with observed_batches(spark) as batches:
         code = detect(
             *("--keep-all", "--sink", "parquet", "json", "kafka", "events", "console"),
             *("--output", tmp_path / "out", "--output-json", tmp_path / "json"),
             *("--output-events", tmp_path / "events", "--dead-letters", f"kafka:{new_topic()}"),
         )
-        assert ended.wait(20)
-    finally:
-        spark.streams.removeListener(listener)
 
     assert code == 0
-    assert computed == [6]
+    # Counted behind the model: a sink that had its results computed again would count again.
+    assert [batch["model_rows"] for batch in batches] == [6]
 
 
 @pytest.mark.parametrize("payload", ["image", "uri"])

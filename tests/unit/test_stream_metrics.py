@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stream_processes as streams
 from pyspark.sql import SparkSession
-from pyspark.sql.streaming.listener import StreamingQueryListener
+from stream_progress import observed_batches
 from test_jobs import job
 
 from pyspark_vision.sinks.console import ROWS_SHOWN
@@ -49,27 +47,9 @@ def test_sparks_own_progress_has_the_counters_of_results(
 ) -> None:
     frames = streams.draw_frames(tmp_path / "frames", 3)
     (frames / "broken.jpg").write_bytes((frames / "0.jpg").read_bytes()[:3000])
-    seen: list[dict[str, Any]] = []
-    ended = threading.Event()
-
-    class Listener(StreamingQueryListener):
-        def onQueryStarted(self, event: Any) -> None:
-            pass
-
-        def onQueryProgress(self, event: Any) -> None:
-            seen.append(event.progress.observedMetrics["pyspark_vision"].asDict())
-
-        def onQueryTerminated(self, event: Any) -> None:
-            ended.set()
-
-    listener = Listener()
-    spark.streams.addListener(listener)
-    try:
+    with observed_batches(spark) as seen:
         flags = streams.detect_flags(root, tmp_path, "--trigger", "available-now")
         assert job(root, "stream_detect").main(flags) == 0
-        assert ended.wait(20)
-    finally:
-        spark.streams.removeListener(listener)
 
     counted = {name: value for name, value in seen[0].items() if value and name != "times"}
     assert counted.pop("decode_ms") > 0
