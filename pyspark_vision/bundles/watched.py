@@ -63,8 +63,8 @@ class WatchedBundle:
         self._seen, self._refused = listing, None
         if spec != self._good:
             _log.info("model %r: version %s from now on", spec.name, spec.sha256)
-        self._good = spec
-        return spec
+            self._good = spec
+        return self._good
 
     def _refuse(self, reason: str) -> None:
         # Looked at again before each batch, since it may become whole; said once.
@@ -101,7 +101,10 @@ def _local_path(session: Any, uri: str | None) -> str | None:
     longer than a batch of a few frames takes."""
     if uri is None or uri.startswith("local:"):
         return None
-    file_system, path = hadoop_path(session, uri)
+    try:
+        file_system, path = hadoop_path(session, uri)
+    except Py4JJavaError:  # what is wrong with it is said where it is loaded
+        return None
     is_local = file_system.getUri().getScheme() == "file"
     return str(path.toUri().getPath()) if is_local else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,19 @@ def test_the_same_files_are_the_same_version(spark: SparkSession, tmp_path: Path
     sha256 = save_version(tmp_path / "bundle", 1)
     watched = WatchedBundle(spark, str(tmp_path / "bundle"))
     assert [watched.newest().sha256 for _ in range(3)] == [sha256] * 3
+
+
+def test_a_uri_that_no_file_system_knows_is_refused_in_words(spark: SparkSession) -> None:
+    with pytest.raises(InvalidModelError, match="nowhere://bucket/model"):
+        WatchedBundle(spark, "nowhere://bucket/model")
+
+
+def test_files_written_again_are_no_other_version(spark: SparkSession, tmp_path: Path) -> None:
+    save_version(tmp_path / "bundle", 1)
+    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
+    before = watched.newest()
+    os.utime(tmp_path / "bundle" / "model.json", (1, 1))
+    assert watched.newest() is before
 
 
 def test_a_new_version_is_used_from_the_next_time_on(spark: SparkSession, tmp_path: Path) -> None:
