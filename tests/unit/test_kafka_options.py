@@ -115,3 +115,16 @@ def test_data_loss_fails_unless_the_topics_are_named(spark: SparkSession) -> Non
     assert strict["failOnDataLoss"] == "true"
     assert strict["subscribe"] == "a,b"
     assert lenient["failOnDataLoss"] == "false"
+
+
+def test_a_broker_keeps_no_request_for_long_unless_the_user_says_so(spark: SparkSession) -> None:
+    patient = KafkaConnection("a:1", (("fetch.max.wait.ms", "500"),))
+
+    assert (
+        kafka._options(spark, KafkaSource(SERVERS, topics=("a",)))["kafka.fetch.max.wait.ms"]
+        == "10"
+    )
+    assert (
+        kafka._options(spark, KafkaSource(patient, topics=("a",)))["kafka.fetch.max.wait.ms"]
+        == "500"
+    )
