@@ -179,9 +179,8 @@ def _run_query(
 
 
 def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> None:
-    """Until the query ends, or its next batch is not to be begun; then end it.
-
-    After a signal, until the last batch is committed.
+    """Until the query ends, or its next batch is not to be begun, or a signal has come and the last
+    batch is committed; then end it.
 
     Spark's stop cancels a batch in flight. So it is called when there is none: between two
     triggers, or while the next batch, planned and not begun, waits at its gate.
