@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.window import Window
 
+from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import DropReason, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def flatten_result(df: DataFrame, column: str = "result") -> DataFrame:
     """
     _result_field(df, column)
     others = [name for name in df.columns if name != column]
-    return df.select(*map(_quoted, others), f"{_quoted(column)}.*")
+    return df.select(*map(quoted, others), f"{quoted(column)}.*")
 
 
 def explode_detections(
@@ -54,7 +55,7 @@ def split_failed(df: DataFrame, column: str = "result") -> tuple[DataFrame, Data
     ``column`` is a struct with an ``error`` field, or a flat ``error`` column itself
     (``column="error"``). Persist ``df`` first if the model should run once for both halves.
     """
-    error = "error" if column == "error" else f"{_quoted(column)}.error"
+    error = "error" if column == "error" else f"{quoted(column)}.error"
     _require(df, column)
     if column != "error":
         _require_field(df, column, "error")
@@ -70,8 +71,8 @@ def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
     _require(df, key)
     _require(df, timestamp)
     rank = "_pyspark_vision_rank"
-    newest_first = Window.partitionBy(_quoted(key)).orderBy(
-        F.col(_quoted(timestamp)).desc_nulls_last()
+    newest_first = Window.partitionBy(quoted(key)).orderBy(
+        F.col(quoted(timestamp)).desc_nulls_last()
     )
     return df.withColumn(rank, F.row_number().over(newest_first)).where(f"{rank} = 1").drop(rank)
 
@@ -97,18 +98,18 @@ def mark_dropped(
         _require(df, name)
     age_limit = F.make_dt_interval(secs=F.lit(float(max_age_s)))
     oldest = (F.current_timestamp() if now is None else now) - age_limit
-    stale = ~unless & (F.col(_quoted(timestamp)) < oldest)
+    stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
     marked = df.withColumn("_stale", F.coalesce(stale, F.lit(False))).withColumn(
-        payload, F.when(~F.col("_stale"), F.col(_quoted(payload)))
+        payload, F.when(~F.col("_stale"), F.col(quoted(payload)))
     )
     competes = ~unless & ~F.col("_stale")
     # What does not compete stands alone: in one group it would be sorted by one task.
     place = F.col("offset") if "offset" in df.columns else F.col("origin")
-    group = F.when(competes, F.col(_quoted(key)))
+    group = F.when(competes, F.col(quoted(key)))
     alone = F.when(~competes, F.col("origin"))
     newest_first = Window.partitionBy(group, alone).orderBy(
-        F.col(_quoted(timestamp)).desc_nulls_last(), place.desc()
+        F.col(quoted(timestamp)).desc_nulls_last(), place.desc()
     )
     ranked = marked.withColumn("_rank", F.row_number().over(newest_first))
     superseded = competes & (F.col("_rank") > 1)
@@ -117,7 +118,7 @@ def mark_dropped(
     )
     return (
         ranked.withColumn("dropped", dropped)
-        .withColumn(payload, F.when(F.col("dropped").isNull(), F.col(_quoted(payload))))
+        .withColumn(payload, F.when(F.col("dropped").isNull(), F.col(quoted(payload))))
         .drop("_stale", "_rank")
     )
 
@@ -127,9 +128,9 @@ def _exploded(df: DataFrame, column: str, field: str, keep_empty: bool) -> DataF
         raise InvalidOptionError(
             f"column {column!r} holds {_result_field(df, column)}, not {field}"
         )
-    others = [_quoted(name) for name in df.columns if name != column]
+    others = [quoted(name) for name in df.columns if name != column]
     explode = F.posexplode_outer if keep_empty else F.posexplode
-    exploded = df.select(*others, explode(f"{_quoted(column)}.{field}").alias("_position", "_item"))
+    exploded = df.select(*others, explode(f"{quoted(column)}.{field}").alias("_position", "_item"))
     rank = [(F.col("_position") + 1).alias("rank")] if field == "predictions" else []
     return exploded.select(*others, *rank, "_item.*")
 
@@ -159,7 +160,3 @@ def _require_field(df: DataFrame, column: str, field: str) -> None:
 def _require(df: DataFrame, column: str) -> None:
     if column not in df.columns:
         raise InvalidOptionError(f"no column {column!r}; there are {', '.join(df.columns)}")
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -10,6 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import active_session, is_connect
 
 # Of a file in one row on its way from a Connect server: well below gRPC's limit of 128 MB.
@@ -33,14 +34,11 @@ def download(uri: str, target: Path) -> None:
 def _by_hadoop(session: Any, uri: str, target: Path) -> None:
     from py4j.protocol import Py4JJavaError
 
-    jvm: Any = session.sparkContext._jvm
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(uri)
     try:
-        conf = session._jsc.hadoopConfiguration()
-        file_system = hadoop_path.getFileSystem(conf)
-        local = jvm.org.apache.hadoop.fs.Path(target.as_uri())
+        file_system, path = hadoop_path(session, uri)
+        _, local = hadoop_path(session, target.as_uri())
         # The raw local file system: no .crc files beside the model.
-        file_system.copyToLocalFile(False, hadoop_path, local, True)
+        file_system.copyToLocalFile(False, path, local, True)
     except Py4JJavaError as error:
         raise InvalidModelError(f"cannot read {uri}: {error.java_exception}") from None
 

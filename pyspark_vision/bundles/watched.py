@@ -39,7 +39,7 @@ class WatchedBundle:
         """
         self._session = session
         self._uri = uri
-        self._local = _local_path(session, uri)
+        self._files = _lister(session, uri)
         self._load = load or functools.partial(ModelSpec.load, uri or "")
         self._seen = self._listing()
         self._good = self._load()
@@ -79,34 +79,36 @@ class WatchedBundle:
 
     def _listing(self) -> _Listing:
         """Empty where the bundle cannot be seen now, or lies on every node (``local:``)."""
-        if self._uri is None or self._uri.startswith("local:"):
-            return ()
         try:
-            return _local_files(self._local) if self._local else self._hadoop_files()
+            return self._files()
         except (OSError, Py4JJavaError):
             return ()
 
-    def _hadoop_files(self) -> _Listing:
-        file_system, path = hadoop_path(self._session, self._uri or "")
-        files = file_system.listFiles(path, True)
-        found = []
-        while files.hasNext():
-            status = files.next()
-            found.append((str(status.getPath()), status.getLen(), status.getModificationTime()))
-        return tuple(sorted(found))
 
+def _lister(session: Any, uri: str | None) -> Callable[[], _Listing]:
+    """How to list the bundle's files.
 
-def _local_path(session: Any, uri: str | None) -> str | None:
-    """Of a bundle on this machine, where Hadoop starts a process (``ls``) for each file it lists:
-    longer than a batch of a few frames takes."""
+    On this machine not by Hadoop, which starts a process (``ls``) for each file: longer than a
+    batch of a few frames takes.
+    """
     if uri is None or uri.startswith("local:"):
-        return None
+        return tuple
     try:
         file_system, path = hadoop_path(session, uri)
     except Py4JJavaError:  # what is wrong with it is said where it is loaded
-        return None
-    is_local = file_system.getUri().getScheme() == "file"
-    return str(path.toUri().getPath()) if is_local else None
+        return tuple
+    if file_system.getUri().getScheme() == "file":
+        return functools.partial(_local_files, path.toUri().getPath())
+    return functools.partial(_hadoop_files, file_system, path)
+
+
+def _hadoop_files(file_system: Any, path: Any) -> _Listing:
+    files = file_system.listFiles(path, True)
+    found = []
+    while files.hasNext():
+        status = files.next()
+        found.append((str(status.getPath()), status.getLen(), status.getModificationTime()))
+    return tuple(sorted(found))
 
 
 def _local_files(path: str) -> _Listing:

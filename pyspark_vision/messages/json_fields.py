@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
+from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -149,9 +150,9 @@ def _parsed(
     encoded_type: str,
     typed: Mapping[str, str],
 ) -> Column:
-    columns = [f"{_quoted(name)} STRING" for name in texts]
-    columns += [f"{_quoted(name)} {encoded_type}" for name in encoded]
-    columns += [f"{_quoted(name)} VARIANT" for name in typed]
+    columns = [f"{quoted(name)} STRING" for name in texts]
+    columns += [f"{quoted(name)} {encoded_type}" for name in encoded]
+    columns += [f"{quoted(name)} VARIANT" for name in typed]
     schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
     return F.from_json(text, schema, {"columnNameOfCorruptRecord": _CORRUPT})
 
@@ -162,7 +163,3 @@ def _first(value: Column) -> Column:
 
 def _last(value: Column) -> Column:
     return F.substring(value, -_END_BYTES, _END_BYTES).cast("string")
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

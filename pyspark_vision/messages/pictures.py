@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
+from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages.json_fields import error, no_error, too_many_bytes
 
@@ -33,7 +34,7 @@ def with_base64_field(
 ) -> DataFrame:
     """:func:`with_base64` of a field of JSON text; null text has no picture."""
     content, text = (
-        F.from_json(message, f"`{field}` {kind}")[field] for kind in ("BINARY", "STRING")
+        F.from_json(message, f"{quoted(field)} {kind}")[field] for kind in ("BINARY", "STRING")
     )
     # As bytes at once, or where Spark's reader does not take it for base64, as text.
     read = messages.withColumn("_bytes", content)

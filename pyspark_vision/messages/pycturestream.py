@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
 from pyspark_vision.sinks.kafka import result_key
@@ -107,7 +108,7 @@ def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = Non
         return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture))
     text = F.when(wanted, F.col("value").cast("string"))
     if how.payload == pictures.URI:
-        uri = F.from_json(text, f"`{how.image_field}` STRING")[how.image_field]
+        uri = F.from_json(text, f"{quoted(how.image_field)} STRING")[how.image_field]
         without_uri = F.when(wanted, json_fields.missing(F.col("uri"), how.image_field)).otherwise(
             problem
         )

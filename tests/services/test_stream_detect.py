@@ -230,7 +230,7 @@ def test_many_sinks_get_one_inference(
 
     assert code == 0
     # Counted behind the model: a sink that had its results computed again would count again.
-    assert [batch["model_rows"] for batch in batches] == [6]
+    assert [(batch["rows"], batch["model_rows"]) for batch in batches] == [(7, 6)]
 
 
 @pytest.mark.parametrize("payload", ["image", "uri"])
