@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.object_store import FetchOptions, RowError, fetch, fetch_ahead
 from pyspark_vision.functions import fetch_object
+from pyspark_vision.sources import object_keys
 from pyspark_vision.sources.object_keys import in_batches, is_prefix, read_keys
 
 OPTIONS = FetchOptions(
@@ -96,6 +97,24 @@ def test_entries_are_uris_or_lie_under_the_base_and_blank_lines_are_none(
         "s3://bucket/in/c/d.jpg",
         "s3://other/b.jpg",
     ]
+
+
+def test_a_list_is_collected_in_pieces_and_each_key_comes_once(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_keys, "_KEYS_PER_PIECE", 10)
+    uris = [f"s3://b/{number}" for number in range(101)]
+    (tmp_path / "keys.txt").write_text("\n".join(uris))
+
+    found = list(read_keys(spark, str(tmp_path / "keys.txt")))
+
+    assert sorted(found) == sorted(uris)
+
+
+def test_an_empty_list_has_no_keys(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").touch()
+
+    assert list(read_keys(spark, str(tmp_path / "keys.txt"))) == []
 
 
 @pytest.mark.parametrize(
