@@ -56,7 +56,8 @@ class FetchOptions:
       fetched. ``file:`` URIs are read only under a prefix that names them.
     - ``max_bytes``: larger objects become ``too_many_bytes`` before their body is read.
     - ``concurrency``: objects under way at a time in one worker.
-    - ``max_attempts``: in all, for throttling, 5xx answers, lost connections and short bodies.
+    - ``max_attempts``: for throttling, 5xx answers, lost connections and short bodies together.
+      Where bodies come short and connections are lost in turn, up to twice as many.
     - ``timeout_s``: to connect, and between two pieces of an answer.
     """
 
@@ -277,29 +278,37 @@ def _get_with_retries(bucket: str, key: str, options: FetchOptions) -> Fetched:
 
     client = s3_client(options)
     name = f"s3://{bucket}/{key}"
-    repeats = 0  # by boto3, within attempts that had an answer
-    for attempt in range(1, options.max_attempts + 1):
+    made = 0  # requests, boto3's own repeats among them
+    while True:
         try:
             answer = client.get_object(Bucket=bucket, Key=key)
-            repeats += _repeats(answer)
-            with answer["Body"] as body:
-                _check_size(answer["ContentLength"], options)
-                return Fetched(bytes(body.read()), attempt + repeats)
-        except RowError as error:
-            return Fetched(error, attempt + repeats)
         except ClientError as error:
-            return Fetched(_refused(name, error), attempt + repeats + _repeats(error.response))
+            return Fetched(_refused(name, error), made + 1 + _repeats(error.response))
         except (NoCredentialsError, PartialCredentialsError) as error:
             why = f"{name}: {error}; give executors a role, a profile or AWS_* variables"
-            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), attempt + repeats)
-        # A body that is cut short or stalls comes after the answer that botocore would retry.
+            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), made + 1)
         except (BotoCoreError, HTTPError, OSError) as error:
-            if attempt == options.max_attempts:
-                failure = RowError(ErrorCode.FETCH_FAILED, f"{name}: {error} ({attempt} attempts)")
-                return Fetched(failure, attempt + repeats)
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempt - 1))
+            # No answer at all, in as many attempts as boto3 may make.
+            return _failed(name, error, made + options.max_attempts)
+        made += 1 + _repeats(answer)
+        try:
+            with answer["Body"] as body:
+                _check_size(answer["ContentLength"], options)
+                return Fetched(bytes(body.read()), made)
+        except RowError as error:
+            return Fetched(error, made)
+        # A body that is cut short or stalls comes after the answer, behind which boto3 does not
+        # look.
+        except (BotoCoreError, HTTPError, OSError) as error:
+            if made >= options.max_attempts:
+                return _failed(name, error, made)
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (made - 1))
             time.sleep(pause_s * random.uniform(0.5, 1.0))
-    raise AssertionError("unreachable: the last attempt returns")
+
+
+def _failed(name: str, error: Exception, attempts: int) -> Fetched:
+    why = f"{name}: {error} ({attempts} attempts)"
+    return Fetched(RowError(ErrorCode.FETCH_FAILED, why), attempts)
 
 
 def _repeats(answer: Any) -> int:

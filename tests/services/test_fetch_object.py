@@ -124,17 +124,19 @@ def test_an_object_says_how_often_it_had_to_be_asked_for(
     assert [row.attempts for row in attempts.collect()] == [3, 1, 1]
 
 
+@pytest.mark.parametrize("fault", ["fail", "throttle", "short", "reset"])
 @pytest.mark.parametrize(("max_attempts", "requests"), [(1, 1), (2, 2), (4, 4)])
 def test_an_object_is_asked_for_no_more_often_than_it_was_allowed(
     max_attempts: int,
     requests: int,
+    fault: str,
     spark: SparkSession,
     proxy: FaultyProxy,
     s3_client: Any,
     bucket: str,
 ) -> None:
     s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
-    proxy.misbehave("fail", 1000)
+    proxy.misbehave(fault, 1000)
     before = proxy.requests
 
     found = fetched(spark, [f"s3://{bucket}/a"], max_attempts=max_attempts)
