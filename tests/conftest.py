@@ -19,6 +19,7 @@ from local_services import jars
 from local_services import kafka as local_kafka
 from local_services import s3 as local_s3
 from local_services import standalone as local_standalone
+from local_services import yarn as local_yarn
 from pyspark.sql import SparkSession
 from service_folders import service_folder
 
@@ -152,5 +153,17 @@ def standalone(
     with (
         service_folder(tmp_path_factory, "standalone") as folder,
         local_standalone.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def yarn(
+    tmp_path_factory: pytest.TempPathFactory, hdfs: local_hdfs.Hdfs
+) -> Iterator[local_yarn.Yarn]:
+    """A cluster of one node on the tests' HDFS."""
+    with (
+        service_folder(tmp_path_factory, "yarn") as folder,
+        local_yarn.running(folder, hdfs.fs_uri) as service,
     ):
         yield service

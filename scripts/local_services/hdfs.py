@@ -37,6 +37,12 @@ class Hdfs:
         if not wait_until(self._is_writable, timeout_s):
             raise ServiceError(f"{self.fs_uri} is not writable after {timeout_s} s")
 
+    def shell(self, *words: object) -> None:
+        """``hadoop fs`` with these words; raises :class:`ServiceError` where it fails."""
+        folder = self.conf_dir.parent
+        command = hadoop.command("fs.FsShell", self.conf_dir, folder, *map(str, words))
+        run_once(f"hadoop fs {' '.join(map(str, words))}", command, folder)
+
     def _is_writable(self) -> bool:
         state = _bean(self.namenode_url, "NameNode", "FSNamesystemState")
         return state.get("FSState") == "Operational" and _has_registered(self.datanode_url)

@@ -64,7 +64,7 @@ class DetectJob:
         """The job until the block ends; then nothing of it is left."""
         all_jars = ",".join(str(jar) for jar in jars.files("kafka"))
         environment = job_environment({**_CONF, "spark.jars": all_jars, **self.conf})
-        command = [sys.executable, str(self.root / "jobs" / "stream_detect.py"), *self._flags()]
+        command = [sys.executable, str(self.root / "jobs" / "stream_detect.py"), *self.all_flags()]
         # It ends with the tests, even with tests that were killed.
         tied = [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *self.launcher]
         with (
@@ -151,7 +151,8 @@ class DetectJob:
         ]
         return lines[-1] if lines else ""
 
-    def _flags(self) -> list[str]:
+    def all_flags(self) -> list[str]:
+        """Of the job's command line, without the trigger."""
         at = self.storage or self.folder
         return [
             *("--kafka-servers", self.servers, "--kafka-topic", self.sent.topic),

@@ -12,10 +12,9 @@ import numbered_frames as frames
 import pytest
 from detect_job import DetectJob, Supervised
 from fault_cases import Case, Size
-from local_services import hadoop
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
-from local_services.process import Daemon, run_once
+from local_services.process import Daemon
 from verdict import nothing_is_lost
 
 # From the moment a batch is begun: during its inference, its sinks or its commit.
@@ -96,8 +95,6 @@ def test_an_hdfs_daemon_that_dies_and_returns_loses_and_repeats_nothing(
     assert set(supervised.codes) <= {1, 2}, job.tail()
     assert job.finish() == 0, job.tail()
     for name in ("out", "dead"):
-        copy = ("-get", f"{job.storage}/{name}", str(tmp_path / name))
-        command = hadoop.command("fs.FsShell", hdfs.conf_dir, tmp_path, *copy)
-        run_once(f"copy of {name}", command, tmp_path)
+        hdfs.shell("-get", f"{job.storage}/{name}", tmp_path / name)
     nothing_is_lost(job, case, is_finished=True)
     case.found += f", ends of the job: {supervised.codes or 'none'}"

@@ -1,4 +1,4 @@
-"""YARN, Kafka clients and topics, S3 as Spark knows it."""
+"""Kafka clients and topics, S3 as Spark knows it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 from kafka_topics import make_topic
-from local_services import hdfs as local_hdfs
 from local_services import kafka as local_kafka
 from local_services import s3 as local_s3
-from local_services import yarn as local_yarn
 from pyspark.sql import SparkSession
-from service_folders import service_folder
 
 
 @pytest.fixture(scope="session")
@@ -24,18 +21,6 @@ def s3(s3_server: local_s3.S3, spark: SparkSession) -> local_s3.S3:
     for key, value in s3_server.hadoop_conf().items():
         spark._jsc.hadoopConfiguration().set(key, value)
     return s3_server
-
-
-@pytest.fixture(scope="session")
-def yarn(
-    tmp_path_factory: pytest.TempPathFactory, hdfs: local_hdfs.Hdfs
-) -> Iterator[local_yarn.Yarn]:
-    """A cluster of one node on the tests' HDFS."""
-    with (
-        service_folder(tmp_path_factory, "yarn") as folder,
-        local_yarn.running(folder, hdfs.fs_uri) as service,
-    ):
-        yield service
 
 
 @pytest.fixture(scope="session")

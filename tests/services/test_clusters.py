@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from local_services import hadoop, jars
+from local_services import jars
 from local_services.hdfs import Hdfs
 from local_services.standalone import Standalone
 from local_services.yarn import Yarn
@@ -47,18 +47,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_hdfs(hdfs: Hdfs, frames: Path) -> Iterator[str]:
     """A folder of HDFS with the frames in it."""
     uri = f"{hdfs.fs_uri}/clusters"
-    fs(hdfs, "-mkdir", uri)
-    fs(hdfs, "-put", frames, f"{uri}/frames")
+    hdfs.shell("-mkdir", uri)
+    hdfs.shell("-put", frames, f"{uri}/frames")
     yield uri
-    fs(hdfs, "-rm", "-r", uri)
-
-
-def fs(hdfs: Hdfs, *arguments: object) -> None:
-    """``hadoop fs`` with these arguments."""
-    words = [str(argument) for argument in arguments]
-    command = hadoop.command("fs.FsShell", hdfs.conf_dir, hdfs.conf_dir.parent, *words)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    hdfs.shell("-rm", "-r", uri)
 
 
 def submit(
@@ -124,7 +116,7 @@ def test_a_standalone_clusters_workers_run_the_environment_that_was_shipped(
 def test_on_yarn_executors_run_an_environment_that_lies_on_hdfs(
     yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
 ) -> None:
-    fs(hdfs, "-put", environment.packed(), f"{on_hdfs}/environment.tar.gz")
+    hdfs.shell("-put", environment.packed(), f"{on_hdfs}/environment.tar.gz")
 
     printed = submit(
         *(root, "--master", "yarn", "--python", "./environment/bin/python"),
@@ -137,7 +129,7 @@ def test_on_yarn_executors_run_an_environment_that_lies_on_hdfs(
     )
 
     assert "images in 4, embedded 3, failed 1 (truncated 1)" in printed
-    fs(hdfs, "-get", f"{on_hdfs}/vectors", tmp_path / "vectors")
+    hdfs.shell("-get", f"{on_hdfs}/vectors", tmp_path / "vectors")
     rows = {Path(row["origin"]).name: row for row in rows_of(tmp_path / "vectors")}
     assert sorted(rows) == NAMES
     assert [len(rows[name]["embedding"] or []) for name in NAMES] == [128, 128, 128, 0]
@@ -161,5 +153,5 @@ def test_on_yarn_a_driver_inside_finds_environment_model_and_options_that_were_s
         variables={"HADOOP_CONF_DIR": str(yarn.conf_dir)},
     )
 
-    fs(hdfs, "-get", f"{on_hdfs}/detections", tmp_path / "detections")
+    hdfs.shell("-get", f"{on_hdfs}/detections", tmp_path / "detections")
     check_detections(tmp_path / "detections")
