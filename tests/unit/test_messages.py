@@ -341,6 +341,28 @@ def test_week_nines_message_without_id_and_key_is_refused(spark: SparkSession) -
     assert "no image_id" in row.picture.error.message
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"image_id": "\xff", "image_data": "aGk="}',
+        b'{"image_data": "aGk=", "image_id": "\xc3"}',
+        b'{"\xa9": 1, "image_data": "aGk=", "image_id": "a"}',
+        b'{"image_id": "a", "image_data": "aG\xffk="}',
+        b'{"image_id": "a", "image_data": "aG\\/=", "other": "\xff"}',
+        b'{"image_id": "a", "image_data": "", "other": "\xff"}',
+        b'{"image_id": "a", "image_data": null, "other": "\xff"}',
+        b'{"image_id": "\xff"}',
+    ],
+)
+def test_bytes_that_are_not_utf8_are_found_before_in_and_behind_a_picture(
+    value: bytes, spark: SparkSession
+) -> None:
+    [row] = image_stream.read_images(records(spark, value), 1000).collect()
+
+    assert row.picture.error.code == "bad_message"
+    assert "not UTF-8" in row.picture.error.message
+
+
 def test_pictures_have_the_type_that_image_functions_take(spark: SparkSession) -> None:
     table = image_stream.read_images(records(spark, b"{}"), 1000)
 
