@@ -19,8 +19,8 @@ class Case:
 class Size:
     """How much a case does.
 
-    ``frames`` for cases that stop a job or its workers, ``few_frames`` for those that wait for
-    services; ``outages`` of a service that comes back soon, and one of ``away_s``.
+    ``frames`` for the driver that is killed, ``few_frames`` for others; ``outages`` of a service
+    that comes back soon, and one of ``away_s``.
     """
 
     frames: int

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numbered_frames as frames
@@ -20,17 +21,24 @@ _KILL_WITHIN_S = 4.0
 
 
 @pytest.fixture
-def job(root: Path, tmp_path: Path, kafka: Kafka, size: Size, rng: random.Random) -> DetectJob:
-    """A job with its frames waiting."""
-    sent = frames.send(kafka.bootstrap_servers, size.frames, rng)
-    # So many batches that each kill finds some.
-    rows = size.frames // (size.kills * 6)
-    return DetectJob(root, tmp_path, kafka.bootstrap_servers, sent, rows)
+def job_with(
+    root: Path, tmp_path: Path, kafka: Kafka, size: Size, rng: random.Random
+) -> Callable[[int], DetectJob]:
+    """Makes a job with so many frames waiting."""
+
+    def make(count: int) -> DetectJob:
+        sent = frames.send(kafka.bootstrap_servers, count, rng)
+        # So many batches that each kill finds some.
+        rows = count // (size.kills * 6)
+        return DetectJob(root, tmp_path, kafka.bootstrap_servers, sent, rows)
+
+    return make
 
 
 def test_a_killed_driver_loses_and_repeats_nothing(
-    job: DetectJob, case: Case, size: Size, rng: random.Random
+    job_with: Callable[[int], DetectJob], case: Case, size: Size, rng: random.Random
 ) -> None:
+    job = job_with(size.frames)
     case.expected = "Parquet and dead letters once each, Kafka at least once with equal repeats"
     pauses = [rng.uniform(0, _KILL_WITHIN_S) for _ in range(size.kills)]
     for pause_s in pauses:
@@ -45,8 +53,9 @@ def test_a_killed_driver_loses_and_repeats_nothing(
 
 @pytest.mark.full_size
 def test_killed_workers_lose_and_repeat_nothing(
-    job: DetectJob, case: Case, size: Size, rng: random.Random
+    job_with: Callable[[int], DetectJob], case: Case, size: Size, rng: random.Random
 ) -> None:
+    job = job_with(size.few_frames)
     case.expected = "Parquet and dead letters once each, Kafka at least once with equal repeats"
     killed = 0
     with job.running("available-now") as process:
@@ -57,15 +66,16 @@ def test_killed_workers_lose_and_repeat_nothing(
             if workers and killed < size.kills:
                 os.kill(rng.choice(workers), signal.SIGKILL)
                 killed += 1
-    case.injected = f"{size.frames} frames, {killed} Python workers SIGKILLed"
+    case.injected = f"{size.few_frames} frames, {killed} Python workers SIGKILLed"
     assert killed > 0
 
     nothing_is_lost(job, case)
 
 
 def test_a_stopped_job_exits_with_0_and_repeats_nothing(
-    job: DetectJob, case: Case, size: Size, rng: random.Random
+    job_with: Callable[[int], DetectJob], case: Case, size: Size, rng: random.Random
 ) -> None:
+    job = job_with(size.few_frames)
     case.expected = "exit code 0 each time; once each in Parquet, dead letters and Kafka"
     codes = []
     for _ in range(max(1, size.kills // 2)):
@@ -74,7 +84,7 @@ def test_a_stopped_job_exits_with_0_and_repeats_nothing(
             time.sleep(rng.uniform(0, _KILL_WITHIN_S))
             process.send_signal(signal.SIGTERM)
             codes.append(process.wait(90))
-    case.injected = f"{size.frames} frames, SIGTERM {len(codes)} times"
+    case.injected = f"{size.few_frames} frames, SIGTERM {len(codes)} times"
     assert codes == [0] * len(codes), job.tail()
 
     found = nothing_is_lost(job, case)
