@@ -19,7 +19,7 @@ class Case:
 class Size:
     """How much a case does.
 
-    ``frames`` for the driver that is killed, ``few_frames`` for others; ``outages`` of a service
+    ``frames`` for killed drivers and workers, ``few_frames`` for others; ``outages`` of a service
     that comes back soon, and one of ``away_s``.
     """
 

@@ -55,7 +55,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(
 def test_killed_workers_lose_and_repeat_nothing(
     job_with: Callable[[int], DetectJob], case: Case, size: Size, rng: random.Random
 ) -> None:
-    job = job_with(size.few_frames)
+    job = job_with(size.frames)
     case.expected = "Parquet and dead letters once each, Kafka at least once with equal repeats"
     killed = 0
     with job.running("available-now") as process:
@@ -66,7 +66,7 @@ def test_killed_workers_lose_and_repeat_nothing(
             if workers and killed < size.kills:
                 os.kill(rng.choice(workers), signal.SIGKILL)
                 killed += 1
-    case.injected = f"{size.few_frames} frames, {killed} Python workers SIGKILLed"
+    case.injected = f"{size.frames} frames, {killed} Python workers SIGKILLed"
     assert killed > 0
 
     nothing_is_lost(job, case)
