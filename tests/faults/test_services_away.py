@@ -15,7 +15,7 @@ from fault_cases import Case, Size
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
 from local_services.process import Daemon
-from verdict import nothing_is_lost
+from verdict import nothing_is_lost, nothing_is_lost_on_hdfs
 
 # From the moment a batch is begun: during its inference, its sinks or its commit.
 _BREAK_WITHIN_S = 2.0
@@ -93,8 +93,5 @@ def test_an_hdfs_daemon_that_dies_and_returns_loses_and_repeats_nothing(
 
     # 2: HDFS was away when it started; a supervisor tries again.
     assert set(supervised.codes) <= {1, 2}, job.tail()
-    assert job.finish() == 0, job.tail()
-    for name in ("out", "dead"):
-        hdfs.shell("-get", f"{job.storage}/{name}", tmp_path / name)
-    nothing_is_lost(job, case, is_finished=True)
+    nothing_is_lost_on_hdfs(job, hdfs, case)
     case.found += f", ends of the job: {supervised.codes or 'none'}"

@@ -25,7 +25,7 @@ from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
 from local_services.process import json_from, run_once, wait_until
 from local_services.yarn import Yarn
-from verdict import nothing_is_lost
+from verdict import nothing_is_lost_on_hdfs
 
 _CONF = {
     "spark.ui.enabled": "false",
@@ -66,7 +66,7 @@ def test_a_signalled_application_master_ends_its_batch_and_repeats_nothing(
     assert last_application(yarn)["finalStatus"] == "SUCCEEDED"
     before = results_of(job)
 
-    found = read_the_rest(job, hdfs, case)
+    found = nothing_is_lost_on_hdfs(job, hdfs, case)
 
     assert before < len(found.messages)
     assert found.messages.total() == len(found.messages)
@@ -87,7 +87,7 @@ def test_a_killed_application_loses_and_repeats_nothing(
     assert last_application(yarn)["finalStatus"] == "KILLED"
     before = results_of(job)
 
-    found = read_the_rest(job, hdfs, case)
+    found = nothing_is_lost_on_hdfs(job, hdfs, case)
 
     assert before < len(found.messages)
     case.found += f", {before} of them from YARN"
@@ -170,11 +170,3 @@ def yarn_command(yarn: Yarn, *arguments: str) -> None:
     main_class = "yarn.client.cli.ApplicationCLI"
     command = hadoop.command(main_class, yarn.conf_dir, yarn.conf_dir.parent, *arguments)
     run_once(" ".join(arguments), command, yarn.conf_dir.parent)
-
-
-def read_the_rest(job: DetectJob, hdfs: Hdfs, case: Case) -> frames.Found:
-    """On this machine, from the checkpoint on HDFS; then every frame is looked for."""
-    assert job.finish() == 0, job.tail()
-    for name in ("out", "dead"):
-        hdfs.shell("-get", f"{job.storage}/{name}", job.folder / name)
-    return nothing_is_lost(job, case, is_finished=True)

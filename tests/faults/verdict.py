@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbered_frames as frames
 from detect_job import DetectJob
 from fault_cases import Case
+from local_services.hdfs import Hdfs
 
 
 def nothing_is_lost(job: DetectJob, case: Case, *, is_finished: bool = False) -> frames.Found:
@@ -20,3 +21,11 @@ def nothing_is_lost(job: DetectJob, case: Case, *, is_finished: bool = False) ->
     )
     assert not problems
     return found
+
+
+def nothing_is_lost_on_hdfs(job: DetectJob, hdfs: Hdfs, case: Case) -> frames.Found:
+    """:func:`nothing_is_lost` of a job whose ``storage`` is there, copied here to be looked at."""
+    assert job.finish() == 0, job.tail()
+    for name in ("out", "dead"):
+        hdfs.shell("-get", f"{job.storage}/{name}", job.folder / name)
+    return nothing_is_lost(job, case, is_finished=True)
