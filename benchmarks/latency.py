@@ -5,9 +5,9 @@ notes when each one's result comes. Age counts from when a frame was due to be s
 other, each with a broker of its own and after a warm-up that is not counted: `floor`, an empty
 Kafka -> Kafka stream of Spark's own; `source`, the same with our Kafka source; `ours`,
 jobs/stream_classify.py with a MobileNetV2; `seeds`, their shape, which collects each batch on the
-driver and loads the model for it. Then, against classify_image over Parquet measured just before:
-`rate`, the highest rate at which age stays bounded, and `backlog`, how fast frames are taken that
-came while the job was down.
+driver and loads the model for it. Then, against classify_image over Parquet measured just before
+and after: `rate`, the highest rate at which age stays bounded, and `backlog`, how fast frames are
+taken that came while the job was down.
 
 Broker, producer, consumer and stream share the machine. Prints as it goes and writes
 build/bench/latency.json; with --only, a part of it, below build/bench/only.
@@ -119,9 +119,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _estimated_s(name: str, sizes: Sizes) -> float:
     if name == RATE:
-        return _BATCH_S + _START_S + sizes.warm_up_s + len(parts.SHARES) * (sizes.step_s + 5)
+        return 2 * _BATCH_S + _START_S + sizes.warm_up_s + len(parts.SHARES) * (sizes.step_s + 5)
     if name == BACKLOG:
-        return _BATCH_S + _START_S + 2 * sizes.backlog / _USUAL_BATCH_RATE
+        return 2 * _BATCH_S + _START_S + 2 * sizes.backlog / _USUAL_BATCH_RATE
     # The seeds are seldom done when the last frame is sent.
     drain_s = parts.DRAIN_S if name == SEEDS else 0.0
     return _START_S + sizes.warm_up_s + sizes.seconds + drain_s

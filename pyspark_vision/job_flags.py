@@ -59,7 +59,7 @@ def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
     group.add_argument(
         "--max-offsets-per-trigger",
         type=config.positive,
-        default=500,
+        default=KafkaSource.max_offsets_per_trigger,
         metavar="N",
         help="most records in one micro-batch",
     )

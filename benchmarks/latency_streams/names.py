@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pyspark_vision.sources.kafka import KafkaSource
+
 FLOOR, SOURCE, OURS, SEEDS = STREAMS = ("floor", "source", "ours", "seeds")
 RATE, BACKLOG = "rate", "backlog"
 PARTS = (*STREAMS, RATE, BACKLOG)
 
 CORES = 2
 # The most records of a batch: what the jobs have by default.
-BATCH_ROWS = 500
+BATCH_ROWS = KafkaSource.max_offsets_per_trigger

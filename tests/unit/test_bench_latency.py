@@ -113,7 +113,7 @@ def test_a_full_run_has_all_figures() -> None:
         "ours": stream(0.75, first_third_p95_s=0.5, last_third_p95_s=0.75),
         "seeds": stream(75.0, received=40),
         "rate": {"highest_bounded_share": 0.8},
-        "backlog": {"share": 0.9, "largest_batch": 500},
+        "backlog": {"share": 0.9, "largest_batch": 1000},
     }
 
     figures = figures_of(found)
@@ -126,7 +126,7 @@ def test_a_full_run_has_all_figures() -> None:
         "last/first_third:p95": (1.5, False),
         "bounded/batch:rate": (0.8, False),
         "backlog/batch:rate": (0.9, True),
-        "backlog:largest_batch": (500, True),
+        "backlog:largest_batch": (1000, True),
     }
 
 
