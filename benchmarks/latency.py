@@ -37,7 +37,7 @@ from benchmarks.places import WORK
 from benchmarks.race import ContenderError
 
 # For the estimate before a run: broker, Spark, model; and the batch rate with its warm-up.
-_START_S, _BATCH_S = 30.0, 75.0
+_START_S, _BATCH_S = 30.0, 40.0
 _USUAL_BATCH_RATE = 220.0
 
 
@@ -119,7 +119,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _estimated_s(name: str, sizes: Sizes) -> float:
     if name == RATE:
-        return 2 * _BATCH_S + _START_S + sizes.warm_up_s + len(parts.SHARES) * (sizes.step_s + 5)
+        step_s = sizes.step_s + _BATCH_S
+        return _BATCH_S + _START_S + sizes.warm_up_s + len(parts.SHARES) * step_s
     if name == BACKLOG:
         return 2 * _BATCH_S + _START_S + 2 * sizes.backlog / _USUAL_BATCH_RATE
     # The seeds are seldom done when the last frame is sent.

@@ -22,7 +22,7 @@ from benchmarks.places import ROOT, WORK
 # Same pixels, same model: float32 engines decide otherwise only between classes that tie.
 MIN_AGREEMENT = 0.98
 
-_WARM_UP_ROUNDS = 2
+WARM_UP_ROUNDS = 2
 
 # A contender that is asked to end stops Spark or Ray first; one that hangs is killed after this.
 STOP_TIMEOUT_S = 30.0
@@ -60,6 +60,7 @@ class Process:
 
     def __init__(self, name: str, entry: Entry) -> None:
         self.name = name
+        self._images = entry.images
         log = WORK / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
@@ -93,11 +94,14 @@ class Process:
         return found
 
     def run(self) -> dict[str, Any]:
-        """One round."""
+        """One round; :class:`ContenderError` if it did not do all its images."""
         assert self._process.stdin is not None
         self._process.stdin.write("run\n")
         self._process.stdin.flush()
-        return self.answer()
+        found = self.answer()
+        if found["all_images"] != self._images:
+            raise ContenderError(f"{self.name} did {found['all_images']} of {self._images} images")
+        return found
 
     def close(self) -> None:
         """End it, and whatever of it is left."""
@@ -177,12 +181,9 @@ def race(
         agreements = _agreements(top1, entries)
         rates: dict[str, list[float]] = {key: [] for key in entries}
         checksums, start_seconds = {}, {}
-        for index in range(1 - _WARM_UP_ROUNDS, 1 + rounds):
+        for index in range(1 - WARM_UP_ROUNDS, 1 + rounds):
             for key, process in running.items():
                 result = process.run()
-                wanted = entries[key].images
-                if result["all_images"] != wanted:
-                    raise ContenderError(f"{key} did {result['all_images']} of {wanted} images")
                 rates[key].append(result["images"] / result["seconds"])
                 checksums[key] = result["checksum"]
                 start_seconds[key] = result["start_seconds"]
@@ -190,7 +191,7 @@ def race(
             print(
                 f"  {f'round {index}' if index > 0 else 'warm-up'}, images/s: {shown}", flush=True
             )
-        rates = {key: seen[_WARM_UP_ROUNDS:] for key, seen in rates.items()}
+        rates = {key: seen[WARM_UP_ROUNDS:] for key, seen in rates.items()}
     return Race(rates, agreements, checksums, start_seconds)
 
 

@@ -68,7 +68,7 @@ def highest_bounded(shares_and_slopes: Sequence[tuple[float, float]]) -> float:
     for share, growing in shares_and_slopes:
         if growing > BOUNDED_SLOPE:
             break
-        found = share
+        found = max(found, share)
     return found
 
 

@@ -49,6 +49,19 @@ class Child:
             found[kind] += proc.memory_mb(pid, "VmRSS")
         return found
 
+    def cpu_s(self) -> float:
+        """Seconds of processor time that its processes have had."""
+        return sum(proc.cpu_s(pid) for pid in self._members())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No processor time for any of them until the end of the block."""
+        self._signal_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal_all(signal.SIGCONT)
+
     def stop(self) -> None:
         """SIGTERM to the first process, and SIGKILL to all that is left of them."""
         if self.process.poll() is None:
@@ -56,12 +69,15 @@ class Child:
         try:
             wait_until(self._is_gone, _STOP_TIMEOUT_S)
         finally:
-            for pid in self._members():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            self._signal_all(signal.SIGKILL)
             self.process.wait()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self._members():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
 
     def _is_gone(self) -> bool:
         return self.process.poll() is not None and not self._members()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+
+from local_services import proc
 
 from benchmarks.latency_streams import ages
 from benchmarks.latency_streams.children import Child
@@ -21,7 +23,7 @@ from benchmarks.latency_streams.clients import (
 )
 from benchmarks.latency_streams.names import CORES, OURS
 from benchmarks.latency_streams.streams import streaming
-from benchmarks.race import Entry, race
+from benchmarks.race import WARM_UP_ROUNDS, Entry, started
 from benchmarks.races import job_of
 
 # Of the batch rate, one after the other until age grows.
@@ -34,7 +36,7 @@ _WAKE_TIMEOUT_S = 180.0
 DRAIN_S = 60.0
 _LOOK_S = 0.2
 _MEMORY_EVERY_S = 5.0
-_BATCH_ROUNDS = 3
+_BATCH_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -79,28 +81,33 @@ def fixed_rate(name: str, sizes: Sizes) -> dict[str, Any]:
 
 def rising_rates(sizes: Sizes) -> dict[str, Any]:
     """Steps at rising shares of the batch rate, until age grows within one."""
-    batch_rate = measure_batch_rate(sizes.images)
     steps: list[dict[str, float]] = []
-    with _stream_at_work(OURS) as (place, arrivals, stream):
-        warm_up_rate = _WARM_UP_SHARE * batch_rate
-        _step(place, arrivals, stream, "warm", warm_up_rate, sizes.warm_up_s)
-        for share in SHARES:
-            rate = share * batch_rate
-            run = f"share{share}"
-            found = _step(place, arrivals, stream, run, rate, sizes.step_s)
+    with (
+        _batch(sizes.images) as batch_rate,
+        _stream_at_work(OURS) as (place, arrivals, stream),
+    ):
+        before = batch_rate(stream)
+        _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, sizes.warm_up_s)
+        before = batch_rate(stream)
+        for planned in SHARES:
+            rate = planned * before
+            found = _step(place, arrivals, stream, f"share{planned}", rate, sizes.step_s)
+            # The machine may have become faster or slower meanwhile.
+            after = batch_rate(stream)
+            share = rate / statistics.mean((before, after))
+            before = after
             steps.append({"share": share, "rate": rate, **found})
             print(
                 f"  {share:.2f} of the batch rate, {rate:.0f} frames/s: "
-                f"p95 {found['p95_s']:.2f} s, age grows by {found['slope']:+.4f} s/s",
+                f"p95 {found['p95_s']:.2f} s, age grows by {found['slope']:+.4f} s/s; "
+                f"of the cores {found['stream_cores']:.0%} are the stream's and "
+                f"{found['other_cores']:.0%} the broker's and its clients'",
                 flush=True,
             )
             if found["slope"] > ages.BOUNDED_SLOPE:
                 break
-    # The machine may have become faster or slower meanwhile.
-    batch_rate = statistics.mean((batch_rate, measure_batch_rate(sizes.images)))
-    shares = [(step["rate"] / batch_rate, step["slope"]) for step in steps]
+    shares = [(step["share"], step["slope"]) for step in steps]
     return {
-        "batch_rate": batch_rate,
         "steps": steps,
         "highest_bounded_share": ages.highest_bounded(shares),
     }
@@ -108,24 +115,29 @@ def rising_rates(sizes: Sizes) -> dict[str, Any]:
 
 def backlog(sizes: Sizes) -> dict[str, Any]:
     """Frames that came while the job was down, taken by a job that starts."""
-    batch_rate = measure_batch_rate(sizes.images)
-    with fresh_place() as place, arriving(place) as arrivals:
+    with (
+        _batch(sizes.images) as batch_rate,
+        fresh_place() as place,
+        arriving(place) as arrivals,
+    ):
         with sending(place, "missed", sizes.backlog) as sender:
             sender.report()
+        before = batch_rate(None)
         with streaming(OURS, place) as stream:
-            patience_s = _WAKE_TIMEOUT_S + 10 * sizes.backlog / batch_rate
+            patience_s = _WAKE_TIMEOUT_S + 10 * sizes.backlog / before
             _need(arrivals, stream, "missed", sizes.backlog, patience_s)
             log = stream.log.read_text(errors="replace")
+            # The machine may have become faster or slower meanwhile.
+            batch = statistics.mean((before, batch_rate(stream)))
         times = list(arrivals.of("missed").values())
-    batch_rate = statistics.mean((batch_rate, measure_batch_rate(sizes.images)))
     batches = ages.batch_reports(log)
     rate = ages.catch_up_rate(times, batches[0]["rows"])
     return {
-        "batch_rate": batch_rate,
+        "batch_rate": batch,
         "frames": sizes.backlog,
         "rate": rate,
-        "share": rate / batch_rate,
-        "last_half_share": _last_half_rate(times) / batch_rate,
+        "share": rate / batch,
+        "last_half_share": _last_half_rate(times) / batch,
         "batches": len(batches),
         "largest_batch": max(one["rows"] for one in batches),
         "longest_batch_s": max(one["took_s"] for one in batches),
@@ -133,23 +145,41 @@ def backlog(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def measure_batch_rate(images: int) -> float:
-    """Images per second of ``classify_image`` over Parquet, as `make bench` measures ours.
+@contextmanager
+def _batch(images: int) -> Iterator[Callable[[Child | None], float]]:
+    """Measures images per second of ``classify_image`` over Parquet, as `make bench` does ours.
 
-    Asked before and after a part; the mean of the two is what the part is held against.
+    Its process stays, warm and idle; a stream that is there is paused while it works.
     """
     entry = Entry("contenders.ours", job_of(images, cores=CORES), images)
-    return statistics.median(
-        race("latency-batch", {"ours": entry}, _BATCH_ROUNDS).images_per_s["ours"]
-    )
+    with started("latency-batch", entry) as process:
+        process.answer()  # it is ready
+
+        def rate() -> float:
+            found = process.run()
+            return float(found["images"] / found["seconds"])
+
+        def measure(stream: Child | None) -> float:
+            with stream.paused() if stream else nullcontext():
+                rate()  # Spark has let workers go that were idle for a minute
+                found = statistics.median(rate() for _ in range(_BATCH_ROUNDS))
+            print(f"  batch: {found:.1f} images/s", flush=True)
+            return found
+
+        for _ in range(WARM_UP_ROUNDS - 1):
+            rate()
+        yield measure
 
 
 def _step(
     place: Place, arrivals: Arrivals, stream: Child, run: str, rate: float, seconds: float
 ) -> dict[str, float]:
     frames = round(rate * seconds)
+    stream_s, machine_s, began = stream.cpu_s(), proc.machine_cpu_s(), time.monotonic()
     with sending(place, run, frames, rate) as sender:
         _until_sent(sender, arrivals, stream)
+        stream_s, machine_s = stream.cpu_s() - stream_s, proc.machine_cpu_s() - machine_s
+        cores_s = CORES * (time.monotonic() - began)
         _need(arrivals, stream, run, frames, DRAIN_S + seconds)
         latest_s = sender.report()["latest_s"]
     found = ages.frame_ages(range(frames), rate, sender.started, arrivals.of(run), 0.0)
@@ -158,6 +188,8 @@ def _step(
         "slope": ages.slope(found, rate),
         "sent": frames,
         "sent_late_at_most_s": latest_s,
+        "stream_cores": stream_s / cores_s,
+        "other_cores": (machine_s - stream_s) / cores_s,
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def members(session_id: int) -> list[int]:
@@ -17,6 +20,22 @@ def memory_mb(pid: int, field: str) -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has had; 0 where it has ended."""
+    return sum(
+        (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        for found, fields in stats()
+        if found == pid
+    )
+
+
+def machine_cpu_s() -> float:
+    """Seconds of processor time that the whole machine has given, to kernel and programs."""
+    with open("/proc/stat") as lines:
+        user, nice, system, _idle, _waiting, interrupts, soft = next(lines).split()[1:8]
+    return sum(map(int, (user, nice, system, interrupts, soft))) / _TICKS_PER_S
 
 
 def command_line(pid: int) -> str:
