@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency clean
+.PHONY: help demo test test-slow test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and mak
 test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
+
+test-slow: .venv/develop.stamp zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (minutes)
+	@python -m pytest -m slow
 
 test-faults: .venv/develop.stamp jars ## break everything a job stands on, at moments of SEED=…, and look for each row
 	@python -m pytest tests/faults --faults full

@@ -24,8 +24,6 @@ _CONF = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "1g",
-    # The compiler's last stage costs more on two cores than a job gains that is killed so soon.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
 }
 
 

@@ -31,5 +31,5 @@ class Size:
     mutants: int
 
 
-QUICK = Size(frames=300, few_frames=200, kills=2, outages=1, away_s=5, mutants=200)
+QUICK = Size(frames=300, few_frames=200, kills=1, outages=1, away_s=5, mutants=200)
 FULL = Size(frames=30_000, few_frames=6000, kills=20, outages=6, away_s=60, mutants=2000)

@@ -90,6 +90,7 @@ def assert_whole_batches(output: Path, job: DetectJob) -> None:
     assert all(logged.get(batch, _BATCH_ROWS) == rows for batch, rows in found.items()), found
 
 
+@pytest.mark.full_size
 def test_a_topic_that_rejects_results_fails_the_batch_and_the_restart_completes_it(
     root: Path, tmp_path: Path, kafka: Kafka, case: Case, size: Size, rng: random.Random
 ) -> None:

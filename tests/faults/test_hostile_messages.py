@@ -27,6 +27,7 @@ _HUGE_BYTES = 100 * 1024 * 1024
 _PAYLOAD_LIMIT = 5 * 1024 * 1024
 
 
+@pytest.mark.full_size
 def test_hostile_and_mutated_files_each_have_a_result_or_a_reason(
     root: Path,
     tmp_path: Path,

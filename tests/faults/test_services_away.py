@@ -35,6 +35,7 @@ def outages(size: Size, rng: random.Random) -> Iterator[float]:
     yield size.away_s
 
 
+@pytest.mark.full_size
 def test_a_broker_that_dies_and_returns_loses_and_repeats_nothing(
     job: DetectJob, kafka: Kafka, case: Case, size: Size, rng: random.Random
 ) -> None:

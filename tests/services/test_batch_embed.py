@@ -134,6 +134,7 @@ def test_a_killed_job_goes_on_without_repeating_what_is_there(
     assert sum(row["error"] is None for row in rows) == 30
 
 
+@pytest.mark.slow
 def test_twenty_thousand_keys_are_computed_while_they_are_listed_in_flat_memory(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_standalone_clusters_workers_run_the_environment_that_was_shipped(
     check_detections(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_on_yarn_executors_run_an_environment_that_lies_on_hdfs(
     yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_on_yarn_executors_run_an_environment_that_lies_on_hdfs(
     assert [len(rows[name]["embedding"] or []) for name in NAMES] == [128, 128, 128, 0]
 
 
+@pytest.mark.slow
 def test_on_yarn_a_driver_inside_finds_environment_model_and_options_that_were_shipped(
     yarn: Yarn, hdfs: Hdfs, on_hdfs: str, root: Path, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_checkpoint_on_hdfs_is_well(spark: SparkSession, hdfs: Hdfs) -> None:
     assert storage.checkpoint(spark, uri) == f"{uri}: written, renamed and deleted"
 
 
+@pytest.mark.slow
 def test_submitted_to_a_cluster_it_compares_the_executors_there(
     standalone: Standalone, root: Path, kafka: Kafka, topic: str
 ) -> None:
