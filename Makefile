@@ -17,7 +17,7 @@ test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
 
-test-slow: .venv/develop.stamp zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (minutes)
+test-slow: .venv/develop.stamp zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (10 minutes)
 	@python -m pytest -m slow
 
 test-faults: .venv/develop.stamp jars ## break everything a job stands on, at moments of SEED=…, and look for each row

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numbered_frames as frames
+import pytest
 from detect_job import DetectJob
 from fault_cases import Case
 from local_services import proc
@@ -26,6 +27,7 @@ _REST = ("environment", "sql?details=true", "jobs", "stages", "allexecutors")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+@pytest.mark.full_size
 def test_secrets_stand_in_nothing_that_a_job_shows_or_leaves(
     root: Path,
     tmp_path: Path,

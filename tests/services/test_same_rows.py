@@ -57,6 +57,7 @@ def check(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
     assert found == expected
 
 
+@pytest.mark.slow
 def test_four_executors_give_the_rows_of_one_core(
     root: Path, pictures: Path, on_one_core: Any, tmp_path: Path
 ) -> None:
