@@ -78,6 +78,7 @@ def test_killed_workers_lose_and_repeat_nothing(
     case.found += f", ends of the job: {supervised.codes or 'none'}"
 
 
+@pytest.mark.full_size
 def test_a_stopped_job_exits_with_0_and_repeats_nothing(
     job_with: Callable[[int], DetectJob], case: Case, size: Size, rng: random.Random
 ) -> None:

@@ -17,6 +17,7 @@ from pyspark_vision import checkpoint_lease
 from pyspark_vision.errors import CheckpointInUseError
 
 
+@pytest.mark.slow
 def test_a_second_copy_is_refused_while_the_first_lives_and_not_after_it_was_killed(
     root: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ FRAMES = 40
     ("how", "number"),
     [
         (streams.PYTHON, signal.SIGTERM),
-        (streams.PYTHON, signal.SIGINT),
+        pytest.param(streams.PYTHON, signal.SIGINT, marks=pytest.mark.slow),
         (streams.SPARK_SUBMIT, signal.SIGTERM),
     ],
 )
