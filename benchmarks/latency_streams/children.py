@@ -51,7 +51,7 @@ class Child:
 
     def cpu_s(self) -> float:
         """Seconds of processor time that its processes have had."""
-        return sum(proc.cpu_s(pid) for pid in self._members())
+        return proc.cpu_s(self.process.pid)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

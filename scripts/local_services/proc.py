@@ -22,13 +22,12 @@ def memory_mb(pid: int, field: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process has had; 0 where it has ended."""
-    return sum(
-        (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-        for found, fields in stats()
-        if found == pid
+def cpu_s(session_id: int) -> float:
+    """Seconds of processor time that the living processes of a session have had."""
+    ticks = (
+        int(fields[11]) + int(fields[12]) for _, fields in stats() if int(fields[3]) == session_id
     )
+    return sum(ticks) / _TICKS_PER_S
 
 
 def machine_cpu_s() -> float:
