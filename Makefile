@@ -13,7 +13,7 @@ help: ## list the targets
 demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
 	@scripts/demo
 
-test: .venv/develop.stamp zip jars ## run every test (sets up what it needs)
+test: .venv/develop.stamp zip jars ## run the tests, without those that take minutes (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest
 

@@ -120,11 +120,7 @@ class Process:
 
     def kill(self) -> None:
         """At once, with all that it started; also for Ctrl-C."""
-        for pid in self.members():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        proc.signal_all(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def members(self) -> list[int]:

@@ -56,11 +56,11 @@ class Child:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """No processor time for any of them until the end of the block."""
-        self._signal_all(signal.SIGSTOP)
+        proc.signal_all(self.process.pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            self._signal_all(signal.SIGCONT)
+            proc.signal_all(self.process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """SIGTERM to the first process, and SIGKILL to all that is left of them."""
@@ -69,15 +69,8 @@ class Child:
         try:
             wait_until(self._is_gone, _STOP_TIMEOUT_S)
         finally:
-            self._signal_all(signal.SIGKILL)
+            proc.signal_all(self.process.pid, signal.SIGKILL)
             self.process.wait()
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        for pid in self._members():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
 
     def _is_gone(self) -> bool:
         return self.process.poll() is not None and not self._members()

@@ -166,7 +166,7 @@ def _batch(images: int) -> Iterator[Callable[[Child | None], float]]:
             print(f"  batch: {found:.1f} images/s", flush=True)
             return found
 
-        for _ in range(WARM_UP_ROUNDS - 1):
+        for _ in range(WARM_UP_ROUNDS - 1):  # each measurement begins with one more
             rate()
         yield measure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -11,6 +12,15 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 def members(session_id: int) -> list[int]:
     """The processes of a session: all that its first one started, whatever group they are in."""
     return [pid for pid, fields in stats() if int(fields[3]) == session_id]
+
+
+def signal_all(session_id: int, number: signal.Signals) -> None:
+    """To each process of a session, whatever group it is in."""
+    for pid in members(session_id):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:  # it ended meanwhile
+            pass
 
 
 def memory_mb(pid: int, field: str) -> float:

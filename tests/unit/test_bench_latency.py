@@ -66,6 +66,7 @@ def test_growth_is_that_of_the_later_half() -> None:
         ([(0.7, 0.0), (0.8, 0.05), (0.9, 0.0)], 0.7),
         ([(0.7, 0.05)], 0.0),
         ([(0.7, -0.01), (0.8, 0.0)], 0.8),
+        ([(0.8, 0.0), (0.75, 0.0), (0.9, 0.05)], 0.8),  # the machine became faster
     ],
 )
 def test_the_highest_bounded_rate_is_the_one_before_age_grew(
