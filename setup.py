@@ -25,11 +25,11 @@ setup(
         # LiteRT tells which of a .tflite file's tensors is which.
         "openvino": ["openvino", "ai-edge-litert"],
         "simd": ["cykooz.resizer"],
-        "s3": ["boto3"],
+        "s3": ["boto3", "obstore"],
         "bench": ["ray[data]", "daft"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
-            *("boto3", "confluent-kafka", "duckdb", "kubernetes-validate"),
+            *("boto3", "obstore", "confluent-kafka", "duckdb", "kubernetes-validate"),
             *("onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import random
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,10 +28,10 @@ class FaultyProxy:
 
     ``throttle`` 503, ``fail`` 500, ``deny`` 403, ``short`` (the body is cut off), ``reset`` (the
     connection is closed without an answer), ``slow`` (the answer comes 2 s later). While the store
-    is away every request is reset.
+    is away every request is reset. With a ``certificate``, its key in the same file, it speaks TLS.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, certificate: Path | None = None) -> None:
         self._target = urlsplit(target).netloc
         self._lock = threading.Lock()
         self._fault, self._path = "", ""
@@ -53,8 +55,13 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         # The signature covers the Host header: clients must name the store itself.
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def misbehave(self, fault: str, times: int, path: str = "") -> None:
         """Fail so many GETs of paths that begin so."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import os
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
@@ -45,6 +47,12 @@ _DENIED = frozenset(
 # What no further request would change.
 _ANSWERS = (ErrorCode.FETCH_NOT_FOUND, ErrorCode.FETCH_DENIED, ErrorCode.TOO_MANY_BYTES)
 SCHEMES = ("s3", "s3a", "file")
+
+# botocore renews credentials when ten minutes are left of them.
+_CREDENTIALS_TTL = timedelta(minutes=10)
+# Of a whole object: however long it is, it may take its time as long as it moves.
+_NO_TIMEOUT = timedelta(days=1)
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -151,25 +159,30 @@ def s3_client(options: FetchOptions) -> Any:
 
     Raises ``ImportError`` where boto3 is not installed.
     """
-    return _client(
-        options.endpoint_url,
-        options.region,
-        options.path_style,
-        options.concurrency,
-        options.max_attempts,
-        options.timeout_s,
-    )
+    return _session_and_client(options)[1]
+
+
+def _session_and_client(options: FetchOptions) -> tuple[Any, Any]:
+    with _MAKING:  # a process's first objects are asked for by several threads at once
+        return _made_for(
+            options.endpoint_url,
+            options.region,
+            options.path_style,
+            options.concurrency,
+            options.max_attempts,
+            options.timeout_s,
+        )
 
 
 @functools.lru_cache(maxsize=4)
-def _client(
+def _made_for(
     endpoint_url: str | None,
     region: str | None,
     path_style: bool,
     concurrency: int,
     max_attempts: int,
     timeout_s: float,
-) -> Any:
+) -> tuple[Any, Any]:
     import boto3
     from botocore.config import Config
 
@@ -182,21 +195,64 @@ def _client(
         max_pool_connections=concurrency,
         s3={"addressing_style": "path" if path_style else "auto"},
     )
-    return boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    session = boto3.Session()
+    client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    return session, client
 
 
-@functools.lru_cache(maxsize=4)
-def _http(endpoint_url: str, concurrency: int, timeout_s: float) -> Any:
-    """botocore's own HTTP session, with the certificates and proxies that its clients use."""
+def _bucket_store(bucket: str, options: FetchOptions) -> Any:
+    """obstore's client for one bucket; ``None`` where only boto3 knows the way.
+
+    It stands where boto3, which reads endpoints, regions and ARNs, would ask for the bucket's
+    objects: an address that boto3 signs says so. Credentials are those of boto3's chain.
+    """
+    from botocore.exceptions import BotoCoreError
+
+    session, client = _session_and_client(options)
+    try:
+        with _MAKING:
+            return _store_for(bucket, session, client, options.timeout_s)
+    except (BotoCoreError, OSError, ValueError):
+        return None  # boto3 meets the same when it asks, and knows what to call it
+
+
+@functools.lru_cache(maxsize=64)
+def _store_for(bucket: str, session: Any, client: Any, timeout_s: float) -> Any:
     import botocore.session
-    from botocore.httpsession import URLLib3Session
-    from botocore.utils import get_environ_proxies
 
-    return URLLib3Session(
-        verify=botocore.session.get_session().get_config_variable("ca_bundle") or True,
-        proxies=get_environ_proxies(endpoint_url),
-        timeout=timeout_s,
-        max_pool_connections=concurrency,
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+    except ImportError:
+        return None
+    if session.get_credentials() is None:
+        return None
+    placeholder = "key"
+    signed = client.generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": placeholder}
+    )
+    url, _, query = signed.partition("?")
+    fields = parse_qs(query)
+    _, _, region, service, _ = fields["X-Amz-Credential"][0].rsplit("/", 4)
+    # Directory buckets and access points of several regions have signatures of their own.
+    if fields["X-Amz-Algorithm"] != ["AWS4-HMAC-SHA256"] or service != "s3":
+        return None
+    authorities = botocore.session.get_session().get_config_variable("ca_bundle")
+    timeout = timedelta(seconds=timeout_s)
+    return S3Store(
+        bucket,
+        endpoint=url.removesuffix(f"/{placeholder}"),
+        virtual_hosted_style_request=True,  # the endpoint is the bucket's own
+        region=region,
+        credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL),
+        client_options={
+            "allow_http": url.startswith("http:"),
+            "connect_timeout": timeout,
+            "read_timeout": timeout,
+            "timeout": _NO_TIMEOUT,
+            **({"root_certificate": Path(authorities).read_bytes()} if authorities else {}),
+        },
+        retry_config={"max_retries": 0},
     )
 
 
@@ -229,9 +285,12 @@ def _read_file(name: str, options: FetchOptions) -> bytes:
 
 
 def _get_object(bucket: str, key: str, options: FetchOptions) -> Fetched:
-    if options.max_attempts == 1:
+    # With one attempt there is no second one that could say what is wrong.
+    store = _bucket_store(bucket, options) if options.max_attempts > 1 else None
+    # obstore takes slashes off a key's ends.
+    if store is None or key != key.strip("/"):
         return _get_with_retries(bucket, key, options)
-    content = _get_signed(bucket, key, options)
+    content = _get_at_once(store, key, options)
     if content is not None:
         return Fetched(content)
     options = replace(options, max_attempts=options.max_attempts - 1)
@@ -241,29 +300,21 @@ def _get_object(bucket: str, key: str, options: FetchOptions) -> Fetched:
     return replace(fetched, attempts=1 + fetched.attempts)
 
 
-def _get_signed(bucket: str, key: str, options: FetchOptions) -> bytes | None:
-    """The object by one bare GET of a signed address; ``None``: not a whole object at once.
+def _get_at_once(store: Any, key: str, options: FetchOptions) -> bytes | None:
+    """The object by one GET of obstore's; ``None``: not a whole object at once.
 
-    A third less of the worker's time than boto3's get_object (benchmarks/one_get.py). Whatever else
-    comes back is asked for again by boto3, which knows retries, redirects and what answers mean.
+    A fraction of what boto3's get_object costs the worker (benchmarks/one_get.py), most of it not
+    under Python's lock. Whatever else comes back is asked for again by boto3, which knows retries,
+    redirects and what answers mean.
     """
-    from botocore.awsrequest import AWSRequest
-    from botocore.exceptions import BotoCoreError
-    from urllib3.exceptions import HTTPError
+    import obstore
+    from obstore.exceptions import BaseError
 
-    client = s3_client(options)
     try:
-        url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
-        http = _http(client.meta.endpoint_url, options.concurrency, options.timeout_s)
-        answer = http.send(AWSRequest("GET", url, stream_output=True).prepare())
-        with answer.raw as body:
-            size = int(answer.headers.get("Content-Length", -1))
-            if answer.status_code != 200 or size < 0:
-                return None
-            _check_size(size, options)
-            content = bytes(body.read())
-            return content if len(content) == size else None
-    except (BotoCoreError, HTTPError, OSError, ValueError):
+        answer = obstore.get(store, key)
+        _check_size(answer.meta["size"], options)
+        return bytes(answer.bytes())
+    except (BaseError, OSError, ValueError):
         return None
 
 

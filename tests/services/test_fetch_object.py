@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.executor.object_store import FetchOptions, fetch
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
 from pyspark_vision.functions import classify_image, decode_image, fetch_object
 
 
@@ -35,6 +40,20 @@ def fetched(spark: SparkSession, uris: list[str | None], **options: Any) -> list
         (row.f.content and bytes(row.f.content), row.f.error and row.f.error.code)
         for row in sorted(rows, key=lambda row: row.n)  # Spark's own sort would fetch twice
     ]
+
+
+def options_for(endpoint_url: str) -> FetchOptions:
+    """To fetch in this process."""
+    return FetchOptions(
+        endpoint_url=endpoint_url,
+        region="us-east-1",
+        path_style=True,
+        prefixes=(),
+        max_bytes=10**6,
+        concurrency=2,
+        max_attempts=3,
+        timeout_s=10.0,
+    )
 
 
 def test_objects_come_in_order_and_what_is_wrong_stays_in_its_row(
@@ -95,6 +114,55 @@ def test_only_uris_under_a_prefix_are_fetched(
 
     denied = (None, "fetch_denied")
     assert found == [(b"x", None), denied, denied, (b"y", None), denied]
+
+
+def test_a_key_is_taken_as_it_is(spark: SparkSession, s3: S3, s3_client: Any, bucket: str) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    s3_client.put_object(Bucket=bucket, Key="tab\there", Body=b"y")
+
+    [slash, tab] = fetched(spark, [f"s3://{bucket}//a", f"s3://{bucket}/tab\there"])
+
+    # S3Proxy refuses the first: its keys are files. It is not the object a.
+    assert slash == (None, "fetch_failed")
+    assert tab == (b"y", None)
+
+
+def test_without_obstore_boto3_fetches(
+    s3: S3, s3_client: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with FaultyProxy(s3.endpoint_url) as proxy:  # an endpoint that no client is known of
+        found = fetch(f"s3://{bucket}/a", options_for(proxy.url))
+
+        assert (found.content, found.attempts, proxy.requests) == (b"x", 1, 1)
+
+
+def test_a_store_with_a_certificate_of_its_own_is_trusted_as_boto3_trusts_it(
+    s3: S3, s3_client: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine to make a certificate")
+    s3_client.put_object(Bucket=bucket, Key="a", Body=b"x")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=store"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.read_text() + key.read_text())
+
+    with FaultyProxy(s3.endpoint_url, both) as unknown:
+        refused = fetch(f"s3://{bucket}/a", options_for(unknown.url))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    with FaultyProxy(s3.endpoint_url, both) as known:
+        found = fetch(f"s3://{bucket}/a", options_for(known.url))
+
+        # Of one attempt: the first client trusted it, too.
+        assert (found.content, found.attempts, known.requests) == (b"x", 1, 1)
+    assert isinstance(refused.content, RowError)
+    assert (refused.content.code, unknown.requests) == (ErrorCode.FETCH_FAILED, 0)
+    assert "certificate verify failed" in str(refused.content)
 
 
 def test_an_object_takes_one_request_and_a_missing_one_a_second_look(
