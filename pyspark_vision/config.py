@@ -27,6 +27,13 @@ from pyspark_vision.errors import PysparkVisionError, StreamError
 # A line of a Java or Python traceback that names an error and says something.
 _CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 
+# Of Kafka, whose words name no topic.
+_NO_TOPIC = "UnknownTopicOrPartitionException"
+_WHERE_NO_TOPIC = (
+    "the brokers have not every topic of --kafka-topic ({}), and make none for who reads: create "
+    "it, or correct the name"
+)
+
 
 class JobParser(argparse.ArgumentParser):
     """An argument parser that also takes ``--config FILE.toml`` and ``--dry-run``."""
@@ -98,8 +105,9 @@ def run_job(
 
     A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
     that a connector refuses and what this library refuses are mistakes: one line on stderr says
-    which. A stream that ended early (``StreamError``) is a failure in one line. Anything else is a
-    failure: its traceback, then one line that says why. What the library logs goes to stderr.
+    which. A stream that ended early (``StreamError``) is a failure in one line, and so is a
+    topic that Kafka has not. Anything else is a failure: its traceback, then one line that says
+    why. What the library logs goes to stderr.
     """
     _log_to_stderr()
     try:
@@ -111,6 +119,10 @@ def run_job(
         print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 2
     except Exception as error:
+        if _NO_TOPIC in str(error):
+            asked = " ".join(getattr(options, "kafka_topic", None) or ["its default"])
+            print(f"{name}: {_WHERE_NO_TOPIC.format(asked)}", file=sys.stderr)
+            return 1
         traceback.print_exc()
         print(f"{name}: failed: {_reason(error)}", file=sys.stderr)
         return 1

@@ -101,3 +101,22 @@ def test_a_topic_that_was_made_anew_is_named(
     assert code == 1, said
     assert f"{topic}-0 ends at offset 1 and was read up to 3: the topic was made anew" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("mode", [("--stream", "--trigger", "available-now"), ()])
+def test_a_topic_that_does_not_exist_is_named(
+    mode: tuple[str, ...], spark: SparkSession, kafka: Kafka, tmp_path: Path, capsys: Any
+) -> None:
+    checkpoint = ("--checkpoint", tmp_path / "checkpoint") if mode else ()
+
+    code = jobs.run(
+        "extract_events",
+        *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", "no-such-topic"),
+        *(*mode, *checkpoint, "--output", tmp_path / "out"),
+    )
+
+    said = capsys.readouterr().err
+    assert code == 1, said
+    [line] = [line for line in said.splitlines() if line.startswith("extract_events: ")][-1:]
+    assert "not every topic of --kafka-topic (no-such-topic)" in line
+    assert "Traceback" not in said
