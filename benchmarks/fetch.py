@@ -15,13 +15,13 @@ from local_services import s3
 
 from benchmarks.contenders.protocol import Job
 from benchmarks.material import VGA_WH, pictures, uri_dataset
+from benchmarks.one_core import JOB_CORE, SERVICE_CORE, children_on_core
 from benchmarks.race import Entry
 from benchmarks.slow_proxy import delayed
 
 _DELAY_S = 0.05
 _BUCKET = "pictures"
 _CHECK_ROWS = 64
-_JOB_CORE, _STORE_CORE = 0, 1
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def far_and_near(job: Job, images: int) -> Iterator[Mapping[str, Entry]]:
     chosen = [files[index % len(files)] for index in range(images)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        with _children_on_core(_STORE_CORE):
+        with children_on_core(SERVICE_CORE):
             server = stack.enter_context(s3.running(folder, s3.random_credentials()))
         shutil.copytree(files[0].parent, server.folder / _BUCKET)
         # Contenders inherit the environment: the credentials that executors would have.
         os.environ.update(server.credentials.environment())
         address = urlsplit(server.endpoint_url)
-        with _children_on_core(_STORE_CORE):
+        with children_on_core(SERVICE_CORE):
             url = stack.enter_context(delayed(address.hostname or "", address.port or 0, _DELAY_S))
         conf = {f"spark.hadoop.{key}": value for key, value in server.hadoop_conf().items()}
         conf["spark.hadoop.fs.s3a.endpoint"] = url
@@ -56,20 +56,9 @@ def far_and_near(job: Job, images: int) -> Iterator[Mapping[str, Entry]]:
                 spark_conf=conf,
                 cores=1,
             )
-            return Entry("contenders.ours", own, images, pinned_to=_JOB_CORE)
+            return Entry("contenders.ours", own, images, pinned_to=JOB_CORE)
 
         yield {
             "s3_50ms": entry("s3", f"s3://{_BUCKET}"),
             "local": entry("local", files[0].parent.as_uri()),
         }
-
-
-@contextmanager
-def _children_on_core(core: int) -> Iterator[None]:
-    """Processes and threads that are started within run on this core alone."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

@@ -6,11 +6,12 @@ other, each with a broker of its own and after a warm-up that is not counted: `f
 Kafka -> Kafka stream of Spark's own; `source`, the same with our Kafka source; `ours`,
 jobs/stream_classify.py with a MobileNetV2; `seeds`, their shape, which collects each batch on the
 driver and loads the model for it. Then, against classify_image over Parquet measured just before
-and after: `rate`, the highest rate at which age stays bounded, and `backlog`, how fast frames are
-taken that came while the job was down.
+and after: `rate`, the highest rate at which age stays bounded; `rate_apart`, the same with one core
+for the batch or the stream, and another for broker, producer and consumer; `backlog`, how fast
+frames are taken that came while the job was down.
 
-Broker, producer, consumer and stream share the machine. Prints as it goes and writes
-build/bench/latency.json; with --only, a part of it, below build/bench/only.
+In all but `rate_apart` broker, producer, consumer and stream share the machine. Prints as it goes
+and writes build/bench/latency.json; with --only, a part of it, below build/bench/only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from local_services.process import ServiceError
 from benchmarks import models
 from benchmarks.latency_streams import parts
 from benchmarks.latency_streams.children import StreamFailedError
-from benchmarks.latency_streams.names import BACKLOG, PARTS, RATE, SEEDS
+from benchmarks.latency_streams.names import BACKLOG, PARTS, RATE, RATE_APART, SEEDS
 from benchmarks.latency_streams.parts import Sizes
 from benchmarks.latency_streams.report import figures_of, lost_frames, summary
 from benchmarks.machine import machine
@@ -81,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(name: str, sizes: Sizes) -> dict[str, Any]:
-    if name == RATE:
-        return parts.rising_rates(sizes)
+    if name in (RATE, RATE_APART):
+        return parts.rising_rates(sizes, apart=name == RATE_APART)
     if name == BACKLOG:
         return parts.backlog(sizes)
     return parts.fixed_rate(name, sizes)
@@ -118,7 +119,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _estimated_s(name: str, sizes: Sizes) -> float:
-    if name == RATE:
+    if name in (RATE, RATE_APART):
         step_s = sizes.step_s + _BATCH_S
         return _BATCH_S + _START_S + sizes.warm_up_s + len(parts.SHARES) * step_s
     if name == BACKLOG:

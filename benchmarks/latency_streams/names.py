@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyspark_vision.sources.kafka import KafkaSource
 
 FLOOR, SOURCE, OURS, SEEDS = STREAMS = ("floor", "source", "ours", "seeds")
-RATE, BACKLOG = "rate", "backlog"
-PARTS = (*STREAMS, RATE, BACKLOG)
+RATE, RATE_APART, BACKLOG = "rate", "rate_apart", "backlog"
+PARTS = (*STREAMS, RATE, RATE_APART, BACKLOG)
 
 CORES = 2
 # The most records of a batch: what the jobs have by default.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmarks.latency_streams.clients import (
 )
 from benchmarks.latency_streams.names import CORES, OURS
 from benchmarks.latency_streams.streams import streaming
+from benchmarks.one_core import JOB_CORE, SERVICE_CORE, children_on_core
 from benchmarks.race import WARM_UP_ROUNDS, Entry, started
 from benchmarks.races import job_of
 
@@ -79,12 +80,16 @@ def fixed_rate(name: str, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def rising_rates(sizes: Sizes) -> dict[str, Any]:
-    """Steps at rising shares of the batch rate, until age grows within one."""
+def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
+    """Steps at rising shares of the batch rate, until age grows within one.
+
+    ``apart``: the batch and the stream have one core, the broker and its clients another.
+    """
     steps: list[dict[str, float]] = []
     with (
-        _batch(sizes.images) as batch_rate,
-        _stream_at_work(OURS) as (place, arrivals, stream),
+        children_on_core(SERVICE_CORE) if apart else nullcontext(),
+        _batch(sizes.images, apart=apart) as batch_rate,
+        _stream_at_work(OURS, apart=apart) as (place, arrivals, stream),
     ):
         before = batch_rate(stream)
         _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, sizes.warm_up_s)
@@ -146,12 +151,13 @@ def backlog(sizes: Sizes) -> dict[str, Any]:
 
 
 @contextmanager
-def _batch(images: int) -> Iterator[Callable[[Child | None], float]]:
+def _batch(images: int, *, apart: bool = False) -> Iterator[Callable[[Child | None], float]]:
     """Measures images per second of ``classify_image`` over Parquet, as `make bench` does ours.
 
     Its process stays, warm and idle; a stream that is there is paused while it works.
     """
-    entry = Entry("contenders.ours", job_of(images, cores=CORES), images)
+    job = job_of(images, cores=1 if apart else CORES)
+    entry = Entry("contenders.ours", job, images, pinned_to=JOB_CORE if apart else None)
     with started("latency-batch", entry) as process:
         process.answer()  # it is ready
 
@@ -194,9 +200,11 @@ def _step(
 
 
 @contextmanager
-def _stream_at_work(name: str) -> Iterator[tuple[Place, Arrivals, Child]]:
+def _stream_at_work(name: str, *, apart: bool = False) -> Iterator[tuple[Place, Arrivals, Child]]:
     """A stream that has begun to give results."""
-    with fresh_place() as place, arriving(place) as arrivals, streaming(name, place) as stream:
+    with fresh_place() as place, arriving(place) as arrivals, ExitStack() as stack:
+        with children_on_core(JOB_CORE) if apart else nullcontext():
+            stream = stack.enter_context(streaming(name, place, 1 if apart else CORES))
         with sending(place, "wake", _WAKE_FRAMES) as sender:
             sender.report()
         _need(arrivals, stream, "wake", _WAKE_FRAMES, _WAKE_TIMEOUT_S)

@@ -57,10 +57,10 @@ class Work:
 
 
 @contextmanager
-def streaming(name: str, place: Place) -> Iterator[Child]:
+def streaming(name: str, place: Place, cores: int = CORES) -> Iterator[Child]:
     """One of ``names.STREAMS`` until the end of the block."""
     conf = {
-        "spark.master": f"local[{CORES}]",
+        "spark.master": f"local[{cores}]",
         **SESSION_CONF,
         "spark.jars": ",".join(str(jar) for jar in jars.files("kafka")),
         "spark.local.dir": str(place.folder / "spark"),
