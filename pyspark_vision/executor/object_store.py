@@ -186,17 +186,27 @@ def _made_for(
     import boto3
     from botocore.config import Config
 
-    config = Config(
-        signature_version="s3v4",  # or addresses are signed in a way that newer stores refuse
-        # botocore's own backoff with jitter for throttling, 5xx and lost connections.
-        retries={"mode": "standard", "total_max_attempts": max_attempts},
-        connect_timeout=timeout_s,
-        read_timeout=timeout_s,
-        max_pool_connections=concurrency,
-        s3={"addressing_style": "path" if path_style else "auto"},
-    )
     session = boto3.Session()
-    client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+    def made(addressing_style: str) -> Any:
+        config = Config(
+            signature_version="s3v4",  # or addresses are signed as newer stores refuse it
+            # botocore's own backoff with jitter for throttling, 5xx and lost connections.
+            retries={"mode": "standard", "total_max_attempts": max_attempts},
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            max_pool_connections=concurrency,
+            s3={"addressing_style": addressing_style},
+        )
+        return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+    client = made("path" if path_style else "auto")
+    if not path_style and client.meta.endpoint_url.endswith(
+        (".amazonaws.com", ".amazonaws.com.cn")
+    ):
+        # It asks at the same addresses; but those that it signs are the region's own, and not those
+        # that all regions share, which a private network may not reach.
+        client = made("virtual")
     return session, client
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.executor.object_store import FetchOptions, fetch
+from pyspark_vision.executor.object_store import s3_client as s3_client_of
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 from pyspark_vision.functions import classify_image, decode_image, fetch_object
 
@@ -125,6 +127,28 @@ def test_a_key_is_taken_as_it_is(spark: SparkSession, s3: S3, s3_client: Any, bu
     # S3Proxy refuses the first: its keys are files. It is not the object a.
     assert slash == (None, "fetch_failed")
     assert tab == (b"y", None)
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "bucket", "address"),
+    [
+        (None, "cats", "https://cats.s3.eu-central-1.amazonaws.com/a"),
+        (None, "with.dots", "https://s3.eu-central-1.amazonaws.com/with.dots/a"),
+        ("https://store.example:9000", "cats", "https://store.example:9000/cats/a"),
+    ],
+)
+def test_addresses_are_those_of_the_region_or_of_the_endpoint(
+    endpoint_url: str | None, bucket: str, address: str, s3_credentials: Any
+) -> None:
+    options = replace(
+        options_for("unused"), endpoint_url=endpoint_url, region="eu-central-1", path_style=False
+    )
+
+    signed = s3_client_of(options).generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": "a"}
+    )
+
+    assert signed.split("?")[0] == address
 
 
 def test_without_obstore_boto3_fetches(
