@@ -16,6 +16,7 @@ from local_services import s3
 
 from benchmarks.material import VGA_WH, pictures
 from pyspark_vision.executor import object_store
+from pyspark_vision.executor.s3_clients import s3_client
 
 _BUCKET = "pictures"
 _ROUNDS = 3
@@ -40,7 +41,7 @@ def main() -> None:
             max_attempts=3,
             timeout_s=10.0,
         )
-        client = object_store.s3_client(options)
+        client = s3_client(options)
 
         def boto3_get(name: str) -> bytes:
             return bytes(client.get_object(Bucket=_BUCKET, Key=name)["Body"].read())

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.object_store import FetchOptions, s3_client
+from pyspark_vision.executor.object_store import FetchOptions
+from pyspark_vision.executor.s3_clients import s3_client
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
