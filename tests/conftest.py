@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pyspark
 import pytest
+from job_environment import FIRST_COMPILER
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
@@ -69,6 +70,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config(map=FIRST_COMPILER)
         .config("spark.log.level", "ERROR")
         # The default of 1 GB is little for messages of 6 MB, 50 in a batch.
         .config("spark.driver.memory", "2g")

@@ -7,15 +7,24 @@ import shlex
 import sys
 from collections.abc import Mapping
 
+# Jobs of tests live for seconds to minutes: for that long the JVM's second compiler takes a quarter
+# of two cores. On a machine that is busy, batches take half the time without it.
+FIRST_COMPILER = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+}
+
 
 def job_environment(conf: Mapping[str, str] | None = None) -> dict[str, str]:
-    """With ``conf``, what ``python jobs/….py`` starts its Spark with."""
+    """With ``conf``, what ``python jobs/….py`` starts its Spark with, beside `FIRST_COMPILER`."""
     environment = {
         **os.environ,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
     }
     if conf is not None:
-        arguments = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+        settings = {**FIRST_COMPILER, **conf}
+        pairs = settings.items()
+        arguments = [word for key, value in pairs for word in ("--conf", f"{key}={value}")]
         environment["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     return environment

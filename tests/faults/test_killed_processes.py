@@ -21,6 +21,8 @@ from verdict import nothing_is_lost
 # From the moment a batch is begun: during its inference, its sinks, its commit, or the next one.
 _KILL_WITHIN_S = 4.0
 _KILL_WORKER_EVERY_S = (1.0, 4.0)
+# Once nothing is killed any more.
+_LARGE_BATCH = 1000
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(
             job.kill(process)
     case.injected = f"{size.frames} frames, driver and JVM SIGKILLed {len(pauses)} times"
 
-    nothing_is_lost(job, case)
+    nothing_is_lost(replace(job, batch_rows=_LARGE_BATCH), case)
 
 
 @pytest.mark.full_size
@@ -74,7 +76,7 @@ def test_killed_workers_lose_and_repeat_nothing(
     case.injected = f"{size.frames} frames, {killed} Python workers SIGKILLed"
     assert killed == size.kills, job.tail()
 
-    nothing_is_lost(job, case)
+    nothing_is_lost(replace(job, batch_rows=_LARGE_BATCH), case)
     case.found += f", ends of the job: {supervised.codes or 'none'}"
 
 
@@ -94,5 +96,5 @@ def test_a_stopped_job_exits_with_0_and_repeats_nothing(
     case.injected = f"{size.few_frames} frames, SIGTERM {len(codes)} times"
     assert codes == [0] * len(codes), job.tail()
 
-    found = nothing_is_lost(job, case)
+    found = nothing_is_lost(replace(job, batch_rows=_LARGE_BATCH), case)
     assert found.messages.total() == len(found.messages)  # Kafka too: nothing was cut off

@@ -19,7 +19,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from detect_job import DetectJob
 from fault_cases import Case, Size
-from job_environment import job_environment
+from job_environment import FIRST_COMPILER, job_environment
 from local_services import hadoop, proc
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
@@ -28,6 +28,7 @@ from local_services.yarn import Yarn
 from verdict import nothing_is_lost_on_hdfs
 
 _CONF = {
+    **FIRST_COMPILER,
     "spark.ui.enabled": "false",
     "spark.driver.memory": "768m",
     "spark.executor.memory": "512m",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from job_environment import FIRST_COMPILER
 from local_services import jars
 
 
@@ -20,9 +21,7 @@ def spark_submit(
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "512m",
         "spark.executor.memory": "512m",
-        # The compiler's last stage costs more on two cores than such short jobs gain by it.
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        **FIRST_COMPILER,
         **conf,
     }
     options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from job_environment import FIRST_COMPILER
 from local_services import jars
 from local_services.hdfs import Hdfs
 from local_services.standalone import Standalone
@@ -28,8 +29,7 @@ SMALL = {
     "spark.driver.memory": "512m",
     "spark.executor.memory": "512m",
     "spark.executor.cores": "1",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    **FIRST_COMPILER,
 }
 
 
