@@ -25,7 +25,7 @@ from .errors import SubmitError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "conf" / "constraints.txt"
-# LiteRT runs every bundle with a twin; boto3 fetches objects. TensorFlow alone has 1.5 GB.
+# LiteRT runs every bundle with a twin; boto3 and obstore fetch objects. TensorFlow has 1.5 GB.
 DEFAULT_EXTRAS = ("litert", "s3")
 # pyarrow's libraries hardly get smaller; level 1 takes 6 s where the default takes 26 s.
 _COMPRESSION = 1
