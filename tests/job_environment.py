@@ -24,7 +24,6 @@ def job_environment(conf: Mapping[str, str] | None = None) -> dict[str, str]:
     }
     if conf is not None:
         settings = {**FIRST_COMPILER, **conf}
-        pairs = settings.items()
-        arguments = [word for key, value in pairs for word in ("--conf", f"{key}={value}")]
+        arguments = [word for pair in settings.items() for word in ("--conf", "=".join(pair))]
         environment["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     return environment

@@ -87,7 +87,7 @@ def bucket_store(bucket: str, options: FetchOptions) -> Any:
     try:
         with _MAKING:
             return _store_for(bucket, session, client, options.timeout_s)
-    except (BotoCoreError, OSError, ValueError):
+    except (BotoCoreError, KeyError, OSError, ValueError):
         return None  # boto3 meets the same when it asks, and knows what to call it
 
 
