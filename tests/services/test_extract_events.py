@@ -305,5 +305,6 @@ def test_a_topic_that_is_not_there_fails_with_a_reason(
     code = extract("--kafka-topic", "no-such-topic")
 
     assert code == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("extract_events: failed: ")
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("extract_events: ") and "--kafka-topic (no-such-topic)" in line
     assert not (tmp_path / "out" / "extracted_events").exists()

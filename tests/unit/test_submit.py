@@ -323,7 +323,7 @@ def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, roo
 def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:
     wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(["litert", "s3"])]
 
-    assert wanted == ["numpy", "pandas", "pyarrow", "pillow", "ai-edge-litert", "boto3"]
+    assert wanted == ["numpy", "pandas", "pyarrow", "pillow", "ai-edge-litert", "boto3", "obstore"]
 
 
 def test_an_unknown_extra_is_refused_with_the_choices() -> None:
