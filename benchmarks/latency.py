@@ -99,7 +99,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         ("seconds", 600.0, "at the fixed rate, counted"),
         ("rate", 20.0, "frames per second"),
         ("warm-up-seconds", 60.0, "before, not counted"),
-        ("step-seconds", 90.0, "of each rising rate"),
+        ("step-seconds", 240.0, "of each rising rate"),
         ("backlog", 10_000, "frames that wait for the job"),
         ("images", 2000, "of a round that measures the batch rate"),
     ):

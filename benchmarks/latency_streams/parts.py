@@ -28,7 +28,7 @@ from benchmarks.race import WARM_UP_ROUNDS, Entry, started
 from benchmarks.races import job_of
 
 # Of the batch rate, one after the other until age grows.
-SHARES = (0.7, 0.8, 0.85, 0.9, 0.95)
+SHARES = (0.8, 0.85, 0.9, 0.95)
 
 _WARM_UP_SHARE = 0.5
 _WAKE_FRAMES = 2 * CORES

@@ -59,6 +59,30 @@ def test_growth_is_that_of_the_later_half() -> None:
     assert ages.slope(settling + growing, rate=10.0) == pytest.approx(0.05)
 
 
+def ages_of_batches(rate: float, *, seconds: int, fixed_s: float, row_s: float) -> list[float]:
+    """Of frames of a stream whose batches follow each other: ``fixed_s + rows * row_s`` each."""
+    found: list[float] = []
+    clock = 1.0
+    while clock < seconds:
+        waiting = range(len(found), int(clock * rate))
+        clock += fixed_s + len(waiting) * row_s
+        found += [clock - number / rate for number in waiting]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("load", "seconds", "seems_bounded"),
+    [(0.8, 60, True), (0.92, 60, False), (0.92, 240, True), (1.02, 240, False)],
+)
+def test_a_rate_near_what_a_stream_can_do_needs_minutes_to_show_that_it_is_bounded(
+    load: float, seconds: int, seems_bounded: bool
+) -> None:
+    rate = load * 50
+    found = ages_of_batches(rate, seconds=seconds, fixed_s=0.6, row_s=1 / 50)
+
+    assert (ages.slope(found, rate) <= ages.BOUNDED_SLOPE) == seems_bounded
+
+
 @pytest.mark.parametrize(
     ("steps", "share"),
     [
