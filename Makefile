@@ -15,7 +15,7 @@ demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and mak
 
 test: .venv/develop.stamp zip jars ## run the tests, without those that take minutes (sets up what it needs)
 	@echo "== tests"
-	@python -m pytest
+	@python -m pytest --durations=25
 
 test-slow: .venv/develop.stamp zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (10 minutes)
 	@python -m pytest -m slow
