@@ -27,6 +27,13 @@ from pyspark_vision.errors import PysparkVisionError, StreamError
 # A line of a Java or Python traceback that names an error and says something.
 _CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
 
+# Of Spark, whose last cause is then the pipe that broke with the worker.
+_WORKER_GONE = "Python worker exited unexpectedly"
+_WHY_WORKER_GONE = (
+    "a Python worker was gone at each attempt of a task: ended from outside, most often by the "
+    "system for want of memory, or by a picture if there is but one attempt (use local[N,4])"
+)
+
 # Of Kafka, whose words name no topic.
 _NO_TOPIC = "UnknownTopicOrPartitionException"
 _WHERE_NO_TOPIC = (
@@ -142,6 +149,8 @@ def _log_to_stderr() -> None:
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
     if isinstance(error, StreamingQueryException):
+        if _WORKER_GONE in str(error):
+            return _WHY_WORKER_GONE
         causes = [cause for cause in _CAUSE.findall(str(error)) if not cause.startswith("py4j.")]
         if causes:
             return str(causes[-1])

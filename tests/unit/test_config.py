@@ -236,6 +236,13 @@ def test_failure_of_another_kind_is_exit_code_1_with_its_traceback_and_why_in_on
     [
         ("Caused by: java.io.IOException: No space left", "java.io.IOException: No space left"),
         ("\tat java.io.File", "org.apache.spark.SparkException: Job aborted."),
+        (
+            "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly "
+            "(crashed): \n\nCaused by: java.io.IOException: Broken pipe",
+            "a Python worker was gone at each attempt of a task: ended from outside, most often by "
+            "the system for want of memory, or by a picture if there is but one attempt "
+            "(use local[N,4])",
+        ),
     ],
 )
 def test_a_streams_failure_is_said_by_what_began_it(
