@@ -52,7 +52,7 @@ bench: .venv-bench/develop.stamp ## compare with loops, raw engines, Ray Data, D
 bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain two-process loop
 	@python -m benchmarks.quick
 
-bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty stream's (an hour)
+bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty stream's (an hour and a half)
 	@scripts/fetch_jars kafka kafka-broker >/dev/null
 	@python -m benchmarks.latency $(LATENCY)
 
