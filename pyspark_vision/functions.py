@@ -192,7 +192,8 @@ def draw_detections(
     """The upright picture with its boxes drawn, as JPEG bytes.
 
     ``detections`` is the array of :func:`detect_objects` (``F.col("result.detections")``); null or
-    empty draws none. Null where the picture cannot be read.
+    empty draws none. Null where the picture cannot be read, or has a side above 65,500 pixels,
+    which no JPEG holds.
     """
     read = _read("draw_detections", col, decode)
     # The pixels of a fetched object are drawn on as they came: it is not asked for again.

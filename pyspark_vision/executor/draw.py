@@ -31,6 +31,7 @@ MIN_FONT_PX = 10  # below this the built-in font is no longer readable
 MIN_LINE_PX = 2
 MAX_PLATES = 300  # plates are placed against each other, n * n; boxes beyond it stay unnamed
 MAX_LABEL_CHARS = 200
+MAX_JPEG_SIDE_PX = 65_500  # JPEG_MAX_DIMENSION in libjpeg's jmorecfg.h; Pillow writes by libjpeg
 
 # 360 degrees / golden ratio squared: successive classes land far apart on the colour wheel.
 GOLDEN_ANGLE_DEG = 137.50776
@@ -86,7 +87,7 @@ def encode_jpeg(image: Image.Image, quality: int = 90) -> bytes:
 
     Colour is kept at full resolution (4:4:4), because at the usual 4:2:0 thin coloured lines
     smear. Raises ValueError for a quality outside 1 to 95 (above it Pillow only adds bytes), and
-    OSError for a picture with a side above 65,500 px, which JPEG cannot hold.
+    OSError for a picture with a side above `MAX_JPEG_SIDE_PX`.
 
     >>> encode_jpeg(Image.new("RGB", (8, 8)))[:3].hex()
     'ffd8ff'

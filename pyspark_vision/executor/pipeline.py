@@ -124,7 +124,7 @@ def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterat
 def draw_on_images(
     batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
 ) -> Iterator[pa.Array]:
-    """Images with their detections -> JPEG bytes; null where the image cannot be read."""
+    """Images with their detections -> JPEG bytes; null where :func:`_drawn` has none."""
     for images, detections in batches:
         for start in range(0, len(images), ROWS_PER_PIECE):
             drawn: list[bytes | None] = []
@@ -132,11 +132,7 @@ def draw_on_images(
             for source, found in zip(
                 _sources(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
             ):
-                try:
-                    image, _ = _image(source, options, None)
-                    drawn.append(draw.encode_jpeg(draw.draw_boxes(image, found.as_py() or [])))
-                except RowError:
-                    drawn.append(None)
+                drawn.append(_drawn(source, found.as_py() or [], options))
             yield pa.array(drawn, pa.binary())
 
 
@@ -370,12 +366,23 @@ def _image(
     data, size_wh = source["data"], (source["width"], source["height"])
     if data is None:
         raise RowError(ErrorCode.NULL_INPUT, "the image struct has no data")
-    if None in size_wh or len(data) != size_wh[0] * size_wh[1] * 3:
+    if None in size_wh or min(size_wh) < 1 or len(data) != size_wh[0] * size_wh[1] * 3:
         raise RowError(
             ErrorCode.UNDECODABLE,
             f"an image struct of {size_wh[0]}x{size_wh[1]} RGB pixels has {len(data)} bytes",
         )
     return Image.frombuffer("RGB", size_wh, data, "raw", "RGB", 0, 1), size_wh
+
+
+def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) -> bytes | None:
+    """``None`` where the image cannot be read, or has a side that no JPEG holds."""
+    try:
+        image, _ = _image(source, options, None)
+    except RowError:
+        return None
+    if max(image.size) > draw.MAX_JPEG_SIDE_PX:
+        return None
+    return draw.encode_jpeg(draw.draw_boxes(image, found))
 
 
 def _image_array(

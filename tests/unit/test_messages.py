@@ -262,6 +262,15 @@ def test_a_result_is_sent_without_its_picture_where_it_would_be_too_large(
     assert json.loads(small.value)["objects"] == []
 
 
+def test_a_result_whose_picture_could_not_be_drawn_is_sent_without_it(spark: SparkSession) -> None:
+    results = flat(spark, []).withColumn("image", F.lit(None).cast("binary"))
+
+    [row] = pycturestream.result_messages(results, 0.5, 10_000).collect()
+
+    assert "image" not in json.loads(row.value)
+    assert json.loads(row.value)["objects"] == []
+
+
 def test_failed_frames_give_no_result_message_and_no_event(spark: SparkSession) -> None:
     results = flat(spark, None)
 

@@ -101,14 +101,28 @@ def test_decoded_pictures_leave_in_pieces_bounded_by_bytes(
     assert [row["width"] for piece in pieces for row in piece.to_pylist()] == [100] * 5 + [None, 50]
 
 
-def test_an_image_struct_with_the_wrong_number_of_bytes_is_that_rows_error() -> None:
-    source = {"width": 3, "height": 3, "data": b"\0" * 26, "error": None}
+@pytest.mark.parametrize(("width", "height", "n_bytes"), [(3, 3, 26), (0, 0, 0), (-1, -1, 3)])
+def test_an_image_struct_with_the_wrong_number_of_bytes_is_that_rows_error(
+    width: int, height: int, n_bytes: int
+) -> None:
+    source = {"width": width, "height": height, "data": b"\0" * n_bytes, "error": None}
 
     (row,) = predictor(MeanColors(1)).predict([source])
 
     assert row.error is not None
     assert row.error.code.value == "undecodable"
-    assert "3x3" in row.error.message
+    assert f"{width}x{height}" in row.error.message
+
+
+def test_a_picture_with_a_side_that_no_jpeg_holds_is_not_drawn() -> None:
+    sizes = [(65_500, 1), (65_501, 1), (1, 65_500), (1, 65_501), (4, 4)]
+    images = pa.array([*(png("red", size) for size in sizes), b"junk", None], pa.binary())
+    none = pa.array([[]] * len(images), pa.list_(pa.null()))
+
+    (drawn,) = pipeline.draw_on_images(iter([(images, none)]), DecodeOptions())
+
+    jpegs = [jpeg and Image.open(io.BytesIO(jpeg)).size for jpeg in drawn.to_pylist()]
+    assert jpegs == [(65_500, 1), None, (1, 65_500), None, (4, 4), None, None]
 
 
 def test_the_error_of_decode_image_is_handed_on() -> None:
