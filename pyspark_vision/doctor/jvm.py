@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.doctor.findings import Problem
 
@@ -38,8 +41,27 @@ def explained(what: str, remedies: Remedies) -> Iterator[None]:
         yield
     except (Py4JJavaError, PySparkException) as error:
         said = _said(error)
-        to_do = next((do for signs, do in remedies if any(s in said for s in signs)), "")
+        to_do = remedy(said, what, remedies)
         raise Problem(f"{what}: {said[:300]}", to_do) from None
+
+
+def remedy(said: str, what: str, remedies: Remedies) -> str:
+    """What to do about ``said``; names and paths in it, those of ``what`` among them, say nothing.
+
+    A bucket may be called 403-forbidden.
+
+    >>> remedies = ((("Forbidden",), "Give the right to it"), (("NoSuchBucket",), "Create it"))
+    >>> remedy("NoSuchBucketException: Forbidden is not there", "s3a://Forbidden/out", remedies)
+    'Create it'
+    """
+    parts = urlsplit(what)
+    paths = [PurePosixPath(parts.path), PurePosixPath(unquote(parts.path))]
+    folders = [str(folder) for path in paths for folder in (path, *path.parents)]
+    names = {what, parts.netloc, *folders} - {"/", "."}
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        said = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", " ", said)
+    said = re.sub(r"\S*/\S*", " ", said)
+    return next((do for signs, do in remedies if any(sign in said for sign in signs)), "")
 
 
 def _said(error: Exception) -> str:

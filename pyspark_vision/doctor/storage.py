@@ -47,7 +47,14 @@ _REMEDIES: Remedies = (
         "Nothing answers there: check host and port, and for s3a fs.s3a.endpoint",
     ),
     (
-        ("AccessControl", "AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "Signature"),
+        (
+            "AccessControl",
+            "AccessDenied",
+            "Forbidden",
+            "Status Code: 403",
+            "InvalidAccessKeyId",
+            "Signature",
+        ),
         "Give this user, or the role of executors, the right to it",
     ),
     (

@@ -107,7 +107,7 @@ def test_a_bucket_is_written_and_read_and_left_as_it_was(
 
 def test_a_bucket_that_is_not_there_is_said(spark: SparkSession, bucket: str) -> None:
     with pytest.raises(Problem, match="Create it, or correct the path"):
-        storage.writable(spark, f"s3a://no-{bucket}/out")
+        storage.writable(spark, f"s3a://no-403-forbidden-{bucket}/out")
 
 
 def test_a_checkpoint_on_hdfs_is_well(spark: SparkSession, hdfs: Hdfs) -> None:

@@ -21,6 +21,7 @@ from pyspark_vision import scenes
 from pyspark_vision.cli import main as cli
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Problem
+from pyspark_vision.doctor.jvm import remedy
 from pyspark_vision.doctor.secrets import Secrets, has_credentials, secrets_of
 
 
@@ -321,6 +322,35 @@ def test_a_model_of_each_task_runs_on_an_executor(
 def test_a_missing_input_is_said(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(Problem, match="none does not exist. Create it, or correct --input"):
         storage.readable(spark, str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("name", ["Forbidden", "a Signature of 403", "NoSuchBucket does not exist"])
+def test_what_to_do_is_told_by_what_went_wrong_not_by_a_name(
+    name: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"a file where a folder should be")
+
+    with pytest.raises(Problem, match="Choose a folder of yours"):
+        storage.writable(spark, str(tmp_path / name / "out"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "said", "to_do"),
+    [
+        (
+            "s3a://403-forbidden/out",
+            "UnknownStoreException: `s3a://403-forbidden/out': NoSuchBucketException: (Status "
+            "Code: 404) <- The bucket 403-forbidden is not there",
+            "Create it",
+        ),
+        ("s3a://b/out", "S3Exception: null (Service: S3, Status Code: 403)", "Give the right"),
+        ("s3a://b/out", "something else, about b", ""),
+    ],
+)
+def test_a_remedy_is_found_in_the_words_around_names(uri: str, said: str, to_do: str) -> None:
+    remedies = ((("403", "forbidden"), "Give the right"), (("NoSuchBucket",), "Create it"))
+
+    assert remedy(said, uri, remedies) == to_do
 
 
 def test_an_empty_input_is_well_for_a_stream_that_waits(
