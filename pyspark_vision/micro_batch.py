@@ -33,13 +33,18 @@ def compute_batch(
     *,
     sinks: Mapping[str, Sink],
     measure: Callable[[DataFrame], tuple[Counts, Measures]],
+    reads: bool = True,
 ) -> BatchReport:
     """Compute flat results once, and give those that are not ``dropped`` to every sink.
 
     The first sink is what computes them: who waits for results does not wait for their count.
+    ``reads``: ``measure`` reads the results, as a sink does.
     """
     began_at = time.monotonic()
-    results = results.persist()
+    # To keep what nobody reads again takes a twentieth of a small batch's time.
+    is_kept = reads or len(sinks) > 1
+    if is_kept:
+        results = results.persist()
     measured: tuple[Counts, Measures] | None = None
     try:
         kept = results
@@ -53,7 +58,8 @@ def compute_batch(
             measured = measured or measure(results)
         counts, measures = measured or measure(results)
     finally:
-        results.unpersist()
+        if is_kept:
+            results.unpersist()
     return BatchReport(
         batch_id=batch_id,
         counts=counts,

@@ -113,6 +113,7 @@ class RunningStream:
                 batch_id,
                 sinks=self._sinks,
                 measure=self._observed if batch_step is None else self._measured,
+                reads=batch_step is not None,
             )
         except Exception:
             if self.is_cancelled:

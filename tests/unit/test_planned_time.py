@@ -1,0 +1,53 @@
+"""The time that a stream's own logic goes by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
+
+BATCHES = 4
+
+
+def stream(spark: SparkSession, root: Path) -> list[tuple[int, str, int]]:
+    """(planned_ms, that of the checkpoint's offsets, classes compiled until then) of each batch."""
+    source, checkpoint = root / "source", root / "checkpoint"
+    source.mkdir()
+    for number in range(BATCHES):
+        (source / f"{number}.txt").write_text("a line\n")
+    compiled: Any = spark._jvm.org.apache.spark.metrics.source.CodegenMetrics  # type: ignore[union-attr]
+    found = []
+
+    def process(batch: DataFrame, batch_id: int) -> None:
+        [row] = batch.select(PLANNED, F.unix_millis(planned_at()).alias("at")).collect()
+        assert row["at"] == row[PLANNED]
+        metadata = (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()[1]
+        found.append((row[PLANNED], metadata, compiled.METRIC_COMPILATION_TIME().getCount()))
+
+    lines = spark.readStream.format("text").option("maxFilesPerTrigger", 1).load(str(source))
+    writer = with_planned_time(lines).writeStream.foreachBatch(process)
+    query = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start()
+    assert query.awaitTermination(60)
+    return found
+
+
+def test_it_is_that_of_the_checkpoint_so_that_a_replay_has_the_same(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    found = stream(spark, tmp_path)
+
+    assert len(found) == BATCHES
+    for planned, metadata, _ in found:
+        assert f'"batchTimestampMs":{planned}' in metadata
+
+
+def test_no_code_is_compiled_for_a_batch_that_was_compiled_for_the_first(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    compiled = [count for _, _, count in stream(spark, tmp_path)]
+
+    assert compiled == [compiled[0]] * BATCHES
