@@ -15,7 +15,7 @@ FRAMES = 40
 @pytest.mark.parametrize(
     ("how", "number"),
     [
-        (streams.PYTHON, signal.SIGTERM),
+        pytest.param(streams.PYTHON, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(streams.PYTHON, signal.SIGINT, marks=pytest.mark.slow),
         (streams.SPARK_SUBMIT, signal.SIGTERM),
     ],
