@@ -83,6 +83,8 @@ def fixed_rate(name: str, sizes: Sizes) -> dict[str, Any]:
 def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
     """Steps at rising shares of the batch rate, until age grows within one.
 
+    What is asked is what holds in the long run, so the stream works for as long as a step before
+    the first: for minutes its JVM compiles, on the cores of those that work.
     ``apart``: the batch and the stream have one core, the broker and its clients another.
     """
     steps: list[dict[str, float]] = []
@@ -92,7 +94,8 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
         _stream_at_work(OURS, apart=apart) as (place, arrivals, stream),
     ):
         before = batch_rate(stream)
-        _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, sizes.warm_up_s)
+        warm_up_s = max(sizes.warm_up_s, sizes.step_s)
+        _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, warm_up_s)
         before = batch_rate(stream)
         for planned in SHARES:
             rate = planned * before
