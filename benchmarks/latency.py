@@ -121,8 +121,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _estimated_s(name: str, sizes: Sizes) -> float:
     if name in (RATE, RATE_APART):
         step_s = sizes.step_s + _BATCH_S
-        warm_up_s = max(sizes.warm_up_s, sizes.step_s)
-        return _BATCH_S + _START_S + warm_up_s + len(parts.SHARES) * step_s
+        return _BATCH_S + _START_S + sizes.rate_warm_up_s + len(parts.SHARES) * step_s
     if name == BACKLOG:
         return 2 * _BATCH_S + _START_S + 2 * sizes.backlog / _USUAL_BATCH_RATE
     # The seeds are seldom done when the last frame is sent.

@@ -51,6 +51,11 @@ class Sizes:
     backlog: int
     images: int
 
+    @property
+    def rate_warm_up_s(self) -> float:
+        """Before the first rate: the long run is asked for, and a JVM compiles for minutes."""
+        return max(self.warm_up_s, self.step_s)
+
 
 def fixed_rate(name: str, sizes: Sizes) -> dict[str, Any]:
     """Ages of one stream's results at ``sizes.rate``, after a warm-up at the same rate."""
@@ -83,8 +88,6 @@ def fixed_rate(name: str, sizes: Sizes) -> dict[str, Any]:
 def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
     """Steps at rising shares of the batch rate, until age grows within one.
 
-    What is asked is what holds in the long run, so the stream works for as long as a step before
-    the first: for minutes its JVM compiles, on the cores of those that work.
     ``apart``: the batch and the stream have one core, the broker and its clients another.
     """
     steps: list[dict[str, float]] = []
@@ -94,8 +97,7 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
         _stream_at_work(OURS, apart=apart) as (place, arrivals, stream),
     ):
         before = batch_rate(stream)
-        warm_up_s = max(sizes.warm_up_s, sizes.step_s)
-        _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, warm_up_s)
+        _step(place, arrivals, stream, "warm", _WARM_UP_SHARE * before, sizes.rate_warm_up_s)
         before = batch_rate(stream)
         for planned in SHARES:
             rate = planned * before
