@@ -138,6 +138,11 @@ JOB_DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "128",
     "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
     "spark.sql.parquet.columnarReaderBatchSize": "64",
+    # Results on their way from a worker wait until they fill its buffer (64 KB, which a small
+    # batch of a stream never does). Less than Arrow's smallest message, so that none waits. The
+    # same for both kinds of UDF: Spark would start a daemon for each.
+    "spark.sql.execution.pandas.udf.buffer.size": "64",
+    "spark.sql.execution.python.udf.buffer.size": "64",
     **BOUNDED_ARROW_INPUT,
     # Freshness and dedupe sort frames by camera: in Spark's windows 4,096 rows of a group may stay
     # in memory, which is 10 GB of large frames.

@@ -60,7 +60,11 @@ def vision_udf(
         return getattr(pipeline, entry)(batches, arguments)
 
     def arrow(batches: Any) -> Any:
-        yield from start(batches)
+        for piece in start(batches):
+            yield piece
+            # The end of a message stays in the worker's buffer (session.JOB_DEFAULTS) until the
+            # next one comes, which may be the next picture's: so one without rows.
+            yield piece.slice(0, 0)
 
     if not arrow_native:
         return _pandas_udf(start, return_type, name)

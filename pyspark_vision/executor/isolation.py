@@ -39,6 +39,8 @@ class IsolatedRows:
     ``arguments``: what :func:`pipeline.isolated_predictor` makes the child's predictor of.
     """
 
+    batch_rows = 1
+
     def __init__(self, arguments: object, row_timeout_s: float) -> None:
         self._arguments = arguments
         self._row_timeout_s = row_timeout_s

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 HeadOptions = heads.ClassifyOptions | heads.DetectOptions | heads.EmbedOptions
 
-# Results leave the worker in pieces of this many rows: small enough that 4,096-long embeddings
-# stay at 4 MB, large enough that a piece costs nothing beside its inference.
+# Results leave the worker in pieces of at most this many rows: small enough that 4,096-long
+# embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
 ROWS_PER_PIECE = 256
 
 # decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
@@ -73,12 +73,18 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
 
     The model is loaded when the first row is there, not before: an empty partition costs nothing.
     In a task's retry a row may be what ended the worker: each has a process of its own there.
+    The first results leave as soon as they are there, for who waits for them.
     """
     predictor: Predictor | IsolatedRows | None = None
+    sizes: Iterator[int] = iter(())
+    sources = _sources_of(batches, inference.fetch)
     try:
-        for piece in _pieces(batches, inference.fetch):
+        for first in sources:
             if predictor is None:
                 predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
+                sizes = _piece_sizes(predictor.batch_rows)
+            # To be used up before the next piece.
+            piece = itertools.chain([first], itertools.islice(sources, next(sizes) - 1))
             attempts: list[int] = []
             rows = predictor.predict(_noting(piece, attempts))
             costs = attempts if inference.timings else None
@@ -161,7 +167,8 @@ class Predictor:
         self._decode = decode_options
         self._head = head
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
-        self._batch = self._preprocessor.empty_batch(spec.fixed_batch or engine.batch_size)
+        self.batch_rows = spec.fixed_batch or engine.batch_size
+        self._batch = self._preprocessor.empty_batch(self.batch_rows)
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
         """One row per source, in order; a bad one becomes its error."""
@@ -301,19 +308,26 @@ def _predictor(inference: Inference) -> Predictor:
     return Predictor(spec, engine, inference.decode, inference.head)
 
 
-def _pieces(
+def _piece_sizes(batch_rows: int) -> Iterator[int]:
+    """Whole batches of the engine: one, then twice as many each, up to ``ROWS_PER_PIECE`` rows.
+
+    A picture that waits for a stream's next result is the first of its task; and a task of
+    thousands pays for a few pieces more.
+    """
+    most = max(1, ROWS_PER_PIECE // batch_rows)
+    batches = 1
+    while True:
+        yield batches * batch_rows
+        batches = min(2 * batches, most)
+
+
+def _sources_of(
     batches: Iterator[pa.Array], fetch: FetchOptions | None
-) -> Iterator[Iterable[Source | Fetched]]:
-    """The rows in pieces of at most ``ROWS_PER_PIECE``, each to be used up before the next."""
+) -> Iterator[Source | Fetched]:
     if fetch is None:
-        for batch in batches:
-            for start in range(0, len(batch), ROWS_PER_PIECE):
-                yield _sources(batch.slice(start, ROWS_PER_PIECE))
-        return
+        return itertools.chain.from_iterable(map(_sources, batches))
     # Across Arrow batches: the fetches must not come to a halt at the end of each.
-    fetched = object_store.fetch_ahead(_uris(batches), fetch)
-    for first in fetched:
-        yield itertools.chain([first], itertools.islice(fetched, ROWS_PER_PIECE - 1))
+    return object_store.fetch_ahead(_uris(batches), fetch)
 
 
 def _uris(batches: Iterator[pa.Array]) -> Iterator[str | None]:

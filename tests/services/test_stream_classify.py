@@ -16,7 +16,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
-from pictures import scene_jpeg
+from pictures import encoded, scene_jpeg
+from PIL import Image
 from pyspark.sql import SparkSession
 
 COLUMNS = [
@@ -113,6 +114,25 @@ def test_a_replayed_batch_sends_the_same_prediction_ids(
     keys = [message.key() for message in jobs.consume(consumer, classify.results, 2)]
     assert len(keys) == 2
     assert len(set(keys)) == 1
+
+
+def test_a_result_is_sent_before_the_next_pictures_of_its_task_are_looked_at(
+    classify: Any, topic: str, producer: Producer, consumer: Consumer
+) -> None:
+    # Few bytes and many pixels: decoding one takes longer than sending all results. In two
+    # batches: the first one's results wait for Spark's code and for the producer to be made. The
+    # first half of a batch is one task's.
+    large = encoded(Image.new("RGB", (4000, 3000), "teal"), "PNG")
+    jobs.produce(producer, topic, *(image_message(str(number), large) for number in range(16)))
+
+    assert classify("--max-offsets-per-trigger", 8) == 0
+
+    sent_ms, took_ms = {}, {}
+    for message in jobs.consume(consumer, classify.results, 16):
+        result = json.loads(message.value())
+        _, sent_ms[result["image_id"]] = message.timestamp()
+        took_ms[result["image_id"]] = result["processing_time_ms"]
+    assert sent_ms["11"] - sent_ms["8"] > took_ms["11"] > 0
 
 
 def test_labels_below_the_threshold_are_kept_and_marked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_a_picture_that_the_engine_refuses_does_not_cost_its_neighbours(batch_si
         "RuntimeError: black",
     )
     assert (rows[1].width, rows[1].height) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("batch_rows", "sizes"),
+    [
+        (1, [1, 2, 4, 8, 16, 32, 64, 128, 256, 256]),
+        (48, [48, 96, 192, 240, 240]),
+        (300, [300, 300]),
+    ],
+)
+def test_pieces_grow_from_one_batch_of_the_engine(batch_rows: int, sizes: list[int]) -> None:
+    assert list(itertools.islice(pipeline._piece_sizes(batch_rows), len(sizes))) == sizes
 
 
 def test_no_rows_run_nothing() -> None:
