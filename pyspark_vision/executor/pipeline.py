@@ -75,14 +75,16 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
     In a task's retry a row may be what ended the worker: each has a process of its own there.
     The first results leave as soon as they are there, for who waits for them.
     """
-    predictor: Predictor | IsolatedRows | None = None
-    sizes: Iterator[int] = iter(())
     sources = _sources_of(batches, inference.fetch)
+    for first in sources:  # one turn, which uses them all up
+        yield from _pieces(itertools.chain([first], sources), inference)
+
+
+def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterator[pa.StructArray]:
+    predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
+    sizes = _piece_sizes(predictor.batch_rows)
     try:
         for first in sources:
-            if predictor is None:
-                predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
-                sizes = _piece_sizes(predictor.batch_rows)
             # To be used up before the next piece.
             piece = itertools.chain([first], itertools.islice(sources, next(sizes) - 1))
             attempts: list[int] = []
