@@ -28,7 +28,7 @@ from benchmarks.race import WARM_UP_ROUNDS, Entry, started
 from benchmarks.races import job_of
 
 # Of the batch rate, one after the other until age grows.
-SHARES = (0.8, 0.85, 0.9, 0.95)
+SHARES = (0.7, 0.8, 0.85, 0.9)
 
 _WARM_UP_SHARE = 0.5
 _WAKE_FRAMES = 2 * CORES
@@ -89,6 +89,8 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
     """Steps at rising shares of the batch rate, until age grows within one.
 
     ``apart``: the batch and the stream have one core, the broker and its clients another.
+    ``at_full_cores``: the share at which no core would be idle, if a frame cost then what it costs
+    in the step (a little less, in fact: larger batches share their plans).
     """
     steps: list[dict[str, float]] = []
     with (
@@ -106,12 +108,16 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
             after = batch_rate(stream)
             share = rate / statistics.mean((before, after))
             before = after
-            steps.append({"share": share, "rate": rate, **found})
+            cores_used = found["stream_cores"] + (0.0 if apart else found["other_cores"])
+            cores_there = 1 / CORES if apart else 1.0
+            at_full_cores = share * cores_there / cores_used
+            steps.append({"share": share, "rate": rate, "at_full_cores": at_full_cores, **found})
             print(
                 f"  {share:.2f} of the batch rate, {rate:.0f} frames/s: "
                 f"p95 {found['p95_s']:.2f} s, age grows by {found['slope']:+.4f} s/s; "
                 f"of the cores {found['stream_cores']:.0%} are the stream's and "
-                f"{found['other_cores']:.0%} the broker's and its clients'",
+                f"{found['other_cores']:.0%} the broker's and its clients'; with nothing idle "
+                f"that would be {at_full_cores:.2f} of the batch rate",
                 flush=True,
             )
             if found["slope"] > ages.BOUNDED_SLOPE:
@@ -120,6 +126,7 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
     return {
         "steps": steps,
         "highest_bounded_share": ages.highest_bounded(shares),
+        "at_full_cores": max(step["at_full_cores"] for step in steps),
     }
 
 

@@ -72,6 +72,7 @@ def figures_of(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
         if part in found:
             share = found[part]["highest_bounded_share"]
             figures[f"bounded/batch:{part}"] = Figure(share, _BATCH_TARGET)
+            figures[f"at_full_cores/batch:{part}"] = Figure(found[part]["at_full_cores"])
     if BACKLOG in found:
         figures["backlog/batch:rate"] = Figure(found[BACKLOG]["share"], _BATCH_TARGET)
         largest = found[BACKLOG]["largest_batch"]

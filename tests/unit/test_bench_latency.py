@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from local_services import proc
 
 from benchmarks.latency_streams import ages
 from benchmarks.latency_streams.report import Figure, figures_of, lost_frames, summary
@@ -137,7 +141,7 @@ def test_a_full_run_has_all_figures() -> None:
         "source": stream(0.25),
         "ours": stream(0.75, first_third_p95_s=0.5, last_third_p95_s=0.75),
         "seeds": stream(75.0, received=40),
-        "rate": {"highest_bounded_share": 0.8},
+        "rate": {"highest_bounded_share": 0.8, "at_full_cores": 0.83},
         "backlog": {"share": 0.9, "largest_batch": 1000},
     }
 
@@ -150,6 +154,7 @@ def test_a_full_run_has_all_figures() -> None:
         "seeds/ours:p95": (100.0, None),
         "last/first_third:p95": (1.5, False),
         "bounded/batch:rate": (0.8, False),
+        "at_full_cores/batch:rate": (0.83, None),
         "backlog/batch:rate": (0.9, True),
         "backlog:largest_batch": (1000, True),
     }
@@ -157,9 +162,29 @@ def test_a_full_run_has_all_figures() -> None:
 
 def test_parts_that_were_not_run_have_no_figures() -> None:
     assert figures_of({"floor": stream(0.5)}) == {}
-    assert list(figures_of({"floor": stream(0.5), "rate": {"highest_bounded_share": 0.9}})) == [
-        "bounded/batch:rate"
+    rate = {"highest_bounded_share": 0.9, "at_full_cores": 0.95}
+    assert list(figures_of({"floor": stream(0.5), "rate": rate})) == [
+        "bounded/batch:rate",
+        "at_full_cores/batch:rate",
     ]
+
+
+def test_processor_time_counts_workers_that_have_ended() -> None:
+    # As Spark's daemon: it works through a child, waits for it, and lives on.
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    daemon = f"{shlex.join([sys.executable, '-c', busy])}; echo ended; read -r"
+    with subprocess.Popen(
+        ["bash", "-c", daemon],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ended\n"
+
+        assert 0.45 < proc.cpu_s(process.pid) < 5
+
+        process.communicate(b"\n")
 
 
 def test_only_the_seeds_may_leave_frames_without_a_result() -> None:
