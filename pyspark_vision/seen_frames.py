@@ -23,7 +23,7 @@ from pyspark_vision.errors import DropReason, InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import parallelism
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources.planned_time import PLANNED
+from pyspark_vision.sources.planned_time import PLANNED, as_argument
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -76,7 +76,7 @@ class SeenFrames:
         if planned_ms is None:
             return
         known = self._known(results.sparkSession)
-        known = known.where(_is_recent(F.lit(planned_ms), self._seconds))
+        known = known.where(_is_recent(as_argument(F.lit(planned_ms)), self._seconds))
         self._write(new.unionByName(known).coalesce(1), batch_id)
         # A replay of this batch, if it does not come to be committed, starts from the one before.
         self._remove_all_but(batch_id, self._newest)

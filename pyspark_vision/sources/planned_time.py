@@ -18,11 +18,16 @@ def with_planned_time(records: DataFrame) -> DataFrame:
     Not a time of producers or brokers, which may say any year. A replayed batch has the same: in
     the plan of a stream Spark takes the current time from the checkpoint.
     """
-    # `current_timestamp()` by itself is a number in the code that Spark makes of the plan, which
-    # is then compiled anew for each batch: by Spark for 25 to 50 ms, and then by the JVM.
-    # Higher-order functions are not made into code; they get it as an argument.
-    now = F.transform(F.array(F.current_timestamp()), F.unix_millis)[0]
-    return records.withColumn(PLANNED, now)
+    return records.withColumn(PLANNED, as_argument(F.unix_millis(F.current_timestamp())))
+
+
+def as_argument(value: Column) -> Column:
+    """A literal that is another in each batch, as an argument of the code that Spark makes.
+
+    By itself it is a number in that code, which is then compiled anew for each batch: by Spark for
+    25 to 50 ms, and then by the JVM. Higher-order functions are not made into code.
+    """
+    return F.transform(F.array(value), lambda same: same)[0]
 
 
 def planned_at() -> Column:
