@@ -1,4 +1,4 @@
-"""The latency benchmark's arithmetic: ages, growth, bounded rates, backlogs, what is said of it."""
+"""The latency benchmark's arithmetic: ages, growth, rates, backlogs, cores, what is said of it."""
 
 from __future__ import annotations
 
