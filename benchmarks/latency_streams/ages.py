@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.figures import fit_line
+from benchmarks.latency_streams.names import CORES
 
 # A stream that takes 98% of what comes in falls behind by 0.02 s in each second.
 BOUNDED_SLOPE = 0.02
@@ -72,6 +73,20 @@ def highest_bounded(shares_and_slopes: Sequence[tuple[float, float]]) -> float:
             break
         found = max(found, share)
     return found
+
+
+def at_full_cores(share: float, stream_cores: float, other_cores: float, *, apart: bool) -> float:
+    """The share of the batch rate at which no core would be idle, if a frame cost what it did.
+
+    A little less than it could be: larger batches share their plans. ``stream_cores`` and
+    ``other_cores`` are of all cores; ``apart``: the stream has one for itself.
+
+    >>> at_full_cores(0.375, stream_cores=0.25, other_cores=0.25, apart=False)
+    0.75
+    """
+    if apart:
+        return share / CORES / stream_cores
+    return share / (stream_cores + other_cores)
 
 
 def catch_up_rate(arrivals: Sequence[float], first_batch: int) -> float:

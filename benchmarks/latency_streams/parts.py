@@ -89,8 +89,6 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
     """Steps at rising shares of the batch rate, until age grows within one.
 
     ``apart``: the batch and the stream have one core, the broker and its clients another.
-    ``at_full_cores``: the share at which no core would be idle, if a frame cost then what it costs
-    in the step (a little less, in fact: larger batches share their plans).
     """
     steps: list[dict[str, float]] = []
     with (
@@ -108,9 +106,9 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
             after = batch_rate(stream)
             share = rate / statistics.mean((before, after))
             before = after
-            cores_used = found["stream_cores"] + (0.0 if apart else found["other_cores"])
-            cores_there = 1 / CORES if apart else 1.0
-            at_full_cores = share * cores_there / cores_used
+            at_full_cores = ages.at_full_cores(
+                share, found["stream_cores"], found["other_cores"], apart=apart
+            )
             steps.append({"share": share, "rate": rate, "at_full_cores": at_full_cores, **found})
             print(
                 f"  {share:.2f} of the batch rate, {rate:.0f} frames/s: "

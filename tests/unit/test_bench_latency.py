@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from local_services import proc
 
 from benchmarks.latency_streams import ages
 from benchmarks.latency_streams.report import Figure, figures_of, lost_frames, summary
@@ -103,6 +99,19 @@ def test_the_highest_bounded_rate_is_the_one_before_age_grew(
     assert ages.highest_bounded(steps) == share
 
 
+@pytest.mark.parametrize(
+    ("apart", "share"),
+    [
+        (False, 0.8),  # 0.6 took three quarters of the two cores
+        (True, 0.6),  # its own core, a half of the two, was busy
+    ],
+)
+def test_a_share_at_full_cores_counts_those_that_the_stream_may_use(
+    apart: bool, share: float
+) -> None:
+    assert ages.at_full_cores(0.6, 0.5, 0.25, apart=apart) == pytest.approx(share)
+
+
 def test_catching_up_is_counted_from_the_end_of_the_first_batch() -> None:
     # In any order; a first batch of three that took long, then four in two seconds.
     assert ages.catch_up_rate([32.0, 30.0, 30.0, 30.0, 31.0, 31.0, 32.0], 3) == 2.0
@@ -167,24 +176,6 @@ def test_parts_that_were_not_run_have_no_figures() -> None:
         "bounded/batch:rate",
         "at_full_cores/batch:rate",
     ]
-
-
-def test_processor_time_counts_workers_that_have_ended() -> None:
-    # As Spark's daemon: it works through a child, waits for it, and lives on.
-    busy = "import time\nwhile time.process_time() < 0.5: pass"
-    daemon = f"{shlex.join([sys.executable, '-c', busy])}; echo ended; read -r"
-    with subprocess.Popen(
-        ["bash", "-c", daemon],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ended\n"
-
-        assert 0.45 < proc.cpu_s(process.pid) < 5
-
-        process.communicate(b"\n")
 
 
 def test_only_the_seeds_may_leave_frames_without_a_result() -> None:
