@@ -173,7 +173,7 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     }
     aggregates = {
         "rows": F.count(F.lit(1)),
-        "with_result": F.count(of_kept(F.when(_has_result(schema, value), 1))),
+        "with_result": _count_if(of_kept(_has_result(schema, value))),
         **{f"failed_{known}": _count_if(code == known.value) for known in ErrorCode},
         **{f"dropped_{known}": _count_if(reason == known.value) for known in DropReason},
         f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),
@@ -183,7 +183,7 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         "decoded_rows": F.count(numbers["decode_ms"]),
         "model_ms": F.sum(numbers["model_ms"]),
         "model_rows": F.count(numbers["model_ms"]),
-        "retried_rows": F.count(of_kept(F.when(numbers["attempts"] > 1, 1))),
+        "retried_rows": _count_if(of_kept(numbers["attempts"] > 1)),
         # Within a hundredth of a percent of the rows, in bounded memory.
         "times": F.percentile_approx(of_kept(_time(schema)), [0.5, 0.05]),
     }

@@ -1,12 +1,14 @@
-"""Two tiny .tflite models, made here so that what they return is known."""
+"""Two tiny .tflite models, made here so that what they return is known; what Spark compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 
 # What the tiny detector's anchors are, as (y, x, height, width) of their centres, and so its boxes.
 ANCHORS = ((0.5, 0.5, 0.5, 0.5), (0.25, 0.75, 0.25, 0.25))
@@ -81,3 +83,10 @@ def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "tiny_detector.tflite"
     path.write_bytes(_converted(detect, custom_operators=True))
     return path
+
+
+@pytest.fixture
+def compiled_classes(spark: SparkSession) -> Callable[[], int]:
+    """How many classes of generated code the JVM has compiled until now."""
+    metrics: Any = spark._jvm.org.apache.spark.metrics.source.CodegenMetrics  # type: ignore[union-attr]
+    return lambda: int(metrics.METRIC_COMPILATION_TIME().getCount())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -13,20 +13,21 @@ from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planne
 BATCHES = 4
 
 
-def stream(spark: SparkSession, root: Path) -> list[tuple[int, str, int]]:
+def stream(
+    spark: SparkSession, root: Path, compiled_classes: Callable[[], int]
+) -> list[tuple[int, str, int]]:
     """(planned_ms, that of the checkpoint's offsets, classes compiled until then) of each batch."""
     source, checkpoint = root / "source", root / "checkpoint"
     source.mkdir()
     for number in range(BATCHES):
         (source / f"{number}.txt").write_text("a line\n")
-    compiled: Any = spark._jvm.org.apache.spark.metrics.source.CodegenMetrics  # type: ignore[union-attr]
     found = []
 
     def process(batch: DataFrame, batch_id: int) -> None:
         [row] = batch.select(PLANNED, F.unix_millis(planned_at()).alias("at")).collect()
         assert row["at"] == row[PLANNED]
         metadata = (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()[1]
-        found.append((row[PLANNED], metadata, compiled.METRIC_COMPILATION_TIME().getCount()))
+        found.append((row[PLANNED], metadata, compiled_classes()))
 
     lines = spark.readStream.format("text").option("maxFilesPerTrigger", 1).load(str(source))
     writer = with_planned_time(lines).writeStream.foreachBatch(process)
@@ -36,9 +37,9 @@ def stream(spark: SparkSession, root: Path) -> list[tuple[int, str, int]]:
 
 
 def test_it_is_that_of_the_checkpoint_so_that_a_replay_has_the_same(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, compiled_classes: Callable[[], int]
 ) -> None:
-    found = stream(spark, tmp_path)
+    found = stream(spark, tmp_path, compiled_classes)
 
     assert len(found) == BATCHES
     for planned, metadata, _ in found:
@@ -46,8 +47,8 @@ def test_it_is_that_of_the_checkpoint_so_that_a_replay_has_the_same(
 
 
 def test_no_code_is_compiled_for_a_batch_that_was_compiled_for_the_first(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, compiled_classes: Callable[[], int]
 ) -> None:
-    compiled = [count for _, _, count in stream(spark, tmp_path)]
+    compiled = [count for _, _, count in stream(spark, tmp_path, compiled_classes)]
 
     assert compiled == [compiled[0]] * BATCHES

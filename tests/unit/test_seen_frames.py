@@ -241,13 +241,12 @@ def test_batches_without_a_new_frame_write_nothing(batch: Batch, tmp_path: Path)
 
 
 def test_no_code_is_compiled_for_a_batch_like_the_ones_before(
-    spark: SparkSession, batch: Batch
+    batch: Batch, compiled_classes: Callable[[], int]
 ) -> None:
-    compiled: Any = spark._jvm.org.apache.spark.metrics.source.CodegenMetrics  # type: ignore[union-attr]
     counts = []
     for batch_id in range(5):
         batch(batch_id, ("front", bytes([batch_id])), seconds_later=batch_id)
-        counts.append(compiled.METRIC_COMPILATION_TIME().getCount())
+        counts.append(compiled_classes())
 
     assert counts[2:] == [counts[2]] * 3  # nothing is known in the first, and it is read since
 
