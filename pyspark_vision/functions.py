@@ -20,10 +20,10 @@ from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
 from pyspark_vision.column_types import ENCODED, IMAGES, URI, checked, named
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.object_store import FetchOptions
-from pyspark_vision.executor.pipeline import HeadOptions, Inference
+from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.options import (
     DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,

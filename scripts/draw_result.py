@@ -19,7 +19,7 @@ from pyspark_vision.executor import draw  # noqa: E402
 from pyspark_vision.executor.engines import load_engine  # noqa: E402
 from pyspark_vision.executor.heads import DetectOptions  # noqa: E402
 from pyspark_vision.executor.images import DecodeOptions  # noqa: E402
-from pyspark_vision.executor.pipeline import Predictor  # noqa: E402
+from pyspark_vision.executor.predictor import Predictor  # noqa: E402
 from pyspark_vision.scenes import draw_frame  # noqa: E402
 
 CAMERAS = (17, 19, 20)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from pyspark_vision.bundles import ModelSpec
-    from pyspark_vision.executor.pipeline import HeadOptions
+    from pyspark_vision.executor.heads import HeadOptions
 
 # What every Spark contender has, ours and theirs. 2 GB: the documented predict_batch_udf needs
 # more than Spark's 1 GB for its Arrow batches of decoded pixels.

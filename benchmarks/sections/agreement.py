@@ -39,7 +39,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 def _top1(job: Job, spec: Any, contents: Sequence[bytes], decode: Any) -> dict[str, int]:
     from pyspark_vision.executor.engines import load_engine
-    from pyspark_vision.executor.pipeline import Predictor
+    from pyspark_vision.executor.predictor import Predictor
 
     predictor = Predictor(spec, load_engine(spec, spec.path, threads=1), decode, head_of(job))
     rows = predictor.predict(contents)

@@ -17,10 +17,11 @@ from pyspark_vision.executor.heads import (
     Detections,
     DetectOptions,
     EmbedOptions,
+    HeadOptions,
     Predictions,
 )
 from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.pipeline import HeadOptions, Predictor
+from pyspark_vision.executor.predictor import Predictor
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

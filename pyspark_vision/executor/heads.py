@@ -50,6 +50,9 @@ class EmbedOptions:
     normalize: bool
 
 
+HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Class ids ``(K,)`` int32 and scores ``(K,)`` float32, best first."""

@@ -20,9 +20,9 @@ from pyspark_vision.bundles.found import TensorFound
 from pyspark_vision.bundles.raw_detectors import guess_raw_roles
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, Predictions
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions, Predictions
 from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.pipeline import HeadOptions, Predictor
+from pyspark_vision.executor.predictor import Predictor
 
 ULTRALYTICS = {"task": "detect", "stride": "32", "names": "{0: 'person', 1: 'it\\'s a dog'}"}
 # Pixels of a 64x64 input. A picture of 64x32 lies in its rows 16..48: (8, 24)..(24, 40) is

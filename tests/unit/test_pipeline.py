@@ -15,6 +15,7 @@ from pyspark_vision.bundles import ModelFile, ModelSpec
 from pyspark_vision.executor import pipeline
 from pyspark_vision.executor.heads import ClassifyOptions
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.predictor import Predictor
 
 SPEC = ModelSpec(
     name="fake",
@@ -45,8 +46,8 @@ def png(color: str, size: tuple[int, int] = (4, 4)) -> bytes:
     return buffer.getvalue()
 
 
-def predictor(engine: MeanColors) -> pipeline.Predictor:
-    return pipeline.Predictor(SPEC, engine, DecodeOptions(), ClassifyOptions(1, 0.0))
+def predictor(engine: MeanColors) -> Predictor:
+    return Predictor(SPEC, engine, DecodeOptions(), ClassifyOptions(1, 0.0))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])

@@ -16,9 +16,9 @@ from pyspark_vision.bundles import ModelSpec, inspection
 from pyspark_vision.bundles.tflite_reader import read_tflite
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.pipeline import HeadOptions, Predictor
+from pyspark_vision.executor.predictor import Predictor
 
 
 def predict(spec: ModelSpec, head: HeadOptions, colour: tuple[int, int, int]) -> object:

@@ -1,0 +1,112 @@
+"""A loaded model over pictures, batch by batch; Spark-free, so that bundles are checked with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.executor import heads
+from pyspark_vision.executor.heads import HeadOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.results import Row
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.source_rows import Source, picture_of
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.engines import Engine
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A picture that stands in the engine's batch: where its row is, and what is known of it."""
+
+    index: int
+    placement: Placement
+    size_wh: tuple[int, int]
+    decode_ms: float
+
+
+class Predictor:
+    """A loaded model with its options."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        engine: Engine,
+        decode_options: DecodeOptions,
+        head: HeadOptions,
+    ) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._decode = decode_options
+        self._head = head
+        self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
+        self.batch_rows = spec.fixed_batch or engine.batch_size
+        self._batch = self._preprocessor.empty_batch(self.batch_rows)
+
+    def predict(self, sources: Iterable[Source]) -> list[Row]:
+        """One row per source, in order; a bad one becomes its error."""
+        rows: list[Row] = []
+        waiting: list[_Waiting] = []
+        for index, source in enumerate(sources):
+            rows.append(Row())
+            started = time.perf_counter()
+            try:
+                image, size_wh = picture_of(source, self._decode, self._spec.input_hw)
+                placement = self._preprocessor.fill(self._batch, len(waiting), image)
+            except RowError as error:
+                rows[index] = Row(error=error, decode_ms=_ms_since(started))
+                continue
+            waiting.append(_Waiting(index, placement, size_wh, _ms_since(started)))
+            if len(waiting) == len(self._batch):
+                self._run(rows, waiting)
+                waiting = []
+        if waiting:
+            self._run(rows, waiting)
+        return rows
+
+    def _run(self, rows: list[Row], waiting: Sequence[_Waiting]) -> None:
+        try:
+            self._run_batch(rows, waiting, 0)
+        # An engine may refuse one picture of a batch: the others must not pay for it.
+        except Exception as failure:
+            for position, one in enumerate(waiting):
+                reason = failure
+                if len(waiting) > 1:
+                    try:
+                        self._run_batch(rows, [one], position)
+                        continue
+                    except Exception as own_failure:
+                        reason = own_failure
+                error = RowError(ErrorCode.MODEL_FAILED, f"{type(reason).__name__}: {reason}")
+                rows[one.index] = Row(None, *one.size_wh, error, one.decode_ms)
+
+    def _run_batch(self, rows: list[Row], waiting: Sequence[_Waiting], start: int) -> None:
+        count = len(waiting)
+        batch = self._batch[start : start + count]
+        if self._spec.fixed_batch is not None and count < self._spec.fixed_batch:
+            # The rest of the buffer is earlier pictures or noise; its results are not looked at.
+            batch = self._batch
+        started = time.perf_counter()
+        outputs = self._engine.run(batch)
+        model_ms = _ms_since(started) / count
+        offset = start if batch is self._batch else 0
+        for position, one in enumerate(waiting):
+            own = {role: values[offset + position] for role, values in outputs.items()}
+            value = self._value(own, one.placement)
+            rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms)
+
+    def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
+        if isinstance(self._head, heads.ClassifyOptions):
+            return heads.classify(self._spec, outputs, self._head)
+        if isinstance(self._head, heads.DetectOptions):
+            return heads.detect(self._spec, outputs, placement, self._head)
+        return heads.embed(outputs, self._head)
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
