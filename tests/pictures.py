@@ -33,6 +33,11 @@ def encoded(image: Image.Image, kind: str, **save: Any) -> bytes:
     return file.getvalue()
 
 
+def plain_png(colour: str, size_wh: tuple[int, int] = (4, 4)) -> bytes:
+    """A PNG of one colour."""
+    return encoded(Image.new("RGB", size_wh, colour), "PNG")
+
+
 @functools.cache
 def scene_jpeg(seed: int, width: int = 320, height: int = 240) -> bytes:
     """A drawn scene as JPEG."""

@@ -1,0 +1,101 @@
+"""What a column of images holds: encoded bytes, structs, reasons; and what is no such column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pictures import plain_png
+
+from pyspark_vision.executor import results
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.row_errors import RowError
+from pyspark_vision.executor.source_rows import Source, picture_of, sources_of, uris_of
+
+
+def image_struct(**changes: Any) -> dict[str, Any]:
+    """A red picture of 2x1 pixels."""
+    return {"width": 2, "height": 1, "data": b"\xff\0\0" * 2, "error": None, **changes}
+
+
+def reason(source: Source) -> tuple[str, str]:
+    with pytest.raises(RowError) as raised:
+        picture_of(source, DecodeOptions(), None)
+    return raised.value.code.value, raised.value.message
+
+
+@pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary()])
+def test_encoded_bytes_come_row_by_row(binary: pa.DataType) -> None:
+    assert list(sources_of(pa.array([b"a", None, b""], binary))) == [b"a", None, b""]
+
+
+def test_a_column_of_nulls_may_have_lost_its_type() -> None:
+    assert list(sources_of(pa.nulls(2))) == [None, None]
+    assert list(uris_of(iter([pa.nulls(2)]))) == [None, None]
+
+
+@pytest.mark.parametrize("column", [pa.array(["a"]), pa.array([1]), pa.array([{"data": b""}])])
+def test_another_column_is_named_with_what_it_must_be(column: pa.Array) -> None:
+    with pytest.raises(TypeError, match="must be binary .*, an image struct of decode_image or"):
+        sources_of(column)
+
+
+def test_uris_are_strings() -> None:
+    assert list(uris_of(iter([pa.array(["s3://a", None]), pa.array([], pa.string())]))) == [
+        "s3://a",
+        None,
+    ]
+    with pytest.raises(TypeError, match=r"the column is binary; it must be a string \(URIs\)"):
+        list(uris_of(iter([pa.array([b"s3://a"])])))
+
+
+def test_an_image_struct_is_its_pixels() -> None:
+    (source,) = sources_of(pa.array([image_struct()], results.IMAGE_TYPE))
+
+    image, size_wh = picture_of(source, DecodeOptions(), None)
+
+    assert size_wh == image.size == (2, 1)
+    assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0)] * 2
+
+
+def test_what_was_fetched_is_decoded() -> None:
+    fetched = {"content": plain_png("lime"), "error": None}
+
+    image, size_wh = picture_of(fetched, DecodeOptions(), None)
+
+    assert (image.getpixel((0, 0)), size_wh) == ((0, 255, 0), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "n_bytes"), [(3, 3, 26), (0, 0, 0), (-1, -1, 3), (None, 1, 3)]
+)
+def test_an_image_struct_with_the_wrong_number_of_bytes_is_told_what_it_must_have(
+    width: int | None, height: int, n_bytes: int
+) -> None:
+    assert reason(image_struct(width=width, height=height, data=bytes(n_bytes))) == (
+        "undecodable",
+        f"the image struct says {width}x{height} pixels and has {n_bytes} bytes; "
+        "it must have a pixel or more, and three bytes (RGB) for each",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"code": "truncated", "message": "JPEG: cut"}, ("truncated", "JPEG: cut")),
+        ({"code": "somebody's own", "message": None}, ("undecodable", "")),
+    ],
+)
+def test_the_error_of_a_struct_is_handed_on(
+    error: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    nothing = {"width": None, "height": None, "data": None}
+
+    assert reason(image_struct(**nothing, error=error)) == expected
+    assert reason({"content": None, "error": error}) == expected
+
+
+def test_nothing_is_null_input() -> None:
+    assert reason(None)[0] == "null_input"
+    assert reason(image_struct(data=None)) == ("null_input", "the image struct has no data")
