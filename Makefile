@@ -13,14 +13,14 @@ help: ## list the targets
 demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
 	@scripts/demo
 
-test: .venv/develop.stamp zip jars ## run the tests, without those that take minutes (sets up what it needs)
+test: .venv/spark-classes.jsa zip jars ## run the tests, without those that take minutes (sets up what it needs)
 	@echo "== tests"
 	@python -m pytest --durations=25
 
-test-slow: .venv/develop.stamp zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (10 minutes)
+test-slow: .venv/spark-classes.jsa zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (10 minutes)
 	@python -m pytest -m slow
 
-test-faults: .venv/develop.stamp jars ## break everything a job stands on, at moments of SEED=…, and look for each row
+test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
 	@python -m pytest tests/faults --faults full
 
 # Spark 4.0 leaves its sockets to the garbage collector; pytest here takes warnings for errors.
@@ -65,6 +65,9 @@ clean: ## remove what was built, not the environment
 
 .venv/develop.stamp: conf/constraints.txt setup.py
 	@scripts/make_venv develop spark,connect,litert,tensorflow,test
+
+.venv/spark-classes.jsa: .venv/develop.stamp
+	@scripts/archive_classes $@
 
 .venv-pyspark-4.0/develop.stamp: conf/constraints.txt conf/constraints-pyspark-4.0.txt setup.py
 	@scripts/make_venv develop spark,litert,test .venv-pyspark-4.0 conf/constraints-pyspark-4.0.txt

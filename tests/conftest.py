@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pyspark
 import pytest
-from job_environment import FIRST_COMPILER
+from job_environment import SHORT_LIVED
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
@@ -44,6 +44,14 @@ def shared_data() -> Path:
     return data
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_lived_jvms() -> Iterator[None]:
+    """Each JVM that spark-submit starts, PySpark's own way included, is one for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_SUBMIT_OPTS", SHORT_LIVED)
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_credentials() -> Iterator[local_s3.S3Credentials]:
     """Of this run only, in the environment: the JVM reads that once, when it starts."""
@@ -70,8 +78,9 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
-        .config(map=FIRST_COMPILER)
         .config("spark.log.level", "ERROR")
+        # It lives for all tests: the second compiler, which SHORT_LIVED leaves out, pays here.
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=4")
         # The default of 1 GB is little for messages of 6 MB, 50 in a batch.
         .config("spark.driver.memory", "2g")
         # From the start, because all tests share one JVM and a JVM takes them only then.

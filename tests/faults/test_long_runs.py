@@ -72,10 +72,11 @@ def test_a_thousand_batches_leave_memory_files_and_threads_flat(
     sent = frames.Sent(topic, results, {(0, at): 1 for at in range(count)}, frozenset())
     job = DetectJob(
         *(root, tmp_path, kafka.bootstrap_servers, sent, _ROWS),
-        # A heap that is all there from the start, so that what grows is not the heap's own pace.
+        # A heap that is all there from the start, so that what grows is not the heap's own pace;
+        # and both compilers, as in a JVM of a user's.
         conf={
             "spark.driver.memory": "512m",
-            "spark.driver.extraJavaOptions": "-Xms512m -XX:+AlwaysPreTouch",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=4 -Xms512m -XX:+AlwaysPreTouch",
         },
     )
     samples: dict[int, list[dict[str, Held]]] = {_SETTLED_AT: [], _BATCHES: []}

@@ -19,7 +19,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from detect_job import DetectJob
 from fault_cases import Case, Size
-from job_environment import FIRST_COMPILER, job_environment
+from job_environment import SHORT_LIVED_ON_CLUSTERS, job_environment
 from local_services import hadoop, proc
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
@@ -28,7 +28,7 @@ from local_services.yarn import Yarn
 from verdict import nothing_is_lost_on_hdfs
 
 _CONF = {
-    **FIRST_COMPILER,
+    **SHORT_LIVED_ON_CLUSTERS,
     "spark.ui.enabled": "false",
     "spark.driver.memory": "768m",
     "spark.executor.memory": "512m",

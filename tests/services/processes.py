@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from job_environment import FIRST_COMPILER
+from job_environment import SHORT_LIVED_ON_CLUSTERS
 from local_services import jars
 
 
@@ -21,7 +21,7 @@ def spark_submit(
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "512m",
         "spark.executor.memory": "512m",
-        **FIRST_COMPILER,
+        **SHORT_LIVED_ON_CLUSTERS,
         **conf,
     }
     options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]

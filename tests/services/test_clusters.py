@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from job_environment import FIRST_COMPILER
+from job_environment import SHORT_LIVED_ON_CLUSTERS
 from local_services import jars
 from local_services.hdfs import Hdfs
 from local_services.standalone import Standalone
@@ -29,7 +29,7 @@ SMALL = {
     "spark.driver.memory": "512m",
     "spark.executor.memory": "512m",
     "spark.executor.cores": "1",
-    **FIRST_COMPILER,
+    **SHORT_LIVED_ON_CLUSTERS,
 }
 
 
@@ -98,6 +98,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(folder).to_pylist()
 
 
+@pytest.mark.slow  # test_same_rows.py does the same with more rows
 def test_a_standalone_clusters_workers_run_the_environment_that_was_shipped(
     standalone: Standalone, root: Path, frames: Path, tmp_path: Path
 ) -> None:

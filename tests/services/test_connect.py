@@ -15,7 +15,6 @@ from typing import Any
 import connect_session
 import pyarrow.parquet as pq
 import pytest
-from job_environment import FIRST_COMPILER
 from local_services import jars
 from local_services.proc import working_in
 from local_services.process import Daemon, free_ports, wait_until
@@ -54,7 +53,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str
         "spark.master": "local[2]",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "512m",
-        **FIRST_COMPILER,
         "spark.ui.enabled": "false",
         "spark.local.dir": str(folder),
         "spark.connect.grpc.binding.address": "127.0.0.1",
