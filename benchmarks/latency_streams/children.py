@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from local_services import proc
 from local_services.process import DIE_WITH_PARENT, wait_until
@@ -26,10 +27,11 @@ class StreamFailedError(RuntimeError):
 class Child:
     """A process in a session of its own, by which all that it starts is found."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[Any], log: Path) -> None:
         self.name = name
         self.log = log
         self.process = process
+        self._cpu_s: dict[tuple[int, int], float] = {}
 
     def check(self) -> None:
         """Raise :class:`StreamFailedError` if it has ended with an error."""
@@ -50,8 +52,13 @@ class Child:
         return found
 
     def cpu_s(self) -> float:
-        """Seconds of processor time that its processes have had."""
-        return proc.cpu_s(self.process.pid)
+        """Seconds of processor time that its processes have had, as far as this has seen them.
+
+        With those that have ended: Spark's daemon ends workers that are idle for a minute, and
+        ignores their signal, so that Linux adds what they had to nobody's.
+        """
+        self._cpu_s.update(proc.cpu_s(self.process.pid))
+        return sum(self._cpu_s.values())
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -32,11 +32,13 @@ def memory_mb(pid: int, field: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
-def cpu_s(session_id: int) -> float:
-    """Seconds of processor time that a session has had: its living processes, and the children
-    that these have waited for (Spark ends a Python worker that is idle for a minute)."""
-    of_session = (fields for _, fields in stats() if int(fields[3]) == session_id)
-    return sum(sum(map(int, fields[11:15])) for fields in of_session) / _TICKS_PER_S
+def cpu_s(session_id: int) -> dict[tuple[int, int], float]:
+    """Seconds of processor time that each living process of a session has had, by id and start."""
+    return {
+        (pid, int(fields[19])): sum(map(int, fields[11:13])) / _TICKS_PER_S
+        for pid, fields in stats()
+        if int(fields[3]) == session_id
+    }
 
 
 def machine_cpu_s() -> float:

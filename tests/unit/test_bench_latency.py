@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.latency_streams import ages
+from benchmarks.latency_streams.children import Child
 from benchmarks.latency_streams.report import Figure, figures_of, lost_frames, summary
 
 
@@ -176,6 +180,43 @@ def test_parts_that_were_not_run_have_no_figures() -> None:
         "bounded/batch:rate",
         "at_full_cores/batch:rate",
     ]
+
+
+def test_processor_time_of_a_worker_that_has_ended_still_counts(tmp_path: Path) -> None:
+    # As Spark's daemon: it ignores that a worker of its own has ended.
+    daemon = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+worker = os.fork()
+if worker == 0:
+    while time.process_time() < 0.5:
+        pass
+    print("worked", flush=True)
+    os.read(0, 1)
+    os._exit(0)
+while os.path.exists(f"/proc/{worker}"):
+    time.sleep(0.01)
+print("ended", flush=True)
+os.read(0, 1)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", daemon],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        child = Child("daemon", process, tmp_path / "log")
+        assert process.stdout.readline() == b"worked\n"
+        before = child.cpu_s()
+        process.stdin.write(b"!")
+        assert process.stdout.readline() == b"ended\n"
+
+        assert 0.45 < before <= child.cpu_s() < 5
+
+        process.stdin.write(b"!")
 
 
 def test_only_the_seeds_may_leave_frames_without_a_result() -> None:
