@@ -75,18 +75,21 @@ def highest_bounded(shares_and_slopes: Sequence[tuple[float, float]]) -> float:
     return found
 
 
-def at_full_cores(share: float, stream_cores: float, other_cores: float, *, apart: bool) -> float:
+def at_full_cores(
+    share: float, growing: float, stream_cores: float, other_cores: float, *, apart: bool
+) -> float:
     """The share of the batch rate at which no core would be idle, if a frame cost what it did.
 
-    A little less than it could be: larger batches share their plans. ``stream_cores`` and
-    ``other_cores`` are of all cores; ``apart``: the stream has one for itself.
+    ``share`` was sent; where age was ``growing`` (seconds in a second), so much less was done.
+    ``stream_cores`` and ``other_cores`` are of all cores; ``apart``: the stream has one for itself.
 
-    >>> at_full_cores(0.375, stream_cores=0.25, other_cores=0.25, apart=False)
-    0.75
+    >>> at_full_cores(0.5, 0.25, stream_cores=0.5, other_cores=0.25, apart=False)
+    0.5
     """
+    done = share * (1 - growing)
     if apart:
-        return share / CORES / stream_cores
-    return share / (stream_cores + other_cores)
+        return done / CORES / stream_cores
+    return done / (stream_cores + other_cores)
 
 
 def catch_up_rate(arrivals: Sequence[float], first_batch: int) -> float:

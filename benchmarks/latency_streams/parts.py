@@ -107,7 +107,11 @@ def rising_rates(sizes: Sizes, *, apart: bool) -> dict[str, Any]:
             share = rate / statistics.mean((before, after))
             before = after
             at_full_cores = ages.at_full_cores(
-                share, found["stream_cores"], found["other_cores"], apart=apart
+                share,
+                found["slope"],
+                found["stream_cores"],
+                found["other_cores"],
+                apart=apart,
             )
             steps.append({"share": share, "rate": rate, "at_full_cores": at_full_cores, **found})
             print(

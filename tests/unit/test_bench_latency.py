@@ -104,16 +104,18 @@ def test_the_highest_bounded_rate_is_the_one_before_age_grew(
 
 
 @pytest.mark.parametrize(
-    ("apart", "share"),
+    ("growing", "apart", "share"),
     [
-        (False, 0.8),  # 0.6 took three quarters of the two cores
-        (True, 0.6),  # its own core, a half of the two, was busy
+        (0.0, False, 0.8),  # 0.6 took three quarters of the two cores
+        (0.0, True, 0.6),  # its own core, a half of the two, was busy
+        (0.5, False, 0.4),  # half of what was sent was done
+        (-0.25, True, 0.75),  # and a quarter more
     ],
 )
-def test_a_share_at_full_cores_counts_those_that_the_stream_may_use(
-    apart: bool, share: float
+def test_a_share_at_full_cores_counts_what_was_done_and_the_cores_that_the_stream_may_use(
+    growing: float, apart: bool, share: float
 ) -> None:
-    assert ages.at_full_cores(0.6, 0.5, 0.25, apart=apart) == pytest.approx(share)
+    assert ages.at_full_cores(0.6, growing, 0.5, 0.25, apart=apart) == pytest.approx(share)
 
 
 def test_catching_up_is_counted_from_the_end_of_the_first_batch() -> None:
