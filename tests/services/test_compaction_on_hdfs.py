@@ -124,14 +124,7 @@ def test_a_reader_gets_all_rows_or_an_error(stream: Stream) -> None:
     assert stream.names(stream.output) == ["batch_id=5", "batch_id=6"]
 
 
-@pytest.mark.parametrize(
-    ("function", "calls"),
-    [
-        pytest.param("_write", 1, marks=pytest.mark.slow),
-        ("_rename", 1),
-        pytest.param("_rename", 2, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("function", "calls"), [("_write", 1), ("_rename", 1), ("_rename", 2)])
 def test_killed_between_the_renames_the_next_run_ends_it(
     function: str, calls: int, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
