@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from local_services import proc
 from local_services.process import DIE_WITH_PARENT, wait_until
@@ -27,7 +26,7 @@ class StreamFailedError(RuntimeError):
 class Child:
     """A process in a session of its own, by which all that it starts is found."""
 
-    def __init__(self, name: str, process: subprocess.Popen[Any], log: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[str], log: Path) -> None:
         self.name = name
         self.log = log
         self.process = process
@@ -57,7 +56,7 @@ class Child:
         With those that have ended: Spark's daemon ends workers that are idle for a minute, and
         ignores their signal, so that Linux adds what they had to nobody's.
         """
-        self._cpu_s.update(proc.cpu_s(self.process.pid))
+        self._cpu_s.update(proc.cpu_s_by_process(self.process.pid))
         return sum(self._cpu_s.values())
 
     @contextmanager

@@ -32,7 +32,7 @@ def memory_mb(pid: int, field: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
-def cpu_s(session_id: int) -> dict[tuple[int, int], float]:
+def cpu_s_by_process(session_id: int) -> dict[tuple[int, int], float]:
     """Seconds of processor time that each living process of a session has had, by id and start."""
     return {
         (pid, int(fields[19])): sum(map(int, fields[11:13])) / _TICKS_PER_S

@@ -205,20 +205,21 @@ os.read(0, 1)
         [sys.executable, "-c", daemon],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        bufsize=0,
+        text=True,
         start_new_session=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         child = Child("daemon", process, tmp_path / "log")
-        assert process.stdout.readline() == b"worked\n"
+        assert process.stdout.readline() == "worked\n"
         before = child.cpu_s()
-        process.stdin.write(b"!")
-        assert process.stdout.readline() == b"ended\n"
+        process.stdin.write("!")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ended\n"
 
         assert 0.45 < before <= child.cpu_s() < 5
 
-        process.stdin.write(b"!")
+        process.communicate("!")
 
 
 def test_only_the_seeds_may_leave_frames_without_a_result() -> None:
