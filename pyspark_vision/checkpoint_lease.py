@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from pyspark_vision.errors import CheckpointInUseError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, is_java_error
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -153,7 +153,7 @@ class _Leases:
             finally:
                 stream.close()
         except Py4JJavaError as error:
-            if _is(error, "FileNotFoundException"):
+            if is_java_error(error, "FileNotFoundException"):
                 return None
             raise
 
@@ -163,7 +163,7 @@ class _Leases:
             self._write(number, overwrite=False)
         except Py4JJavaError as error:
             # The second: on HDFS, while the other is still writing it.
-            if _is(error, "FileAlreadyExistsException") or _is(
+            if is_java_error(error, "FileAlreadyExistsException") or is_java_error(
                 error, "AlreadyBeingCreatedException"
             ):
                 return False
@@ -288,15 +288,3 @@ def _in_use(checkpoint: str, owner: Owner | None) -> CheckpointInUseError:
         f"--checkpoint {checkpoint} is in use by {holder}. Stop that job first, or choose another "
         "checkpoint and another output"
     )
-
-
-def _is(error: Py4JJavaError, name: str) -> bool:
-    java: Any = error.java_exception
-    while java is not None:
-        if java.getClass().getSimpleName() == name:
-            return True
-        # HDFS's own answer, which some calls do not unwrap.
-        if java.getClass().getSimpleName() == "RemoteException":
-            return str(java.getClassName()).endswith(f".{name}")
-        java = java.getCause()
-    return False
