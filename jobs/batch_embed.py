@@ -9,18 +9,23 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import batch_output, config, streaming
+from pyspark_vision import batch_output, checkpoint_lease, config, job_flags, streaming
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import embedding_length
 from pyspark_vision.counts import Counts
+from pyspark_vision.errors import StreamError
 from pyspark_vision.functions import embed_image, fetch_object
+from pyspark_vision.hadoop import qualified
+from pyspark_vision.job.places import Place, refuse_overlaps
 from pyspark_vision.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.session import is_connect, job_session, parallelism
 from pyspark_vision.sinks import Sink, through
@@ -68,8 +73,11 @@ def parser() -> config.JobParser:
     sink.add_argument("--output", required=True, metavar="URI", help="folder to write")
     sink.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="of --output")
     sink.add_argument(
-        "--overwrite", action="store_true", help="remove what is at --output and begin anew"
+        "--overwrite",
+        action="store_true",
+        help="remove what this job wrote at --output and begin anew",
     )
+    job_flags.add_adopt(sink)
     return job
 
 
@@ -150,7 +158,8 @@ def run_stream(
 class Reporter:
     """Progress, a line per batch: images so far, and how fast."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuse_if_lost: Callable[[], None]) -> None:
+        self._refuse_if_lost = refuse_if_lost
         self.counts = Counts()
         self.were_there = 0
         self._started = time.monotonic()
@@ -165,10 +174,26 @@ class Reporter:
         there = f", {self.were_there:,} were there" if self.were_there else ""
         done = f"{self.counts.rows:,} images, {failed:,} failed"
         print(f"batch_embed: {done}, {rate:.1f} images/s{there}", flush=True)
+        self._refuse_if_lost()
+
+
+def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
+    """Refuse to write where the job reads."""
+    places = job_flags.read_places(images=options.images, model=options.model)
+    if options.keys:
+        is_prefix = object_keys.is_prefix(options.keys)
+        places.append(Place("--keys", options.keys, is_prefix=is_prefix))
+    places.append(Place("--output", options.output, is_written=True))
+    refuse_overlaps(places, qualify)
 
 
 def run(options: argparse.Namespace) -> None:
+    refuse_mixed_places(options)
+    check_output(None, options)
     session = job_session("batch_embed")
+    if not is_connect(session):
+        refuse_mixed_places(options, functools.partial(qualified, session))
+    check_output(session, options)
     model = ModelSpec.load(options.model)
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
@@ -179,6 +204,38 @@ def run(options: argparse.Namespace) -> None:
         )
         embed(images, model, options).explain()
         return
+    with alone_at(session, options.output) as refuse_if_lost:
+        embed_all(session, model, options, refuse_if_lost)
+
+
+def check_output(session: SparkSession | None, options: argparse.Namespace) -> None:
+    batch_output.check(session, options.output, adopts=options.adopt, removes=options.overwrite)
+
+
+@contextmanager
+def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]:
+    """No other run writes to the output meanwhile; gives what raises if one does all the same."""
+    reasons: list[str] = []
+
+    def refuse_if_lost() -> None:
+        if reasons:
+            raise StreamError(f"--output {output}: {reasons[0]}")
+
+    if is_connect(session):
+        yield refuse_if_lost
+        return
+    lease = f"{output}/_lease"
+    shown = f"--output {output}"
+    with checkpoint_lease.held(session, lease, "batch_embed", reasons.append, shown):
+        yield refuse_if_lost
+
+
+def embed_all(
+    session: SparkSession,
+    model: ModelSpec,
+    options: argparse.Namespace,
+    refuse_if_lost: Callable[[], None],
+) -> None:
     if options.overwrite:
         batch_output.remove(session, options.output)
     settings = {
@@ -188,8 +245,10 @@ def run(options: argparse.Namespace) -> None:
         "normalize": str(options.normalize),
         "exact": str(options.exact),
     }
-    batch_output.claim(session, options.output, settings)
-    report = Reporter()
+    # What is left after --overwrite is the user's own, in a folder that was this job's.
+    adopts = options.adopt or options.overwrite
+    batch_output.claim(session, options.output, settings, adopts=adopts)
+    report = Reporter(refuse_if_lost)
     work = run_keys if options.keys else run_whole if is_connect(session) else run_stream
     try:
         work(session, model, options, report)

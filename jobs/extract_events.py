@@ -17,17 +17,23 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.hadoop import local_path, qualified
+from pyspark_vision.job import outputs
+from pyspark_vision.job.outputs import Output, StreamPlaces
+from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
 from pyspark_vision.session import job_session
-from pyspark_vision.sinks import Sink, through
-from pyspark_vision.sinks.batch_folders import refuse_other_output
+from pyspark_vision.sinks import Sink, owner, through
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
+from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
 
+NAME = "extract_events"
 ALL_EVENTS = "extracted_events"
+LETTERS = "dead_letters"
 
 _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -100,11 +106,11 @@ def splits(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Table name -> event types of ``--split``."""
     chosen: dict[str, tuple[str, ...]] = {}
     for name, listed in dict(options.split).items():
-        others = {ALL_EVENTS, *(known.lower() for known in chosen)}
+        others = {ALL_EVENTS, LETTERS, *(known.lower() for known in chosen)}
         if not _TABLE_NAME.fullmatch(name) or name.lower() in others:
             raise InvalidOptionError(
                 f"--split {name}: a table's name has letters, digits and _, begins with a letter, "
-                f"and is neither {ALL_EVENTS} nor another's, in any case"
+                f"and is neither {ALL_EVENTS} nor {LETTERS} nor another's, in any case"
             )
         event_types = tuple(one.strip() for one in listed.split(","))
         if not all(event_types):
@@ -128,28 +134,77 @@ def tables(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], Da
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
-    folders = {name: f"{options.output}/{name}" for name in tables(options)}
-    letters_folder = options.dead_letters
-    if (letters_folder or "").startswith(job_flags.KAFKA_SCHEME):
-        letters_folder = None
-    for folder in [*folders.values(), *([letters_folder] if letters_folder else [])]:
+    folders = {output.role: output.folder for output in written(options)}
+    for folder in folders.values():
         refuse_other_files(session, folder, BATCH_FOLDERS if options.stream else TABLE_FILES)
-    for folder in folders.values() if options.stream else ():
-        refuse_other_output(session, folder, options.checkpoint)
-    make = parquet_sink if options.stream else table_sink
-    made = {
-        name: through(choose, make(session, folders[name]))
-        for name, choose in tables(options).items()
-    }
-    if letters_folder and not options.stream:  # a second run leaves one copy, as in the tables
-        made["dead_letters"] = through(letters, table_sink(session, letters_folder))
+
+    def make(role: str) -> Sink:
+        if options.stream:
+            return parquet_sink(session, folders[role])
+        return table_sink(session, folders[role], mark(options, role))
+
+    made = {name: through(choose, make(name)) for name, choose in tables(options).items()}
+    # A second run leaves one copy, as in the tables.
+    if LETTERS in folders and not options.stream:
+        made[LETTERS] = through(letters, make(LETTERS))
     elif options.dead_letters:
-        made["dead_letters"] = job_flags.dead_letters(session, options)
+        made[LETTERS] = job_flags.dead_letters(session, options)
     return made
 
 
+def written(options: argparse.Namespace) -> list[Output]:
+    """The folders that the job writes: a table each, and its letters."""
+    folders = [Output("--output", f"{options.output}/{name}", name) for name in tables(options)]
+    if folder := job_flags.letters_folder(options):
+        folders.append(Output("--dead-letters", folder, LETTERS))
+    return folders
+
+
+def stream_places(options: argparse.Namespace) -> StreamPlaces:
+    return StreamPlaces(
+        NAME,
+        options.checkpoint,
+        tuple(written(options)),
+        adopts=options.adopt,
+        removes_beyond=options.remove_beyond,
+    )
+
+
+def mark(options: argparse.Namespace, role: str) -> Mark:
+    """Whose a table is: of the runs that read the same topics."""
+    topics = job_flags.kafka_source(options, events.TOPIC)
+    return Mark(NAME, f"table {role}", topics.pattern or ",".join(sorted(topics.topics)))
+
+
+def check_tables(session: SparkSession | None, options: argparse.Namespace) -> None:
+    """Refuse tables of others; without a session those that are on this machine."""
+    for output in written(options):
+        if session is not None or local_path(None, output.folder) is not None:
+            own = mark(options, output.role)
+            owner.check(session, output.folder, own, output.flag, adopts=options.adopt)
+
+
+def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
+    """Refuse to write where the job reads, or two things to one place."""
+    places = [Place(output.flag, output.folder, is_written=True) for output in written(options)]
+    if options.checkpoint:
+        places.append(Place("--checkpoint", options.checkpoint, is_written=True))
+    refuse_overlaps(places, qualify)
+    refuse_same_topics(job_flags.kafka_topics(options, events.TOPIC))
+
+
 def run(options: argparse.Namespace) -> None:
-    session = job_session("extract_events")
+    refuse_mixed_places(options)
+    if options.stream:
+        outputs.check_before_spark(stream_places(options))
+    else:
+        check_tables(None, options)
+    session = job_session(NAME)
+    refuse_mixed_places(options, functools.partial(qualified, session))
+    if options.stream:
+        outputs.check(session, stream_places(options))
+    else:
+        check_tables(session, options)
     source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
     if options.dry_run:
         print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
@@ -182,6 +237,7 @@ def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Nam
         value="event",
         name="extract_events",
         words=("messages", "events"),
+        before=lambda: outputs.claim(session, stream_places(options)),
     )
 
 

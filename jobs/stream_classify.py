@@ -6,8 +6,9 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_classify.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,10 +18,13 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
+from pyspark_vision.hadoop import qualified
+from pyspark_vision.job import outputs
+from pyspark_vision.job.outputs import StreamPlaces
+from pyspark_vision.job.places import refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import image_stream
 from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, through
-from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
@@ -103,7 +107,6 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         target = job_flags.kafka_topic(options, options.output_kafka_topic)
         made["kafka"] = kafka_sink(target, image_stream.result_messages)
     if options.output_gcs_path:
-        refuse_other_output(session, options.output_gcs_path, options.checkpoint)
         lines = json_sink(session, options.output_gcs_path)
         made["json"] = through(image_stream.table, lines)
     if options.dead_letters:
@@ -113,8 +116,26 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     return made
 
 
+def places(options: argparse.Namespace) -> StreamPlaces:
+    """The folders that the job writes."""
+    folders = {"json": ("--output-gcs-path", options.output_gcs_path)}
+    return job_flags.stream_places("stream_classify", options, folders)
+
+
+def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
+    """Refuse to write where the job reads, or two things to one place."""
+    read = job_flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
+    refuse_overlaps([*read, *job_flags.written_places(places(options))], qualify)
+    topics = job_flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
+    refuse_same_topics(topics)
+
+
 def run(options: argparse.Namespace) -> None:
+    refuse_mixed_places(options)
+    outputs.check_before_spark(places(options))
     session = job_session("stream_classify")
+    refuse_mixed_places(options, functools.partial(qualified, session))
+    outputs.check(session, places(options))
     model = WatchedBundle(
         session,
         options.model_gcs_path,
@@ -136,6 +157,7 @@ def run(options: argparse.Namespace) -> None:
         value="predictions",
         name="stream_classify",
         words=("images", "classified"),
+        before=lambda: outputs.claim(session, places(options)),
     )
 
 

@@ -6,8 +6,9 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
@@ -18,13 +19,16 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
+from pyspark_vision.hadoop import qualified
+from pyspark_vision.job import outputs
+from pyspark_vision.job.outputs import StreamPlaces
+from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.prepared import prepared
 from pyspark_vision.seen_frames import SeenFrames
 from pyspark_vision.session import job_session, local_time_zone
 from pyspark_vision.sinks import Sink, through
-from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
@@ -169,7 +173,7 @@ def mark(frames: DataFrame, options: argparse.Namespace) -> DataFrame:
 
 
 def keeps_all(options: argparse.Namespace) -> bool:
-    return options.keep_all or options.source == "files"
+    return bool(options.keep_all or options.source == "files")
 
 
 def detect(
@@ -229,14 +233,6 @@ def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
     threshold = options.score_threshold
-    folders = {
-        "parquet": options.output,
-        "json": options.output_json,
-        "events": options.output_events,
-    }
-    for name, folder in folders.items():
-        if folder and name in options.sink:
-            refuse_other_output(session, folder, options.checkpoint)
     made: dict[str, Sink] = {}
     # First: somebody waits for messages.
     if "kafka" in options.sink:
@@ -263,6 +259,29 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     return made
 
 
+def places(options: argparse.Namespace) -> StreamPlaces:
+    """The folders that the job writes."""
+    folders = {
+        "parquet": ("--output", options.output),
+        "json": ("--output-json", options.output_json),
+        "events": ("--output-events", options.output_events),
+    }
+    chosen = {name: folder for name, folder in folders.items() if name in options.sink}
+    return job_flags.stream_places("stream_detect", options, chosen)
+
+
+def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
+    """Refuse to write where the job reads, or two things to one place."""
+    images = options.input if options.source == "files" else None
+    read = job_flags.read_places(input=images, model=options.model)
+    objects = [Place("--uri-prefix", prefix, is_prefix=True) for prefix in options.uri_prefix]
+    written = job_flags.written_places(places(options))
+    refuse_overlaps([*read, *objects, *written], qualify)
+    if options.source == "kafka":
+        results = options.output_kafka_topic if "kafka" in options.sink else None
+        refuse_same_topics(job_flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
+
+
 def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
     if options.source == "kafka":
         return stream_kafka(session, job_flags.kafka_source(options, pycturestream.FRAME_TOPIC))
@@ -273,7 +292,11 @@ def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
 
 
 def run(options: argparse.Namespace) -> None:
+    refuse_mixed_places(options)
+    outputs.check_before_spark(places(options))
     session = job_session("stream_detect")
+    refuse_mixed_places(options, functools.partial(qualified, session))
+    outputs.check(session, places(options))
     model = WatchedBundle(session, options.model)
     records = with_planned_time(read(session, options))
     seen: SeenFrames | None = None
@@ -303,6 +326,7 @@ def run(options: argparse.Namespace) -> None:
         value="detections",
         name="stream_detect",
         words=("frames", "detected"),
+        before=lambda: outputs.claim(session, places(options)),
     )
 
 

@@ -1,12 +1,14 @@
 """The output folder of a batch job that can be stopped and started again.
 
-``OUTPUT/batch_id=N`` holds the rows of batch N, ``OUTPUT/_job`` says which job they are of. What
-is read and written here goes through Spark alone, so that it works in a Connect session too.
+``OUTPUT/batch_id=N`` holds the rows of batch N, ``OUTPUT/_job`` says which job they are of
+(:mod:`pyspark_vision.sinks.owner`). In a Connect session, which has no file system, it is read and
+written through Spark.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,30 +16,57 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.session import is_connect
+from pyspark_vision.sinks import owner
+from pyspark_vision.sinks.owner import Mark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
-_RECORD = "_job"
+JOB, ROLE = "batch_embed", "vectors"
+
+# All that the job makes in its output, the mark last: who is stopped on the way goes on with it.
+_OWN = re.compile(r"batch_id=\d+|_checkpoint|_staging_\d+|_failed")
 
 
-def claim(session: SparkSession, output: str, settings: Mapping[str, str]) -> None:
+def check(session: SparkSession | None, output: str, *, adopts: bool, removes: bool) -> None:
+    """Raise :class:`InvalidOptionError` if ``output`` is not this job's, or to become it.
+
+    ``session`` may be ``None`` for a local path: before Spark starts.
+    """
+    if session is not None and is_connect(session):
+        return
+    if session is None and local_path(None, output) is None:
+        return
+    if _is_old(session, output):
+        return
+    try:
+        owner.check(session, output, Mark(JOB, ROLE), "--output", adopts=adopts)
+    except InvalidOptionError as error:
+        if not removes:
+            raise
+        raise InvalidOptionError(f"--overwrite removes only what {JOB} wrote. {error}") from None
+
+
+def claim(
+    session: SparkSession, output: str, settings: Mapping[str, str], *, adopts: bool = False
+) -> None:
     """Begin or go on with the job of these settings at ``output``.
 
     Raises :class:`InvalidOptionError` if the folder holds something else, or rows that other
     settings made: both would be mixed.
     """
     record = _read_record(session, output)
-    if record is None:
+    if record is None and is_connect(session):
         if _holds_files(session, output):
-            raise InvalidOptionError(
-                f"--output {output} holds something else; choose another, or --overwrite"
-            )
+            raise InvalidOptionError(f"--output {output} holds something else; choose another")
         line = session.createDataFrame([(json.dumps(dict(settings)),)], "value string")
-        line.coalesce(1).write.mode("overwrite").text(f"{output}/{_RECORD}")
+        line.coalesce(1).write.mode("overwrite").text(f"{output}/{owner.NAME}")
         return
+    if record is None:
+        mark = Mark(JOB, ROLE, settings=dict(settings))
+        record = owner.claim(session, output, mark, "--output", adopts=adopts).settings
     other = [name for name in settings if record.get(name) != settings[name]]
     if other:
         said = ", ".join(f"{name} was {record.get(name)}, is {settings[name]}" for name in other)
@@ -50,7 +79,7 @@ def claim(session: SparkSession, output: str, settings: Mapping[str, str]) -> No
 def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:
     """(``origin`` of the rows that are there, or ``None``; the number of the next batch)."""
     reader = session.read.schema("origin string, batch_id int").option("header", True)
-    rows = reader.format(file_format).load(output)
+    rows = reader.format(file_format).load(literal(output))
     last = rows.agg(F.max("batch_id")).first()
     known = last[0] if last is not None else None
     if known is None:
@@ -69,27 +98,36 @@ def missing(session: SparkSession, uris: Sequence[str], done: DataFrame | None) 
 
 
 def remove(session: SparkSession, output: str) -> None:
-    """Delete the folder and all that is in it."""
+    """Delete what this job wrote to its own folder (:func:`check`), and nothing else."""
     if is_connect(session):
         raise InvalidOptionError(
             "--overwrite needs a file system, which a Connect session does not have: choose "
             "another --output"
         )
-    file_system, path = hadoop_path(session, output)
-    file_system.delete(path, True)
+    names = [name for name in list_names(session, output) or [] if _OWN.fullmatch(name)]
+    for name in [*sorted(names), owner.NAME]:
+        file_system, path = hadoop_path(session, f"{output}/{name}")
+        file_system.delete(path, True)
 
 
-def _read_record(session: SparkSession, output: str) -> dict[str, str] | None:
-    lines = _rows(lambda: session.read.text(f"{output}/{_RECORD}"))
-    if lines is None:
-        return None
-    record: dict[str, str] = json.loads(lines[0][0]) if lines else {}
-    return record
+def _is_old(session: SparkSession | None, output: str) -> bool:
+    """Whether an older version of this job marked the folder, by a folder of text."""
+    is_there = owner.NAME in (list_names(session, output) or [])
+    return is_there and read_text(session, f"{output}/{owner.NAME}") is None
+
+
+def _read_record(session: SparkSession, output: str) -> Mapping[str, str] | None:
+    if not is_connect(session):
+        mark = owner.read_mark(session, output)
+        if mark is not None:
+            return mark.settings if mark.is_of(Mark(JOB, ROLE)) else None
+    lines = _rows(lambda: session.read.text(literal(f"{output}/{owner.NAME}")))
+    return owner.parse(lines[0][0], output).settings if lines else None
 
 
 def _holds_files(session: SparkSession, output: str) -> bool:
     files = session.read.format("binaryFile").option("recursiveFileLookup", True)
-    return bool(_rows(lambda: files.load(output).select("path").limit(1)))
+    return bool(_rows(lambda: files.load(literal(output)).select("path").limit(1)))
 
 
 def _rows(read: Callable[[], DataFrame]) -> list[Row] | None:

@@ -72,22 +72,29 @@ class Owner:
 
 @contextmanager
 def held(
-    session: SparkSession, checkpoint: str, name: str, lost: Callable[[str], None]
+    session: SparkSession,
+    checkpoint: str,
+    name: str,
+    lost: Callable[[str], None],
+    shown: str = "",
 ) -> Iterator[None]:
     """Hold the lease of ``checkpoint`` (any Hadoop URI) for the job ``name``, for the block.
+
+    ``shown``: what the user knows it by, for the error (default: ``--checkpoint URI``).
 
     Raises :class:`CheckpointInUseError` while another job holds it. ``lost`` is called, in another
     thread and with the reason, if another job took it because this one did not renew it.
     """
     owner = _this_process(session, name)
+    shown = shown or f"--checkpoint {checkpoint}"
     file_system, path = hadoop_path(session, checkpoint)
     folder = file_system.makeQualified(path)
     if folder.toUri().getScheme() in LOCAL_SCHEMES:
-        with _locked(Path(folder.toUri().getPath()), checkpoint, owner):
+        with _locked(Path(folder.toUri().getPath()), shown, owner):
             yield
         return
     leases = _Leases(session, f"{folder}/lease", owner)
-    number = _taken(leases, checkpoint, owner, atomic=folder.toUri().getScheme() in _ATOMIC)
+    number = _taken(leases, shown, owner, atomic=folder.toUri().getScheme() in _ATOMIC)
     ended = threading.Event()
     renewer = threading.Thread(
         target=_renew, args=(leases, number, ended, lost), name="lease", daemon=True
@@ -105,14 +112,14 @@ def held(
 
 
 @contextmanager
-def _locked(folder: Path, checkpoint: str, owner: Owner) -> Iterator[None]:
+def _locked(folder: Path, shown: str, owner: Owner) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lease.lock", "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + PATIENCE_S
         while not _lock(file):
             if time.monotonic() > deadline:
                 file.seek(0)
-                raise _in_use(checkpoint, _owner(file.read()))
+                raise _in_use(shown, _owner(file.read()))
             time.sleep(0.1)
         file.truncate(0)
         file.write(json.dumps(asdict(owner)))
@@ -192,7 +199,7 @@ class _Leases:
             stream.close()
 
 
-def _taken(leases: _Leases, checkpoint: str, owner: Owner, *, atomic: bool) -> int:
+def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
     """The number of the file that this process has made after the last one was given up."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -201,11 +208,11 @@ def _taken(leases: _Leases, checkpoint: str, owner: Owner, *, atomic: bool) -> i
         if holder is not None and holder.is_here():
             if holder.is_alive():
                 if time.monotonic() > deadline:
-                    raise _in_use(checkpoint, holder)
+                    raise _in_use(shown, holder)
                 time.sleep(0.1)
                 continue
         elif number and _is_renewed(leases, number, written_at):
-            raise _in_use(checkpoint, leases.owner(number))
+            raise _in_use(shown, leases.owner(number))
         if not leases.make(number + 1):
             continue
         if not atomic:
@@ -282,9 +289,9 @@ def _owner(text: str) -> Owner | None:
         return None
 
 
-def _in_use(checkpoint: str, owner: Owner | None) -> CheckpointInUseError:
+def _in_use(shown: str, owner: Owner | None) -> CheckpointInUseError:
     holder = f"{owner}, since {owner.since}" if owner else "a job that is just starting"
     return CheckpointInUseError(
-        f"--checkpoint {checkpoint} is in use by {holder}. Stop that job first, or choose another "
+        f"{shown} is in use by {holder}. Stop that job first, or choose another "
         "checkpoint and another output"
     )

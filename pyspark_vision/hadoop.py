@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 
+from pyspark_vision.errors import InvalidOptionError
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
@@ -21,11 +27,88 @@ def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     return path.getFileSystem(conf), path
 
 
-def read_text(session: SparkSession, uri: str) -> str | None:
-    """The text of a small UTF-8 file; ``None`` if there is no file."""
+def local_path(session: SparkSession | None, uri: str) -> Path | None:
+    """``uri`` on the disks of this machine; ``None`` if it is elsewhere.
+
+    Without a session (before the JVM starts) a path without a scheme is on this machine's disks
+    unless a Hadoop configuration may say otherwise.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if colon and scheme in ("file", "local"):
+        path = rest[2:] if rest.startswith("//") else rest
+        return Path(path.removeprefix("localhost") if path.startswith("localhost/") else path)
+    if colon and _SCHEME.fullmatch(scheme) and rest.startswith("/"):
+        return None
+    if session is None:
+        is_local = not any(name in os.environ for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR"))
+    else:
+        jvm: Any = session.sparkContext._jvm
+        default = jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(
+            session._jsc.hadoopConfiguration()
+        )
+        is_local = default.getScheme() == "file"
+    return Path(uri).absolute() if is_local else None
+
+
+def qualified(session: SparkSession, uri: str) -> str:
+    """``uri`` with the scheme and the authority that Hadoop's default file system gives it."""
+    if uri.partition("://")[2].partition("/")[0]:
+        return uri
+    local = local_path(session, uri)
+    if local is not None:
+        return f"file://{local}"
+    file_system, path = hadoop_path(session, uri)
+    return str(file_system.makeQualified(path))
+
+
+def literal(path: str) -> str:
+    """A path that Spark's readers take as it is: they read ``[ ]``, ``*`` and such as patterns."""
+    return re.sub(r"([][{}*?\\])", r"\\\1", path)
+
+
+def list_names(session: SparkSession | None, folder: str) -> list[str] | None:
+    """The names in a folder, in no order; ``None`` if there is no folder.
+
+    ``session`` may be ``None`` for a :func:`local_path`. Raises :class:`InvalidOptionError` for a
+    file.
+    """
+    local = local_path(session, folder)
+    if local is not None:
+        try:
+            return os.listdir(local)
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise InvalidOptionError(f"{folder} is a file; it must be a folder") from None
+    assert session is not None
+    file_system, path = hadoop_path(session, folder)
+    try:
+        if file_system.getFileStatus(path).isFile():
+            raise InvalidOptionError(f"{folder} is a file; it must be a folder")
+        return [status.getPath().getName() for status in file_system.listStatus(path)]
+    except Py4JJavaError as error:
+        if is_java_error(error, "FileNotFoundException"):
+            return None
+        raise
+
+
+def read_text(session: SparkSession | None, uri: str) -> str | None:
+    """The text of a small UTF-8 file; ``None`` if there is no file.
+
+    ``session`` may be ``None`` for a :func:`local_path`.
+    """
+    local = local_path(session, uri)
+    if local is not None:
+        try:
+            return local.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+    assert session is not None
     file_system, path = hadoop_path(session, uri)
     jvm: Any = session.sparkContext._jvm
     try:
+        if not file_system.getFileStatus(path).isFile():
+            return None
         stream = file_system.open(path)
     except Py4JJavaError as error:
         if is_java_error(error, "FileNotFoundException"):
@@ -43,11 +126,12 @@ def create_text(session: SparkSession, uri: str, text: str) -> bool:
     On disks and HDFS of two that do this at the same time one succeeds. In an object store both
     may: the caller reads the file again after a moment to see whose it is.
     """
+    local = local_path(session, uri)
+    if local is not None:
+        return _create_local_text(local, text)
     file_system, path = hadoop_path(session, uri)
     if file_system.exists(path):
         return False
-    if file_system.getUri().getScheme() == "file":
-        return _create_local_text(Path(str(path.toUri().getPath())), text)
     staged = _staged(session, file_system, path, text)
     try:
         if file_system.rename(staged, path):

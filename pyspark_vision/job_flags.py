@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark_vision import config
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks.batch_folders import refuse_other_output
+from pyspark_vision.job.outputs import Output, StreamPlaces
+from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
 from pyspark_vision.sinks.kafka import KafkaTopic
 from pyspark_vision.sources.kafka import (
@@ -112,15 +115,70 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
 
 
 def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
-    """The sink that ``--dead-letters`` names.
-
-    Raises :class:`InvalidOptionError` for a folder that holds letters of an earlier run.
-    """
-    if options.dead_letters.startswith(KAFKA_SCHEME):
-        topic = options.dead_letters.removeprefix(KAFKA_SCHEME)
+    """The sink that ``--dead-letters`` names."""
+    topic = letters_topic(options)
+    if topic is not None:
         return kafka_dead_letters(kafka_topic(options, topic))
-    refuse_other_output(session, options.dead_letters, options.checkpoint)
     return parquet_dead_letters(session, options.dead_letters)
+
+
+def letters_topic(options: argparse.Namespace) -> str | None:
+    """The topic that ``--dead-letters`` names, if it names one."""
+    where = options.dead_letters or ""
+    return where.removeprefix(KAFKA_SCHEME) if where.startswith(KAFKA_SCHEME) else None
+
+
+def letters_folder(options: argparse.Namespace) -> str | None:
+    """The folder that ``--dead-letters`` names, if it names one."""
+    return options.dead_letters if letters_topic(options) is None else None
+
+
+def kafka_topics(
+    options: argparse.Namespace, topic: str, results: str | None = None
+) -> list[Topic]:
+    """The topics that a job reads (default: ``topic``) and writes, by their flags.
+
+    Of a pattern those are known that are written: Java's patterns are Python's, as far as names go.
+    """
+    written = [Topic("--output-kafka-topic", results, is_written=True)] if results else []
+    letters = letters_topic(options)
+    if letters is not None:
+        written.append(Topic("--dead-letters", letters, is_written=True))
+    if options.kafka_topic_pattern:
+        return [*_matching(options.kafka_topic_pattern, written), *written]
+    return [*(Topic("--kafka-topic", name) for name in options.kafka_topic or [topic]), *written]
+
+
+def _matching(pattern: str, written: Sequence[Topic]) -> list[Topic]:
+    try:
+        known = re.compile(pattern)
+    except re.error:  # Java has forms that Python lacks; Kafka judges it
+        return []
+    names = [topic.name for topic in written if known.fullmatch(topic.name)]
+    return [Topic("--kafka-topic-pattern", name) for name in names]
+
+
+def stream_places(
+    job: str, options: argparse.Namespace, folders: Mapping[str, tuple[str, str | None]]
+) -> StreamPlaces:
+    """What a stream writes: ``folders`` by role (flag, folder), and its letters."""
+    outputs = [Output(flag, uri, role) for role, (flag, uri) in folders.items() if uri]
+    if letters := letters_folder(options):
+        outputs.append(Output("--dead-letters", letters, "dead_letters"))
+    return StreamPlaces(
+        job, options.checkpoint, tuple(outputs), options.adopt, options.remove_beyond
+    )
+
+
+def written_places(places: StreamPlaces) -> list[Place]:
+    """A stream's outputs and checkpoint, to be held against what it reads."""
+    outputs = [Place(output.flag, output.folder, is_written=True) for output in places.outputs]
+    return [*outputs, Place("--checkpoint", places.checkpoint, is_written=True)]
+
+
+def read_places(**uris: str | None) -> list[Place]:
+    """What a job reads, by flag (``model="models/x"``: of ``--model``)."""
+    return [Place(f"--{flag.replace('_', '-')}", uri) for flag, uri in uris.items() if uri]
 
 
 def kafka_topic(options: argparse.Namespace, topic: str) -> KafkaTopic:
@@ -163,8 +221,25 @@ def add_stream(
     add_stream_operation(group)
 
 
+def add_adopt(group: argparse._ArgumentGroup) -> None:
+    """``--adopt``."""
+    group.add_argument(
+        "--adopt",
+        action="store_true",
+        help="take over folders without a mark of their owner: an older version of this job wrote "
+        "them",
+    )
+
+
 def add_stream_operation(group: argparse._ArgumentGroup) -> None:
-    """``--stop-timeout`` and ``--metrics-port``."""
+    """``--adopt``, ``--remove-beyond``, ``--stop-timeout`` and ``--metrics-port``."""
+    add_adopt(group)
+    group.add_argument(
+        "--remove-beyond",
+        action="store_true",
+        help="remove batches at the outputs that the checkpoint does not know, because it was "
+        "restored from a copy; they are read and written again",
+    )
     group.add_argument(
         "--stop-timeout",
         type=config.above_zero,

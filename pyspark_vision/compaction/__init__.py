@@ -27,6 +27,7 @@ from pyspark_vision.compaction.plan import Batch
 from pyspark_vision.compaction.stream_readers import stream_reader
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
 from pyspark_vision.session import parallelism
+from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.dead_letters import LETTER
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def compact(
     changed.
     """
     where = swap.places(session, output)
+    _refuse_another_owner(session, output, checkpoint)
     if last_batch(session, checkpoint, "offsets") < 0:
         raise InvalidOptionError(f"--checkpoint {checkpoint} is not that of a stream which has run")
     lost: list[str] = []
@@ -95,6 +97,23 @@ def compact(
         time.sleep(GRACE_S)
         swap.clear(where)
         return _size(batches), _size(list_batches(session, output))
+
+
+def _refuse_another_owner(session: SparkSession, output: str, checkpoint: str) -> None:
+    """Raise unless both bear marks of one stream, or neither bears one (sinks without a job)."""
+    of_output, of_checkpoint = (owner.read_mark(session, place) for place in (output, checkpoint))
+    if of_output is None and of_checkpoint is None:
+        return
+    if of_output is None:
+        raise InvalidOptionError(
+            f"{output} bears no mark of {of_checkpoint}: start that job once with --adopt if it "
+            "writes there"
+        )
+    if of_checkpoint is None or of_output.owner != of_checkpoint.owner:
+        raise InvalidOptionError(
+            f"{output} belongs to {of_output}, and --checkpoint {checkpoint} is another's: give "
+            "that of the job which writes there"
+        )
 
 
 def _mergeable(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pyspark_vision.doctor.findings import Problem
 from pyspark_vision.doctor.jvm import Remedies, explained, has_class
 from pyspark_vision.doctor.secrets import has_credentials
+from pyspark_vision.hadoop import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -171,14 +172,9 @@ def _first_file(file_system: Any, status: Any) -> str | None:
 def _read_on_executor(session: SparkSession, name: str) -> int:
     from pyspark.sql import functions as F
 
-    rows = session.read.format("binaryFile").load(_literally(name))
+    rows = session.read.format("binaryFile").load(literal(name))
     row = rows.select(F.length("content")).first()
     return int(row[0]) if row else 0
-
-
-def _literally(name: str) -> str:
-    """A path that Spark would otherwise take for a glob."""
-    return "".join(f"\\{letter}" if letter in "[]{}*?\\" else letter for letter in name)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.errors import StreamError
+from pyspark_vision.hadoop import hadoop_path, read_text
 from pyspark_vision.session import is_connect
+from pyspark_vision.sinks import owner
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,12 +27,28 @@ def batch_folder_sink(
     """A sink that has ``write(results, folder)`` fill ``output/batch_id=N`` (any Hadoop URI).
 
     In a Connect session, which has no file system, ``write`` fills the folder in its place.
+
+    The sink raises :class:`StreamError` if the folder is another's since its first batch: somebody
+    has removed it, or put another in its place.
     """
+    first_mark: list[str | None] = []
+
+    def refuse_another_owner() -> None:
+        mark = read_text(session, f"{output}/{owner.NAME}")
+        if not first_mark:
+            first_mark.append(mark)
+        if mark != first_mark[0]:
+            raise StreamError(
+                f"{output} is no longer the folder that this job began with: its mark "
+                f"{owner.NAME} is gone or another's. Nothing was written to it. Put the folder "
+                "back, or start with a new checkpoint and a new output"
+            )
 
     def sink(results: DataFrame, batch_id: int) -> None:
         if is_connect(session):
             write(results, f"{output}/batch_id={batch_id}")
             return
+        refuse_another_owner()
         staging = f"{output}/_staging_{batch_id}"
         write(results, staging)
         file_system, target = hadoop_path(session, f"{output}/batch_id={batch_id}")
@@ -41,20 +58,3 @@ def batch_folder_sink(
             raise OSError(f"cannot rename {staging} to {target}")
 
     return sink
-
-
-def refuse_other_output(session: SparkSession, output: str, checkpoint: str) -> None:
-    """Raise if ``output`` holds batches and ``checkpoint`` is new.
-
-    Batch numbers start again at 0 with a new checkpoint: the new run would overwrite the old one's
-    folders, one after the other.
-    """
-    file_system, offsets = hadoop_path(session, f"{checkpoint}/offsets")
-    if file_system.exists(offsets):
-        return
-    file_system, batches = hadoop_path(session, f"{output}/batch_id=*")
-    if file_system.globStatus(batches):
-        raise InvalidOptionError(
-            f"{output} holds batches of an earlier run, and --checkpoint {checkpoint} is new: they "
-            "would be overwritten. Choose a new output, or the checkpoint of that run"
-        )

@@ -8,24 +8,28 @@ incomplete for as long as that takes, and until the next run if the job dies mea
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import create_text, hadoop_path
+from pyspark_vision.sinks import owner
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pyspark_vision.sinks import Sink
+    from pyspark_vision.sinks.owner import Mark
 
 # How the names of the files begin that Spark writes into a table, and of folders of batches.
 TABLE_FILES, BATCH_FOLDERS = "part-", "batch_id="
 
 
-def table_sink(session: SparkSession, folder: str) -> Sink:
+def table_sink(session: SparkSession, folder: str, mark: Mark | None = None) -> Sink:
     """A sink that makes its results the table at ``folder`` (any Hadoop URI), for one batch.
 
-    Without rows it is an empty table with all columns.
+    Without rows it is an empty table with all columns. ``mark``: whose the table is from then on.
     """
 
     def sink(results: DataFrame, batch_id: int) -> None:
@@ -35,6 +39,10 @@ def table_sink(session: SparkSession, folder: str) -> Sink:
             f"{target.getParent()}/_{kind}_{target.getName()}" for kind in ("staging", "previous")
         )
         results.write.mode("overwrite").parquet(staging)
+        if mark is not None:
+            # Asked again: another job may have come first while this one read.
+            owner.check(session, folder, mark, "--output", adopts=True)
+            create_text(session, f"{staging}/{owner.NAME}", json.dumps(asdict(mark)))
         _, old = hadoop_path(session, previous)
         file_system.delete(old, True)
         if file_system.exists(target):

@@ -79,7 +79,11 @@ def test_stream_detect_writes_each_frame_once_with_its_result_or_reason(
     assert [row["origin"].rsplit("/", 1)[-1] for row in rows] == [f"{i}.jpg" for i in range(6)]
     assert [row["error"] and row["error"]["code"] for row in rows] == [None] * 5 + ["truncated"]
     assert {(row["width"], row["height"]) for row in rows[:5]} == {(320, 240)}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["batch_id=0", "batch_id=1"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "_job",
+        "batch_id=0",
+        "batch_id=1",
+    ]
     printed = capsys.readouterr().out
     assert "frames in 6" in printed
     assert "failed 1 (truncated 1)" in printed
@@ -302,7 +306,7 @@ def test_batch_embed_keeps_what_is_at_its_output(
     code = job(root, "batch_embed").main([*arguments, "--output", str(tmp_path / "vectors")])
 
     assert code == 2
-    assert "holds something else; choose another, or --overwrite" in capsys.readouterr().err
+    assert "holds thesis.txt, which is not of such a job" in capsys.readouterr().err
     assert (tmp_path / "vectors" / "thesis.txt").read_text() == "mine"
 
 

@@ -1,0 +1,1 @@
+"""What jobs share: the places that they read and write."""

@@ -1,0 +1,148 @@
+"""A stream's checkpoint and its outputs belong together; what does not is refused untouched."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.job import outputs
+from pyspark_vision.job.outputs import Output, StreamPlaces
+from pyspark_vision.sinks.parquet import parquet_sink
+
+
+def places(
+    tmp_path: Path,
+    checkpoint: str = "checkpoint",
+    output: str = "out",
+    role: str = "parquet",
+    **options: bool,
+) -> StreamPlaces:
+    out = Output("--output", str(tmp_path / output), role)
+    return StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,), **options)
+
+
+def run_batches(spark: SparkSession, tmp_path: Path, count: int, output: str = "out") -> None:
+    """As a stream leaves them: planned, written, committed."""
+    sink = parquet_sink(spark, str(tmp_path / output))
+    for batch_id in range(count):
+        for log in ("offsets", "commits"):
+            (tmp_path / "checkpoint" / log).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "checkpoint" / log / str(batch_id)).write_text("v1\n")
+        sink(spark.range(2), batch_id)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_stream_goes_on_at_its_own_places(spark: SparkSession, tmp_path: Path) -> None:
+    outputs.claim(spark, places(tmp_path))
+    run_batches(spark, tmp_path, 2)
+
+    outputs.claim(spark, places(tmp_path))
+
+
+def test_a_stream_goes_on_at_places_that_were_moved(spark: SparkSession, tmp_path: Path) -> None:
+    outputs.claim(spark, places(tmp_path))
+    run_batches(spark, tmp_path, 1)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    (tmp_path / "checkpoint").rename(tmp_path / "progress")
+
+    outputs.claim(spark, places(tmp_path, "progress", "elsewhere"))
+
+
+@pytest.mark.parametrize("before_spark", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"checkpoint": "another"}, "out belongs to stream_detect"),
+        ({"role": "dead_letters"}, "out belongs to stream_detect"),
+        ({"output": "of-another-run"}, "of-another-run belongs to stream_detect"),
+        ({"output": "pictures"}, "pictures holds a.jpg"),
+        ({"checkpoint": "pictures"}, "--checkpoint .*pictures holds a.jpg"),
+        ({"output": "a [1]"}, "holds batch_id=0"),
+    ],
+)
+def test_what_is_anothers_is_refused_and_nothing_is_written(
+    changed: dict[str, str], said: str, before_spark: bool, spark: SparkSession, tmp_path: Path
+) -> None:
+    outputs.claim(spark, places(tmp_path))
+    outputs.claim(spark, places(tmp_path, "third", "of-another-run"))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").touch()
+    (tmp_path / "a [1]" / "batch_id=0").mkdir(parents=True)
+    before = tree(tmp_path)
+
+    look = outputs.check_before_spark if before_spark else partial(outputs.claim, spark)
+    with pytest.raises(InvalidOptionError, match=said):
+        look(places(tmp_path, **changed))
+
+    assert tree(tmp_path) == before
+
+
+def test_another_jobs_checkpoint_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    outputs.claim(spark, places(tmp_path))
+    other = StreamPlaces("extract_events", str(tmp_path / "checkpoint"), ())
+
+    with pytest.raises(InvalidOptionError, match="belongs to stream_detect .checkpoint"):
+        outputs.claim(spark, other)
+
+
+def test_places_of_an_older_version_are_taken_over_by_the_users_word(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    run_batches(spark, tmp_path, 2)
+
+    with pytest.raises(InvalidOptionError, match="say --adopt once"):
+        outputs.claim(spark, places(tmp_path))
+    outputs.claim(spark, places(tmp_path, adopts=True))
+    outputs.claim(spark, places(tmp_path))
+
+
+def test_batches_that_a_restored_checkpoint_does_not_know_are_said_and_removed_by_the_users_word(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    outputs.claim(spark, places(tmp_path))
+    run_batches(spark, tmp_path, 1)
+    shutil.copytree(tmp_path / "checkpoint", tmp_path / "copy")
+    run_batches(spark, tmp_path, 4)
+    shutil.rmtree(tmp_path / "checkpoint")
+    shutil.copytree(tmp_path / "copy", tmp_path / "checkpoint")
+
+    with pytest.raises(InvalidOptionError, match="holds batches 1 to 3.*its last batch is 0"):
+        outputs.claim(spark, places(tmp_path))
+    assert spark.read.parquet(str(tmp_path / "out")).count() == 8
+
+    outputs.claim(spark, places(tmp_path, removes_beyond=True))
+    assert spark.read.parquet(str(tmp_path / "out")).count() == 2
+
+
+def test_a_batch_that_was_written_and_not_committed_is_not_beyond(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    outputs.claim(spark, places(tmp_path))
+    run_batches(spark, tmp_path, 2)
+    (tmp_path / "checkpoint" / "commits" / "1").unlink()
+
+    outputs.claim(spark, places(tmp_path))
+
+
+def test_a_sink_does_not_write_where_its_folder_was_replaced_meanwhile(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    outputs.claim(spark, places(tmp_path))
+    sink = parquet_sink(spark, str(tmp_path / "out"))
+    sink(spark.range(2), 0)
+    shutil.rmtree(tmp_path / "out")
+    outputs.claim(spark, places(tmp_path, "another"))
+    before = tree(tmp_path / "out")
+
+    with pytest.raises(StreamError, match="no longer the folder"):
+        sink(spark.range(2), 1)
+
+    assert tree(tmp_path / "out") == before
