@@ -79,6 +79,8 @@ def list_names(session: SparkSession | None, folder: str) -> list[str] | None:
         except FileNotFoundError:
             return None
         except NotADirectoryError:
+            if not local.is_file():  # what it is to lie in is one
+                return None
             raise InvalidOptionError(f"{folder} is a file; it must be a folder") from None
     assert session is not None
     file_system, path = hadoop_path(session, folder)

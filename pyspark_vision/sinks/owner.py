@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JJavaError
+
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import create_text, hadoop_path, list_names, local_path, read_text
 
@@ -122,7 +124,14 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     if there is not None:
         return there
     mark = replace(mark, since=datetime.now(UTC).isoformat(timespec="seconds"))
-    create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
+    try:
+        create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
+    except (OSError, Py4JJavaError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error.java_exception)
+        raise InvalidOptionError(
+            f"{flag} {folder} cannot be written: {why}. Give this user the right to it, or "
+            f"{_choose(flag).lower()}"
+        ) from None
     if _scheme(session, folder) not in _ATOMIC:
         time.sleep(_SETTLED_AFTER_S)
     there = read_mark(session, folder)

@@ -91,6 +91,15 @@ def test_a_file_is_no_folder(spark: SparkSession, tmp_path: Path) -> None:
         claim(spark, tmp_path / "out", DETECT)
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+
+    with pytest.raises(InvalidOptionError, match="cannot be written: Not a directory"):
+        claim(spark, tmp_path / "a file" / "out", DETECT)
+    with pytest.raises(InvalidOptionError, match="/proc/out cannot be written"):
+        claim(spark, Path("/proc/out"), DETECT)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"job": "x", "colour": "red"}'])
 def test_a_mark_that_cannot_be_read_is_nobodys_folder(
     text: str, spark: SparkSession, tmp_path: Path
