@@ -90,7 +90,12 @@ def embed(images: DataFrame, model: ModelSpec, options: argparse.Namespace) -> D
         picture = fetch_object("origin", concurrency=options.fetch_concurrency, prefixes=own)
     result = embed_image(picture, model, normalize=options.normalize, exact=options.exact)
     return images.select("origin", parent_folder().alias("label"), result.alias("result")).select(
-        "origin", "label", "result.embedding", "result.model", "result.error"
+        "origin",
+        "label",
+        "result.embedding",
+        "result.model",
+        "result.model_digest",
+        "result.error",
     )
 
 
@@ -240,7 +245,7 @@ def embed_all(
         batch_output.remove(session, options.output)
     settings = {
         "source": options.images or "keys",
-        "model": f"{model.name} {model.sha256}",
+        **batch_output.model_settings(model),
         "format": options.format,
         "normalize": str(options.normalize),
         "exact": str(options.exact),

@@ -8,6 +8,7 @@ written through Spark.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from pyspark_vision.bundles import digest
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.session import is_connect
@@ -24,7 +26,14 @@ from pyspark_vision.sinks.owner import Mark
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+    from pyspark_vision.bundles.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
+
 JOB, ROLE = "batch_embed", "vectors"
+
+# In the record of an output: the model's identity, by which it is decided, and in words.
+_DIGEST, _IDENTITY = "model_digest", "model_identity"
 
 # All that the job makes in its output, the mark last: who is stopped on the way goes on with it.
 _OWN = re.compile(r"batch_id=\d+|_checkpoint|_staging_\d+|_failed")
@@ -67,13 +76,36 @@ def claim(
     if record is None:
         mark = Mark(JOB, ROLE, settings=dict(settings))
         record = owner.claim(session, output, mark, "--output", adopts=adopts).settings
-    other = [name for name in settings if record.get(name) != settings[name]]
-    if other:
-        said = ", ".join(f"{name} was {record.get(name)}, is {settings[name]}" for name in other)
+    if said := _differences(record, settings):
         raise InvalidOptionError(
             f"--output {output} is of a job with other settings ({said}); choose another, or "
             "--overwrite"
         )
+
+
+def model_settings(model: ModelSpec) -> dict[str, str]:
+    """What of a job's settings is the model's: its name, and all that changes its answers."""
+    identity = json.dumps(digest.identity(model), sort_keys=True)
+    return {
+        "model": f"{model.name} {model.sha256}",
+        _DIGEST: model.digest,
+        _IDENTITY: identity,
+    }
+
+
+def _differences(record: Mapping[str, str], settings: Mapping[str, str]) -> str:
+    """What of an output's record is not as this job's settings are, in words; empty for nothing."""
+    said = [
+        f"{name} was {record.get(name)}, is {settings[name]}"
+        for name in settings
+        if name not in (_DIGEST, _IDENTITY) and record.get(name) != settings[name]
+    ]
+    if _DIGEST not in record:
+        _log.warning("the output's record is of an older version, which kept a model's file alone")
+    elif record[_DIGEST] != settings.get(_DIGEST):
+        identities = (json.loads(known.get(_IDENTITY, "{}")) for known in (record, settings))
+        said.append(f"the model's {digest.differences(*identities)}")
+    return "; ".join(said)
 
 
 def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:

@@ -130,7 +130,8 @@ def classify_image(
     """The ``top_k`` best classes with a score of at least ``score_threshold``.
 
     Returns ``struct<predictions: array<struct<class_id, label, score>>, width, height, model,
-    model_sha256, error>``, best first; ``width`` and ``height`` are those of the upright source.
+    model_sha256, model_digest, error>``, best first; ``width`` and ``height`` are those of the
+    upright source.
     ``predictions`` is null where ``error`` is not, and empty where no class reaches the threshold.
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
 
@@ -155,10 +156,10 @@ def detect_objects(
     """Objects with a score above ``score_threshold``, at most ``max_detections``, best first.
 
     Returns ``struct<detections: array<struct<class_id, label, score, xmin, ymin, xmax, ymax>>,
-    width, height, model, model_sha256, error>``; boxes are normalized to [0,1] of the upright
-    picture. ``iou_threshold`` is that of the non-maximum suppression within a class; by default it
-    is 0.5 for models that give raw boxes with a score for each class, and none for models that
-    suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
+    width, height, model, model_sha256, model_digest, error>``; boxes are normalized to [0,1] of the
+    upright picture. ``iou_threshold`` is that of the non-maximum suppression within a class; by
+    default it is 0.5 for models that give raw boxes with a score for each class, and none for
+    models that suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
     what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
@@ -176,10 +177,10 @@ def embed_image(
 ) -> Column:
     """The model's output as ``array<float>``, flattened; ``normalize`` divides by its L2 norm.
 
-    Returns ``struct<embedding, width, height, model, model_sha256, error>``; ``embedding`` is null
-    where ``error`` is not. A spec of ``task="embed"`` names the output; for a Keras model it can
-    be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``). ``timings`` adds
-    what a row cost (:data:`schemas.TIMINGS`).
+    Returns ``struct<embedding, width, height, model, model_sha256, model_digest, error>``;
+    ``embedding`` is null where ``error`` is not. A spec of ``task="embed"`` names the output; for a
+    Keras model it can be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
+    ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
     udf = _embed_udf(active_session(), model, read, normalize)

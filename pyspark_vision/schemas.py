@@ -54,6 +54,7 @@ def _result(name: str, data_type: DataType) -> StructType:
             StructField("height", IntegerType()),
             StructField("model", StringType()),
             StructField("model_sha256", StringType()),
+            StructField("model_digest", StringType()),
             StructField("error", ERROR),
         ]
     )

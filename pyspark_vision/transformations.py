@@ -20,7 +20,8 @@ _RESULT_FIELDS = ("detections", "predictions", "embedding")
 def flatten_result(df: DataFrame, column: str = "result") -> DataFrame:
     """The fields of a result struct as columns of their own, in place of the struct.
 
-    ``origin, result`` becomes ``origin, detections, width, height, model, model_sha256, error``.
+    ``origin, result`` becomes ``origin, detections, width, height, model, model_sha256,
+    model_digest, error``.
     """
     _result_field(df, column)
     others = [name for name in df.columns if name != column]

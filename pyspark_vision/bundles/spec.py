@@ -185,6 +185,17 @@ class ModelSpec:
         return self.file.sha256
 
     @property
+    def digest(self) -> str:
+        """The identity of all that changes its answers; what rows carry as ``model_digest``.
+
+        Of the file that runs, how pixels are prepared, how outputs are read, the precision and the
+        engine (:mod:`digest`). Name, licence and place are not part of it.
+        """
+        from pyspark_vision.bundles.digest import digest
+
+        return digest(self)
+
+    @property
     def channels(self) -> int:
         """Colour channels of the model's input: 1 for gray, else 3."""
         return 1 if self.color_order == "gray" else 3

@@ -61,8 +61,8 @@ class WatchedBundle:
             self._refuse(" ".join(str(error).split()))
             return self._good
         self._seen, self._refused = listing, None
-        if spec != self._good:
-            _log.info("model %r: version %s from now on", spec.name, spec.sha256)
+        if spec.digest != self._good.digest or spec.name != self._good.name:
+            _log.info("model %r: version %s from now on", spec.name, spec.digest)
             self._good = spec
         return self._good
 

@@ -16,7 +16,7 @@ from pyspark_vision.errors import InvalidOptionError
 RESULT_FIELDS = {"detections": "detect", "predictions": "classify", "embedding": "embed"}
 SCORED_FIELDS = {"class_id", "label", "score"}
 BOX_FIELDS = SCORED_FIELDS | {"xmin", "ymin", "xmax", "ymax"}
-OTHER_FIELDS = ("width", "height", "model", "model_sha256", "error")
+OTHER_FIELDS = ("width", "height", "model", "model_sha256", "model_digest", "error")
 SOURCE_COLUMNS = ("content",)
 ANNOTATED_COLUMNS = ("annotated", "image")
 BUFFER_BYTES = 1 << 20

@@ -153,7 +153,9 @@ def result_array(
         name, values = "detections", results.detections_array(rows, dict(spec.labels))
     else:
         name, values = "embedding", results.embeddings_array(rows)
-    return results.result_array(name, values, rows, spec.name, spec.sha256, attempts=attempts)
+    return results.result_array(
+        name, values, rows, spec.name, spec.sha256, spec.digest, attempts=attempts
+    )
 
 
 def isolated_predictor(

@@ -66,6 +66,7 @@ def result_array(
     rows: Sequence[Row],
     model: str,
     sha256: str,
+    digest: str,
     *,
     attempts: Sequence[int] | None = None,
 ) -> pa.StructArray:
@@ -80,6 +81,7 @@ def result_array(
         "height": pa.array([row.height for row in rows], pa.int32()),
         "model": pa.array([model] * count, pa.string()),
         "model_sha256": pa.array([sha256] * count, pa.string()),
+        "model_digest": pa.array([digest] * count, pa.string()),
         "error": error_array(rows),
     }
     if attempts is not None:

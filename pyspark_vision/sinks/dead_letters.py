@@ -1,10 +1,10 @@
 """Failed rows with what came in, so that they can be put back: a Kafka topic, or Parquet.
 
 A letter holds ``payload`` and ``key`` (bytes as they came), ``origin``, ``topic``, ``partition``,
-``offset``, ``timestamp`` (when the source got it), ``error_code``, ``error_message``, ``model`` and
-``model_sha256``. In Parquet these are columns. In Kafka the payload is the value and the key is the
-key, unchanged, and the others are headers named ``pyspark_vision.<name>``, as text; so a payload of
-any size and kind fits where it fitted before.
+``offset``, ``timestamp`` (when the source got it), ``error_code``, ``error_message``, ``model``,
+``model_sha256`` and ``model_digest``. In Parquet these are columns. In Kafka the payload is the
+value and the key is the key, unchanged, and the others are headers named ``pyspark_vision.<name>``,
+as text; so a payload of any size and kind fits where it fitted before.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ LETTER = StructType(
         StructField("error_message", StringType()),
         StructField("model", StringType()),
         StructField("model_sha256", StringType()),
+        StructField("model_digest", StringType()),
     ]
 )
 

@@ -60,9 +60,9 @@ def result_key(results: DataFrame) -> Column:
     """``topic-partition-offset-model@version``: the same for each replay of a record by a model.
 
     ``origin-model@version`` for what did not come from Kafka. The version is the first 12 digits
-    of the model's sha256: results of another model, or of a new version under the same name, are
-    other results.
+    of the model's digest: results of another model, of a new version under the same name, or of
+    other preprocessing are other results.
     """
-    model = F.concat_ws("@", "model", F.substring("model_sha256", 1, 12))
+    model = F.concat_ws("@", "model", F.substring("model_digest", 1, 12))
     place = ("topic", "partition", "offset") if "topic" in results.columns else ("origin",)
     return F.concat_ws("-", *place, model)

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-from pathlib import Path
 from typing import Any
 
-import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision import job_flags
-from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import dead_letters
 
 RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 250_000)
 
+# Of the model's file, and of the model.
+SHAS = ("ab", "cd")
+
 
 def results(spark: SparkSession) -> DataFrame:
     rows: list[Any] = [
-        ("kafka:t/0/1", b"k", b"good", "t", 0, 1, RECEIVED, None, "m", "ab"),
-        ("kafka:t/0/2", None, b"\xff\x00", "t", 0, 2, RECEIVED, ("truncated", "cut"), "m", "ab"),
-        ("kafka:t/1/3", b"", None, "t", 1, 3, RECEIVED, ("null_input", "none"), "m", "ab"),
+        ("kafka:t/0/1", b"k", b"good", "t", 0, 1, RECEIVED, None, "m", *SHAS),
+        (
+            "kafka:t/0/2",
+            None,
+            b"\xff\x00",
+            "t",
+            0,
+            2,
+            RECEIVED,
+            ("truncated", "cut"),
+            "m",
+            "ab",
+            "cd",
+        ),
+        ("kafka:t/1/3", b"", None, "t", 1, 3, RECEIVED, ("null_input", "none"), "m", *SHAS),
     ]
     return spark.createDataFrame(
         rows,
         "origin string, key binary, value binary, topic string, partition int, offset long, "
         "received timestamp, error struct<code:string,message:string>, model string, "
-        "model_sha256 string",
+        "model_sha256 string, model_digest string",
     )
 
 
 def expected(spark: SparkSession) -> DataFrame:
     head = [
-        (b"\xff\x00", None, "kafka:t/0/2", "t", 0, 2, RECEIVED, "truncated", "cut", "m", "ab"),
-        (None, b"", "kafka:t/1/3", "t", 1, 3, RECEIVED, "null_input", "none", "m", "ab"),
+        (
+            b"\xff\x00",
+            None,
+            "kafka:t/0/2",
+            "t",
+            0,
+            2,
+            RECEIVED,
+            "truncated",
+            "cut",
+            "m",
+            "ab",
+            "cd",
+        ),
+        (None, b"", "kafka:t/1/3", "t", 1, 3, RECEIVED, "null_input", "none", "m", *SHAS),
     ]
     return spark.createDataFrame(head, dead_letters.LETTER)
 
@@ -89,14 +112,3 @@ def test_files_give_letters_without_a_topic(spark: SparkSession) -> None:
 
     assert (letter.origin, letter.topic, letter.offset) == ("file:/a.jpg", None, None)
     assert bytes(letter.payload) == b"x"
-
-
-def test_a_folder_with_letters_of_an_earlier_run_is_refused(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    letters = tmp_path / "letters"
-    (letters / "batch_id=0").mkdir(parents=True)
-    options = argparse.Namespace(dead_letters=str(letters), checkpoint=str(tmp_path / "new"))
-
-    with pytest.raises(InvalidOptionError, match=r"letters holds batches of an earlier run"):
-        job_flags.dead_letters(spark, options)

@@ -193,7 +193,8 @@ def flat(
         "timestamp_text": "2026-11-21T08:00:00",
         "detections": detections,
         "model": "demo",
-        "model_sha256": "ab" * 32,
+        "model_sha256": "cd" * 32,
+        "model_digest": "ab" * 32,
         "error": None if detections is not None else ("truncated", "cut"),
         "image": bytearray(b"\xff\xd8" * 60),
         **changed,
@@ -202,6 +203,7 @@ def flat(
         "origin string, topic string, partition int, offset long, camera_id string, "
         "timestamp_text string, detections array<struct<class_id:int,label:string,score:float,"
         "xmin:float,ymin:float,xmax:float,ymax:float>>, model string, model_sha256 string, "
+        "model_digest string, "
         "error struct<code:string,message:string>, image binary"
     )
     return spark.createDataFrame([tuple(values.values())], schema)

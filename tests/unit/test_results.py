@@ -50,7 +50,7 @@ def same_type(found: pa.DataType, spark: pa.DataType) -> bool:
 
 
 def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
-    return results.result_array(name, values, rows, "pets", "ab12")
+    return results.result_array(name, values, rows, "pets", "ab12", "cd34")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_result_carries_size_model_and_error() -> None:
     rows = [Row(vector(1.0), 640, 480), FAILED]
     array = whole("embedding", results.embeddings_array(rows), rows)
     array.validate(full=True)
-    model = {"model": "pets", "model_sha256": "ab12"}
+    model = {"model": "pets", "model_sha256": "ab12", "model_digest": "cd34"}
     assert array.to_pylist() == [
         {"embedding": [1.0], "width": 640, "height": 480, **model, "error": None},
         {

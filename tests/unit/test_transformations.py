@@ -25,7 +25,7 @@ TRUNCATED = ("truncated", "JPEG: image file is truncated")
 
 
 def detections(found: Any, error: Any = None) -> tuple[Any, ...]:
-    return (found, 640, 480, "demo", "ab12", error)
+    return (found, 640, 480, "demo", "ab12", "cd34", error)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ def test_flatten_result_keeps_all_other_columns(results: DataFrame) -> None:
         "height",
         "model",
         "model_sha256",
+        "model_digest",
         "error",
     ]
     assert flat.count() == 3
