@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from pyspark_vision.csv_format import OWN_FILES
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import is_connect
@@ -49,7 +50,7 @@ def claim(session: SparkSession, output: str, settings: Mapping[str, str]) -> No
 
 def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:
     """(``origin`` of the rows that are there, or ``None``; the number of the next batch)."""
-    reader = session.read.schema("origin string, batch_id int").option("header", True)
+    reader = session.read.schema("origin string, batch_id int").options(**OWN_FILES)
     rows = reader.format(file_format).load(output)
     last = rows.agg(F.max("batch_id")).first()
     known = last[0] if last is not None else None
