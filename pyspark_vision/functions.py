@@ -158,10 +158,11 @@ def detect_objects(
 
     Returns ``struct<detections: array<struct<class_id, label, score, xmin, ymin, xmax, ymax>>,
     width, height, model, model_sha256, error, warnings>``; boxes are normalized to [0,1] of the
-    upright picture, and those without area in it are left out (``warnings`` says how many). ``iou_threshold`` is that of the non-maximum suppression within a class; by default it
-    is 0.5 for models that give raw boxes with a score for each class, and none for models that
-    suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
-    what a row cost (:data:`schemas.TIMINGS`).
+    upright picture, and those without area in it are left out (``warnings`` says how many).
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
+    for models that give raw boxes with a score for each class, and none for models that suppress
+    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
     udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
@@ -179,9 +180,9 @@ def embed_image(
     """The model's output as ``array<float>``, flattened; ``normalize`` divides by its L2 norm.
 
     Returns ``struct<embedding, width, height, model, model_sha256, error, warnings>``;
-    ``embedding`` is null where ``error`` is not. A spec of ``task="embed"`` names the output; for a Keras model it can
-    be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``). ``timings`` adds
-    what a row cost (:data:`schemas.TIMINGS`).
+    ``embedding`` is null where ``error`` is not. A spec of ``task="embed"`` names the output; for
+    a Keras model it can be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
+    ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
     udf = _embed_udf(active_session(), model, read, normalize)
