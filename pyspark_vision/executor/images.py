@@ -204,7 +204,7 @@ def _kind_of(data: bytes) -> str | None:
 
 def _undecodable(kind: str, error: Exception) -> RowError:
     if isinstance(error, UnidentifiedImageError):  # its text is the address of a BytesIO
-        reason = "the header is damaged"
+        reason = "the header is damaged, or of a kind of samples that cannot be read"
     else:
         reason = str(error) or type(error).__name__
     cut = isinstance(error, EOFError) or "truncat" in reason.lower()

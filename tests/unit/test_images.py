@@ -376,6 +376,16 @@ def test_tiff_of_a_few_of_its_levels_is_not_stretched() -> None:
     assert pixels(rgb_of(grey_tiff([[0, 480]], 12)))[0, :, 0].tolist() == [0, 30]
 
 
+@pytest.mark.parametrize("bits", [14, 64])
+def test_tiff_of_other_bits_is_an_error_that_does_not_only_speak_of_damage(bits: int) -> None:
+    data = grey_tiff([[0, 1]], 16)
+    start = data.index(struct.pack("<HHIH", 258, 3, 1, 16))
+    other = data[: start + 8] + struct.pack("<H", bits) + data[start + 10 :]
+    error = failure(other, ALL_FORMATS)
+    assert error.code == ErrorCode.UNDECODABLE
+    assert "of a kind of samples that cannot be read" in error.message
+
+
 def test_12_bit_tiff_in_strips_is_as_bright_as_a_whole_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
