@@ -17,6 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.csv_format import OWN_FILES
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.session import is_connect
@@ -110,7 +111,7 @@ def _differences(record: Mapping[str, str], settings: Mapping[str, str]) -> str:
 
 def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:
     """(``origin`` of the rows that are there, or ``None``; the number of the next batch)."""
-    reader = session.read.schema("origin string, batch_id int").option("header", True)
+    reader = session.read.schema("origin string, batch_id int").options(**OWN_FILES)
     rows = reader.format(file_format).load(literal(output))
     last = rows.agg(F.max("batch_id")).first()
     known = last[0] if last is not None else None

@@ -12,14 +12,15 @@
 
 All but ``StreamError`` are raised on the driver, before a job starts, and name the value, the rule
 and the choices.
-A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field.
+A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field. A row whose
+result lacks something carries a :class:`WarningCode` in its ``warnings``.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from pyspark_vision.executor.row_errors import ErrorCode
+from pyspark_vision.executor.row_errors import ErrorCode, WarningCode
 
 __all__ = [
     "CheckpointInUseError",
@@ -30,6 +31,7 @@ __all__ = [
     "MissingDependencyError",
     "PysparkVisionError",
     "StreamError",
+    "WarningCode",
     "WorkerEnvironmentError",
 ]
 

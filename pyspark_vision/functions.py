@@ -3,7 +3,8 @@
 Every function takes a column name or Column of encoded bytes, of ``struct<content, error>`` (what
 :func:`fetch_object` returns) or of image structs (what :func:`decode_image` returns), and returns a
 struct with an ``error`` field: null, or ``{code, message}``
-(:class:`pyspark_vision.errors.ErrorCode`). A bad row never raises and is never
+(:class:`pyspark_vision.errors.ErrorCode`). Results have ``warnings``, too: null, or a list of what
+they lack (:class:`pyspark_vision.errors.WarningCode`). A bad row never raises and is never
 dropped; a wrong column type, model or option raises here, on the driver.
 """
 
@@ -130,8 +131,8 @@ def classify_image(
     """The ``top_k`` best classes with a score of at least ``score_threshold``.
 
     Returns ``struct<predictions: array<struct<class_id, label, score>>, width, height, model,
-    model_sha256, model_digest, error>``, best first; ``width`` and ``height`` are those of the
-    upright source.
+    model_sha256, model_digest, error, warnings>``, best first; ``width`` and ``height`` are those
+    of the upright source.
     ``predictions`` is null where ``error`` is not, and empty where no class reaches the threshold.
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
 
@@ -156,11 +157,13 @@ def detect_objects(
     """Objects with a score above ``score_threshold``, at most ``max_detections``, best first.
 
     Returns ``struct<detections: array<struct<class_id, label, score, xmin, ymin, xmax, ymax>>,
-    width, height, model, model_sha256, model_digest, error>``; boxes are normalized to [0,1] of the
-    upright picture. ``iou_threshold`` is that of the non-maximum suppression within a class; by
-    default it is 0.5 for models that give raw boxes with a score for each class, and none for
-    models that suppress on their own. ``detections`` is null where ``error`` is not. ``timings`` adds
-    what a row cost (:data:`schemas.TIMINGS`).
+    width, height, model, model_sha256, model_digest, error, warnings>``; boxes are normalized to
+    [0,1] of the upright picture, and those without area in it are left out (``warnings`` says how
+    many).
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
+    for models that give raw boxes with a score for each class, and none for models that suppress
+    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
     udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
@@ -177,9 +180,10 @@ def embed_image(
 ) -> Column:
     """The model's output as ``array<float>``, flattened; ``normalize`` divides by its L2 norm.
 
-    Returns ``struct<embedding, width, height, model, model_sha256, model_digest, error>``;
-    ``embedding`` is null where ``error`` is not. A spec of ``task="embed"`` names the output; for a
-    Keras model it can be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
+    Returns ``struct<embedding, width, height, model, model_sha256, model_digest, error,
+    warnings>``;
+    ``embedding`` is null where ``error`` is not. A spec of ``task="embed"`` names the output; for
+    a Keras model it can be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)

@@ -21,6 +21,10 @@ def _struct(**fields: DataType) -> StructType:
 ERROR = _struct(code=StringType(), message=StringType())
 """Why a row has no result: a code of :class:`errors.ErrorCode` and a text for a person."""
 
+WARNINGS = ArrayType(_struct(code=StringType(), message=StringType()))
+"""What a row's result lacks: codes of :class:`errors.WarningCode`, texts for a person. Null where
+nothing is to be said, never empty."""
+
 IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
 """An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
 
@@ -56,6 +60,7 @@ def _result(name: str, data_type: DataType) -> StructType:
             StructField("model_sha256", StringType()),
             StructField("model_digest", StringType()),
             StructField("error", ERROR),
+            StructField("warnings", WARNINGS),
         ]
     )
 
@@ -70,6 +75,6 @@ EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""
 
 TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType(), attempts=IntegerType())
-"""What each has behind ``error`` with ``timings=True``: decoding and resizing, and the image's
+"""What each has at its end with ``timings=True``: decoding and resizing, and the image's
 share of its engine batch, null where it did not come to that; ``attempts`` is 1, or more where the
 object was asked for again or Spark ran the task again (the larger number of the two)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -17,37 +17,42 @@ if TYPE_CHECKING:
 _RESULT_FIELDS = ("detections", "predictions", "embedding")
 
 
-def flatten_result(df: DataFrame, column: str = "result") -> DataFrame:
+def flatten_result(df: DataFrame, column: str = "result", *, prefix: str = "") -> DataFrame:
     """The fields of a result struct as columns of their own, in place of the struct.
 
     ``origin, result`` becomes ``origin, detections, width, height, model, model_sha256,
-    model_digest, error``.
+    model_digest, error, warnings``. ``prefix`` goes before each of the new names;
+    raises where one is there already.
     """
     _result_field(df, column)
     others = [name for name in df.columns if name != column]
-    return df.select(*map(quoted, others), f"{quoted(column)}.*")
+    fields = _fields(df, column)
+    _refuse_second("flatten_result", df, others, fields, prefix)
+    new = [F.col(f"{quoted(column)}.{quoted(name)}").alias(prefix + name) for name in fields]
+    return df.select(*map(quoted, others), *new)
 
 
 def explode_detections(
-    df: DataFrame, column: str = "result", *, keep_empty: bool = False
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
 ) -> DataFrame:
     """One row per detected object: ``class_id, label, score, xmin, ymin, xmax, ymax``.
 
     ``column`` is the struct of ``detect_objects``; the other columns stay, the struct goes. An
     image without an object, or with an error, gives no row; with ``keep_empty`` it gives one row
-    of nulls. Use :func:`split_failed` first where errors matter.
+    of nulls. Use :func:`split_failed` first where errors matter. ``prefix`` goes before each of
+    the new names; raises where one is there already.
     """
-    return _exploded(df, column, "detections", keep_empty)
+    return _exploded("explode_detections", df, column, "detections", keep_empty, prefix)
 
 
 def explode_predictions(
-    df: DataFrame, column: str = "result", *, keep_empty: bool = False
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
 ) -> DataFrame:
     """One row per predicted class, with its ``rank`` from 1: ``rank, class_id, label, score``.
 
     As :func:`explode_detections`, for the struct of ``classify_image``.
     """
-    return _exploded(df, column, "predictions", keep_empty)
+    return _exploded("explode_predictions", df, column, "predictions", keep_empty, prefix)
 
 
 def split_failed(df: DataFrame, column: str = "result") -> tuple[DataFrame, DataFrame]:
@@ -71,11 +76,12 @@ def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
     """
     _require(df, key)
     _require(df, timestamp)
-    rank = "_pyspark_vision_rank"
+    rank = _unused("_rank", df.columns)
     newest_first = Window.partitionBy(quoted(key)).orderBy(
         F.col(quoted(timestamp)).desc_nulls_last()
     )
-    return df.withColumn(rank, F.row_number().over(newest_first)).where(f"{rank} = 1").drop(rank)
+    ranked = df.withColumn(rank, F.row_number().over(newest_first))
+    return ranked.where(F.col(rank) == 1).drop(rank)
 
 
 def mark_dropped(
@@ -93,18 +99,26 @@ def mark_dropped(
     Superseded is what is not the newest row of its ``key`` among those that are not stale; of
     equal times the last ``offset`` (or ``origin``) is the newest. Rows for which ``unless`` holds
     (failed ones) are never dropped and supersede nothing. No row is removed, so that what is
-    dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the query.
+    dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the query. Raises
+    where a column ``dropped`` is there already.
     """
     for name in (key, timestamp, payload):
         _require(df, name)
+    there = _same_names(df, df.columns, ["dropped"])
+    if there:
+        raise InvalidOptionError(
+            f"mark_dropped adds a column 'dropped', and {', '.join(map(repr, there))} is there "
+            "already: rename or drop it first"
+        )
+    is_stale, rank = _unused("_stale", df.columns), _unused("_rank", df.columns)
     age_limit = F.make_dt_interval(secs=F.lit(float(max_age_s)))
     oldest = (F.current_timestamp() if now is None else now) - age_limit
     stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
-    marked = df.withColumn("_stale", F.coalesce(stale, F.lit(False))).withColumn(
-        payload, F.when(~F.col("_stale"), F.col(quoted(payload)))
+    marked = df.withColumn(is_stale, F.coalesce(stale, F.lit(False))).withColumn(
+        payload, F.when(~F.col(is_stale), F.col(quoted(payload)))
     )
-    competes = ~unless & ~F.col("_stale")
+    competes = ~unless & ~F.col(is_stale)
     # What does not compete stands alone: in one group it would be sorted by one task.
     place = F.col("offset") if "offset" in df.columns else F.col("origin")
     group = F.when(competes, F.col(quoted(key)))
@@ -112,49 +126,90 @@ def mark_dropped(
     newest_first = Window.partitionBy(group, alone).orderBy(
         F.col(quoted(timestamp)).desc_nulls_last(), place.desc()
     )
-    ranked = marked.withColumn("_rank", F.row_number().over(newest_first))
-    superseded = competes & (F.col("_rank") > 1)
-    dropped = F.when(F.col("_stale"), DropReason.STALE.value).when(
+    ranked = marked.withColumn(rank, F.row_number().over(newest_first))
+    superseded = competes & (F.col(rank) > 1)
+    dropped = F.when(F.col(is_stale), DropReason.STALE.value).when(
         superseded, DropReason.SUPERSEDED.value
     )
     return (
         ranked.withColumn("dropped", dropped)
         .withColumn(payload, F.when(F.col("dropped").isNull(), F.col(quoted(payload))))
-        .drop("_stale", "_rank")
+        .drop(is_stale, rank)
     )
 
 
-def _exploded(df: DataFrame, column: str, field: str, keep_empty: bool) -> DataFrame:
+def _exploded(
+    function: str, df: DataFrame, column: str, field: str, keep_empty: bool, prefix: str
+) -> DataFrame:
     if _result_field(df, column) != field:
         raise InvalidOptionError(
             f"column {column!r} holds {_result_field(df, column)}, not {field}"
         )
-    others = [quoted(name) for name in df.columns if name != column]
+    names = [name for name in df.columns if name != column]
+    items: Any = df.schema[column].dataType[field].dataType  # type: ignore[index]
+    fields: list[str] = items.elementType.names
+    ranked = ["rank"] if field == "predictions" else []
+    _refuse_second(function, df, names, [*ranked, *fields], prefix)
+    position, item = _unused("_position", names), _unused("_item", names)
+    others = list(map(quoted, names))
     explode = F.posexplode_outer if keep_empty else F.posexplode
-    exploded = df.select(*others, explode(f"{quoted(column)}.{field}").alias("_position", "_item"))
-    rank = [(F.col("_position") + 1).alias("rank")] if field == "predictions" else []
-    return exploded.select(*others, *rank, "_item.*")
+    exploded = df.select(*others, explode(f"{quoted(column)}.{field}").alias(position, item))
+    rank = [(F.col(position) + 1).alias(prefix + name) for name in ranked]
+    new = [F.col(f"{item}.{quoted(name)}").alias(prefix + name) for name in fields]
+    return exploded.select(*others, *rank, *new)
+
+
+def _refuse_second(
+    function: str, df: DataFrame, others: list[str], fields: list[str], prefix: str
+) -> None:
+    """Raise if a new column would stand beside one that Spark cannot tell from it."""
+    there = _same_names(df, others, [prefix + name for name in fields])
+    if there:
+        names, column = ", ".join(map(repr, there)), "column" if len(there) == 1 else "columns"
+        raise InvalidOptionError(
+            f"{function}: the {column} {names} would be there twice; give the new ones a prefix, "
+            f"as {function}(df, prefix={'found_' if prefix != 'found_' else 'new_'!r}), or drop "
+            "the old ones first"
+        )
+
+
+def _same_names(df: DataFrame, there: list[str], new: list[str]) -> list[str]:
+    """Those of ``there`` that are also in ``new``, as Spark compares names."""
+    exact = str(df.sparkSession.conf.get("spark.sql.caseSensitive")).lower() == "true"
+    added = {name if exact else name.lower() for name in new}
+    return [name for name in there if (name if exact else name.lower()) in added]
+
+
+def _unused(name: str, columns: list[str]) -> str:
+    """``name``, longer where a column has it: for one that is gone at the end."""
+    taken = {column.lower() for column in columns}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _fields(df: DataFrame, column: str) -> list[str]:
+    data_type = df.schema[column].dataType
+    return data_type.names if isinstance(data_type, StructType) else []
 
 
 def _result_field(df: DataFrame, column: str) -> str:
     _require(df, column)
-    data_type = df.schema[column].dataType
-    names = data_type.names if isinstance(data_type, StructType) else []
+    names = _fields(df, column)
     for field in _RESULT_FIELDS:
         if field in names:
             return field
     raise InvalidOptionError(
-        f"column {column!r} is {data_type.simpleString()}; it must be the struct that "
-        "classify_image, detect_objects or embed_image returns"
+        f"column {column!r} is {df.schema[column].dataType.simpleString()}; it must be the struct "
+        "that classify_image, detect_objects or embed_image returns"
     )
 
 
 def _require_field(df: DataFrame, column: str, field: str) -> None:
-    data_type = df.schema[column].dataType
-    if not isinstance(data_type, StructType) or field not in data_type.names:
+    if field not in _fields(df, column):
         raise InvalidOptionError(
-            f"column {column!r} is {data_type.simpleString()}; it must be a struct with "
-            f"the field {field!r}"
+            f"column {column!r} is {df.schema[column].dataType.simpleString()}; it must be a "
+            f"struct with the field {field!r}"
         )
 
 

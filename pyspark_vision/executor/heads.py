@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor.boxes import nms, to_source_xyxy, to_xyxy
+from pyspark_vision.executor.boxes import have_area, nms, to_source_xyxy, to_xyxy
 from pyspark_vision.executor.raw_heads import softmax, split
+from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array]
 
-# A raw detector can put thousands of boxes above a low threshold; NMS looks at the best ones, as
-# TensorFlow's and torchvision's detectors do (pre-NMS top-k of 1,000).
-PRE_NMS_BOXES = 1000
+# A raw detector can put any number of boxes above a low threshold: NMS looks at the best of them,
+# as many as Ultralytics' does (`max_nms`), and at ``max_detections`` where that is more.
+PRE_NMS_BOXES = 30_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Detections:
     class_ids: Array
     scores: Array
     xyxy: Array
+    warnings: tuple[RowWarning, ...] = ()
 
 
 def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Predictions:
@@ -102,7 +104,7 @@ def detect(
         raw = outputs["class_scores"]
         # (N, C) may come without boxes, where -1 could not be worked out.
         class_scores = raw.reshape(len(boxes), raw.shape[-1])[:real]
-        boxes, scores, class_ids = _best_classes(spec, boxes[:real], class_scores, options)
+        box_index, scores, class_ids = _above(spec, class_scores, options)
     else:
         raw = outputs["scores"].reshape(-1)
         scores = probabilities(raw, spec.score_kind, exclusive=False)
@@ -110,27 +112,40 @@ def detect(
         # Padding is whatever memory held: NaN, infinity, or more than an int32 (the row's type).
         classes = np.where(np.abs(classes) < 2**31, classes, -1)
         class_ids = np.rint(classes).astype(np.int64)
-        boxes, scores, class_ids = boxes[:real], scores[:real], class_ids[:real]
+        if not len(boxes) == scores.size == class_ids.size:
+            raise ValueError(
+                f"the model gives {len(boxes)} boxes, {scores.size} scores and {class_ids.size} "
+                "classes: they must be as many"
+            )
+        scores, class_ids = scores[:real], class_ids[:real]
+        box_index = np.arange(scores.size)
     # `>` also drops NaN scores; padded class ids are negative in some exporters (-1).
-    keep = (scores > options.score_threshold) & (class_ids >= 0) & np.isfinite(boxes).all(axis=1)
+    keep = (scores > options.score_threshold) & (class_ids >= 0)
     if spec.background_class is not None:
         keep &= class_ids != spec.background_class
-    boxes, scores, class_ids = boxes[keep], scores[keep], class_ids[keep]
-    best = np.argsort(-scores, kind="stable")[:PRE_NMS_BOXES]
-    boxes, scores, class_ids = boxes[best], scores[best], class_ids[best]
-    xyxy = to_xyxy(boxes.astype(np.float32), spec.box_format)
-    if spec.coordinates == "pixel":
-        height, width = spec.input_hw
-        xyxy = xyxy / np.array([width, height, width, height], np.float32)
-    xyxy = to_source_xyxy(xyxy, placement)
+    warnings: list[RowWarning] = []
+    # Once for each box, of which each class above the threshold makes a detection.
+    xyxy = _in_source(spec, boxes[:real], placement)
+    in_picture = keep & have_area(xyxy)[box_index]
+    above, left = int(np.count_nonzero(keep)), int(np.count_nonzero(in_picture))
+    if left < above:
+        warnings.append(_without_area(above - left, above))
+    box_index, scores, class_ids = box_index[in_picture], scores[in_picture], class_ids[in_picture]
+    best = np.argsort(-scores, kind="stable")
     if options.iou_threshold is None:
-        kept = np.arange(min(scores.size, options.max_detections))
+        kept = best[: options.max_detections]
     else:
-        kept = nms(xyxy, scores, class_ids, options.iou_threshold, options.max_detections)
+        compared = max(PRE_NMS_BOXES, options.max_detections)
+        if best.size > compared:
+            warnings.append(_capped(compared, best.size))
+            best = best[:compared]
+        own = (xyxy[box_index[best]], scores[best], class_ids[best])
+        kept = best[nms(*own, options.iou_threshold, options.max_detections)]
     return Detections(
         (class_ids[kept] + spec.label_offset).astype(np.int32),
         scores[kept].astype(np.float32),
-        xyxy[kept],
+        xyxy[box_index[kept]],
+        tuple(warnings),
     )
 
 
@@ -159,13 +174,40 @@ def probabilities(scores: Array, score_kind: str, *, exclusive: bool) -> Array:
     return sigmoid
 
 
-def _best_classes(
-    spec: ModelSpec, boxes: Array, raw: Array, options: DetectOptions
-) -> tuple[Array, Array, Array]:
-    """One row per box and class above the threshold, as a multi-label detector means it."""
+def _above(spec: ModelSpec, raw: Array, options: DetectOptions) -> tuple[Array, Array, Array]:
+    """(box, score, class) of each box and class above the threshold: a multi-label detector's."""
     class_scores = probabilities(raw, spec.score_kind, exclusive=False)
-    index, class_ids = np.nonzero(class_scores > options.score_threshold)
-    return boxes[index], class_scores[index, class_ids], class_ids
+    box_index, class_ids = np.nonzero(class_scores > options.score_threshold)
+    return box_index, class_scores[box_index, class_ids], class_ids
+
+
+def _in_source(spec: ModelSpec, boxes: Array, placement: Placement) -> Array:
+    """Boxes as the model gives them -> xyxy in [0,1] of the picture; NaN if not finite."""
+    # What is far off may overflow on the way: it is none of the picture then, and no news.
+    with np.errstate(over="ignore", invalid="ignore"):
+        boxes = boxes.astype(np.float32)
+        boxes[~np.isfinite(boxes).all(axis=1)] = np.nan
+        xyxy = to_xyxy(boxes, spec.box_format)
+        if spec.coordinates == "pixel":
+            height, width = spec.input_hw
+            xyxy = xyxy / np.array([width, height, width, height], np.float32)
+        return to_source_xyxy(xyxy, placement)
+
+
+def _without_area(count: int, of: int) -> RowWarning:
+    return RowWarning(
+        WarningCode.BOXES_WITHOUT_AREA,
+        f"{count:,} of {of:,} boxes above the threshold have no area in the picture; they are "
+        "left out",
+    )
+
+
+def _capped(compared: int, of: int) -> RowWarning:
+    return RowWarning(
+        WarningCode.BOXES_CAPPED,
+        f"{of:,} boxes are above the threshold; only the best {compared:,} were compared, the "
+        "others are left out: raise score_threshold",
+    )
 
 
 def _refuse_nan(values: Array) -> None:

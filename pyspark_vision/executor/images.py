@@ -65,6 +65,9 @@ _FTYP_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEI
 
 # EXIF tag 0x0112 (Orientation), values 2..8: what turns the stored picture upright.
 _ORIENTATION_TAG = 0x0112
+# TIFF tags: what a sample is. Pillow reads them, and leaves to us what they say of the values.
+_BITS_PER_SAMPLE_TAG, _PHOTOMETRIC_TAG, _SAMPLE_FORMAT_TAG = 258, 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -92,6 +95,15 @@ class DecodeOptions:
     max_bytes: int = DEFAULT_MAX_BYTES
     max_pixels: int = DEFAULT_MAX_PIXELS
     formats: tuple[str, ...] = DEFAULT_FORMATS
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Which samples become black and white, and their type where Pillow's array has another."""
+
+    black: float
+    white: float
+    dtype: np.dtype[Any] | None = None
 
 
 def decode(
@@ -128,20 +140,23 @@ def decode(
 
 def upright_to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode -> RGB: alpha over white, 16-bit and float rescaled (not clipped)."""
+    return _to_rgb(image, _levels(image))
+
+
+def _to_rgb(image: Image.Image, levels: _Levels | None) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    value_range = _value_range(image)
     if image.width * image.height <= _STRIP_PIXELS:
-        return _strip_to_rgb(image, value_range)
+        return _strip_to_rgb(image, levels)
     rgb = Image.new("RGB", image.size)
     for top, strip in _strips(image):
-        rgb.paste(_strip_to_rgb(strip, value_range), (0, top))
+        rgb.paste(_strip_to_rgb(strip, levels), (0, top))
     return rgb
 
 
-def _strip_to_rgb(image: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
-    if value_range is not None:
-        return _rescaled_to_8_bit(image, value_range).convert("RGB")
+def _strip_to_rgb(image: Image.Image, levels: _Levels | None) -> Image.Image:
+    if levels is not None:
+        return _rescaled_to_8_bit(image, levels).convert("RGB")
     if image.mode == "LAB":
         # Pillow has no LAB -> RGB matrix of its own; LittleCMS ships inside its wheels.
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -189,7 +204,7 @@ def _kind_of(data: bytes) -> str | None:
 
 def _undecodable(kind: str, error: Exception) -> RowError:
     if isinstance(error, UnidentifiedImageError):  # its text is the address of a BytesIO
-        reason = "the header is damaged"
+        reason = "the header is damaged, or of a kind of samples that cannot be read"
     else:
         reason = str(error) or type(error).__name__
     cut = isinstance(error, EOFError) or "truncat" in reason.lower()
@@ -227,13 +242,15 @@ def _load_upright_rgb(
     if not jpeg:
         orientation = _orientation(image)
         width, height = image.size
+    # Before it is turned: a picture that was has no tags any more.
+    levels = _levels(image)
     if orientation in _UPRIGHT:
         info: dict[Any, Any] = image.info
         image = image.transpose(_UPRIGHT[orientation])
         image.info = info
         if orientation >= 5:
             width, height = height, width
-    return upright_to_rgb(image), (width, height)
+    return _to_rgb(image, levels), (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -245,29 +262,66 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _value_range(image: Image.Image) -> tuple[float, float] | None:
-    """What becomes black and white, for modes of more than 8 bits."""
+def _levels(image: Image.Image) -> _Levels | None:
+    """For modes that Pillow's own conversion to RGB would clip; ``None`` for the others."""
+    bits, signed, white_is_zero = _tiff_samples(image)
+    dtype: np.dtype[Any] | None = None
     if image.mode.startswith("I;16"):
-        return 0.0, 65535.0
-    if image.mode not in ("I", "F"):
+        black, white = 0.0, float(2 ** (bits or 16) - 1)  # 12 bits come as 0..4095
+    elif image.mode == "I":
+        if bits == 32 and not signed:
+            dtype = np.dtype(np.uint32)
+        black, white = _usual_or_own_range(image, dtype, 32767.0 if bits == 16 else 65535.0)
+    elif image.mode == "F":
+        black, white = _usual_or_own_range(image, dtype, 1.0)
+    elif image.mode == "L" and signed:
+        dtype = np.dtype(np.int8)
+        black, white = _usual_or_own_range(image, dtype, 127.0)
+    else:
         return None
+    return _Levels(white, black, dtype) if white_is_zero else _Levels(black, white, dtype)
+
+
+def _tiff_samples(image: Image.Image) -> tuple[int | None, bool, bool]:
+    """(bits, signed, white is zero) as a TIFF's tags say; ``None, False, False`` of the rest.
+
+    White is zero only where Pillow hands such samples over as they are: those above 8 bits.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if image.format != "TIFF" or tags is None:
+        return None, False, False
+    bits = tags.get(_BITS_PER_SAMPLE_TAG, (1,))[0]
+    signed = tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == _SIGNED
+    return bits, signed, bits > 8 and tags.get(_PHOTOMETRIC_TAG, 0) == _WHITE_IS_ZERO
+
+
+def _usual_or_own_range(
+    image: Image.Image, dtype: np.dtype[Any] | None, usual: float
+) -> tuple[float, float]:
+    """0 to ``usual`` if it holds all values, else the picture's own range: none is declared."""
     low, high = math.inf, -math.inf
     for _, strip in _strips(image):
-        values = np.asarray(strip)
+        values = _samples(strip, dtype)
         finite = values[np.isfinite(values)].astype(np.float64)  # integers know no infinity
         low = min(low, float(finite.min(initial=math.inf)))
         high = max(high, float(finite.max(initial=-math.inf)))
-    usual = 65535.0 if image.mode == "I" else 1.0
     if low > high or (low >= 0 and high <= usual):
         return 0.0, usual
-    return low, high  # no declared range: the picture's own
+    return low, high
 
 
-def _rescaled_to_8_bit(image: Image.Image, value_range: tuple[float, float]) -> Image.Image:
-    low, high = value_range
+def _samples(image: Image.Image, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
     values = np.asarray(image)
+    return values if dtype is None else values.view(dtype)
+
+
+def _rescaled_to_8_bit(image: Image.Image, levels: _Levels) -> Image.Image:
+    values = _samples(image, levels.dtype)
+    span = levels.white - levels.black
+    if abs(span) < 1e-12:
+        span = math.copysign(1e-12, span)
     # float64: the differences of float32 values can overflow float32.
-    scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+    scaled = (values.astype(np.float64) - levels.black) * (255.0 / span)
     scaled = np.nan_to_num(scaled + 0.5).clip(0, 255)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

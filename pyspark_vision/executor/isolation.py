@@ -29,7 +29,8 @@ _LENGTH = struct.Struct("!Q")
 # prctl(2): the child is to go when its worker is killed, even while it hangs.
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
-# A row as plain values: (value, width, height, error code, error message, decode_ms, model_ms).
+# A row as plain values: value, width, height, error code, error message, decode_ms, model_ms and
+# warnings.
 _Plain = tuple[Any, ...]
 
 
@@ -160,13 +161,13 @@ def _read(stream: IO[bytes]) -> bytes | None:
 
 def _plain(row: Row) -> _Plain:
     error = (None, None) if row.error is None else (row.error.code, row.error.message)
-    return (row.value, row.width, row.height, *error, row.decode_ms, row.model_ms)
+    return (row.value, row.width, row.height, *error, row.decode_ms, row.model_ms, row.warnings)
 
 
 def _row_of(plain: _Plain) -> Row:
-    value, width, height, code, message, decode_ms, model_ms = plain
+    value, width, height, code, message, decode_ms, model_ms, warnings = plain
     error = None if code is None else RowError(code, message)
-    return Row(value, width, height, error, decode_ms, model_ms)
+    return Row(value, width, height, error, decode_ms, model_ms, warnings)
 
 
 if __name__ == "__main__":

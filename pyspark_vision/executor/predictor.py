@@ -98,7 +98,8 @@ class Predictor:
         for position, one in enumerate(waiting):
             own = {role: values[offset + position] for role, values in outputs.items()}
             value = self._value(own, one.placement)
-            rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms)
+            warnings = value.warnings if isinstance(value, heads.Detections) else ()
+            rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
     def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from pyspark_vision.executor.heads import Detections, Predictions
-from pyspark_vision.executor.row_errors import RowError
+from pyspark_vision.executor.row_errors import RowError, RowWarning
 
 ERROR_TYPE = pa.struct([("code", pa.string()), ("message", pa.string())])
+WARNINGS_TYPE = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
 DETECTION_TYPE = pa.struct(
     [
         ("class_id", pa.int32()),
@@ -58,6 +59,7 @@ class Row:
     error: RowError | None = None
     decode_ms: float | None = None
     model_ms: float | None = None
+    warnings: tuple[RowWarning, ...] = ()
 
 
 def result_array(
@@ -70,7 +72,7 @@ def result_array(
     *,
     attempts: Sequence[int] | None = None,
 ) -> pa.StructArray:
-    """The row contract: the value under ``name``, size, model and error.
+    """The row contract: the value under ``name``, size, model, error and warnings.
 
     With ``attempts`` of each row it ends with what the row cost (``schemas.TIMINGS``).
     """
@@ -83,6 +85,7 @@ def result_array(
         "model_sha256": pa.array([sha256] * count, pa.string()),
         "model_digest": pa.array([digest] * count, pa.string()),
         "error": error_array(rows),
+        "warnings": warnings_array(rows),
     }
     if attempts is not None:
         fields["decode_ms"] = pa.array([row.decode_ms for row in rows], pa.float32())
@@ -96,6 +99,14 @@ def error_array(rows: Sequence[Row]) -> pa.Array:
     return pa.array(
         [None if row.error is None else (row.error.code.value, row.error.message) for row in rows],
         ERROR_TYPE,
+    )
+
+
+def warnings_array(rows: Sequence[Row]) -> pa.Array:
+    """``warnings`` of each row: null, or a list that is not empty."""
+    return pa.array(
+        [[(one.code.value, one.message) for one in row.warnings] or None for row in rows],
+        WARNINGS_TYPE,
     )
 
 

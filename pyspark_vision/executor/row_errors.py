@@ -1,13 +1,14 @@
-"""Why a row has no result: the codes, and the exception that carries one inside a worker.
+"""Why a row has no result, or less than it seems: the codes, and what carries them in a worker.
 
 A bad row never raises out of a UDF (an exception ends the worker, loses its model and fails the
 task after retries); it is returned as data, ``error = {code, message}``. The public home of
-:class:`ErrorCode` is :mod:`pyspark_vision.errors`; it is defined here because workers need it and
-modules of ``executor/`` import nothing of the package around them.
+:class:`ErrorCode` and :class:`WarningCode` is :mod:`pyspark_vision.errors`; they are defined here
+because workers need them and modules of ``executor/`` import nothing of the package around them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 # A message is for a person reading a table; a decoder's own message can carry file content.
@@ -31,6 +32,21 @@ class ErrorCode(StrEnum):
     BAD_BASE64 = "bad_base64"
     MODEL_FAILED = "model_failed"
     CRASHED = "crashed"
+
+
+class WarningCode(StrEnum):
+    """Every code that stands in ``warnings`` of a result row, which has a result all the same."""
+
+    BOXES_CAPPED = "boxes_capped"
+    BOXES_WITHOUT_AREA = "boxes_without_area"
+
+
+@dataclass(frozen=True)
+class RowWarning:
+    """What was left out of a row's result; becomes ``{code, message}`` in its ``warnings``."""
+
+    code: WarningCode
+    message: str
 
 
 class RowError(Exception):

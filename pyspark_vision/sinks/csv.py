@@ -1,4 +1,8 @@
-"""CSV with a header in ``batch_id=N`` folders, exactly once under replay; embeddings go wide."""
+"""CSV with a header in ``batch_id=N`` folders, exactly once under replay; embeddings go wide.
+
+As RFC 4180 has it: what holds a quote, a comma or a line break stands in quotes, and a quote in it
+is doubled. An empty text is ``""``, null is nothing at all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.sinks.batch_folders import batch_folder_sink
 
 if TYPE_CHECKING:
@@ -18,7 +23,7 @@ def csv_sink(session: SparkSession, output: str) -> Sink:
     """A sink that writes each batch, of flat columns, to ``output/batch_id=N``."""
 
     def write(results: DataFrame, folder: str) -> None:
-        results.write.mode("overwrite").option("header", True).csv(folder)
+        results.write.mode("overwrite").options(**RFC_4180).csv(folder)
 
     return batch_folder_sink(session, output, write)
 

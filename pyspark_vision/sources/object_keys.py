@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.s3_clients import s3_client
@@ -75,7 +76,7 @@ def read_keys(
         raise InvalidOptionError(
             f"--keys {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3://"
         )
-    reader = session.read.option("header", True) if kind == "csv" else session.read
+    reader = session.read.options(**RFC_4180) if kind == "csv" else session.read
     table = reader.format(kind).load(path)
     if column is None and len(table.columns) != 1:
         raise InvalidOptionError(

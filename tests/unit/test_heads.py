@@ -317,12 +317,166 @@ def test_scores_of_each_class_are_suppressed_within_their_class() -> None:
     assert pairs(found) == [(0, 0.9), (1, 0.7)]
 
 
-def test_only_the_best_boxes_are_looked_at_for_overlaps() -> None:
+def side_by_side(count: int) -> Array:
+    """So many boxes of equal size, in rows, apart from one another."""
+    per_row = int(np.ceil(np.sqrt(count)))
+    y, x = np.divmod(np.arange(count), per_row)
+    return np.stack([x, y, x + 0.8, y + 0.8], 1).astype(np.float32) / per_row
+
+
+def codes(found: Detections) -> list[str]:
+    return [warning.code.value for warning in found.warnings]
+
+
+def test_every_object_of_a_dense_scene_is_found() -> None:
+    # 250 objects of 8 boxes each: more boxes than 1,000, of which the best leave objects out.
+    boxes = side_by_side(250).repeat(8, 0)
+    scores = np.linspace(0.4, 0.9, 250).repeat(8) - np.tile(np.arange(8) * 0.01, 250)
+    found = detected(
+        {"boxes": boxes, "scores": scores},
+        score_threshold=0.25,
+        max_detections=300,
+        iou_threshold=0.5,
+    )
+    assert (len(found.scores), found.warnings) == (250, ())
+    assert float(found.scores.min()) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("iou_threshold", [None, 0.5])
+@pytest.mark.parametrize("max_detections", [1500, 5000])
+def test_max_detections_above_a_thousand_has_its_effect(
+    max_detections: int, iou_threshold: float | None
+) -> None:
+    outputs = {"boxes": side_by_side(2000), "scores": np.linspace(0.1, 0.9, 2000)}
+    found = detected(outputs, max_detections=max_detections, iou_threshold=iou_threshold)
+    assert (len(found.scores), found.warnings) == (min(2000, max_detections), ())
+
+
+def test_no_box_is_left_out_where_nothing_is_suppressed() -> None:
     count = PRE_NMS_BOXES + 5
-    outputs = {"boxes": [UNIT] * count, "scores": np.linspace(0.1, 0.9, count)}
+    outputs = {"boxes": side_by_side(count), "scores": np.linspace(0.1, 0.9, count)}
     found = detected(outputs, max_detections=count)
-    assert len(found.scores) == PRE_NMS_BOXES
-    assert found.scores[0] == pytest.approx(0.9)
+    assert (len(found.scores), found.warnings) == (count, ())
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_boxes_that_are_not_compared_are_said(more: int) -> None:
+    count = PRE_NMS_BOXES + more
+    # The best is alone; all others are one object, but for the worst.
+    boxes = np.tile(array([0.0, 0.0, 0.2, 0.2]), (count, 1))
+    boxes[0], boxes[-1] = (0.5, 0.5, 0.6, 0.6), (0.8, 0.8, 0.9, 0.9)
+    outputs = {"boxes": boxes, "scores": np.linspace(0.9, 0.1, count)}
+    found = detected(outputs, iou_threshold=0.5)
+    assert len(found.scores) == (3 if more == 0 else 2)
+    if more == 0:
+        assert found.warnings == ()
+    else:
+        assert codes(found) == ["boxes_capped"]
+        assert "30,005 boxes are above the threshold; only the best 30,000" in (
+            found.warnings[0].message
+        )
+
+
+def test_more_boxes_are_compared_where_more_detections_are_asked_for() -> None:
+    count = PRE_NMS_BOXES + 5
+    outputs = {"boxes": side_by_side(count), "scores": np.linspace(0.1, 0.9, count)}
+    found = detected(outputs, max_detections=count, iou_threshold=0.5)
+    assert (len(found.scores), found.warnings) == (count, ())
+
+
+# No area
+
+WITHOUT_AREA = {
+    "left of the picture": (-0.5, 0.2, -0.1, 0.4),
+    "below the picture": (0.2, 1.1, 0.4, 1.5),
+    "touching from outside": (1.0, 0.2, 1.5, 0.4),
+    "a point": (0.5, 0.5, 0.5, 0.5),
+    "a line": (0.1, 0.5, 0.9, 0.5),
+    "xmin > xmax": (0.6, 0.2, 0.4, 0.4),
+    "ymin > ymax": (0.2, 0.6, 0.4, 0.4),
+    "nan": (np.nan, 0.2, 0.4, 0.4),
+    "infinite": (-np.inf, 0.2, np.inf, 0.4),
+    "beyond float32": (3e38, 0.2, 3.4e38, 0.4),
+}
+
+
+@pytest.mark.parametrize("iou_threshold", [None, 0.5])
+@pytest.mark.parametrize("roles", ["scores", "class_scores", "end_to_end", "detr_logits"])
+@pytest.mark.parametrize("box", WITHOUT_AREA.values(), ids=WITHOUT_AREA)
+def test_a_box_without_area_is_left_out_and_counted(
+    box: tuple[float, ...], roles: str, iou_threshold: float | None
+) -> None:
+    boxes = [box, *APART[:2], box]
+    outputs: dict[str, Any] = {
+        "scores": {"boxes": boxes, "scores": [0.95, 0.9, 0.8, 0.1]},
+        "class_scores": {"boxes": boxes, "class_scores": [[0.95], [0.9], [0.8], [0.1]]},
+        "end_to_end": {
+            "end_to_end": [
+                (*one, score, 0) for one, score in zip(boxes, (0.95, 0.9, 0.8, 0.1), strict=True)
+            ]
+        },
+        "detr_logits": {"boxes": boxes, "detr_logits": [[3, 0], [2, 0], [1, 0], [-3, 0]]},
+    }[roles]
+    found = detected(outputs, score_threshold=0.5, iou_threshold=iou_threshold)
+    np.testing.assert_allclose(found.xyxy, APART[:2])
+    assert codes(found) == ["boxes_without_area"]
+    assert "1 of 3 boxes above the threshold have no area in the picture" in (
+        found.warnings[0].message
+    )
+
+
+@pytest.mark.parametrize("box_format", ["xywh", "cxcywh"])
+@pytest.mark.parametrize("side", [(-0.2, 0.2), (0.2, -0.2), (0.0, 0.2)])
+def test_a_box_of_negative_or_no_size_is_left_out_and_counted(
+    side: tuple[float, float], box_format: str
+) -> None:
+    found = detected({"boxes": [(0.5, 0.5, *side)], "scores": [0.9]}, box_format=box_format)
+    assert (len(found.scores), codes(found)) == (0, ["boxes_without_area"])
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 100, 80, 200), (560, 100, 640, 200), (0, 100, 79, 200), (-40, 100, 80, 200)]
+)
+def test_a_box_in_the_padding_of_a_letterbox_has_no_area_in_the_picture(
+    box: tuple[float, ...],
+) -> None:
+    # A 3:4 picture between 80 and 560 of 640 pixels; the rest is padding.
+    placement = Placement(x_scale=640 / 480, x_shift=-80 / 480)
+    found = detected(
+        {"boxes": [box, (70, 100, 90, 200)], "scores": [0.9, 0.8]},
+        placement=placement,
+        coordinates="pixel",
+        input_hw=(640, 640),
+    )
+    np.testing.assert_allclose(found.xyxy, [[0, 100 / 640, 10 / 480, 200 / 640]], atol=1e-6)
+    assert codes(found) == ["boxes_without_area"]
+
+
+def test_a_box_of_a_pixel_of_a_large_picture_has_area() -> None:
+    found = detected({"boxes": [(0.5, 0.5, 0.5 + 1 / 65_500, 0.5 + 1 / 65_500)], "scores": [0.9]})
+    assert (len(found.scores), found.warnings) == (1, ())
+
+
+def test_boxes_that_are_no_detections_anyway_are_not_counted() -> None:
+    nothing = (0.0, 0.0, 0.0, 0.0)
+    outputs = {
+        "boxes": [UNIT, nothing, nothing, nothing, nothing],
+        "scores": [0.9, 0.2, 0.9, 0.9, 0.9],
+        "classes": [1, 1, -1, 7, 1],  # below the threshold; padding; background; beyond the count
+        "count": 4,
+    }
+    found = detected(outputs, score_threshold=0.5, background_class=7)
+    assert (pairs(found), found.warnings) == ([(1, 0.9)], ())
+
+
+def test_a_box_without_area_takes_no_place_of_max_detections() -> None:
+    outputs = {"boxes": [(0, 0, 0, 0), *APART[:2]], "scores": [0.9, 0.8, 0.7]}
+    assert pairs(detected(outputs, max_detections=2)) == [(0, 0.8), (0, 0.7)]
+
+
+def test_outputs_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 boxes, 2 scores and 2 classes"):
+        detected({"boxes": APART[:3], "scores": [0.9, 0.8]})
 
 
 def test_boxes_in_a_batch_dimension_of_one_are_taken() -> None:

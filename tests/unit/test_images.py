@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import random
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -295,6 +297,112 @@ def test_integer_and_float_tiff_is_rescaled_not_clipped(
 ) -> None:
     image = rgb_of(encoded(Image.fromarray(values), "TIFF"))
     assert pixels(image)[0, :, 0].tolist() == pytest.approx(expected, abs=1)
+
+
+def grey_tiff(
+    rows: list[list[int]],
+    bits: int,
+    *,
+    white_is_zero: bool = False,
+    sample_format: int = 1,
+    deflated: bool = False,
+    big_endian: bool = False,
+) -> bytes:
+    """A TIFF of one grey sample per pixel, as a camera writes it: each row ends at a byte."""
+    order = ">" if big_endian else "<"
+    mask = 2**bits - 1
+    data = b""
+    for row in rows:
+        if bits == 12:
+            text = "".join(f"{value & mask:012b}" for value in row)
+            text = text.ljust(-(-len(text) // 8) * 8, "0")
+            data += int(text, 2).to_bytes(len(text) // 8, "big")
+        else:
+            kind = {8: "B", 16: "H", 32: "I"}[bits]
+            data += struct.pack(f"{order}{len(row)}{kind}", *(value & mask for value in row))
+    if deflated:
+        data = zlib.compress(data)
+    entries = [
+        (256, len(rows[0])),
+        (257, len(rows)),
+        (258, bits),
+        (259, 8 if deflated else 1),
+        (262, 0 if white_is_zero else 1),
+        (273, 8),  # where the pixels begin: after the header
+        (277, 1),
+        (278, len(rows)),
+        (279, len(data)),
+        (339, sample_format),
+    ]
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, value in entries:
+        directory += struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0)
+    data += b"\0" * (len(data) % 2)
+    head = (b"MM\0*" if big_endian else b"II*\0") + struct.pack(f"{order}I", 8 + len(data))
+    return head + data + directory + struct.pack(f"{order}I", 0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "options", "row", "expected"),
+    [
+        (12, {}, [0, 16, 2048, 4095, 1], [0, 1, 128, 255, 0]),
+        (12, {"deflated": True}, [0, 16, 2048, 4095, 1], [0, 1, 128, 255, 0]),
+        (16, {}, [0, 257, 4095, 65535], [0, 1, 16, 255]),
+        (16, {"big_endian": True}, [0, 257, 4095, 65535], [0, 1, 16, 255]),
+        (16, {"deflated": True}, [0, 257, 4095, 65535], [0, 1, 16, 255]),
+        (16, {"white_is_zero": True}, [0, 257, 32768, 65535], [255, 254, 127, 0]),
+        (8, {"white_is_zero": True}, [0, 1, 255], [255, 254, 0]),
+        (16, {"sample_format": 2}, [0, 129, 16384, 32767], [0, 1, 128, 255]),
+        (16, {"sample_format": 2, "big_endian": True}, [0, 16384, 32767], [0, 128, 255]),
+        (16, {"sample_format": 2}, [-32768, 0, 32767], [0, 128, 255]),
+        (8, {"sample_format": 2}, [0, 64, 127], [0, 129, 255]),
+        (8, {"sample_format": 2}, [-128, 0, 127], [0, 128, 255]),
+        (8, {}, [0, 64, 127, 255], [0, 64, 127, 255]),
+        (32, {}, [0, 2**31, 2**32 - 1], [0, 128, 255]),
+        (32, {"sample_format": 2}, [-(2**31), 0, 2**31 - 1], [0, 128, 255]),
+    ],
+)
+def test_grey_tiff_is_read_by_what_its_tags_say_of_a_sample(
+    bits: int, options: dict[str, Any], row: list[int], expected: list[int]
+) -> None:
+    image = rgb_of(grey_tiff([row, row[::-1]], bits, **options))
+    assert pixels(image)[0].tolist() == [[value] * 3 for value in expected]
+    assert pixels(image)[1].tolist() == [[value] * 3 for value in expected[::-1]]
+
+
+def test_tiff_of_a_few_of_its_levels_is_not_stretched() -> None:
+    # A dark picture stays dark: its bits say what is white, not its brightest pixel.
+    assert pixels(rgb_of(grey_tiff([[0, 30]], 16)))[0, :, 0].tolist() == [0, 0]
+    assert pixels(rgb_of(grey_tiff([[0, 480]], 12)))[0, :, 0].tolist() == [0, 30]
+
+
+@pytest.mark.parametrize("bits", [14, 64])
+def test_tiff_of_other_bits_is_an_error_that_does_not_only_speak_of_damage(bits: int) -> None:
+    data = grey_tiff([[0, 1]], 16)
+    start = data.index(struct.pack("<HHIH", 258, 3, 1, 16))
+    other = data[: start + 8] + struct.pack("<H", bits) + data[start + 10 :]
+    error = failure(other, ALL_FORMATS)
+    assert error.code == ErrorCode.UNDECODABLE
+    assert "of a kind of samples that cannot be read" in error.message
+
+
+def test_12_bit_tiff_in_strips_is_as_bright_as_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [[4095 - i, i, 2 * i] for i in range(40)]
+    whole = pixels(rgb_of(grey_tiff(rows, 12)))
+    monkeypatch.setattr("pyspark_vision.executor.images._STRIP_PIXELS", 7 * 3)
+    assert (pixels(rgb_of(grey_tiff(rows, 12))) == whole).all()
+    assert whole.max() == 255
+
+
+@pytest.mark.parametrize("name", ["12in16bit.tif", "16bit.cropped.tif"])
+def test_16_bit_tiff_of_others_keeps_its_levels(name: str, shared_data: Path) -> None:
+    path = shared_data / "hostile" / name
+    with Image.open(path) as stored:
+        expected = np.rint(np.asarray(stored).astype(float) / 257)
+    found = pixels(rgb_of(path.read_bytes()))[:, :, 0]
+    assert abs(found - expected).max() <= 1
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 128, 0), (30, 60, 200), (128, 128, 128)])

@@ -9,19 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from onnx_models import save_warner
 from pictures import asymmetric, encoded
 from poison import HANG, KILL, poisoned_decoder
 from poisoned_rows_job import POISONED, ROWS
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.executor import model_files
-from pyspark_vision.executor.heads import ClassifyOptions
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.isolation import IsolatedRows
 from pyspark_vision.executor.pipeline import Inference, isolated_predictor
-from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.row_errors import ErrorCode, RowError, WarningCode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BEST = ClassifyOptions(1, 0.0)
 PICTURE = encoded(asymmetric(), "JPEG")
 
 
@@ -31,10 +33,13 @@ def children_with_poisoned_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(poisoned_decoder(tmp_path)["PYTHONPATH"])
 
 
-def isolated(row_timeout_s: float = 60) -> IsolatedRows:
-    spec = ModelSpec.load(ROOT / "models" / "demo-classifier")
+def isolated(
+    row_timeout_s: float = 60,
+    spec: ModelSpec | None = None,
+    head: HeadOptions = BEST,
+) -> IsolatedRows:
+    spec = spec or ModelSpec.load(ROOT / "models" / "demo-classifier")
     published = model_files.PublishedFile(spec.path, spec.sha256, False, on_every_node=True)
-    head = ClassifyOptions(1, 0.0)
     arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1)
     expected = isolated_predictor(arguments)(PICTURE)
     assert expected.error is None
@@ -53,6 +58,17 @@ def test_rows_in_a_child_are_those_of_the_worker() -> None:
     assert len(good.value.scores) == 1
     codes = [row.error.code for row in (null, empty, other, failed) if row.error]
     assert codes == ["null_input", "empty_input", "unsupported_format", "fetch_denied"]
+
+
+def test_a_row_from_a_child_keeps_its_warnings(tmp_path: Path) -> None:
+    spec = ModelSpec.inspect(save_warner(tmp_path / "m.onnx"))
+    rows = isolated(spec=spec, head=DetectOptions(0.5, 10, 0.5))
+    try:
+        (row,) = rows.predict([PICTURE])
+    finally:
+        rows.close()
+    assert (len(row.value.scores), row.error) == (1, None)
+    assert [warning.code for warning in row.warnings] == [WarningCode.BOXES_WITHOUT_AREA]
 
 
 @pytest.mark.usefixtures("children_with_poisoned_decoder")

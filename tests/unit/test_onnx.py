@@ -236,3 +236,21 @@ def test_detections_through_spark_are_suppressed_and_carry_the_metadata_s_labels
     assert (found.class_id, found.label) == (1, "it's a dog")
     box = [found.xmin, found.ymin, found.xmax, found.ymax]
     assert [round(value, 4) for value in box] == ROW[1]
+
+
+def test_a_box_in_the_padding_is_a_warning_of_its_row_and_a_clean_row_has_none(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    # The second box lies in the rows above a picture of 64x32, and in a picture of 64x64.
+    path = save_constant(tmp_path / "m.onnx", yolov8([[*CXCYWH, 0, 0.9], [32, 8, 16, 10, 0, 0.8]]))
+    rows = [(0, bytearray(picture())), (1, bytearray(picture(64, 64))), (2, None)]
+    frame = spark.createDataFrame(rows, "id int, content binary").coalesce(1)
+    found = V.detect_objects("content", ModelSpec.inspect(path)).alias("r")
+    wide, square, null = frame.select("id", found).sort("id").select("r.*").collect()
+    assert (len(wide.detections), len(square.detections), null.detections) == (1, 2, None)
+    ((code, message),) = wide.warnings
+    assert (code, message[:40]) == (
+        "boxes_without_area",
+        "1 of 2 boxes above the threshold have no",
+    )
+    assert (square.warnings, null.warnings, wide.error) == (None, None, None)

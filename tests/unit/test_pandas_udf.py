@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from onnx_models import save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -28,7 +29,15 @@ def rows(df: DataFrame, column: Any) -> list[Any]:
     return df.select("id", column.alias("r")).sort("id").collect()
 
 
-def answers(images: DataFrame, classifier: ModelSpec, detector: ModelSpec) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def warner(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A detector of two boxes, of which one has no area."""
+    return ModelSpec.inspect(save_warner(tmp_path_factory.mktemp("warner") / "m.onnx"))
+
+
+def answers(
+    images: DataFrame, classifier: ModelSpec, detector: ModelSpec, warner: ModelSpec
+) -> dict[str, Any]:
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
@@ -36,6 +45,7 @@ def answers(images: DataFrame, classifier: ModelSpec, detector: ModelSpec) -> di
     return {
         "classified": rows(images, functions.classify_image("content", classifier)),
         "detected": rows(images, functions.detect_objects("content", detector)),
+        "warned": rows(images, functions.detect_objects("content", warner)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
@@ -44,13 +54,19 @@ def answers(images: DataFrame, classifier: ModelSpec, detector: ModelSpec) -> di
 
 
 def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
-    images: DataFrame, classifier: ModelSpec, detector: ModelSpec, monkeypatch: pytest.MonkeyPatch
+    images: DataFrame,
+    classifier: ModelSpec,
+    detector: ModelSpec,
+    warner: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector)
+    expected = answers(images, classifier, detector, warner)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector)
+    found = answers(images, classifier, detector, warner)
 
     assert found == expected
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]
+    codes = [[one["code"] for one in row["r"]["warnings"] or []] for row in found["warned"]]
+    assert codes == [[], ["boxes_without_area"], []]

@@ -14,7 +14,7 @@ from pyspark_vision import schemas
 from pyspark_vision.executor import results
 from pyspark_vision.executor.heads import Detections, Predictions
 from pyspark_vision.executor.results import Row
-from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
 
 LABELS = {1: "cat", 2: "dog"}
 FAILED = Row(error=RowError(ErrorCode.TRUNCATED, "JPEG: cut short"))
@@ -57,6 +57,7 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
     ("found", "schema"),
     [
         (results.ERROR_TYPE, schemas.ERROR),
+        (results.WARNINGS_TYPE, schemas.WARNINGS),
         (results.DETECTION_TYPE, schemas.DETECTION),
         (results.PREDICTION_TYPE, schemas.PREDICTION),
         (results.IMAGE_TYPE, schemas.IMAGE),
@@ -67,7 +68,7 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
     ],
     ids=[
-        *("error", "detection", "prediction", "image", "encoded", "fetched"),
+        *("error", "warnings", "detection", "prediction", "image", "encoded", "fetched"),
         *("detections", "predictions", "embedding"),
     ],
 )
@@ -149,14 +150,38 @@ def test_the_result_carries_size_model_and_error() -> None:
     array.validate(full=True)
     model = {"model": "pets", "model_sha256": "ab12", "model_digest": "cd34"}
     assert array.to_pylist() == [
-        {"embedding": [1.0], "width": 640, "height": 480, **model, "error": None},
+        {
+            "embedding": [1.0],
+            "width": 640,
+            "height": 480,
+            **model,
+            "error": None,
+            "warnings": None,
+        },
         {
             "embedding": None,
             "width": None,
             "height": None,
             **model,
             "error": {"code": "truncated", "message": "JPEG: cut short"},
+            "warnings": None,
         },
+    ]
+
+
+def test_warnings_are_null_or_codes_and_messages() -> None:
+    two = (
+        RowWarning(WarningCode.BOXES_CAPPED, "many"),
+        RowWarning(WarningCode.BOXES_WITHOUT_AREA, "one"),
+    )
+    array = results.warnings_array([Row(), Row(warnings=two), FAILED])
+    assert array.to_pylist() == [
+        None,
+        [
+            {"code": "boxes_capped", "message": "many"},
+            {"code": "boxes_without_area", "message": "one"},
+        ],
+        None,
     ]
 
 

@@ -67,7 +67,7 @@ def test_longer_message_is_cut_with_an_ellipsis(length: int) -> None:
 
 
 def test_every_error_of_the_library_has_one_base() -> None:
-    codes = {"ErrorCode", "DropReason"}
+    codes = {"ErrorCode", "DropReason", "WarningCode"}
     raised = [getattr(errors, name) for name in errors.__all__ if name not in codes]
     assert all(issubclass(error, errors.PysparkVisionError) for error in raised)
 
