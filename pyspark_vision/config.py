@@ -22,7 +22,7 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
-from pyspark_vision import terminal
+from pyspark_vision import file_names, terminal
 from pyspark_vision.errors import PysparkVisionError, StreamError
 
 # A line of a Java or Python traceback that names an error and says something.
@@ -120,6 +120,7 @@ def run_job(
     """
     _log_to_stderr()
     try:
+        file_names.refuse_lost_names(options)
         run(options)
     except StreamError as error:
         print(f"{name}: {_first_line(error)}", file=sys.stderr)

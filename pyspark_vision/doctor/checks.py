@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyspark_vision import own_jvm
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import Examination
 
@@ -70,6 +71,7 @@ def examine(asked: Asked, examination: Examination) -> None:
             examination.look(check.name, test, needs=needs, timeout_s=check.timeout_s)
     finally:
         for session in sessions:
+            own_jvm.end_workers(session)
             session.stop()
 
 

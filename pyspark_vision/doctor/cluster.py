@@ -38,12 +38,13 @@ class Worker:
 
 def start(master: str | None) -> SparkSession:
     """A session on ``master``, or on the one that spark-submit was given."""
-    from pyspark import SparkConf, SparkContext
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
+    from pyspark_vision import own_jvm
     from pyspark_vision.session import use_own_python_locally
 
-    SparkContext._ensure_initialized()
+    own_jvm.start({"spark.master": master} if master else {})
     conf = SparkConf()
     if master:
         conf.setMaster(master)
