@@ -78,6 +78,7 @@ def examine(asked: Asked, examination: Examination) -> None:
 def through_spark(asked: Asked) -> Iterator[Check]:
     """The checks that need a session, in their order."""
     yield Check("executors", cluster.executors, timeout_s=cluster.EXECUTORS_TIMEOUT_S + 60)
+    yield Check("file names", cluster.file_names, (), ("executors",))
     uris = {
         "model": asked.model,
         "input": asked.input,
