@@ -3,9 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
+# Of other projects; scripts/own_environment says why.
+unexport SPARK_HOME PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_DRIVER_PYTHON_OPTS PYTHONHOME PYTHONSAFEPATH
 ZIP := dist/pyspark_vision.zip
 
-.PHONY: help demo test test-slow test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency clean
+.PHONY: help demo test test-slow test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,6 +24,9 @@ test-slow: .venv/spark-classes.jsa zip jars ## run the tests that `make test` le
 
 test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
 	@python -m pytest tests/faults --faults full
+
+test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
+	@python scripts/try_environments
 
 # Spark 4.0 leaves its sockets to the garbage collector; pytest here takes warnings for errors.
 test-pyspark-4.0: export PATH := $(CURDIR)/.venv-pyspark-4.0/bin:$(PATH)

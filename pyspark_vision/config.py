@@ -22,6 +22,7 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
+from pyspark_vision import file_names, terminal
 from pyspark_vision.errors import PysparkVisionError, StreamError
 
 # A line of a Java or Python traceback that names an error and says something.
@@ -59,6 +60,7 @@ class JobParser(argparse.ArgumentParser):
 
     def parse_job(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Flags over the TOML file's values over defaults; errors end with exit code 2."""
+        terminal.make_tolerant()  # before --help, whose metavars have letters beyond ASCII
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         finder.add_argument("--config")
         config = finder.parse_known_args(argv)[0].config
@@ -118,6 +120,7 @@ def run_job(
     """
     _log_to_stderr()
     try:
+        file_names.refuse_lost_names(options)
         run(options)
     except StreamError as error:
         print(f"{name}: {_first_line(error)}", file=sys.stderr)

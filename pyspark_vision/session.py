@@ -14,7 +14,7 @@ from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import connect
+from pyspark_vision import connect, own_jvm
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 
 
@@ -121,8 +121,8 @@ _LOCAL_TRIES = 4
 
 # sun_path of Linux's unix(7), less its closing zero; macOS has 4 fewer. Spark's names: a dot, a
 # UUID, ".sock".
-_SOCKET_PATH_CHARS = 103
-_SOCKET_NAME_CHARS = len("/.00000000-0000-0000-0000-000000000000.sock")
+_SOCKET_PATH_BYTES = 103
+_SOCKET_NAME_BYTES = len("/.00000000-0000-0000-0000-000000000000.sock")
 
 _PROGRESS_BAR = "spark.ui.showConsoleProgress"
 
@@ -199,7 +199,10 @@ def job_session(name: str) -> SparkSession:
 
 
 def tool_session(name: str, master: str | None, settings: Sequence[str]) -> SparkSession:
-    """The session of a command that spark-submit has not started: ``settings`` are KEY=VALUE."""
+    """The session of a command of ours: ``settings`` are KEY=VALUE, and each counts or is refused.
+
+    Where the JVM runs already (``scripts/submit replay``), what only its start can take is refused.
+    """
     given: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -217,9 +220,9 @@ def _classic_session(
     name: str, given: Mapping[str, str], defaults: Mapping[str, str]
 ) -> SparkSession:
     """``given`` beats what spark-submit and its files say, which beats ``defaults``."""
-    from pyspark import SparkConf, SparkContext  # not in pyspark-client
+    from pyspark import SparkConf  # not in pyspark-client
 
-    SparkContext._ensure_initialized()
+    own_jvm.start(given)
     conf = SparkConf()
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         # `python jobs/….py` is Spark's shell to Spark, which turns the bar on for it.
@@ -233,7 +236,11 @@ def _classic_session(
         conf.set("spark.master", f"local[{local.group(1) or 1},{_LOCAL_TRIES}]")
         for key, value in _local_sockets().items():
             conf.setIfMissing(key, value)
-    return SparkSession.builder.config(conf=conf).getOrCreate()
+    others = SparkSession.getActiveSession()
+    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    if others is None:
+        own_jvm.end_workers_at_exit(session)
+    return session
 
 
 def _local_sockets() -> dict[str, str]:
@@ -243,7 +250,7 @@ def _local_sockets() -> dict[str, str]:
     (YARN's are); conf/spark-defaults.conf has it for them.
     """
     folder = tempfile.gettempdir()
-    if len(folder) + _SOCKET_NAME_CHARS > _SOCKET_PATH_CHARS:
+    if len(os.fsencode(folder)) + _SOCKET_NAME_BYTES > _SOCKET_PATH_BYTES:
         return {}
     return {
         "spark.python.unix.domain.socket.enabled": "true",

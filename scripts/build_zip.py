@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -12,17 +14,32 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build(target: Path) -> None:
-    """Zip every module of the package, sorted, with fixed times, modes and compression."""
+    """Zip every module of the package, sorted, with fixed times, modes and compression.
+
+    A running job may be reading ``target``: it is left alone if it has these bytes, and else
+    replaced at once.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     modules = sorted(ROOT.joinpath("pyspark_vision").rglob("*.py"))
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for module in modules:
             info = zipfile.ZipInfo(module.relative_to(ROOT).as_posix(), EPOCH)
             info.external_attr = 0o644 << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, module.read_bytes())
+    if not target.is_file() or target.read_bytes() != written.getvalue():
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        beside.write_bytes(written.getvalue())
+        os.replace(beside, target)
     print(f"{target}: {len(modules)} modules, {target.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist" / "pyspark_vision.zip"))
+    wanted = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist" / "pyspark_vision.zip")
+    try:
+        build(wanted)
+    except PermissionError as error:
+        sys.exit(f"build_zip: {error.filename} cannot be written: give another path as argument")
+    except OSError as error:
+        sys.exit(f"build_zip: {error.filename or wanted}: {error.strerror}")

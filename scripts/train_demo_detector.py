@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # works from a bare checkout
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]  # from a bare checkout, PYTHONSAFEPATH or not
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from demo_detector import bundle, evaluation  # noqa: E402

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.keras_reader import start_tensorflow
+from pyspark_vision.bundles.keras_reader import start_keras
 from pyspark_vision.errors import InvalidModelError
 
 IMAGENET_CLASSES = 1000
@@ -133,9 +133,7 @@ def build_application(name: str, folder: str | Path, weights: str | Path | None 
         )
     if weights is not None and not Path(weights).is_file():
         raise InvalidModelError(f"no weights file at {weights}; {name} needs {app.weights_file}")
-    start_tensorflow()
-    import keras
-
+    keras = start_keras()
     with warnings.catch_warnings():
         # MobileNetV3 warns that it takes its default size, which is the one wanted here.
         warnings.simplefilter("ignore")

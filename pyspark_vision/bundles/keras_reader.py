@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyspark_vision.bundles.found import ModelFound, TensorFound
-from pyspark_vision.errors import InvalidModelError, MissingDependencyError
+from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.engines import tensorflow as engine
 
 # Layers that carry code (Lambda), a pickle (TorchModuleWrapper), a function of a framework that is
@@ -53,7 +53,7 @@ def read_keras(path: str | Path, layer: str | None = None) -> ModelFound:
     that leaves its folder, several inputs, or a layer that is not there.
     """
     file = Path(path)
-    start_tensorflow()
+    start_keras()
     if file.suffix.lower() == ".keras":
         model_format, config = "keras", _keras_archive_config(file)
     else:
@@ -81,6 +81,15 @@ def start_tensorflow() -> Any:
             "reading a TensorFlow or Keras model needs TensorFlow: "
             f"pip install 'pyspark_vision[tensorflow]' ({error})"
         ) from None
+
+
+def start_keras() -> Any:
+    """Keras on TensorFlow, or an error that says what it is that this process has instead."""
+    start_tensorflow()
+    try:
+        return engine.import_keras()
+    except engine.KerasBackendError as error:
+        raise InvalidOptionError(str(error)) from None
 
 
 def one_image_input(inputs: tuple[TensorFound, ...], path: Path, advice: str = "") -> None:

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from pyspark_vision import terminal
 from pyspark_vision.doctor.brokers import Client
 from pyspark_vision.doctor.checks import Asked, examine
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
@@ -81,6 +82,7 @@ def _print(finding: Finding) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """As a script for spark-submit, which has no subcommands."""
+    terminal.make_tolerant()
     parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
     add_arguments(parser)
     try:

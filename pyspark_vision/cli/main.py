@@ -6,9 +6,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from pyspark_vision import __version__
-from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision import __version__, terminal
+from pyspark_vision.errors import MissingDependencyError, PysparkVisionError
 
 # The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
@@ -19,22 +20,32 @@ _COMMANDS = {
     "replay": "put dead letters back through a job",
 }
 
+# The extra of this package that brings what a command imports, beside the packages it requires.
+_EXTRAS = {"pyspark": "spark", "py4j": "spark"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 when it worked, 2 for a mistake of the caller (said in one line)."""
+    terminal.make_tolerant()
     parser = argparse.ArgumentParser(
         prog="pyspark-vision", description="Vision models over images in Apache Spark."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = sys.argv[1:] if argv is None else list(argv)
-    chosen = next((name for name in given if name in _COMMANDS), "bundle")
-    module = importlib.import_module(f"pyspark_vision.cli.{chosen.replace('-', '_')}")
+    # None: a call for help, or a mistake; argparse ends it below.
+    chosen = next((name for name in given if name in _COMMANDS), None)
+    try:
+        module = _module(chosen) if chosen else None
+    except MissingDependencyError as error:
+        print(f"pyspark-vision {chosen}: {error}", file=sys.stderr)
+        return 2
     for name, summary in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        if name == chosen:
+        if module and name == chosen:
             module.add_arguments(command)
     arguments = parser.parse_args(given)
+    assert module is not None
     try:
         return int(module.run(arguments))
     except PysparkVisionError as error:
@@ -42,6 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = " ".join(str(error).split())
         print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
         return 2
+
+
+def _module(command: str) -> Any:
+    try:
+        return importlib.import_module(f"pyspark_vision.cli.{command.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        raise MissingDependencyError(
+            f"it needs {error.name}, which is not installed: pip install 'pyspark_vision[{extra}]'"
+        ) from None
 
 
 if __name__ == "__main__":

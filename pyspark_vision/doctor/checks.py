@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyspark_vision import own_jvm
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import Examination
 
@@ -70,12 +71,14 @@ def examine(asked: Asked, examination: Examination) -> None:
             examination.look(check.name, test, needs=needs, timeout_s=check.timeout_s)
     finally:
         for session in sessions:
+            own_jvm.end_workers(session)
             session.stop()
 
 
 def through_spark(asked: Asked) -> Iterator[Check]:
     """The checks that need a session, in their order."""
     yield Check("executors", cluster.executors, timeout_s=cluster.EXECUTORS_TIMEOUT_S + 60)
+    yield Check("file names", cluster.file_names, (), ("executors",))
     uris = {
         "model": asked.model,
         "input": asked.input,

@@ -38,12 +38,13 @@ class Worker:
 
 def start(master: str | None) -> SparkSession:
     """A session on ``master``, or on the one that spark-submit was given."""
-    from pyspark import SparkConf, SparkContext
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
+    from pyspark_vision import own_jvm
     from pyspark_vision.session import use_own_python_locally
 
-    SparkContext._ensure_initialized()
+    own_jvm.start({"spark.master": master} if master else {})
     conf = SparkConf()
     if master:
         conf.setMaster(master)
@@ -85,6 +86,28 @@ def executors(session: SparkSession) -> str:
     check_workers(session)
     workers, asked = _ask_workers(session)
     return f"{asked} on {compare(workers)}"
+
+
+def file_names(session: SparkSession) -> str:
+    """Driver and executors name files alike, in an encoding that has every letter."""
+    from pyspark_vision.file_names import same_charset
+
+    # Evaluated by the executors' JVMs; in local mode the driver's is the one.
+    charset = "java_method('java.lang.System', 'getProperty', 'sun.jnu.encoding') AS charset"
+    tasks = 2 * session.sparkContext.defaultParallelism
+    rows = session.range(0, tasks, 1, tasks).selectExpr(charset).distinct().collect()
+    jvm: Any = session.sparkContext._jvm
+    on_driver = str(jvm.java.lang.System.getProperty("sun.jnu.encoding"))
+    found = [("the driver", on_driver), *(("executors", row["charset"]) for row in rows)]
+    wrong = [f"{where}: {one}" for where, one in found if not same_charset(one, "utf-8")]
+    if wrong:
+        raise Problem(
+            f"Java takes names of local files for another encoding than UTF-8 ({', '.join(wrong)}):"
+            " those with letters beyond ASCII are misnamed or not found",
+            "Set LC_ALL=C.UTF-8 before spark-submit, and on a cluster --conf "
+            "spark.executorEnv.LC_ALL=C.UTF-8",
+        )
+    return f"{on_driver}, driver and executors"
 
 
 def compare(workers: Iterable[Worker]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pyspark_vision import terminal
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
@@ -15,13 +17,17 @@ _NAME_CHARS = 40
 
 
 def console_sink(rows: int = ROWS_SHOWN) -> Sink:
-    """Prints ``rows`` results of each batch, by ``origin``: what was found, or why not."""
+    """Prints ``rows`` results of each batch, by ``origin``: what was found, or why not.
+
+    A letter that the terminal lacks is an escape; a reader that has gone (``| head``) is no error.
+    """
 
     def write(results: DataFrame, batch_id: int) -> None:
         columns = ("origin", "detections", "predictions", "embedding", "error")
         shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).orderBy("origin").limit(rows).collect():
-            print(f"batch {batch_id}: {_line(row)}", file=sys.stdout, flush=True)
+            if not terminal.say(f"batch {batch_id}: {_line(row)}", sys.stdout):
+                break
 
     return write
 

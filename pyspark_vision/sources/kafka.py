@@ -192,8 +192,9 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
 
 
 def missing_connector(session: SparkSession) -> MissingDependencyError:
-    """The error of a session without Spark's Kafka connector, with the flag that brings it."""
+    """The error of a session without Spark's Kafka connector, with the flags that bring it."""
+    connector = f"org.apache.spark:spark-sql-kafka-0-10_2.13:{session.version}"
     return MissingDependencyError(
-        "this Spark has no Kafka connector: submit with --packages "
-        f"org.apache.spark:spark-sql-kafka-0-10_2.13:{session.version}, or through scripts/submit"
+        f"this Spark has no Kafka connector: submit with --packages {connector}, or through "
+        f"scripts/submit; for a command of pyspark-vision: --conf spark.jars.packages={connector}"
     )

@@ -63,11 +63,33 @@ def pyspark_home() -> Path:
 
 
 def cache_folder() -> Path:
-    """Outside the checkout, so that fresh clones and `make clean` find the jars again."""
+    """Outside the checkout, so that fresh clones and `make clean` find the jars again.
+
+    Where there is no home (a service's user, a bare container) it is a folder of this user in the
+    one for temporary files.
+    """
     if own := os.environ.get("PYSPARK_VISION_CACHE"):
         return Path(own).expanduser().absolute()
-    common = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(common).expanduser().absolute() / "pyspark_vision"
+    common = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(common).absolute() / "pyspark_vision"
+    if not common.startswith("~") and (folder.is_dir() or _can_make(folder)):
+        return folder
+    return _own_folder(Path(tempfile.gettempdir(), f"pyspark_vision-{os.getuid()}"))
+
+
+def _can_make(folder: Path) -> bool:
+    there = next(parent for parent in folder.parents if parent.exists())
+    # Root may write to /nonexistent as well, and must not make what the system says is not there.
+    home = Path(os.path.expanduser("~"))
+    return os.access(there, os.W_OK) and (home.is_dir() or not folder.is_relative_to(home))
+
+
+def _own_folder(folder: Path) -> Path:
+    """``folder``, made for this user alone: others may write beside it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise JarsNotFetchedError(f"{folder} is somebody else's: set PYSPARK_VISION_CACHE")
+    return folder
 
 
 def _jars_root() -> Path:

@@ -86,6 +86,16 @@ def _pack(wanted: Sequence[str], archive: Path) -> None:
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=1800, check=False, env=_own_settings()
+    )
     if done.returncode != 0:
         raise SubmitError(f"cannot make the environment: {(done.stderr or done.stdout)[-2000:]}")
+
+
+def _own_settings() -> dict[str, str]:
+    """What the user has set for pip and Python elsewhere would install into other folders."""
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV")
+    others = (*elsewhere, "PYTHONHOME", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    return {**kept, "PIP_USER": "0"}  # beats `user = true` in a pip.conf

@@ -60,6 +60,22 @@ def read_flags(argv: Sequence[str]) -> JobFlags:
     return replace(flags, from_file=from_file)
 
 
+def without_conf(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(The flags of a command without its ``--conf``, their values).
+
+    They are for spark-submit: the command itself runs when the JVM has started.
+    """
+    rest, pairs, words = [], [], iter(argv)
+    for word in words:
+        if word == "--conf" and (pair := next(words, None)) is not None:
+            pairs.append(pair)
+        elif word.startswith("--conf="):
+            pairs.append(word.removeprefix("--conf="))
+        else:
+            rest.append(word)
+    return rest, pairs
+
+
 def connectors(job: Path, flags: JobFlags) -> list[str]:
     """The configurations of ``conf/ivy.xml`` that these flags need: ``kafka``, ``s3a``."""
     words = flags.words()
@@ -69,8 +85,10 @@ def connectors(job: Path, flags: JobFlags) -> list[str]:
         and "sources.kafka" in job.read_text(encoding="utf-8")
         and flags.value("--input") is None
     )
+    # `replay` sends letters to topics, wherever they lie.
+    sends = flags.argv[:1] == ("replay",)
     needed = []
-    if by_default or any("kafka" in word for word in words):
+    if by_default or sends or any("kafka" in word for word in words):
         needed.append("kafka")
     if any("s3a://" in word for word in words):
         needed.append("s3a")

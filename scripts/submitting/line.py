@@ -18,6 +18,8 @@ from .shipping import refuse_local_paths, ship
 ROOT = Path(__file__).resolve().parents[2]
 # `scripts/submit doctor` checks what a job submitted by the same line would find.
 DOCTOR = ROOT / "pyspark_vision" / "cli" / "doctor.py"
+# What `pyspark-vision` runs: its commands that have a session are submitted as jobs are.
+COMMANDS = ROOT / "pyspark_vision" / "cli" / "main.py"
 
 SHIPPED_PYTHON = "./environment/bin/python"
 # Where conf/kubernetes/Dockerfile puts this checkout.

@@ -145,4 +145,4 @@ def test_submitted_to_a_cluster_it_compares_the_executors_there(
     assert "2 of 2 executors" in executors
     assert "/environment/bin/python" in executors
     assert "tensorflow" in executors.partition("the driver differs")[2]
-    assert "doctor: 11 ok, 0 failed" in done.stdout
+    assert "doctor: 12 ok, 0 failed" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -127,3 +128,50 @@ def test_module_can_be_run() -> None:
         check=True,
     )
     assert done.stdout == f"{pyspark_vision.__version__}\n"
+
+
+@pytest.fixture
+def without_pyspark(tmp_path: Path) -> dict[str, str]:
+    """An environment in which PySpark is not installed: a package that says so lies before it."""
+    (tmp_path / "pyspark.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'pyspark'\", name='pyspark')\n"
+    )
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+
+def run_without(environment: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pyspark_vision.cli.main", *argv],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_needs_no_extra(without_pyspark: dict[str, str]) -> None:
+    done = run_without(without_pyspark, "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "contact-sheet" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "compact", "bundle"])
+def test_a_command_without_its_extra_says_which(
+    command: str, without_pyspark: dict[str, str]
+) -> None:
+    done = run_without(without_pyspark, command, "--help")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"pyspark-vision {command}: it needs pyspark, which is not installed: pip install "
+        "'pyspark_vision[spark]'"
+    ]
+
+
+@pytest.mark.parametrize("command", ["contact-sheet", "doctor"])
+def test_a_command_that_stands_without_spark_is_there_without_it(
+    command: str, without_pyspark: dict[str, str]
+) -> None:
+    assert run_without(without_pyspark, command, "--help").returncode == 0

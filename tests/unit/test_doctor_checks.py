@@ -94,13 +94,27 @@ def test_all_is_well_where_all_is_well_and_nothing_is_left_behind(
     )
 
     found = lines(done.stdout)
-    asked = ("java", "python", "packages", "spark", "executors", "model", "input", "output")
+    asked = ("java", "python", "packages", "spark", "executors", "file names", "model", "input")
     assert done.returncode == 0, done.stdout
-    assert {found[check][0] for check in (*asked, "checkpoint")} == {"ok"}
+    assert {found[check][0] for check in (*asked, "output", "checkpoint")} == {"ok"}
     assert found["kafka brokers"] == ("not checked", "give --kafka-servers")
     assert found["executors"][1].endswith(", as here")
-    assert done.stdout.splitlines()[-1] == "doctor: 9 ok, 0 failed, 6 not checked"
+    assert done.stdout.splitlines()[-1] == "doctor: 10 ok, 0 failed, 6 not checked"
     assert tree(tmp_path) == before
+
+
+def test_a_jvm_that_takes_file_names_for_ascii_is_named_with_the_variable(
+    spark: SparkSession,
+) -> None:
+    """Of a locale that spark-submit, or a cluster's workers, were started in."""
+    system = spark._jvm.java.lang.System  # type: ignore[union-attr]
+    before = system.getProperty("sun.jnu.encoding")
+    system.setProperty("sun.jnu.encoding", "ANSI_X3.4-1968")
+    try:
+        with pytest.raises(Problem, match=r"executors: ANSI_X3.*LC_ALL=C\.UTF-8"):
+            cluster.file_names(spark)
+    finally:
+        system.setProperty("sun.jnu.encoding", before)
 
 
 def test_it_is_a_command_of_pyspark_vision(capsys: pytest.CaptureFixture[str]) -> None:

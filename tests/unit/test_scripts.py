@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ def executable(folder: Path, name: str, text: str) -> None:
 
 def tools(folder: Path) -> Path:
     """A path with what the scripts use, and neither Java nor Python."""
-    for name in ("bash", "dirname", "sed", "head", "env", "rm"):
+    for name in ("bash", "dirname", "sed", "head", "env", "rm", "grep"):
         found = subprocess.run(["/bin/sh", "-c", f"command -v {name}"], capture_output=True)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(found.stdout.decode().strip())
@@ -79,3 +82,128 @@ def test_a_missing_or_old_python_is_said_with_what_to_install(root: Path, tmp_pa
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "Python 3.11 or later is missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "picked_up",
+    [
+        'Picked up JAVA_TOOL_OPTIONS: -Dnine.version="9"',
+        "NOTE: Picked up JDK_JAVA_OPTIONS: -Xmx1g\nPicked up _JAVA_OPTIONS: -Xms8m",
+    ],
+    ids=["JAVA_TOOL_OPTIONS", "two"],
+)
+def test_a_good_java_with_options_from_the_environment_is_taken(
+    picked_up: str, root: Path, tmp_path: Path
+) -> None:
+    path = tools(tmp_path / "bin")
+    lines = [f"echo '{line}' >&2" for line in picked_up.split("\n")]
+    executable(path, "java", "\n".join([*lines, java_says("17.0.15")]))
+
+    done = run(root / "scripts" / "check_java", path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_java_that_does_not_run_says_why(root: Path, tmp_path: Path) -> None:
+    path = tools(tmp_path / "bin")
+    picked_up = "echo 'Picked up JAVA_TOOL_OPTIONS: -Xnone' >&2"
+    executable(path, "java", f"{picked_up}\necho 'Unrecognized option: -Xnone' >&2\nexit 1")
+
+    done = run(root / "scripts" / "check_java", path)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "Unrecognized option: -Xnone" in done.stderr
+    assert "JAVA_TOOL_OPTIONS" in done.stderr
+
+
+def shell_environment(root: Path, **given: str) -> dict[str, str]:
+    """What a script has after `. scripts/own_environment`, of the variables it is about."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", ". scripts/own_environment; env -0"],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)
+
+
+def test_scripts_leave_out_what_is_set_for_other_projects(root: Path) -> None:
+    others = {
+        "SPARK_HOME": "/opt/spark-3.3",
+        "PYSPARK_PYTHON": "/other/python",
+        "PYSPARK_DRIVER_PYTHON": "jupyter",
+        "PYSPARK_DRIVER_PYTHON_OPTS": "lab",
+        "PYTHONHOME": "/other",
+        "PYTHONPATH": "/other",
+        "PYTHONSAFEPATH": "1",
+        "PIP_TARGET": "/other",
+        "PIP_PREFIX": "/other",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+    }
+
+    found = shell_environment(root, **others, PIP_USER="1", HTTPS_PROXY="http://proxy:1")
+
+    assert not others.keys() & found.keys()
+    assert (found["PIP_USER"], found["HTTPS_PROXY"]) == ("0", "http://proxy:1")
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [({"LC_ALL": "POSIX"}, "C.UTF-8"), ({}, "C.UTF-8"), ({"LANG": "C.UTF-8"}, None)],
+    ids=str,
+)
+def test_scripts_name_files_in_utf8(given: dict[str, str], becomes: str | None, root: Path) -> None:
+    assert shell_environment(root, **given).get("LC_ALL") == becomes
+
+
+@pytest.mark.parametrize("script", ["submit", "fetch_jars", "pack_environment", "services"])
+def test_scripts_find_their_modules_without_their_folder_on_the_path(
+    script: str, root: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", str(root / "scripts" / script), "--help"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def old_python(root: Path, argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """``scripts/this_python.py`` as Python 3.9 would run it."""
+    program = (
+        "import sys\n"
+        "sys.version_info = (3, 9, 18)\n"
+        f"sys.argv = {argv!r}\n"
+        f"sys.path.insert(0, {str(root / 'scripts')!r})\n"
+        "import this_python\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+def test_an_old_python_is_named_in_one_line(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(root / "scripts" / "this_python.py", tmp_path / "scripts")
+
+    done = old_python(tmp_path, ["scripts/submit"])
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"scripts/submit needs Python 3.11 or later, and {sys.executable} is 3.9" in done.stderr
+
+
+def test_an_old_python_hands_on_to_the_environments_own(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(root / "scripts" / "this_python.py", tmp_path / "scripts")
+    executable(tmp_path / ".venv" / "bin", "python", 'echo "ran $@"')
+
+    done = old_python(tmp_path, ["scripts/submit", "doctor"])
+
+    assert (done.returncode, done.stdout) == (0, "ran scripts/submit doctor\n")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,10 +20,12 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from pyspark_vision import session
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
+from pyspark_vision.errors import InvalidModelError, InvalidOptionError, WorkerEnvironmentError
 from pyspark_vision.functions import classify_image, decode_image, register
-from pyspark_vision.session import JOB_DEFAULTS, active_session, check_workers
+from pyspark_vision.own_jvm import end_workers
+from pyspark_vision.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
 
 @contextmanager
@@ -187,20 +193,102 @@ def test_the_settings_for_clusters_are_those_of_jobs(root: Path) -> None:
     assert {key: advised[key] for key in shared} == {key: JOB_DEFAULTS[key] for key in shared}
 
 
-def test_a_session_that_python_started_shows_no_progress_bar() -> None:
-    key = "spark.ui.showConsoleProgress"
+@pytest.fixture(scope="module")
+def of_a_command(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a command's session, with a JVM of its own under a POSIX locale, says of itself."""
+    folder = tmp_path_factory.mktemp("command")
     program = (
+        "import json, sys\n"
         "from pyspark_vision.session import tool_session\n"
-        f"print(tool_session('one', 'local[1]', []).conf.get('{key}'))"
+        "session = tool_session('one', 'local[1]', sys.argv[1:])\n"
+        "session.sparkContext.parallelize([0], 1).map(lambda x: x).count()\n"
+        "java = session._jvm.java.lang\n"
+        "loader = java.Thread.currentThread().getContextClassLoader()\n"
+        "session.range(1).write.parquet('sortie-\\u00e9')\n"
+        "print(json.dumps({\n"
+        "    'bar': session.conf.get('spark.ui.showConsoleProgress'),\n"
+        "    'in jar': loader.getResource('of_the_jar.txt') is not None,\n"
+        "    'name': session.conf.get('spark.app.name'),\n"
+        "    'heap': java.Runtime.getRuntime().maxMemory() >> 20,\n"
+        "    'option': java.System.getProperty('said.by'),\n"
+        "    'charset': java.System.getProperty('sun.jnu.encoding'),\n"
+        "}))\n"
     )
+    (folder / "a b.jar").write_bytes(zipped("of_the_jar.txt"))
+    given = (
+        "spark.driver.memory=600m",
+        f"spark.jars={folder / 'a b.jar'}",
+        "spark.driver.extraJavaOptions=-Dsaid.by=me -XX:+UseSerialGC",
+        "spark.app.name=two words",
+    )
+    environment = job_environment({"spark.ui.enabled": "false"})
+    environment = {k: v for k, v in environment.items() if k != "LANG" and not k.startswith("LC_")}
 
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=job_environment({"spark.ui.enabled": "false"}),
+        [sys.executable, "-c", program, *given],
+        env={**environment, "LC_ALL": "POSIX"},
+        cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
 
-    assert done.stdout.split() == ["false"]
+    said: dict[str, str] = json.loads(done.stdout)
+    return {**said, "folders": ascii(sorted(one.name for one in folder.iterdir() if one.is_dir()))}
+
+
+def zipped(name: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr(name, "")
+    return written.getvalue()
+
+
+def test_a_session_that_python_started_shows_no_progress_bar(of_a_command: dict[str, str]) -> None:
+    assert of_a_command["bar"] == "false"
+
+
+def test_each_conf_of_a_command_counts_also_what_only_a_jvms_start_takes(
+    of_a_command: dict[str, str],
+) -> None:
+    assert 400 < int(of_a_command["heap"]) <= 600  # Java counts without one of its spaces
+    assert of_a_command["option"] == "me"
+    assert of_a_command["in jar"]
+    assert of_a_command["name"] == "two words"
+
+
+def test_a_commands_jvm_names_files_in_utf8_under_a_posix_locale(
+    of_a_command: dict[str, str],
+) -> None:
+    assert of_a_command["charset"] == "UTF-8"
+    assert of_a_command["folders"] == ascii(["sortie-é"])
+
+
+@pytest.mark.parametrize("key", ["spark.driver.memory", "spark.jars.packages"])
+def test_a_conf_that_comes_too_late_for_the_jvm_is_refused(key: str, spark: SparkSession) -> None:
+    with pytest.raises(InvalidOptionError, match=f"--conf {key}=9g counts only before") as error:
+        tool_session("late", None, [f"{key}=9g"])
+
+    assert "scripts/submit --conf" in str(error.value)
+
+
+def test_idle_workers_end_with_their_parent_and_come_again(spark: SparkSession) -> None:
+    """Ended by their sockets instead, they print a traceback after a job's last line."""
+    active_session()
+    rows = spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid())
+    daemon = rows.first()
+
+    end_workers(spark)
+
+    assert not Path(f"/proc/{daemon}").exists()
+    assert rows.first() != daemon
+
+
+def test_the_folder_of_workers_sockets_is_measured_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A socket's name has 108 bytes, and Spark's own part of it 43."""
+    for folder, fits in (("/" + "t" * 58, True), ("/" + "é" * 29, True), ("/" + "é" * 30, False)):
+        monkeypatch.setattr(session.tempfile, "gettempdir", lambda folder=folder: folder)
+        assert bool(session._local_sockets()) is fits, folder

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pyspark
 import pytest
+from local_services import jars
 from submitting.environment import requirements
 from submitting.errors import SubmitError
 from submitting.flags import connectors, read_flags
-from submitting.line import Baggage, Submission, spark_submit_line
+from submitting.line import COMMANDS, Baggage, Submission, spark_submit_line
+from submitting.surroundings import surroundings
 
 PACKAGE = Path("/checkout/dist/pyspark_vision.zip")
 ENVIRONMENT = Path("/cache/environment.tar.gz")
@@ -300,6 +304,91 @@ def test_the_doctor_is_submitted_as_a_job_is(root: Path) -> None:
     done = submit(root, "--print", "doctor", "--", "--model", "m")
 
     assert done.stdout.rstrip().endswith(f"{root}/pyspark_vision/cli/doctor.py --model m")
+
+
+@pytest.mark.parametrize("command", ["replay", "compact"])
+def test_a_command_with_a_session_is_submitted_as_a_job_is(command: str, root: Path) -> None:
+    done = submit(root, "--print", command, "--", "kafka:dead", "--checkpoint", "c")
+
+    main = f"{root}/pyspark_vision/cli/main.py"
+    assert done.stdout.rstrip().endswith(f"{main} {command} kafka:dead --checkpoint c")
+    assert "spark-sql-kafka" in done.stdout
+
+
+def test_replay_brings_kafka_for_letters_of_a_folder_too(root: Path) -> None:
+    assert connectors(COMMANDS, read_flags(["replay", "letters", "--checkpoint", "c"])) == ["kafka"]
+
+
+def test_each_conf_of_a_submitted_command_is_sparks(root: Path) -> None:
+    done = submit(
+        *(root, "--print", "--conf", "spark.a=1", "compact", "--", "out", "--checkpoint", "c"),
+        *("--conf", "spark.driver.memory=2g", "--conf=spark.b=2"),
+    )
+
+    words = shlex.split(done.stdout)
+    assert words[-4:] == ["compact", "out", "--checkpoint", "c"]
+    settings = [words[at + 1] for at, word in enumerate(words) if word == "--conf"]
+    assert settings[-3:] == ["spark.a=1", "spark.driver.memory=2g", "spark.b=2"]
+
+
+def a_spark(folder: Path, version: str) -> Path:
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "spark-submit").touch()
+    (folder / "jars").mkdir()
+    (folder / "jars" / f"spark-core_2.13-{version}.jar").touch()
+    return folder
+
+
+def test_an_edge_nodes_spark_that_fits_is_kept(tmp_path: Path) -> None:
+    home = str(a_spark(tmp_path / "spark", "4.1.1"))
+
+    around = surroundings({"SPARK_HOME": home})
+
+    assert (around.variables["SPARK_HOME"], around.remarks) == (home, ())
+
+
+@pytest.mark.parametrize(("version", "why"), [("3.3.2", "it is Spark 3.3.2"), (None, "no Spark")])
+def test_a_spark_that_cannot_run_the_job_is_left_out_and_said(
+    version: str | None, why: str, tmp_path: Path
+) -> None:
+    home = a_spark(tmp_path, version) if version else tmp_path
+
+    around = surroundings({"SPARK_HOME": str(home)})
+
+    assert around.variables["SPARK_HOME"] == str(Path(pyspark.__file__).parent)
+    assert [why in remark and str(home) in remark for remark in around.remarks] == [True]
+
+
+def test_pythons_of_other_projects_are_left_out_and_said() -> None:
+    others = {"PYSPARK_PYTHON": "/other/python", "PYSPARK_DRIVER_PYTHON": "jupyter"}
+
+    around = surroundings({**others, "PYSPARK_DRIVER_PYTHON_OPTS": "lab", "HOME": "/h"})
+
+    assert around.variables["HOME"] == "/h"
+    assert not {*others, "PYSPARK_DRIVER_PYTHON_OPTS"} & around.variables.keys()
+    assert len(around.remarks) == 2
+    assert "--python PATH" in around.remarks[0]
+
+
+def test_a_user_id_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+
+    with pytest.raises(SubmitError, match="user id 987654 has no name"):
+        surroundings({})
+
+
+def test_without_a_home_the_cache_is_a_folder_of_this_user_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("PYSPARK_VISION_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setattr(jars.tempfile, "gettempdir", lambda: str(tmp_path))
+
+    folder = jars.cache_folder()
+
+    assert folder == tmp_path / f"pyspark_vision-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(

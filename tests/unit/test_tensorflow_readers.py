@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from pyspark_vision.bundles.tensorflow_readers import (
     read_keras,
     read_saved_model,
 )
-from pyspark_vision.errors import InvalidModelError, MissingDependencyError
+from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 
 IMAGE = TensorFound("image", (-1, 8, 8, 3), "float32")
 DATA = Path(
@@ -146,6 +148,39 @@ def test_a_keras_file_is_read(name: str, tmp_path: Path) -> None:
     assert found.inputs == (IMAGE,)
     assert found.outputs == (TensorFound("scores", (-1, 4), "float32"),)
     assert found.family is None
+
+
+def test_a_keras_file_is_read_whatever_backend_the_user_has_chosen(tmp_path: Path) -> None:
+    """And the choice stays for the user's own programs."""
+    file = models.save_keras(tmp_path / "small.keras")
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "jax"}')
+    program = (
+        "import os, sys\n"
+        "from pyspark_vision.bundles.tensorflow_readers import read_keras\n"
+        "print(read_keras(sys.argv[1]).format, os.environ['KERAS_BACKEND'])\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file)],
+        env={**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path / ".keras")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.stdout.split() == ["keras", "torch"], done.stderr
+
+
+def test_keras_on_another_backend_in_this_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = models.save_keras(tmp_path / "small.keras")
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+
+    with pytest.raises(InvalidOptionError, match="backend 'jax'.*set KERAS_BACKEND=tensorflow"):
+        read_keras(file)
 
 
 def test_an_h5_file_with_its_optimizer_is_read(tmp_path: Path) -> None:

@@ -41,3 +41,36 @@ def test_every_package_in_it_is_importable(root: Path, tmp_path: Path) -> None:
     )
 
     assert "a.zip" in run.stdout
+
+
+def test_a_zip_of_the_same_bytes_is_left_alone(root: Path, tmp_path: Path) -> None:
+    build(root, tmp_path / "a.zip")
+    before = (tmp_path / "a.zip").stat()
+
+    build(root, tmp_path / "a.zip")
+
+    after = (tmp_path / "a.zip").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_who_reads_an_older_zip_goes_on_reading_it(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"of an older commit")
+    with (tmp_path / "a.zip").open("rb") as running:
+        built = build(root, tmp_path / "a.zip")
+
+        assert running.read() == b"of an older commit"
+    assert built[:2] == b"PK"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, root / "scripts" / "build_zip.py", "/proc/none/a.zip"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "/proc/none" in done.stderr

@@ -12,8 +12,8 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +85,10 @@ def start_tensorflow(threads: int | None = None) -> Any:
     Raises ``ImportError`` where it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Keras runs on other backends too; the functions made here need TensorFlow's.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # The log level above comes too late for what TensorFlow says while it is being loaded.
     with nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
-        import tensorflow as tf
+        with _tensorflow_backend():  # TensorFlow imports Keras
+            import tensorflow as tf
 
         try:
             if threads is not None:
@@ -101,6 +100,40 @@ def start_tensorflow(threads: int | None = None) -> Any:
             # The runtime is up already: an earlier model, or the caller's own TensorFlow, set it.
             pass
     return tf
+
+
+class KerasBackendError(RuntimeError):
+    """Keras runs on another backend in this process; the functions made here need TensorFlow's."""
+
+
+def import_keras() -> Any:
+    """Keras on TensorFlow, whatever ``KERAS_BACKEND`` and ``~/.keras/keras.json`` say.
+
+    Raises :class:`KerasBackendError` where it was imported before, on another one.
+    """
+    with _tensorflow_backend():
+        import keras
+    backend = keras.config.backend()
+    if backend != "tensorflow":
+        raise KerasBackendError(
+            f"Keras was imported with the backend {backend!r} in this process, and models are read "
+            "with 'tensorflow': set KERAS_BACKEND=tensorflow, or read it in a process of its own"
+        )
+    return keras
+
+
+@contextmanager
+def _tensorflow_backend() -> Iterator[None]:
+    """Keras asks the environment once, when it is imported; afterwards it is the user's again."""
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = before
 
 
 def load_function(file: ModelFile, path: str) -> BatchFunction:
@@ -134,8 +167,7 @@ def load_keras(path: str, layer: str | None) -> Any:
     ``compile=False``: inference needs no optimizer, and Keras 3 cannot read those of Keras 2.
     ``safe_mode`` refuses Python code inside the file.
     """
-    import keras
-
+    keras = import_keras()
     with warnings.catch_warnings():
         # Files of Keras 2 build their layers in a way that Keras 3 advises against, at length.
         warnings.simplefilter("ignore")
@@ -145,8 +177,7 @@ def load_keras(path: str, layer: str | None) -> Any:
 
 def cut_at(model: Any, layer: str) -> Any:
     """A Keras model that ends with the output of one of ``model``'s layers."""
-    import keras
-
+    keras = import_keras()
     return keras.Model(model.inputs, model.get_layer(layer).output)
 
 

@@ -1,0 +1,82 @@
+"""Standard output and error that no letter and no closed pipe can break.
+
+A terminal of another encoding than UTF-8 (``LC_ALL=C``, ``PYTHONIOENCODING=ascii``, cp1252) has not
+every letter that a label or a file name has, and ``job | head`` closes the pipe: neither may end a
+stream.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TextIO
+
+# An escape says which letter it was, and is ASCII.
+_ERRORS = "backslashreplace"
+
+
+def make_tolerant() -> None:
+    """Let ``sys.stdout`` and ``sys.stderr`` write escapes for letters that they lack.
+
+    Where they are those that Python opened, what is written after their reader has gone goes
+    nowhere. Streams that somebody else has put there keep their own way with that.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, _Unbreakable) or not isinstance(stream, io.TextIOWrapper):
+            continue
+        if stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _unbreakable(stream))
+        else:
+            stream.reconfigure(errors=_ERRORS)
+
+
+def say(text: str, stream: TextIO) -> bool:
+    """Print a line to any stream, with escapes for what it lacks; ``False`` if nobody reads it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(encoding, _ERRORS).decode(encoding), file=stream, flush=True)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+class _Unbreakable(io.TextIOWrapper):
+    """A text stream that goes on without a reader."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._go_on_nowhere()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._go_on_nowhere()
+            super().flush()
+
+    def _go_on_nowhere(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def _unbreakable(stream: io.TextIOWrapper) -> TextIO:
+    """Another stream on the same descriptor; ``stream`` stays usable for who holds it already."""
+    try:
+        stream.flush()
+        stream.reconfigure(errors=_ERRORS)
+        binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 (as long as the process)
+    except (OSError, ValueError):  # closed, or of no file: there is nothing to save
+        return stream
+    return _Unbreakable(
+        binary,
+        encoding=stream.encoding,
+        errors=_ERRORS,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
