@@ -251,6 +251,8 @@ def check(options: argparse.Namespace) -> None:
         raise InvalidOptionError("--ending-offsets is for a batch; a stream does not end")
     if options.checkpoint and not options.stream:
         raise InvalidOptionError("--checkpoint is for a stream; say --stream, or leave it out")
+    if options.stream:
+        job_flags.refuse_taken_port(options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -180,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         refuse_what_is_not_built(options)
+        job_flags.refuse_taken_port(options)
     except InvalidOptionError as error:
         job.error(str(error))
     return config.run_job(job.prog, run, options)

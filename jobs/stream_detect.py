@@ -343,6 +343,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     for name, flag in (("parquet", "output"), ("json", "output_json"), ("events", "output_events")):
         if name in options.sink and not getattr(options, flag):
             raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
+    job_flags.refuse_taken_port(options)
     return options
 
 

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, StructType
 
 from pyspark_vision import schemas
@@ -212,6 +213,8 @@ def register(
     name: str,
     function: Callable[..., Column],
     model: ModelSpec | None = None,
+    *,
+    deterministic: bool = True,
     **options: Any,
 ) -> None:
     """Make a function of this module a SQL function, with its model and options bound.
@@ -219,8 +222,10 @@ def register(
     >>> register(spark, "classify", classify_image, spec, top_k=1)
     >>> spark.sql("SELECT classify(content).predictions[0].label FROM images")
 
-    ``options`` are the function's own. Raises for a name that is no identifier, another function,
-    or an option that it does not have.
+    ``options`` are the function's own. A ``deterministic`` function is run once for all fields
+    that a query reads of it, and again for a filter on its result; another one is run for each
+    field, and not again for a filter (docs/sql.md has the numbers). Raises for a name that is no
+    identifier, another function, or an option that it does not have.
     """
     if not name.isidentifier():
         raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
@@ -242,7 +247,7 @@ def register(
             f"{function.__name__} does not take {', '.join(sorted(options))}; decoding takes "
             f"{', '.join(DECODE_KEYS)}"
         ) from None
-    session.udf.register(name, udf)
+    session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +274,18 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
 
 def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
     accepted = IMAGES if read.fetch is None else URI
-    return named(function, col, udf(checked(function, read.col, accepted)))
+    return named(function, col, _once(udf(checked(function, read.col, accepted))))
+
+
+def _once(result: Column) -> Column:
+    """The same column, in a plan that runs the model once, however often the column is used.
+
+    Two things are wanted of Spark. Calls that stand beside each other (``r["label"], r["score"]``)
+    become one only where they are deterministic, which ours are. Deterministic ones it runs again
+    for a filter on the result, which it pushes below; so what is around them is not, though its
+    value is always true. (``rand() >= 0`` would be: Spark's optimizer knows that.)
+    """
+    return F.when(F.spark_partition_id() >= 0, result)
 
 
 def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
@@ -359,6 +375,5 @@ def _inference_udf(
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
     udf = vision_udf("infer", inference, result_type, name=function)
-    # Deterministic in truth; marked otherwise so that Spark does not run the model twice, once for
-    # a filter on the result that it pushed below, and once for the result itself.
-    return udf.asNondeterministic()
+    # What a row cost is another number each time.
+    return udf.asNondeterministic() if read.timings else udf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ from pyspark_vision.sources.kafka import (
     KafkaSource,
     read_properties,
 )
-from pyspark_vision.streaming import AVAILABLE_NOW, StreamOptions
+from pyspark_vision.stream_metrics import refuse_if_taken
+from pyspark_vision.streaming import StreamOptions
+from pyspark_vision.triggers import AVAILABLE_NOW, checked_trigger, is_available_now
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,6 +37,8 @@ KAFKA_SCHEME = "kafka:"
 
 # Brokers that take larger messages than this are rare; the producer needs a number.
 LARGEST_LETTER_BYTES = 32 * 1024 * 1024
+
+_LONGEST_TRIGGER_S = 366 * 24 * 60 * 60
 
 
 def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
@@ -200,18 +205,40 @@ def add_session(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def trigger(text: str) -> str:
+    """An argparse type: an interval or ``available-now``, as a trigger."""
+    try:
+        return checked_trigger(text)
+    except InvalidOptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def trigger_of_seconds(text: str) -> str:
     """An argparse type: a number of seconds, or ``available-now``, as a trigger."""
-    return text if text == AVAILABLE_NOW else f"{config.above_zero(text):g} seconds"
+    if is_available_now(text):
+        return AVAILABLE_NOW
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_TRIGGER_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no trigger: give a number of seconds above 0 (at most "
+            f"{_LONGEST_TRIGGER_S:,}, a year), or {AVAILABLE_NOW}: read what is there, then stop"
+        )
+    # Not as 1e-05, which Spark does not read.
+    digits = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return trigger(f"{digits} seconds")
 
 
 def add_stream(
-    group: argparse._ArgumentGroup, trigger: str, *, checkpoint_required: bool = True
+    group: argparse._ArgumentGroup, default_trigger: str, *, checkpoint_required: bool = True
 ) -> None:
     """``--trigger`` and ``--checkpoint``; not required where a job also runs as a batch."""
     group.add_argument(
         "--trigger",
-        default=trigger,
+        type=trigger,
+        default=default_trigger,
         help="interval between micro-batches, or "
         f"`{AVAILABLE_NOW}`: read what is there, in bounded batches, and stop",
     )
@@ -260,10 +287,19 @@ def metrics_port(text: str) -> int | None:
     """An argparse type: a port, ``auto`` as 0 (the system chooses), 0 as ``None``."""
     if text == "auto":
         return 0
-    port = int(text)
+    port = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535, auto, or 0 for none")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port: give 1 to 65535, auto for a free one, or 0 for none"
+        )
     return port or None
+
+
+def refuse_taken_port(options: argparse.Namespace) -> None:
+    """Raise :class:`InvalidOptionError` if ``--metrics-port`` cannot be had: before Spark starts,
+    which takes the better part of a minute on a cluster."""
+    if options.metrics_port:
+        refuse_if_taken(options.metrics_port)
 
 
 def stream_options(options: argparse.Namespace, trigger: str) -> StreamOptions:

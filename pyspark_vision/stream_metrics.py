@@ -6,6 +6,7 @@ process metrics that Spark's own endpoint has already.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from pyspark_vision.batch_report import BatchReport
 from pyspark_vision.counts import Counts
+from pyspark_vision.errors import InvalidOptionError
 
 # https://prometheus.io/docs/instrumenting/exposition_formats/
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "pyspark_vision_"
+
+# Only this machine: who scrapes from elsewhere has an agent here, or a tunnel.
+_HOST = "127.0.0.1"
 
 
 class StreamMetrics:
@@ -119,7 +124,7 @@ class StreamMetrics:
 def served(text: Callable[[], str], port: int) -> Iterator[int]:
     """Serve ``text()`` at ``/metrics`` of 127.0.0.1 until the end of the block; gives the port.
 
-    ``port`` 0 is one that is free. Raises ``OSError`` if it is taken.
+    ``port`` 0 is one that is free. Raises :class:`InvalidOptionError` if it cannot be had.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -137,7 +142,7 @@ def served(text: Callable[[], str], port: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: a line for each scrape says nothing to anybody."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = _bound(port, Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
@@ -147,6 +152,26 @@ def served(text: Callable[[], str], port: int) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def refuse_if_taken(port: int) -> None:
+    """Raise :class:`InvalidOptionError` if a server could not have this port now."""
+    _bound(port, BaseHTTPRequestHandler).server_close()
+
+
+def _bound(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer((_HOST, port), handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"another program has port {port} of {_HOST}"
+        elif error.errno == errno.EACCES:
+            why = f"this user may not have port {port} (most systems keep those below 1024)"
+        else:
+            why = f"port {port} of {_HOST} cannot be had: {error.strerror}"
+        raise InvalidOptionError(
+            f"--metrics-port {port}: {why}; choose another one, or auto for one that is free"
+        ) from None
 
 
 def _escaped(value: str) -> str:

@@ -19,14 +19,14 @@ from pyspark_vision.micro_batch import compute_batch, with_payload_bytes
 from pyspark_vision.running_stream import RunningStream
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.stream_metrics import StreamMetrics, served
+from pyspark_vision.triggers import AVAILABLE_NOW as AVAILABLE_NOW
+from pyspark_vision.triggers import checked_trigger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
     from pyspark_vision.sinks import Sink
-
-AVAILABLE_NOW = "available-now"
 
 # How soon a signal is seen; the batches themselves do not wait for it.
 _POLL_S = 1
@@ -227,6 +227,7 @@ def _start(
 ) -> StreamingQuery:
     _write_logs_without_a_shell(source.sparkSession, checkpoint)
     writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
+    trigger = checked_trigger(trigger)
     if trigger == AVAILABLE_NOW:
         writer = writer.trigger(availableNow=True)
     else:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import json
 import re
+import socket
+import socketserver
 import urllib.request
 from pathlib import Path
 
@@ -13,7 +17,10 @@ from pyspark.sql import SparkSession
 from stream_progress import observed_batches
 from test_jobs import job
 
+from pyspark_vision import job_flags
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks.console import ROWS_SHOWN
+from pyspark_vision.stream_metrics import refuse_if_taken, served
 
 
 def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
@@ -75,3 +82,55 @@ def test_rows_that_the_console_does_not_show_are_computed_and_counted(
     shown = capsys.readouterr().out.splitlines()
     assert len([line for line in shown if line.startswith("batch 0: ")]) == ROWS_SHOWN
     assert shown[-1].startswith(f"stream_detect: frames in {ROWS_SHOWN + 7}, ")
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("stream_detect", "--input i --output o --model m --checkpoint c"),
+        ("extract_events", "--output o --stream --checkpoint c"),
+        ("stream_classify", "--checkpoint c"),
+    ],
+)
+def test_a_taken_port_is_refused_before_spark_starts(
+    name: str, flags: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = job(root, name)
+    script.job_session = None  # called, it would be another error
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(SystemExit) as exit_:
+            script.main([*flags.split(), "--metrics-port", str(port)])
+
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"--metrics-port {port}: another program has port {port} of 127.0.0.1" in said
+    assert "or auto for one that is free" in said
+
+
+def test_a_port_that_the_user_may_not_have_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(server: socketserver.TCPServer) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socketserver.TCPServer, "server_bind", denied)
+
+    with pytest.raises(InvalidOptionError, match=r"this user may not have port 80 .* or auto"):
+        refuse_if_taken(80)
+
+
+def test_a_port_that_was_tried_can_be_had() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    refuse_if_taken(port)
+
+    with served(lambda: "text\n", port) as got:
+        assert got == port
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "65536", "94.5", ""])
+def test_what_is_no_port_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="1 to 65535, auto for a free one, or 0"):
+        job_flags.metrics_port(text)
