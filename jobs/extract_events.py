@@ -25,6 +25,7 @@ from pyspark_vision.sinks.batch_folders import refuse_other_output
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
 
 ALL_EVENTS = "extracted_events"
@@ -149,8 +150,8 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
 
 
 def run(options: argparse.Namespace) -> None:
-    session = job_session("extract_events")
     source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
+    session = job_session("extract_events")
     if options.dry_run:
         print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
         # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
@@ -162,26 +163,32 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    work = run_stream if options.stream else run_batch
-    work(session, source, options)
-
-
-def run_batch(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+    made = sinks(session, options)
+    job_flags.check_read(session, source, options)
+    if options.stream:
+        run_stream(session, source, options, made)
+        return
     results = extract(read_kafka(session, source), options)
-    counts = streaming.run_batch(results, 0, sinks(session, options), value="event")
+    counts = streaming.run_batch(results, 0, made, value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
-def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+def run_stream(
+    session: SparkSession,
+    source: KafkaSource,
+    options: argparse.Namespace,
+    made: Mapping[str, Sink],
+) -> None:
     streaming.run(
         stream_kafka(session, source),
         lambda records, _: streaming.Steps(extract(records, options)),
         lambda: None,
-        sinks(session, options),
+        made,
         job_flags.stream_options(options, options.trigger),
         value="event",
         name="extract_events",
         words=("messages", "events"),
+        agreed=lambda: kafka_record.agreed(session, source, options.checkpoint),
     )
 
 
