@@ -29,6 +29,7 @@ from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
 
 NAME = "extract_events"
@@ -199,13 +200,13 @@ def run(options: argparse.Namespace) -> None:
         outputs.check_before_spark(stream_places(options))
     else:
         check_tables(None, options)
+    source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
     session = job_session(NAME)
     refuse_mixed_places(options, functools.partial(qualified, session))
     if options.stream:
         outputs.check(session, stream_places(options))
     else:
         check_tables(session, options)
-    source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
     if options.dry_run:
         print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
         # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
@@ -217,27 +218,33 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    work = run_stream if options.stream else run_batch
-    work(session, source, options)
-
-
-def run_batch(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+    made = sinks(session, options)
+    job_flags.check_read(session, source, options)
+    if options.stream:
+        run_stream(session, source, options, made)
+        return
     results = extract(read_kafka(session, source), options)
-    counts = streaming.run_batch(results, 0, sinks(session, options), value="event")
+    counts = streaming.run_batch(results, 0, made, value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
-def run_stream(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+def run_stream(
+    session: SparkSession,
+    source: KafkaSource,
+    options: argparse.Namespace,
+    made: Mapping[str, Sink],
+) -> None:
     streaming.run(
         stream_kafka(session, source),
         lambda records, _: streaming.Steps(extract(records, options)),
         lambda: None,
-        sinks(session, options),
+        made,
         job_flags.stream_options(options, options.trigger),
         value="event",
         name="extract_events",
         words=("messages", "events"),
         before=lambda: outputs.claim(session, stream_places(options)),
+        agreed=lambda: kafka_record.agreed(session, source, options.checkpoint),
     )
 
 

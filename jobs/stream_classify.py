@@ -28,7 +28,8 @@ from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
-from pyspark_vision.sinks.kafka import kafka_sink
+from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
+from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, with_planned_time
 from pyspark_vision.transformations import flatten_result
@@ -104,8 +105,13 @@ def classify(records: DataFrame, model: ModelSpec, options: argparse.Namespace) 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
     if options.output_kafka_topic:
-        target = job_flags.kafka_topic(options, options.output_kafka_topic)
-        made["kafka"] = kafka_sink(target, image_stream.result_messages)
+        target = job_flags.kafka_topic(
+            session, options, "--output-kafka-topic", options.output_kafka_topic
+        )
+        limit = min(options.max_message_bytes, largest_value_bytes(target))
+        made["kafka"] = kafka_sink(
+            target, lambda results: image_stream.result_messages(results, limit)
+        )
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
         made["json"] = through(image_stream.table, lines)
@@ -133,6 +139,7 @@ def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], st
 def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     outputs.check_before_spark(places(options))
+    source = job_flags.kafka_source(options, image_stream.IMAGE_TOPIC)
     session = job_session("stream_classify")
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
@@ -141,23 +148,25 @@ def run(options: argparse.Namespace) -> None:
         options.model_gcs_path,
         lambda: by_name.classifier(options.model_type, options.model_gcs_path, options.labels),
     )
-    source = job_flags.kafka_source(options, image_stream.IMAGE_TOPIC)
     records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_classify would run {shown}\nas the plan")
         classify(records, model.newest(), options).explain()
         return
+    made = sinks(session, options)
+    job_flags.check_read(session, source, options)
     streaming.run(
         records,
         lambda images, newest: streaming.Steps(classify(images, newest, options)),
         model.newest,
-        sinks(session, options),
+        made,
         job_flags.stream_options(options, options.trigger_seconds),
         value="predictions",
         name="stream_classify",
         words=("images", "classified"),
         before=lambda: outputs.claim(session, places(options)),
+        agreed=lambda: kafka_record.agreed(session, source, options.checkpoint),
     )
 
 

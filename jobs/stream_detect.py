@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
@@ -32,10 +33,11 @@ from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
-from pyspark_vision.sinks.kafka import kafka_sink
+from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.files import FilesSource, stream_files
-from pyspark_vision.sources.kafka import stream_kafka
+from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.transformations import flatten_result, mark_dropped
 
@@ -236,8 +238,9 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     made: dict[str, Sink] = {}
     # First: somebody waits for messages.
     if "kafka" in options.sink:
-        target = job_flags.kafka_topic(options, options.output_kafka_topic)
-        limit = options.max_message_bytes
+        topic = options.output_kafka_topic
+        target = job_flags.kafka_topic(session, options, "--output-kafka-topic", topic)
+        limit = min(options.max_message_bytes, largest_value_bytes(target))
         made["kafka"] = kafka_sink(
             target, lambda results: pycturestream.result_messages(results, threshold, limit)
         )
@@ -282,9 +285,11 @@ def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], st
         refuse_same_topics(job_flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
 
 
-def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
-    if options.source == "kafka":
-        return stream_kafka(session, job_flags.kafka_source(options, pycturestream.FRAME_TOPIC))
+def read(
+    session: SparkSession, source: KafkaSource | None, options: argparse.Namespace
+) -> DataFrame:
+    if source is not None:
+        return stream_kafka(session, source)
     files = FilesSource(options.input, options.glob, options.max_files_per_trigger)
     return stream_files(session, files).withColumnsRenamed(
         {"timestamp": "received", "content": "value"}
@@ -294,11 +299,14 @@ def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
 def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     outputs.check_before_spark(places(options))
+    source: KafkaSource | None = None
+    if options.source == "kafka":
+        source = job_flags.kafka_source(options, pycturestream.FRAME_TOPIC)
     session = job_session("stream_detect")
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
     model = WatchedBundle(session, options.model)
-    records = with_planned_time(read(session, options))
+    records = with_planned_time(read(session, source, options))
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
@@ -315,6 +323,8 @@ def run(options: argparse.Namespace) -> None:
             flush=True,
         )
     made = sinks(session, options)
+    if source is not None:
+        job_flags.check_read(session, source, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
     streaming.run(
@@ -327,7 +337,21 @@ def run(options: argparse.Namespace) -> None:
         name="stream_detect",
         words=("frames", "detected"),
         before=lambda: outputs.claim(session, places(options)),
+        agreed=lambda: agreed(session, source, options.checkpoint),
     )
+
+
+@contextmanager
+def agreed(
+    session: SparkSession, source: KafkaSource | None, checkpoint: str
+) -> Iterator[streaming.SourceCheck]:
+    """The source is the one of the checkpoint."""
+    if source is not None:
+        with kafka_record.agreed(session, source, checkpoint) as check:
+            yield check
+    else:
+        kafka_record.refuse_kafka(session, checkpoint)
+        yield streaming.SourceCheck()
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from pyspark.sql import SparkSession
 
 from pyspark_vision import config
 from pyspark_vision.errors import InvalidOptionError
@@ -14,6 +17,7 @@ from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
 from pyspark_vision.sinks.kafka import KafkaTopic
+from pyspark_vision.sources import kafka_record, kafka_start
 from pyspark_vision.sources.kafka import (
     EARLIEST,
     LATEST,
@@ -26,8 +30,6 @@ from pyspark_vision.streaming import StreamOptions
 from pyspark_vision.triggers import AVAILABLE_NOW, checked_trigger, is_available_now
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from pyspark_vision.sinks import Sink
 
 # Kafka's own limit is 1 MiB; 12-megapixel photos as base64 have 3 to 5.
@@ -95,7 +97,13 @@ def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
 
 
 def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) -> KafkaSource:
-    """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default."""
+    """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default.
+
+    Raises :class:`InvalidOptionError` if no broker answers and Spark is still to be started: a
+    second instead of ten. Once it runs, :func:`check_read` says so. A dry run needs no broker.
+    """
+    if not options.dry_run and SparkSession.getActiveSession() is None:
+        kafka_start.refuse_unreachable(options.kafka_servers)
     if options.kafka_topic and options.kafka_topic_pattern:
         raise InvalidOptionError("choose --kafka-topic or --kafka-topic-pattern, not both")
     topics = () if options.kafka_topic_pattern else tuple(options.kafka_topic or [topic])
@@ -108,6 +116,13 @@ def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) 
         max_offsets_per_trigger=options.max_offsets_per_trigger,
         skip_lost=tuple(options.skip_lost),
     )
+
+
+def check_read(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+    """Raise if what ``source`` names is not there; offsets count where a checkpoint has none."""
+    checkpoint = options.checkpoint
+    goes_on = checkpoint is not None and kafka_record.has_begun(session, checkpoint)
+    kafka_start.check_read(session, source, uses_starting=not goes_on)
 
 
 def add_dead_letters(group: argparse._ArgumentGroup) -> None:
@@ -123,7 +138,7 @@ def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
     """The sink that ``--dead-letters`` names."""
     topic = letters_topic(options)
     if topic is not None:
-        return kafka_dead_letters(kafka_topic(options, topic))
+        return kafka_dead_letters(kafka_topic(session, options, "--dead-letters", topic))
     return parquet_dead_letters(session, options.dead_letters)
 
 
@@ -186,11 +201,25 @@ def read_places(**uris: str | None) -> list[Place]:
     return [Place(f"--{flag.replace('_', '-')}", uri) for flag, uri in uris.items() if uri]
 
 
-def kafka_topic(options: argparse.Namespace, topic: str) -> KafkaTopic:
-    """A topic on the brokers of ``--kafka-servers`` to write to."""
+def kafka_topic(
+    session: SparkSession, options: argparse.Namespace, flag: str, topic: str
+) -> KafkaTopic:
+    """A topic on the brokers of ``--kafka-servers`` to write to, that of ``flag``.
+
+    Raises :class:`InvalidOptionError` if the brokers have no such topic and make none.
+    """
     # A dead letter is a message that came in, however large it was.
     limit = max(options.max_message_bytes, LARGEST_LETTER_BYTES)
-    return KafkaTopic(kafka_connection(options), topic, limit)
+    connection = kafka_connection(options)
+    topic_limit = kafka_start.topic_limit(session, connection, flag, topic)
+    if 0 < topic_limit < options.max_message_bytes:
+        print(
+            f"{flag} {topic} takes messages of up to {topic_limit} bytes, and --max-message-bytes "
+            f"is {options.max_message_bytes}: larger ones are sent without picture or payload",
+            file=sys.stderr,
+            flush=True,
+        )
+    return KafkaTopic(connection, topic, limit, topic_limit)
 
 
 def add_session(parser: argparse.ArgumentParser) -> None:

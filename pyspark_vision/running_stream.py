@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark_vision.sinks import Sink
     from pyspark_vision.stopping import StopRequest
     from pyspark_vision.stream_metrics import StreamMetrics
+    from pyspark_vision.streaming import SourceCheck
 
 # How Spark knows a Python batch that its own stop has interrupted (StreamExecution.PROXY_ERROR).
 # The traceback of the true error is so long that Spark's pattern overflows the stack on it.
@@ -59,6 +60,7 @@ class RunningStream:
         self._sinks = sinks
         self._value = value
         self._skips_lost = skips_lost
+        self._after_batch: Callable[[], None] = lambda: None
         self._query: StreamingQuery | None = None
         self._has_begun = threading.Event()
         self._began_at: float | None = None
@@ -83,6 +85,13 @@ class RunningStream:
         )
         self._has_begun.set()
         return self._query
+
+    def note(self, check: SourceCheck) -> None:
+        """Count what its source has lost before it began, and ask it after each batch."""
+        self._after_batch = check.after_batch
+        if check.lost.dropped:
+            self.counts.add(check.lost)
+            self.metrics.add_counts(check.lost)
 
     def watch(self) -> None:
         """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
@@ -115,6 +124,7 @@ class RunningStream:
                 measure=self._observed if batch_step is None else self._measured,
                 reads=batch_step is not None,
             )
+            self._after_batch()
         except Exception:
             if self.is_cancelled:
                 raise InterruptedError(_INTERRUPTED) from None

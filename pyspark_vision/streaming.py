@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from pyspark.errors import StreamingQueryException
@@ -35,6 +36,8 @@ _CANCEL_TIMEOUT = "5s"
 _LOG_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
 _CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 
+_IN_BATCH = re.compile(rf"^.*\b{re.escape(StreamError.__module__)}\.\w+Error: (.+)$", re.M)
+
 _Model = TypeVar("_Model")
 
 _log = logging.getLogger(__name__)
@@ -56,6 +59,19 @@ class StreamOptions:
     stop_timeout_s: float
     metrics_port: int | None = None
     skips_lost: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceCheck:
+    """What a source has to say about its checkpoint.
+
+    - ``lost``: rows of it that are known to be gone before the stream begins.
+    - ``after_batch``: called when the sinks have a batch and before it is committed; raises
+      :class:`StreamError` if it must not be.
+    """
+
+    lost: Counts = dataclasses.field(default_factory=Counts)
+    after_batch: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +128,7 @@ def run(
     name: str,
     words: tuple[str, str],
     before: Callable[[], None] = lambda: None,
+    agreed: Callable[[], AbstractContextManager[SourceCheck]] = lambda: nullcontext(SourceCheck()),
 ) -> None:
     """Run a job's stream until it ends or is told to stop, then say in one line what went through.
 
@@ -122,9 +139,11 @@ def run(
     written yet; what it raises ends the run.
 
     SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
-    begun. ``words`` are those of the line: ``("frames", "detected")``. Raises what ended the
-    stream; :class:`StreamError` if a batch had to be given up, which is then replayed by the next
-    start; :class:`CheckpointInUseError` while another job works on the checkpoint.
+    begun. ``words`` are those of the line: ``("frames", "detected")``. ``agreed`` is entered when
+    the checkpoint is this job's, before the query starts: it refuses a source that is not the
+    checkpoint's. Raises what ended the stream; :class:`StreamError` if a batch had to be given up,
+    which is then replayed by the next start; :class:`CheckpointInUseError` while another job works
+    on the checkpoint.
     """
     session = source.sparkSession
     request = stopping.StopRequest()
@@ -142,22 +161,30 @@ def run(
             stack.enter_context(
                 checkpoint_lease.held(session, options.checkpoint, name, request.lost)
             )
+            check = stack.enter_context(agreed())
             before()
             if options.metrics_port is not None:
                 port = stack.enter_context(served(run.metrics.text, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)
+            run.note(check)
             session.conf.set("spark.sql.streaming.stopTimeout", _CANCEL_TIMEOUT)
             source = with_payload_bytes(source)
             is_over = False
             while not is_over:
                 is_over = _run_query(source, steps, newest, run, options, value=value, name=name)
     except StreamingQueryException as error:
-        lost = kafka_losses.loss(str(error))
-        if lost is None:
+        said = said_in_batch(str(error)) or kafka_losses.loss(str(error))
+        if said is None:
             raise
-        raise StreamError(lost) from None
+        raise StreamError(said) from None
     finally:
         print(f"{name}: {run.counts.summary(*words)}", flush=True)
+
+
+def said_in_batch(text: str) -> str | None:
+    """What an error of this library said within a batch; Spark puts its traceback around it."""
+    found = _IN_BATCH.search(text)
+    return None if found is None else found.group(1)
 
 
 def _run_query(

@@ -9,20 +9,42 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StructField, StructType
 
-from pyspark_vision import job_flags
-from pyspark_vision.errors import ErrorCode, InvalidOptionError
+from pyspark_vision import checkpoint_lease, job_flags, streaming
+from pyspark_vision.errors import CheckpointInUseError, ErrorCode, InvalidOptionError, StreamError
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.session import tool_session
-from pyspark_vision.sinks.dead_letters import HEADER_PREFIX, LETTER, from_records
+from pyspark_vision.sinks.dead_letters import (
+    HEADER_PREFIX,
+    LETTER,
+    PAYLOAD_LEFT_OUT,
+    from_records_with_size,
+)
 from pyspark_vision.sinks.kafka import KafkaTopic, send
-from pyspark_vision.sources.kafka import EARLIEST, KafkaSource, stream_kafka
+from pyspark_vision.sinks.put_back import (
+    not_put_back,
+    refuse_other_checkpoint,
+    remember,
+    take_over,
+    with_identity,
+)
+from pyspark_vision.sources import kafka_losses, kafka_record, kafka_start
+from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+# Of letters without their payload, how many are named.
+_SHOWN_ORIGINS = 10
+
+# What Spark's readers say of a file that was there when they listed it.
+_FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 
 # A letter that was put back says where it first failed.
 REPLAY_HEADER = HEADER_PREFIX + "replay_of"
@@ -56,48 +78,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Put the letters back that are there now; 0 when all of them went."""
-    to = args.to
-    if to is not None and not to.startswith(job_flags.KAFKA_SCHEME):
-        raise InvalidOptionError(f"--to {to}: it must be kafka:TOPIC")
+    if args.to is not None and not args.to.startswith(job_flags.KAFKA_SCHEME):
+        raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC")
+    kafka_start.refuse_unreachable(args.kafka_servers)
+    connection = job_flags.kafka_connection(args)
     session = tool_session("replay", args.master, args.conf)
     put_back: Counter[str] = Counter()
+    left_out: list[str] = []
 
-    def send_back(batch: DataFrame, batch_id: int) -> None:
-        chosen = _chosen(batch, args).persist()
-        try:
-            counted = _by_code(chosen)
-            if to is None:
-                _refuse_without_topic(chosen)
-            topic = "" if to is None else to.removeprefix(job_flags.KAFKA_SCHEME)
-            limit = job_flags.LARGEST_LETTER_BYTES
-            target = KafkaTopic(job_flags.kafka_connection(args), topic, limit)
-            send(_records(chosen, own_topic=to is None), target)
-            put_back.update(counted)
-        finally:
-            chosen.unpersist()
+    lost: list[str] = []
 
-    query = (
-        _letters(session, args)
-        .writeStream.queryName("replay")
-        .option("checkpointLocation", args.checkpoint)
-        .trigger(availableNow=True)
-        .foreachBatch(send_back)
-        .start()
-    )
-    query.awaitTermination()
+    def send_back(letters: DataFrame) -> None:
+        if lost:
+            raise CheckpointInUseError(lost[0])
+        chosen = _chosen(letters, args)
+        whole = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNull())
+        counted = _by_code(whole)
+        topic = _target(session, connection, whole, args)
+        target = KafkaTopic(connection, topic, job_flags.LARGEST_LETTER_BYTES)
+        send(_records(whole, own_topic=args.to is None), target)
+        put_back.update(counted)
+        cut = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull()).select("origin").collect()
+        left_out.extend(str(row["origin"]) for row in cut)
+
+    with checkpoint_lease.held(session, args.checkpoint, "replay", lost.append):
+        if args.letters.startswith(job_flags.KAFKA_SCHEME):
+            _replay_topic(session, connection, args, send_back)
+        else:
+            _replay_folder(session, args, send_back)
     codes = ", ".join(f"{code} {n}" for code, n in sorted(put_back.items()))
     print(f"replay: {sum(put_back.values())} letters put back" + (f" ({codes})" if codes else ""))
+    if left_out:
+        shown = ", ".join(left_out[:_SHOWN_ORIGINS]) + (", …" if left_out[_SHOWN_ORIGINS:] else "")
+        print(
+            f"replay: {len(left_out)} letters not put back, for they are without their payload, "
+            f"which was larger than their topic takes: {shown}"
+        )
     return 0
 
 
-def _letters(session: SparkSession, args: argparse.Namespace) -> DataFrame:
-    if args.letters.startswith(job_flags.KAFKA_SCHEME):
-        topic = args.letters.removeprefix(job_flags.KAFKA_SCHEME)
-        connection = job_flags.kafka_connection(args)
-        source = KafkaSource(connection, topics=(topic,), starting=EARLIEST, headers=True)
-        return from_records(stream_kafka(session, source))
+def _replay_topic(
+    session: SparkSession,
+    connection: KafkaConnection,
+    args: argparse.Namespace,
+    send_back: Callable[[DataFrame], None],
+) -> None:
+    """By the offsets of the dead-letter topic, which the checkpoint keeps."""
+    refuse_other_checkpoint(session, args.checkpoint)
+    topic = args.letters.removeprefix(job_flags.KAFKA_SCHEME)
+    source = KafkaSource(connection, topics=(topic,), starting=EARLIEST, headers=True)
+    kafka_start.check_read(session, source, uses_starting=False, flag="LETTERS")
+
+    with kafka_record.agreed(session, source, args.checkpoint) as check:
+
+        def take(batch: DataFrame, _: int) -> None:
+            letters = from_records_with_size(batch).persist()
+            try:
+                send_back(letters)
+            finally:
+                letters.unpersist()
+            check.after_batch()
+
+        query = (
+            stream_kafka(session, source)
+            .writeStream.queryName("replay")
+            .option("checkpointLocation", args.checkpoint)
+            .trigger(availableNow=True)
+            .foreachBatch(take)
+            .start()
+        )
+        try:
+            query.awaitTermination()
+        except StreamingQueryException as error:
+            said = streaming.said_in_batch(str(error)) or kafka_losses.loss(str(error))
+            if said is None:
+                raise
+            raise StreamError(said) from None
+
+
+def _replay_folder(
+    session: SparkSession, args: argparse.Namespace, send_back: Callable[[DataFrame], None]
+) -> None:
+    """By the record of letters that were put back: their files may have other names by now."""
+    kafka_record.refuse_kafka(session, args.checkpoint)
+    file_system, folder = hadoop_path(session, args.letters)
+    if not file_system.exists(folder):
+        raise InvalidOptionError(f"{args.letters} is not there: no letters, or another folder?")
     schema = StructType([*LETTER, StructField("batch_id", IntegerType())])
-    return session.readStream.schema(schema).parquet(args.letters).drop("batch_id")
+    found = session.read.schema(schema).parquet(args.letters).drop("batch_id")
+    nothing_left_out = F.lit(None).cast("long").alias(PAYLOAD_LEFT_OUT)
+    file = F.col("_metadata.file_path").alias("file")
+    letters = with_identity(found.select("*", nothing_left_out, file))
+    take_over(session, letters, args.checkpoint)
+    fresh = not_put_back(session, letters, args.checkpoint).persist()
+    try:
+        if fresh.count():
+            send_back(fresh)
+            remember(session, fresh, args.checkpoint)
+    except PySparkException as error:
+        if not any(words in str(error) for words in _FILE_GONE):
+            raise
+        raise StreamError(
+            f"{args.letters}: letters were written again while they were read; run replay again"
+        ) from None
+    finally:
+        fresh.unpersist()
+
+
+def _target(
+    session: SparkSession, connection: KafkaConnection, letters: DataFrame, args: argparse.Namespace
+) -> str:
+    """The topic for all letters, or empty; raises if one that they go to is not there."""
+    if args.to is not None:
+        topic = str(args.to).removeprefix(job_flags.KAFKA_SCHEME)
+        kafka_start.topic_limit(session, connection, "--to", topic)
+        return topic
+    _refuse_without_topic(letters)
+    for row in letters.select("topic").distinct().collect():
+        kafka_start.topic_limit(session, connection, "the letters' topic", row["topic"])
+    return ""
 
 
 def _chosen(letters: DataFrame, args: argparse.Namespace) -> DataFrame:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from pyspark_vision.compaction.checkpoint_logs import last_batch, lines, log_files
 from pyspark_vision.compaction.plan import Batch
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.hadoop import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,6 +26,10 @@ MAX_FILE_AGE_MS = 7 * 24 * 60 * 60 * 1000
 
 # Hadoop writes file:/, Spark's log file:///.
 _FILE_SYSTEM = re.compile(r"^[a-z0-9]+:(//[^/]*)?")
+
+
+# In a checkpoint of `pyspark-vision replay`: which letters of a folder it has put back.
+PUT_BACK = "put_back"
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,14 @@ class StreamReader:
 
 
 def stream_reader(session: SparkSession, checkpoint: str) -> StreamReader | None:
-    """What the stream of a checkpoint has read; ``None`` if it has not begun: it will read all.
+    """What the stream of a checkpoint has read; ``None`` if files are nothing to it.
 
-    Raises :class:`InvalidOptionError` if it does not read files.
+    That is so if it has not begun, for it will read all; and of `replay`, which knows letters
+    whatever file they are in. Raises :class:`InvalidOptionError` if it does not read files.
     """
+    file_system, record = hadoop_path(session, f"{checkpoint}/{PUT_BACK}")
+    if file_system.exists(record):
+        return None
     if last_batch(session, checkpoint, "offsets") < 0:
         return None
     last = last_batch(session, checkpoint, "commits")
@@ -58,9 +67,13 @@ def stream_reader(session: SparkSession, checkpoint: str) -> StreamReader | None
         for name in log_files(session, log):
             for entry in map(json.loads, lines(session, f"{log}/{name}")):
                 if entry["batchId"] <= read_up_to:
-                    path = unquote(_FILE_SYSTEM.sub("", entry["path"]))
-                    files[path] = entry["timestamp"]
+                    files[file_path(entry["path"])] = entry["timestamp"]
     return StreamReader(frozenset(files), max(files.values(), default=0))
+
+
+def file_path(uri: str) -> str:
+    """The path of a file in a URI of Spark's, which has odd letters quoted."""
+    return unquote(_FILE_SYSTEM.sub("", uri))
 
 
 def _read_up_to(offset: str, checkpoint: str) -> int:

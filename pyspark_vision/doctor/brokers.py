@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark_vision.doctor.findings import Problem
-from pyspark_vision.doctor.jvm import Remedies, explained, has_class
+from pyspark_vision.doctor.jvm import has_class
 from pyspark_vision.doctor.network import refusal
+from pyspark_vision.sources import kafka_cluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
-# Of the client, for one answer.
-_TIMEOUT_MS = 10_000
-
-_REMEDIES: Remedies = (
-    (("SaslAuthentication",), "Correct user and password in the file of --kafka-config"),
-    (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in --kafka-config"),
-    (("TopicAuthorization",), "Give this user the right to the topic"),
-    (("UnknownTopicOrPartition",), "Create the topic, or correct its name"),
-    (
-        ("Timeout",),
-        "Does this listener want security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT) in the file of "
-        "--kafka-config? A client that does not match it gets no answer",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -71,11 +57,9 @@ def brokers(session: SparkSession, client: Client) -> str:
 
 
 def announced(session: SparkSession, client: Client) -> list[str]:
-    """``host:port`` of each broker (``advertised.listeners``), which clients use from then on."""
-    jvm: Any = session.sparkContext._jvm
-    with _admin(session, client) as admin:
-        nodes = jvm.java.util.ArrayList(_answer(session, admin.describeCluster().nodes()))
-    return sorted(f"{node.host()}:{node.port()}" for node in nodes)
+    """``host:port`` of each broker, as it announces itself."""
+    with kafka_cluster.admin(session, client) as admin:
+        return kafka_cluster.announced(admin)
 
 
 def from_executors(session: SparkSession, client: Client) -> str:
@@ -104,50 +88,23 @@ def from_executors(session: SparkSession, client: Client) -> str:
 
 def topic(session: SparkSession, client: Client, name: str, max_message_bytes: int) -> str:
     """The topic exists, and takes messages as large as the job."""
-    jvm: Any = session.sparkContext._jvm
-    names = jvm.java.util.ArrayList()
-    names.add(name)
-    resources = jvm.java.util.ArrayList()
-    kind = getattr(jvm.org.apache.kafka.common.config, "ConfigResource$Type").TOPIC
-    resources.add(jvm.org.apache.kafka.common.config.ConfigResource(kind, name))
-    with _admin(session, client) as admin:
-        described = _answer(session, admin.describeTopics(names).allTopicNames()).get(name)
-        configs = _answer(session, admin.describeConfigs(resources).all())
-    [config] = configs.values()
-    limit = int(config.get("max.message.bytes").value())
+    with kafka_cluster.admin(session, client) as admin:
+        found = kafka_cluster.topics(admin, [name]).get(name)
+        if found is None:
+            raise Problem(f"{name} is not there", "Create the topic, or correct its name")
+        limit = kafka_cluster.max_message_bytes(admin, name)
+    partitions = len(found.partitions)
+    if limit is None:
+        return f"{name}: {partitions} partitions; this user may not ask for its max.message.bytes"
     if limit < max_message_bytes:
         raise Problem(
             f"{name} takes messages of up to {limit} bytes, the job of up to {max_message_bytes}",
             f"Raise the topic's max.message.bytes, or say --max-message-bytes {limit} if yours are "
             "smaller",
         )
-    partitions = described.partitions().size()
     more = (
         f"; those above {max_message_bytes} would be too_many_bytes"
         if limit > max_message_bytes
         else ""
     )
     return f"{name}: {partitions} partitions, messages of up to {limit} bytes{more}"
-
-
-@contextmanager
-def _admin(session: SparkSession, client: Client) -> Iterator[Any]:
-    """Kafka's admin client; its refusals come out as one line with what to do."""
-    jvm: Any = session.sparkContext._jvm
-    properties = jvm.java.util.Properties()
-    for key, value in client.properties:
-        properties.put(key, value)
-    properties.put("bootstrap.servers", client.servers)
-    for key in ("request.timeout.ms", "default.api.timeout.ms"):
-        properties.put(key, str(_TIMEOUT_MS))
-    with explained(client.servers, _REMEDIES):
-        admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)
-        try:
-            yield admin
-        finally:
-            admin.close(jvm.java.time.Duration.ZERO)
-
-
-def _answer(session: SparkSession, future: Any) -> Any:
-    jvm: Any = session.sparkContext._jvm
-    return future.get(2 * _TIMEOUT_MS, jvm.java.util.concurrent.TimeUnit.MILLISECONDS)

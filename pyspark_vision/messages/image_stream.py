@@ -112,11 +112,20 @@ def table(results: DataFrame) -> DataFrame:
     return results.select(*RESULT.names)
 
 
-def result_messages(results: DataFrame) -> DataFrame:
-    """Results -> ``key, value`` of the result topic; failed images too, with their reason."""
-    fields = F.struct(*RESULT.names)
-    value = F.to_json(fields, {"ignoreNullFields": "false"})
-    return results.select(F.col("prediction_id").alias("key"), value.alias("value"))
+def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
+    """Results -> ``key, value`` of the result topic; failed images too, with their reason.
+
+    A message above ``max_bytes`` is sent without its metadata, which may be of any size.
+    """
+
+    def value(metadata: Column) -> Column:
+        fields = [metadata if name == "metadata" else F.col(name) for name in RESULT.names]
+        return F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
+
+    whole = value(F.col("metadata"))
+    none = F.lit(None).cast(RESULT["metadata"].dataType).alias("metadata")
+    sent = F.when(F.octet_length(whole) <= max_bytes, whole).otherwise(value(none))
+    return results.select(F.col("prediction_id").alias("key"), sent.alias("value"))
 
 
 def _uuid(text: Column) -> Column:

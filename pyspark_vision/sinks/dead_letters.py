@@ -4,11 +4,13 @@ A letter holds ``payload`` and ``key`` (bytes as they came), ``origin``, ``topic
 ``offset``, ``timestamp`` (when the source got it), ``error_code``, ``error_message``, ``model``,
 ``model_sha256`` and ``model_digest``. In Parquet these are columns. In Kafka the payload is the
 value and the key is the key, unchanged, and the others are headers named ``pyspark_vision.<name>``,
-as text; so a payload of any size and kind fits where it fitted before.
+as text. So a letter can be larger than its message was: what the topic does not take is left out,
+and said in a header.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -49,6 +51,14 @@ LETTER = StructType(
 )
 
 HEADER_PREFIX = "pyspark_vision."
+
+# How many bytes a payload has that was larger than its topic takes, and was not sent.
+PAYLOAD_LEFT_OUT, KEY_LEFT_OUT = "payload_left_out", "key_left_out"
+# Of an error's message, in a letter whose topic takes little.
+_SHORT_MESSAGE = 200
+_LEFT_OUT = (PAYLOAD_LEFT_OUT, KEY_LEFT_OUT)
+# Of a header: its own lengths, and the name's in front of it.
+_HEADER_BYTES = 12
 _HEADERS = tuple(name for name in LETTER.names if name not in ("payload", "key"))
 
 
@@ -84,26 +94,58 @@ def parquet_dead_letters(session: SparkSession, output: str) -> Sink:
 
 def kafka_dead_letters(target: KafkaTopic) -> Sink:
     """A sink of failed rows to a topic, at least once."""
-    return through(letters, kafka_sink(target, to_records))
+    limit = target.largest_record_bytes
+    return through(letters, kafka_sink(target, lambda made: to_records(made, limit)))
 
 
-def to_records(letters: DataFrame) -> DataFrame:
-    """Letters -> ``key, value, headers``; a field that is null has no header."""
+def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
+    """Letters -> ``key, value, headers``; a field that is null has no header.
+
+    A letter above ``max_bytes``, key and headers included, has no payload, and if need be no key:
+    the header ``payload_left_out`` (``key_left_out``) says how many bytes it had, and ``origin``
+    where it is.
+    """
     # With its offset: another session may read it in another time zone.
     texts = {"timestamp": F.date_format("timestamp", "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX")}
+    fields = {name: texts.get(name, F.col(name).cast("string")) for name in _HEADERS}
+    names_bytes = sum(len(HEADER_PREFIX + name) + _HEADER_BYTES for name in (*fields, *_LEFT_OUT))
+    fields_bytes = sum(
+        (F.coalesce(F.octet_length(text), F.lit(0)) for text in fields.values()),
+        start=F.lit(names_bytes),
+    )
+    key_bytes, payload_bytes = (
+        F.coalesce(F.octet_length(name), F.lit(0)) for name in ("key", "payload")
+    )
+    room = F.lit(max_bytes).cast("long")
+    no_payload = fields_bytes + key_bytes + payload_bytes > room
+    no_key = fields_bytes + key_bytes > room
+    fields["error_message"] = F.when(
+        no_key, F.substring("error_message", 1, _SHORT_MESSAGE)
+    ).otherwise(F.col("error_message"))
+    fields[PAYLOAD_LEFT_OUT] = F.when(no_payload & (payload_bytes > 0), payload_bytes)
+    fields[KEY_LEFT_OUT] = F.when(no_key & (key_bytes > 0), key_bytes)
     headers = [
         F.struct(
             F.lit(HEADER_PREFIX + name).alias("key"),
-            texts.get(name, F.col(name).cast("string")).cast("binary").alias("value"),
+            text.cast("string").cast("binary").alias("value"),
         )
-        for name in _HEADERS
+        for name, text in fields.items()
     ]
     present = F.filter(F.array(*headers), lambda header: header["value"].isNotNull())
-    return letters.select("key", F.col("payload").alias("value"), present.alias("headers"))
+    return letters.select(
+        F.when(~no_key, F.col("key")).alias("key"),
+        F.when(~no_payload, F.col("payload")).alias("value"),
+        present.alias("headers"),
+    )
 
 
 def from_records(records: DataFrame) -> DataFrame:
     """``key, value, headers`` of a dead-letter topic -> letters; records of others have nulls."""
+    return from_records_with_size(records).drop(PAYLOAD_LEFT_OUT)
+
+
+def from_records_with_size(records: DataFrame) -> DataFrame:
+    """As :func:`from_records`, and ``payload_left_out``: bytes that the topic did not take."""
     headers = F.col("headers")
 
     def field(name: str) -> Column:
@@ -114,4 +156,5 @@ def from_records(records: DataFrame) -> DataFrame:
         F.col("value").alias("payload"),
         "key",
         *(field(name).cast(LETTER[name].dataType).alias(name) for name in _HEADERS),
+        F.coalesce(*(field(name).cast("long") for name in _LEFT_OUT)).alias(PAYLOAD_LEFT_OUT),
     )

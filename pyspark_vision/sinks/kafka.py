@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from pyspark_vision.errors import StreamError
 from pyspark_vision.prepared import prepared
 
 if TYPE_CHECKING:
@@ -17,13 +21,30 @@ if TYPE_CHECKING:
     from pyspark_vision.sources.kafka import KafkaConnection
 
 
+# Kafka's own, of a producer: a record must fit into it.
+_BUFFER_BYTES = 32 * 1024 * 1024
+
+# A batch's own fields (61 bytes) and those of a record, whose numbers are of up to five bytes each.
+_RECORD_OVERHEAD_BYTES = 128
+
+
 @dataclass(frozen=True)
 class KafkaTopic:
-    """Where messages go. ``max_message_bytes``: the producer's limit (Kafka's own is 1 MiB)."""
+    """Where messages go. ``max_message_bytes``: the producer's limit (Kafka's own is 1 MiB).
+
+    ``topic_limit_bytes``: the topic's own (``max.message.bytes``), 0 where it is not known.
+    """
 
     connection: KafkaConnection
     topic: str
     max_message_bytes: int
+    topic_limit_bytes: int = 0
+
+    @property
+    def largest_record_bytes(self) -> int:
+        """Of key, value and headers together: what both limits leave of a batch of one record."""
+        limits = [self.max_message_bytes, *filter(None, [self.topic_limit_bytes])]
+        return max(0, min(limits) - _RECORD_OVERHEAD_BYTES)
 
 
 def kafka_sink(target: KafkaTopic, messages: Callable[[DataFrame], DataFrame]) -> Sink:
@@ -41,9 +62,10 @@ def kafka_sink(target: KafkaTopic, messages: Callable[[DataFrame], DataFrame]) -
 
 
 def send(messages: DataFrame, target: KafkaTopic) -> None:
-    """Write ``key, value[, headers]`` to the topic; raises if the broker refuses one of them.
+    """Write ``key, value[, headers]`` to the topic.
 
-    A column ``topic`` beats ``target.topic``.
+    A column ``topic`` beats ``target.topic``. Raises if the broker refuses one of them,
+    :class:`StreamError` with the topic and its limit if that is for its size.
     """
     writer = messages.write.format("kafka").options(**target.connection.options())
     # Room for the key, headers and the record's own fields beside the value.
@@ -53,7 +75,25 @@ def send(messages: DataFrame, target: KafkaTopic) -> None:
     writer = writer.option("kafka.acks", "all").option("kafka.enable.idempotence", True)
     if "topic" not in messages.columns:
         writer = writer.option("topic", target.topic)
-    writer.save()
+    if "buffer.memory" not in dict(target.connection.properties):
+        writer = writer.option("kafka.buffer.memory", max(_BUFFER_BYTES, 2 * limit))
+    try:
+        writer.save()
+    except (Py4JJavaError, PySparkException) as error:
+        if "RecordTooLarge" not in str(error):
+            raise
+        raise StreamError(_too_large(str(error), target)) from None
+
+
+def _too_large(said: str, target: KafkaTopic) -> str:
+    found = re.search(r"RecordTooLargeException: ([^\n]+)", said)
+    why = f" ({found.group(1).rstrip('. ')})" if found is not None else ""
+    limit = f", which is {target.topic_limit_bytes} now" if target.topic_limit_bytes else ""
+    return (
+        f"the topic {target.topic or 'of a letter'} does not take a message for its size{why}: "
+        f"raise its max.message.bytes{limit}, or send less, by --max-message-bytes; the next start "
+        "sends the batch again"
+    )
 
 
 def result_key(results: DataFrame) -> Column:
@@ -66,3 +106,8 @@ def result_key(results: DataFrame) -> Column:
     model = F.concat_ws("@", "model", F.substring("model_digest", 1, 12))
     place = ("topic", "partition", "offset") if "topic" in results.columns else ("origin",)
     return F.concat_ws("-", *place, model)
+
+
+def largest_value_bytes(target: KafkaTopic) -> int:
+    """Of a result: what its :func:`result_key`, of names of usual length, leaves of a record."""
+    return max(0, target.largest_record_bytes - 1024)

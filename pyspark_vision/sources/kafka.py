@@ -6,7 +6,6 @@ Rows: ``origin`` (``kafka:topic/partition/offset``), ``key``, ``value`` (bytes),
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
+from pyspark_vision.sources.kafka_offsets import offsets_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,6 +88,8 @@ class KafkaSource:
                 f"skip_lost={', '.join(self.skip_lost)} must name what is read: "
                 f"{', '.join(sorted(read))}"
             )
+        for end, value in (("starting", self.starting), ("ending", self.ending)):
+            _bounds(end, value)
 
 
 def read_properties(path: str) -> tuple[tuple[str, str], ...]:
@@ -152,10 +154,7 @@ def _bounds(end: str, value: str) -> dict[str, str]:
     if value in (EARLIEST, LATEST):
         return {f"{end}Offsets": value}
     if value.lstrip().startswith("{"):
-        try:
-            json.loads(value)
-        except ValueError as error:
-            raise InvalidOptionError(f"{end} offsets {value!r} are not JSON: {error}") from None
+        _check_json(end, value)
         return {f"{end}Offsets": value}
     try:
         moment = datetime.fromisoformat(value)
@@ -167,6 +166,15 @@ def _bounds(end: str, value: str) -> dict[str, str]:
     bounds = {f"{end}Timestamp": str(int(moment.timestamp() * 1000))}
     # No record is that young yet: begin with the next one.
     return {**bounds, "startingOffsetsByTimestampStrategy": "latest"}
+
+
+def _check_json(end: str, text: str) -> None:
+    try:
+        offsets_of(text)
+    except ValueError as error:
+        raise InvalidOptionError(
+            f'--{end}-offsets {text}: {error}; give JSON as {{"topic": {{"0": 23}}}}'
+        ) from None
 
 
 def _load(reader: Any, session: SparkSession) -> DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-LOST_BY_RETENTION = "lost_by_retention"
+LOST_BY_RETENTION, LOST_WITH_TOPIC = "lost_by_retention", "lost_with_topic"
 
 _HOW_TO_GO_ON = (
     "Go on without them by --skip-lost TOPIC, or begin anew with another --checkpoint and output"

@@ -108,6 +108,30 @@ def test_other_offsets_are_refused_with_the_choices(value: str) -> None:
         kafka._bounds("starting", value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"t": 5}', "t: 5 is not partitions and offsets"),
+        ('{"t": {}}', "t: {} is not partitions and offsets"),
+        ('{"t": [5]}', "t: [5] is not partitions and offsets"),
+        ('{"t": {"zero": 5}}', "t: 'zero' is no partition's number"),
+        ('{"t": {"0": "5"}}', 't: partition 0 has "5", which is no offset'),
+        ('{"t": {"0": true}}', "t: partition 0 has true, which is no offset"),
+        ('{"t": {"0": -3}}', "t: partition 0 has -3, which is no offset"),
+        ('{"t": {"0": 5}', "it is not JSON: "),
+    ],
+)
+@pytest.mark.parametrize("end", ["starting", "ending"])
+def test_offsets_of_another_shape_are_refused_with_the_part_that_is_wrong(
+    end: str, text: str, said: str
+) -> None:
+    with pytest.raises(InvalidOptionError) as error:
+        KafkaSource(SERVERS, topics=("t",), **{end: text})  # type: ignore[arg-type]
+
+    assert f"--{end}-offsets {text}: {said}" in str(error.value)
+    assert 'give JSON as {"topic": {"0": 23}}' in str(error.value)
+
+
 def test_data_loss_fails_unless_the_topics_are_named(spark: SparkSession) -> None:
     strict = kafka._options(spark, KafkaSource(SERVERS, topics=("a", "b")))
     lenient = kafka._options(spark, KafkaSource(SERVERS, topics=("a",), skip_lost=("a",)))

@@ -386,3 +386,15 @@ def test_a_picture_field_that_is_no_text_is_left_to_the_decoder(spark: SparkSess
     # The four letters of `true` are base64; that they are no picture the decoder says.
     assert row.picture.error is None
     assert bytes(row.picture.content) == base64.b64decode("true")
+
+
+def test_a_label_message_above_the_limit_is_sent_without_its_metadata(spark: SparkSession) -> None:
+    row = {"image_id": "1", "prediction_id": "p", "label": "cat", "metadata": {"note": "x" * 500}}
+    results = spark.createDataFrame([row], image_stream.RESULT)
+
+    [whole] = image_stream.result_messages(results, 10_000).collect()
+    [small] = image_stream.result_messages(results, 600).collect()
+
+    assert json.loads(whole.value)["metadata"] == {"note": "x" * 500}
+    assert json.loads(small.value) == {**json.loads(whole.value), "metadata": None}
+    assert small.key == "p"

@@ -1,0 +1,205 @@
+"""What brokers say of themselves and their topics, by Kafka's admin client in the session's JVM.
+
+Public API of ``kafka-clients``, which Spark's connector brings. PySpark is imported by nobody here:
+`pyspark-vision doctor` looks whether it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyspark_vision.doctor.jvm import Remedies, explained
+
+if TYPE_CHECKING:
+    from py4j.protocol import Py4JJavaError
+    from pyspark.sql import SparkSession
+
+# Of the client, for one answer.
+_TIMEOUT_MS = 10_000
+
+_REMEDIES: Remedies = (
+    (("SaslAuthentication",), "Correct user and password in the file of --kafka-config"),
+    (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in --kafka-config"),
+    (("TopicAuthorization",), "Give this user the right to the topic"),
+    (("UnknownTopicOrPartition",), "Create the topic, or correct its name"),
+    (
+        ("Timeout",),
+        "Does this listener want security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT) in the file of "
+        "--kafka-config? A client that does not match it gets no answer",
+    ),
+)
+
+# Brokers before 2.8 give their topics no ids; the client then has this one.
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+Place = tuple[str, int]  # topic and partition
+
+
+class Connection(Protocol):
+    """``host:port,host:port``, and Kafka's own properties, which are never shown."""
+
+    @property
+    def servers(self) -> str: ...
+
+    @property
+    def properties(self) -> tuple[tuple[str, str], ...]: ...
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Kafka's admin client, and the JVM that it lives in."""
+
+    jvm: Any
+    client: Any
+
+
+@dataclass(frozen=True)
+class Topic:
+    """``topic_id`` is another when a topic is made anew; ``None``: the brokers have no ids."""
+
+    topic_id: str | None
+    partitions: tuple[int, ...]
+
+
+@contextmanager
+def admin(session: SparkSession, connection: Connection) -> Iterator[Admin]:
+    """An admin client; what it refuses comes out as one ``Problem`` with what to do."""
+    with (
+        explained(connection.servers, _REMEDIES),
+        connected(session, connection) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def connected(session: SparkSession, connection: Connection) -> Iterator[Admin]:
+    """An admin client, and the JVM's own exceptions."""
+    jvm: Any = session.sparkContext._jvm
+    properties = jvm.java.util.Properties()
+    for key, value in connection.properties:
+        properties.put(key, value)
+    properties.put("bootstrap.servers", connection.servers)
+    for key in ("request.timeout.ms", "default.api.timeout.ms"):
+        properties.put(key, str(_TIMEOUT_MS))
+    client = jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)
+    try:
+        yield Admin(jvm, client)
+    finally:
+        client.close(jvm.java.time.Duration.ZERO)
+
+
+def announced(admin: Admin) -> list[str]:
+    """``host:port`` of each broker (``advertised.listeners``), which clients use from then on."""
+    nodes = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.describeCluster().nodes()))
+    return sorted(f"{node.host()}:{node.port()}" for node in nodes)
+
+
+def cluster_id(admin: Admin) -> str:
+    """The id that a cluster gave itself when it was made."""
+    return str(_answer(admin, admin.client.describeCluster().clusterId()))
+
+
+def matching(admin: Admin, pattern: str) -> list[str]:
+    """The topics whose whole names a Java regular expression fits, as Spark's source takes them."""
+    names = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.listTopics().names()))
+    fits = admin.jvm.java.util.regex.Pattern.compile(pattern).asMatchPredicate()
+    names.removeIf(fits.negate())
+    return sorted(str(name) for name in names)
+
+
+def fits(admin: Admin, pattern: str, topic: str) -> bool:
+    """Whether :func:`matching` would give this topic, if it is there."""
+    return bool(admin.jvm.java.util.regex.Pattern.matches(pattern, topic))
+
+
+def topics(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
+    """Those of the topics that are there."""
+    listed = admin.jvm.java.util.ArrayList()
+    for name in names:
+        listed.add(name)
+    found = {}
+    for name, future in dict(admin.client.describeTopics(listed).topicNameValues()).items():
+        described = _answer_or_none(admin, future, "UnknownTopicOrPartitionException")
+        if described is not None:
+            topic_id = str(described.topicId().toString())
+            partitions = sorted(int(one.partition()) for one in described.partitions())
+            found[name] = Topic(None if topic_id == _NO_ID else topic_id, tuple(partitions))
+    return found
+
+
+def max_message_bytes(admin: Admin, topic: str) -> int | None:
+    """The largest batch of records that a topic takes; ``None`` if it may not be asked."""
+    configs = _configs(admin, "TOPIC", topic)
+    return None if configs is None else int(configs.get("max.message.bytes").value())
+
+
+def makes_topics(admin: Admin) -> bool | None:
+    """Whether brokers make a topic that somebody writes to; ``None`` if they may not be asked."""
+    nodes = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.describeCluster().nodes()))
+    configs = _configs(admin, "BROKER", str(nodes[0].id())) if len(nodes) else None
+    entry = None if configs is None else configs.get("auto.create.topics.enable")
+    return None if entry is None else str(entry.value()) == "true"
+
+
+def earliest_offsets(admin: Admin, known: Mapping[str, Topic]) -> dict[Place, int]:
+    """Where each partition begins."""
+    return _offsets(admin, known, admin.jvm.org.apache.kafka.clients.admin.OffsetSpec.earliest())
+
+
+def end_offsets(admin: Admin, known: Mapping[str, Topic]) -> dict[Place, int]:
+    """The offset that each partition's next record will have."""
+    return _offsets(admin, known, admin.jvm.org.apache.kafka.clients.admin.OffsetSpec.latest())
+
+
+def _offsets(admin: Admin, known: Mapping[str, Topic], spec: Any) -> dict[Place, int]:
+    asked = admin.jvm.java.util.HashMap()
+    places = {}
+    for name, topic in known.items():
+        for partition in topic.partitions:
+            place = admin.jvm.org.apache.kafka.common.TopicPartition(name, partition)
+            places[name, partition] = place
+            asked.put(place, spec)
+    if not places:
+        return {}
+    answered = _answer(admin, admin.client.listOffsets(asked).all())
+    return {place: int(answered.get(asked_of).offset()) for place, asked_of in places.items()}
+
+
+def _configs(admin: Admin, kind: str, name: str) -> Any:
+    common = admin.jvm.org.apache.kafka.common.config
+    resources = admin.jvm.java.util.ArrayList()
+    resources.add(
+        common.ConfigResource(getattr(getattr(common, "ConfigResource$Type"), kind), name)
+    )
+    future = admin.client.describeConfigs(resources).all()
+    refused = ("TopicAuthorizationException", "ClusterAuthorizationException")
+    configs = _answer_or_none(admin, future, *refused, "UnsupportedVersionException")
+    if configs is None:
+        return None
+    [config] = configs.values()
+    return config
+
+
+def _answer_or_none(admin: Admin, future: Any, *errors: str) -> Any:
+    """``None`` where the answer is one of these exceptions."""
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        return _answer(admin, future)
+    except Py4JJavaError as error:
+        if _is_one_of(error, errors):
+            return None
+        raise
+
+
+def _is_one_of(error: Py4JJavaError, names: Iterable[str]) -> bool:
+    from pyspark_vision.hadoop import is_java_error
+
+    return any(is_java_error(error, name) for name in names)
+
+
+def _answer(admin: Admin, future: Any) -> Any:
+    return future.get(2 * _TIMEOUT_MS, admin.jvm.java.util.concurrent.TimeUnit.MILLISECONDS)

@@ -1,0 +1,398 @@
+"""Which topics a checkpoint reads, of which cluster: the checkpoint's own record of its source.
+
+``CHECKPOINT/_source/<n>`` (the highest counts) is JSON: ``kind``, ``cluster``, ``topics`` or
+``pattern``, the ``ids`` of topics, and their ``ends`` at the time ``seen_at``. A start that does
+not agree with it is refused before Spark writes a word.
+
+**A topic that was made anew** has another id. With ``skip_lost`` it is read from its beginning.
+Spark's checkpoint says up to which offset of the old topic was read, and no option moves that back.
+Of the ways to do it:
+
+- a further checkpoint begins at batch 0, and its batches replace the first ones' folders;
+- reading the beginning as a batch of our own needs a number, which Spark then gives again;
+- a plan for the next batch in Spark's log, whose end of the new topic is offset 0: a file of the
+  form that Spark itself writes and reads. This is what is done here.
+
+The range of such a plan is empty: with ``failOnDataLoss=false``, which ``skip_lost`` is, Spark logs
+that the offset went back, runs the batch without records, commits it, and goes on at 0. The plan
+takes the place of one that was made and not committed, if there is one: that was for records of the
+old topic. Its other topics are set back to the last commit, and so are read by the batches after
+it; what sinks may hold of it already is replaced, as by each replay. All of this can be done twice:
+a start that is killed before the new record is written does it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JJavaError
+
+from pyspark_vision.compaction.checkpoint_logs import last_batch
+from pyspark_vision.counts import Counts
+from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.hadoop import create_text, hadoop_path, read_text
+from pyspark_vision.session import is_connect
+from pyspark_vision.sources import kafka_cluster, kafka_start
+from pyspark_vision.sources.kafka_cluster import Admin
+from pyspark_vision.sources.kafka_losses import LOST_WITH_TOPIC
+from pyspark_vision.sources.kafka_offsets import Offsets, as_json, offsets_of
+from pyspark_vision.streaming import SourceCheck
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from pyspark_vision.sources.kafka import KafkaSource
+
+KIND = "kafka"
+
+# How old the ends in the record may become: of a topic that is made anew, what came since then
+# is not known.
+_ENDS_EVERY_S = 60.0
+
+# Of a first plan: Spark completes them.
+_FIRST_SETTINGS = '{"batchWatermarkMs":0,"batchTimestampMs":0,"conf":{}}'
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a checkpoint reads. ``ids``: of the topics whose brokers have ids."""
+
+    cluster: str
+    topics: tuple[str, ...]
+    pattern: str | None
+    ids: Mapping[str, str]
+    ends: Offsets
+    seen_at: str
+
+    def text(self) -> str:
+        """As it is kept."""
+        return json.dumps({"kind": KIND, **dataclasses.asdict(self)}, indent=1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch of Spark's log ``offsets``: its settings, as they stand there, and its ends.
+
+    The form is Spark's own: a version, settings as JSON, a line per source; so from 2.x to 4.x. It
+    is read and written here only, and any other form is left as it is.
+    """
+
+    settings: str
+    ends: Offsets
+
+    def text(self) -> str:
+        """As Spark writes it."""
+        return f"v1\n{self.settings}\n{as_json(self.ends)}"
+
+
+@contextmanager
+def agreed(session: SparkSession, source: KafkaSource, checkpoint: str) -> Iterator[SourceCheck]:
+    """For the time that a stream runs: its source is the one of its checkpoint, and stays it.
+
+    To be entered while the checkpoint is held, before the query starts. Raises
+    :class:`InvalidOptionError` if the checkpoint reads something else, :class:`StreamError` if a
+    topic was made anew and ``source.skip_lost`` does not name it.
+    """
+    if is_connect(session):
+        yield SourceCheck()
+        return
+    if _kind(session, checkpoint) not in (KIND, None):
+        raise InvalidOptionError(_other_kind(checkpoint, "another kind of source than Kafka"))
+    with kafka_start.asking(session, source.connection) as admin:
+        now = _seen(admin, source)
+        number, before = _last(session, checkpoint)
+        position = _position(session, checkpoint)
+        _refuse_other(admin, checkpoint, source, before, position, now)
+        lost = Counts()
+        anew = _made_anew(before, position, now)
+        if anew:
+            if not source.skip_lost:
+                raise StreamError(_words(anew, before, position, now))
+            lost = _begin_anew(session, checkpoint, anew, before, position)
+        # Ids of topics that a pattern finds no more are kept, should they come back.
+        now = dataclasses.replace(now, ids={**(before.ids if before else {}), **now.ids})
+        number = _write(session, checkpoint, number, now)
+    with kafka_cluster.connected(session, source.connection) as admin:
+        yield SourceCheck(lost, _after_batch(session, admin, source, checkpoint, number, now))
+
+
+def has_begun(session: SparkSession, checkpoint: str) -> bool:
+    """Whether the stream goes on where it stands, and not at ``source.starting``."""
+    return bool(_position(session, checkpoint)) or last_batch(session, checkpoint, "offsets") >= 0
+
+
+def refuse_kafka(session: SparkSession, checkpoint: str) -> None:
+    """Raise :class:`InvalidOptionError` if the checkpoint is of a stream that reads Kafka."""
+    if _kind(session, checkpoint) == KIND:
+        raise InvalidOptionError(_other_kind(checkpoint, "Kafka topics"))
+
+
+def _kind(session: SparkSession, checkpoint: str) -> str | None:
+    """Of its own record, else of Spark's last plan; ``None`` where neither says it."""
+    number = _number(session, checkpoint)
+    text = None if number is None else read_text(session, f"{checkpoint}/_source/{number}")
+    if text is not None:
+        return str(json.loads(text)["kind"])
+    last = last_batch(session, checkpoint, "offsets")
+    lines = (read_text(session, f"{checkpoint}/offsets/{last}") or "").splitlines()
+    if lines[:1] != ["v1"]:
+        return None
+    return KIND if _offsets(lines[-1]) is not None else "another"
+
+
+def _other_kind(checkpoint: str, reads: str) -> str:
+    return (
+        f"--checkpoint {checkpoint} reads {reads}, and this job does not: choose a new "
+        "--checkpoint and output, or the checkpoint of this job"
+    )
+
+
+def _after_batch(
+    session: SparkSession,
+    admin: Admin,
+    source: KafkaSource,
+    checkpoint: str,
+    number: int,
+    agreed_on: Record,
+) -> Callable[[], None]:
+    """Refuses a batch, before it is committed, while which a topic was made anew.
+
+    Its records may be of both. What was read before the ids were asked was of the topic that then
+    had them: a look after each batch is enough. It costs a few milliseconds.
+    """
+    ids, written_at = dict(agreed_on.ids), time.monotonic()
+
+    def look() -> None:
+        nonlocal number, written_at
+        try:
+            known = kafka_start.known_topics(admin, source)
+        except Py4JJavaError:  # brokers that are away for a while: Spark waits for them, too
+            _log.warning("the brokers could not be asked whether a topic was made anew")
+            return
+        for name, topic in known.items():
+            if topic.topic_id is None:
+                continue
+            if ids.setdefault(name, topic.topic_id) != topic.topic_id:
+                raise StreamError(
+                    f"{name} was made anew while it was read (topic id {ids[name]} is now "
+                    f"{topic.topic_id}): the batch in hand was not committed, and what the old one "
+                    f"had that was not read is gone. {_how_to_go_on(name)}"
+                )
+        if ids.keys() != agreed_on.ids.keys() or time.monotonic() - written_at > _ENDS_EVERY_S:
+            now = dataclasses.replace(_seen(admin, source), ids=dict(ids))
+            number, written_at = _write(session, checkpoint, number, now), time.monotonic()
+
+    return look
+
+
+def _seen(admin: Admin, source: KafkaSource) -> Record:
+    known = kafka_start.known_topics(admin, source)
+    ends: Offsets = {}
+    for (topic, partition), end in kafka_cluster.end_offsets(admin, known).items():
+        ends.setdefault(topic, {})[partition] = end
+    return Record(
+        cluster=kafka_cluster.cluster_id(admin),
+        topics=source.topics,
+        pattern=source.pattern,
+        ids={name: topic.topic_id for name, topic in known.items() if topic.topic_id},
+        ends=ends,
+        seen_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _refuse_other(
+    admin: Admin,
+    checkpoint: str,
+    source: KafkaSource,
+    before: Record | None,
+    position: Offsets,
+    now: Record,
+) -> None:
+    """Raise if a topic that was read is not read any more, or the cluster is another."""
+    if not position:  # nothing has begun: the checkpoint is as a new one
+        return
+    if before is not None and before.cluster != now.cluster:
+        raise InvalidOptionError(
+            f"--checkpoint {checkpoint} reads from the Kafka cluster {before.cluster}, and "
+            f"--kafka-servers {source.connection.servers} is the cluster {now.cluster}: give the "
+            "brokers of that one, or choose a new --checkpoint and output"
+        )
+    was_read = set(position) | set(before.topics if before else ())
+    if source.pattern:
+        # Whether they are there or not: of a topic that is gone Spark says so.
+        reads = {name for name in was_read if kafka_cluster.fits(admin, source.pattern, name)}
+        given = f"--kafka-topic-pattern {source.pattern} does not fit "
+    else:
+        reads, given = set(source.topics), f"--kafka-topic says {', '.join(source.topics)}"
+    if missing := ", ".join(sorted(was_read - reads)):
+        given += missing if source.pattern else ""
+        raise InvalidOptionError(
+            f"--checkpoint {checkpoint} reads {', '.join(sorted(was_read))}, and {given}: go on "
+            f"with {missing}, or choose a new --checkpoint and output"
+        )
+
+
+def _made_anew(before: Record | None, position: Offsets, now: Record) -> dict[str, str]:
+    """Topics that are other ones than those that were read: name -> in which words.
+
+    Where ids are not known, a topic that ends before what was read of it is another.
+    """
+    found = {}
+    for name, partitions in now.ends.items():
+        old, new = (before.ids.get(name) if before else None), now.ids.get(name)
+        if old and new:
+            if old != new:
+                found[name] = f"topic id {old} is now {new}"
+        elif any(at > partitions.get(place, 0) for place, at in position.get(name, {}).items()):
+            found[name] = "the topic id of the old one is not known"
+    return found
+
+
+def _words(anew: Mapping[str, str], before: Record | None, position: Offsets, now: Record) -> str:
+    said = []
+    for name, ids in anew.items():
+        at = position.get(name, {})
+        partition = max(at, key=lambda one: at[one] - now.ends[name].get(one, 0), default=None)
+        text = f"the topic was made anew ({ids}), and what was not read of the old one is gone"
+        if partition is None:
+            said.append(f"{name}: {text}")
+            continue
+        end = now.ends[name].get(partition, 0)
+        said.append(
+            f"{name}-{partition} ends at offset {end} and was read up to {at[partition]}: {text}"
+        )
+    return f"{'; '.join(said)}. {_how_to_go_on(*anew)}"
+
+
+def _how_to_go_on(*names: str) -> str:
+    return (
+        f"Go on by --skip-lost {' '.join(names)}, which reads the new topic from its beginning and "
+        "counts what is known to be lost; or begin anew with another --checkpoint and output"
+    )
+
+
+def _begin_anew(
+    session: SparkSession,
+    checkpoint: str,
+    anew: Mapping[str, str],
+    before: Record | None,
+    position: Offsets,
+) -> Counts:
+    """Have Spark read these topics from their beginning; what is known to be lost of the old."""
+    committed = last_batch(session, checkpoint, "commits")
+    planned = last_batch(session, checkpoint, "offsets")
+    if not position and planned < 0:
+        return Counts()  # nothing was read of any topic, and none was begun with
+    seen = [before.ends] if before is not None else []
+    known = _plan(session, checkpoint, max(committed, 0))
+    if planned > committed and (given_up := _plan(session, checkpoint, planned)) is not None:
+        seen.append(given_up.ends)
+    if not position or (known is None and planned >= 0):
+        raise StreamError(
+            f"--checkpoint {checkpoint}: {', '.join(anew)} was made anew, and Spark's log in this "
+            "checkpoint has a form that is not known here; begin anew with another --checkpoint "
+            "and output"
+        )
+    settings = _FIRST_SETTINGS if known is None else known.settings
+    ends = {
+        name: dict.fromkeys(partitions, 0) if name in anew else partitions
+        for name, partitions in position.items()
+    }
+    _replace_plan(session, checkpoint, committed + 1, Plan(settings, ends))
+    lost = 0
+    for name, ids in anew.items():
+        gone = sum(
+            max(0, max((ends.get(name, {}).get(place, at) for ends in seen), default=at) - at)
+            for place, at in position.get(name, {}).items()
+        )
+        when = f"at {before.seen_at}" if before is not None else "at a time that is not known"
+        _log.warning(
+            "%s was made anew (%s) and is read from its beginning; %d records of the old one were "
+            "not read, as of its end %s: what came to it after that is not known",
+            name, ids, gone, when,
+        )  # fmt: skip
+        lost += gone
+    return Counts(dropped=Counter({LOST_WITH_TOPIC: lost} if lost else {}))
+
+
+def _replace_plan(session: SparkSession, checkpoint: str, batch_id: int, plan: Plan) -> None:
+    """Put a batch's plan into Spark's log, where there may be one that was not committed."""
+    log = f"{checkpoint}/offsets/{batch_id}"
+    file_system, path = hadoop_path(session, log)
+    file_system.delete(path, False)
+    if not create_text(session, log, plan.text()):
+        raise StreamError(f"{log} is being written by another job")
+
+
+def _position(session: SparkSession, checkpoint: str) -> Offsets:
+    """Up to where committed batches have read, or where the first begins; empty if neither is."""
+    committed = last_batch(session, checkpoint, "commits")
+    if committed >= 0:
+        plan = _plan(session, checkpoint, committed)
+        return plan.ends if plan is not None else {}
+    text = read_text(session, f"{checkpoint}/sources/0/0")
+    # A null byte in front: of Spark 2.1's form.
+    version, _, offsets = (text or "").lstrip("\0").partition("\n")
+    return _offsets(offsets) or {} if version == "v1" else {}
+
+
+def _plan(session: SparkSession, checkpoint: str, batch_id: int) -> Plan | None:
+    """A batch of Spark's log with one source, Kafka; ``None`` for any other form."""
+    text = read_text(session, f"{checkpoint}/offsets/{batch_id}")
+    lines = (text or "").splitlines()
+    if len(lines) != 3 or lines[0] != "v1" or not lines[1].startswith("{"):
+        return None
+    offsets = _offsets(lines[2])
+    return None if offsets is None else Plan(lines[1], offsets)
+
+
+def _offsets(text: str) -> Offsets | None:
+    try:
+        return offsets_of(text)
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def _last(session: SparkSession, checkpoint: str) -> tuple[int, Record | None]:
+    number = _number(session, checkpoint)
+    text = None if number is None else read_text(session, f"{checkpoint}/_source/{number}")
+    if number is None or text is None:
+        return -1, None
+    given: dict[str, Any] = json.loads(text)
+    ends = {name: {int(p): at for p, at in of.items()} for name, of in given["ends"].items()}
+    return number, Record(
+        cluster=given["cluster"],
+        topics=tuple(given["topics"]),
+        pattern=given["pattern"],
+        ids=given["ids"],
+        ends=ends,
+        seen_at=given["seen_at"],
+    )
+
+
+def _write(session: SparkSession, checkpoint: str, number: int, record: Record) -> int:
+    """Write the next record, then remove the one before it."""
+    if not create_text(session, f"{checkpoint}/_source/{number + 1}", record.text()):
+        raise StreamError(f"{checkpoint}/_source/{number + 1} was written by another job")
+    file_system, old = hadoop_path(session, f"{checkpoint}/_source/{number}")
+    file_system.delete(old, False)
+    return number + 1
+
+
+def _number(session: SparkSession, checkpoint: str) -> int | None:
+    file_system, folder = hadoop_path(session, f"{checkpoint}/_source")
+    if not file_system.exists(folder):
+        return None
+    names = [str(status.getPath().getName()) for status in file_system.listStatus(folder)]
+    return max((int(name) for name in names if name.isdigit()), default=None)
