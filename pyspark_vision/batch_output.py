@@ -7,11 +7,10 @@ is read and written here goes through Spark alone, so that it works in a Connect
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path
@@ -45,27 +44,6 @@ def claim(session: SparkSession, output: str, settings: Mapping[str, str]) -> No
             f"--output {output} is of a job with other settings ({said}); choose another, or "
             "--overwrite"
         )
-
-
-def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:
-    """(``origin`` of the rows that are there, or ``None``; the number of the next batch)."""
-    reader = session.read.schema("origin string, batch_id int").option("header", True)
-    rows = reader.format(file_format).load(output)
-    last = rows.agg(F.max("batch_id")).first()
-    known = last[0] if last is not None else None
-    if known is None:
-        return None, 0
-    # Asked once per batch: kept, on disk where memory is short.
-    return rows.select("origin").persist(), known + 1
-
-
-def missing(session: SparkSession, uris: Sequence[str], done: DataFrame | None) -> list[str]:
-    """Those of ``uris`` that have no row yet, in their order."""
-    if done is None:
-        return list(uris)
-    asked = session.createDataFrame([(uri,) for uri in uris], "origin string")
-    there = {row[0] for row in asked.join(done, "origin", "left_semi").collect()}
-    return [uri for uri in uris if uri not in there]
 
 
 def remove(session: SparkSession, output: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     path = jvm.org.apache.hadoop.fs.Path(uri)
     conf = session._jsc.hadoopConfiguration()
     return path.getFileSystem(conf), path
+
+
+def literal(path: str) -> str:
+    """A path that Spark's readers take as it is: they read ``[ ]``, ``*`` and such as patterns."""
+    return re.sub(r"([][{}*?\\])", r"\\\1", path)
 
 
 def read_text(session: SparkSession, uri: str) -> str | None:

@@ -17,6 +17,7 @@ from pyspark_vision.sources.kafka import (
     KafkaSource,
     read_properties,
 )
+from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
 from pyspark_vision.streaming import AVAILABLE_NOW, StreamOptions
 
 if TYPE_CHECKING:
@@ -99,6 +100,17 @@ def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) 
         ending=ending,
         max_offsets_per_trigger=options.max_offsets_per_trigger,
         skip_lost=tuple(options.skip_lost),
+    )
+
+
+def add_settle(group: argparse._ArgumentGroup) -> None:
+    """``--settle``."""
+    group.add_argument(
+        "--settle",
+        type=config.zero_or_more,
+        default=DEFAULT_SETTLE_S,
+        metavar="SECONDS",
+        help="a file of a folder is read when it has not changed for so long; 0: at once",
     )
 
 

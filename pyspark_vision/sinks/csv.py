@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from pyspark_vision.sinks import Sink
 
 
+# Of our files, for who writes and who reads them. A name may begin or end with a blank, or have
+# lines.
+CSV_OPTIONS = {
+    "header": "true",
+    "ignoreLeadingWhiteSpace": "false",
+    "ignoreTrailingWhiteSpace": "false",
+    "multiLine": "true",
+}
+
+
 def csv_sink(session: SparkSession, output: str) -> Sink:
     """A sink that writes each batch, of flat columns, to ``output/batch_id=N``."""
 
     def write(results: DataFrame, folder: str) -> None:
-        results.write.mode("overwrite").option("header", True).csv(folder)
+        results.write.mode("overwrite").options(**CSV_OPTIONS).csv(folder)
 
     return batch_folder_sink(session, output, write)
 

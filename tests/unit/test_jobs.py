@@ -235,7 +235,7 @@ def test_a_missing_input_is_one_line_and_exit_code_2(
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(name)]
     assert code == 2
     assert len(said) == 1
-    assert said[0].startswith(f"{name}: [PATH_NOT_FOUND]")
+    assert said[0].startswith(f"{name}: there is no {nothing}")
 
 
 def test_parquet_without_output_is_refused(root: Path, frames: Path, capsys: Any) -> None:
