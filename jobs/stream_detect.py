@@ -30,7 +30,15 @@ from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources.files import FilesSource, stream_files
+from pyspark_vision.sources import folders
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.folder_stream import (
+    DEFAULT_MAX_FILES,
+    FILE_SIZE,
+    FolderOptions,
+    FolderStream,
+    listing_interval_s,
+)
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.transformations import flatten_result, mark_dropped
@@ -54,10 +62,11 @@ def parser() -> config.JobParser:
     source.add_argument(
         "--max-files-per-trigger",
         type=config.positive,
-        default=64,
+        default=DEFAULT_MAX_FILES,
         metavar="N",
-        help="most files in one micro-batch",
+        help="most files in one micro-batch, which ends before 256 MB, too",
     )
+    job_flags.add_settle(source)
     job_flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
     source.add_argument(
         "--payload",
@@ -210,8 +219,16 @@ def steps(
     model: ModelSpec,
     options: argparse.Namespace,
     seen: SeenFrames | None,
+    folder: FolderStream | None,
 ) -> streaming.Steps:
     """A frame is compared with those of its batch, or with earlier ones, or with none."""
+    if folder is not None and folder.in_batch:
+
+        def read_and_detect(batch: DataFrame) -> DataFrame:
+            frames = pycturestream.read_frames(folder.with_content(batch), frame_format(options))
+            return detect(frames, model, options, seen)
+
+        return streaming.Steps(records, read_and_detect)
     frames = pycturestream.read_frames(records, frame_format(options))
     if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
         return streaming.Steps(frames, lambda batch: detect(batch, model, options, seen))
@@ -223,7 +240,7 @@ def steps(
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [seen_frames.KEY, PLANNED]
+    hidden += [seen_frames.KEY, PLANNED, FILE_SIZE]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -263,26 +280,30 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     return made
 
 
-def read(session: SparkSession, options: argparse.Namespace) -> DataFrame:
+def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:
+    """The stream of ``--input``; ``None`` from Kafka."""
     if options.source == "kafka":
-        return stream_kafka(session, job_flags.kafka_source(options, pycturestream.FRAME_TOPIC))
-    files = FilesSource(options.input, options.glob, options.max_files_per_trigger)
-    return stream_files(session, files).withColumnsRenamed(
-        {"timestamp": "received", "content": "value"}
-    )
+        return None
+    place = folders.folder(session, options.input)
+    every_s = listing_interval_s(options.trigger)
+    how = FolderOptions(Names(options.glob), options.max_files_per_trigger, options.settle, every_s)
+    return FolderStream(session, place, options.checkpoint, how)
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.source == "files":
+        folders.check_before_spark(options.input)
     session = job_session("stream_detect")
     model = WatchedBundle(session, options.model)
-    records = with_planned_time(read(session, options))
+    folder = folder_stream(session, options)
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
-        frames = pycturestream.read_frames(records, frame_format(options))
+        records = kafka(session, options) if folder is None else folder.sample()
+        frames = pycturestream.read_frames(with_planned_time(records), frame_format(options))
         detect(frames, model.newest(), options, seen).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
@@ -294,16 +315,24 @@ def run(options: argparse.Namespace) -> None:
     made = sinks(session, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
+    if folder is not None:
+        made["failed_files"] = folder.note
+    records = with_planned_time(kafka(session, options) if folder is None else folder.records())
     streaming.run(
         records,
-        lambda records, newest: steps(records, newest, options, seen),
+        lambda records, newest: steps(records, newest, options, seen, folder),
         model.newest,
         made,
         job_flags.stream_options(options, options.trigger),
         value="detections",
         name="stream_detect",
         words=("frames", "detected"),
+        feed=folder,
     )
+
+
+def kafka(session: SparkSession, options: argparse.Namespace) -> DataFrame:
+    return stream_kafka(session, job_flags.kafka_source(options, pycturestream.FRAME_TOPIC))
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:
@@ -312,6 +341,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     options.sink = options.sink or (["kafka"] if options.source == "kafka" else ["parquet"])
     if options.source == "files" and not options.input:
         raise InvalidOptionError("--source files needs --input")
+    Names(options.glob)
     if options.payload == pictures.URI and not options.uri_prefix:
         raise InvalidOptionError(
             "--payload uri needs --uri-prefix: the folders of objects that messages may name"

@@ -135,12 +135,6 @@ def remove(
         write(there.join(gone, key_column(F.col("origin")) == gone["key"], "left_anti"), batch_id)
 
 
-def origins(session: SparkSession, output: str, file_format: str, batch_id: int) -> set[str]:
-    """Of the rows of one batch."""
-    rows = _batch(session, output, file_format, batch_id).select("origin")
-    return {row.origin for row in rows.collect()}
-
-
 def failures_sink(session: SparkSession, output: str, files: Iterable[ListedFile]) -> Sink:
     """A sink that notes of a batch's failed rows what their files were like."""
     by_origin: Mapping[str, ListedFile] = {file.origin: file for file in files}

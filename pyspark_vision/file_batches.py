@@ -34,6 +34,9 @@ _FIRST_FILES = 500
 # What a restart repeats at most, beside --images-per-batch.
 _BATCH_BYTES = 8 * 1024**3
 
+# Files that Hadoop's file systems read are kept, in memory or on disk, while a batch is made.
+_KEPT_BYTES = 1024**3
+
 # Parquet files of about this size serve readers best (docs/streams.md: compact).
 _FILE_BYTES = 128 * 1024 * 1024
 
@@ -124,16 +127,9 @@ def run(
 
     def make(some: list[ListedFile]) -> None:
         nonlocal batch_id
-        while some:
-            counts = _make(session, some, batches, batch_id)
-            report.counts.add(counts)
-            gone = (
-                [] if counts.rows == len(some) else _without_row(session, some, batches, batch_id)
-            )
+        if some:
+            report.counts.add(_make(session, some, batches, batch_id))
             batch_id += 1
-            if len(gone) == len(some):
-                return  # Report.check says so
-            some = gone
 
     def make_again() -> None:
         batch_rows.remove(session, batches.output, batches.file_format, again)
@@ -146,7 +142,7 @@ def run(
         files,
         batches.most_files,
         first=_FIRST_FILES,
-        most_bytes=_BATCH_BYTES,
+        most_bytes=_BATCH_BYTES if batches.by_executors else _KEPT_BYTES,
         bytes_of=lambda file: file.size or 0,
     )
     for batch in listed:
@@ -186,24 +182,11 @@ def _make(
             "uri", concurrency=batches.fetch_concurrency, prefixes=batches.prefixes
         )
         return made(file_frame(session, files, _tasks(session, len(files))), picture)
-    # A file may go, and another be found to be damaged, while they are read.
-    problems = hadoop_folder.missing(session, files)
+    pictures = hadoop_folder.read(session, files)
     try:
-        return made(hadoop_folder.read(session, files, problems), F.col("picture"))
-    except Exception:
-        known = set(problems)
-        problems.update(hadoop_folder.unreadable(session, files))
-        if known == set(problems):
-            raise
-        return made(hadoop_folder.read(session, files, problems), F.col("picture"))
-
-
-def _without_row(
-    session: SparkSession, files: list[ListedFile], batches: FileBatches, batch_id: int
-) -> list[ListedFile]:
-    """Files that went while Hadoop's file systems were about to read them."""
-    made = batch_rows.origins(session, batches.output, batches.file_format, batch_id)
-    return [file for file in files if file.origin not in made]
+        return made(pictures, F.col("picture"))
+    finally:
+        pictures.unpersist()
 
 
 def _tasks(session: SparkSession, files: int) -> int:

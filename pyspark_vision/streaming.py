@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from pyspark.errors import StreamingQueryException
@@ -111,11 +111,15 @@ def run(
     value: str,
     name: str,
     words: tuple[str, str],
+    feed: AbstractContextManager[object] | None = None,
 ) -> None:
     """Run a job's stream until it ends or is told to stop, then say in one line what went through.
 
     The stream is ``steps(source, newest())``. ``newest`` is asked again before each batch: if it
     gives another model, the query is started anew with that model's plan, and with this batch.
+
+    ``feed`` is entered before the query starts, when the checkpoint is this job's alone: it gives
+    the source what it reads.
 
     SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
     begun. ``words`` are those of the line: ``("frames", "detected")``. Raises what ended the
@@ -138,6 +142,8 @@ def run(
             stack.enter_context(
                 checkpoint_lease.held(session, options.checkpoint, name, request.lost)
             )
+            if feed is not None:
+                stack.enter_context(feed)
             if options.metrics_port is not None:
                 port = stack.enter_context(served(run.metrics.text, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)

@@ -54,15 +54,18 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     yet: see :func:`with_picture`.
     """
     if frames.payload == pictures.IMAGE:
-        camera = F.coalesce(F.col("key").cast("string"), "topic")
-        if "key" not in records.columns:  # a file: its folder is the camera
+        if "key" in records.columns:
+            camera = F.coalesce(F.col("key").cast("string"), "topic")
+            problem = _unknown_camera(camera, frames)
+        else:  # a file: its folder is the camera
             camera = parent_folder()
-        return records.select(
+            problem = F.coalesce(F.col("fetch_error"), _unknown_camera(camera, frames))
+        return records.drop("fetch_error").select(
             "*",
             camera.alias("camera_id"),
             F.col("received").alias("timestamp"),
             _local_text("received", frames.time_zone).alias("timestamp_text"),
-            _unknown_camera(camera, frames).alias("problem"),
+            problem.alias("problem"),
         )
     typed = {"timestamp": "string", "camera_id": "string"}
     message = json_fields.with_message(

@@ -80,13 +80,35 @@ def look(session: SparkSession, uri: str) -> tuple[int, int] | None:
     return int(status.getLen()), int(status.getModificationTime())
 
 
-def read(
+def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
+    """``origin, picture`` (``struct<content, error>``) of each file, persisted.
+
+    One that has gone, or cannot be read, has its error: a read that fails as a whole is looked into
+    and done again.
+    """
+    problems = {file.origin: _gone(file) for file in files if look(session, file.uri) is None}
+    while True:
+        pictures = _pictures(session, files, problems).persist()
+        try:
+            there = {row.origin for row in pictures.select("origin").collect()}
+        # Of many classes; whether it is a file's fault is found out here.
+        except Exception:
+            pictures.unpersist()
+            found = _unreadable(session, [file for file in files if file.origin not in problems])
+            if not found:
+                raise
+            problems.update(found)
+            continue
+        went = {file.origin: _gone(file) for file in files if file.origin not in there}
+        if not went:
+            return pictures
+        pictures.unpersist()
+        problems.update(went)
+
+
+def _pictures(
     session: SparkSession, files: Sequence[ListedFile], problems: Mapping[str, Problem]
 ) -> DataFrame:
-    """``origin, picture`` (``struct<content, error>``) of each file that is there when it is read.
-
-    ``problems``, by origin: why a file cannot be read, where that is known.
-    """
     good = [file.origin for file in files if file.origin not in problems]
     own = [(uri, _read_by_driver(session, uri)) for uri in good if _is_hidden(uri)]
     own += [(uri, _failed(*problem)) for uri, problem in problems.items()]
@@ -97,18 +119,12 @@ def read(
     return _read_by_executors(session, shown).unionByName(rows) if shown else rows
 
 
-def missing(session: SparkSession, files: Iterable[ListedFile]) -> dict[str, Problem]:
-    """The files that are not there any more, by their origins."""
-    gone = ErrorCode.FETCH_NOT_FOUND
-    return {
-        file.origin: (gone, f"no file {file.origin}")
-        for file in files
-        if look(session, file.uri) is None
-    }
+def _gone(file: ListedFile) -> Problem:
+    return ErrorCode.FETCH_NOT_FOUND, f"no file {file.origin}"
 
 
-def unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str, Problem]:
-    """The files that cannot be read to their end, by their origins: after a read that failed."""
+def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str, Problem]:
+    """The files that cannot be read to their end, by their origins."""
     found = {}
     for file in files:
         try:

@@ -173,19 +173,11 @@ def in_batches(
         return False
 
     def fill() -> None:
-        limit, batch, total = first or size, list[T](), 0
         try:
-            for item in items:
-                weight = bytes_of(item)
-                heavy = most_bytes is not None and total + weight > most_bytes
-                if batch and (len(batch) == min(limit, size) or heavy):
-                    if not put(batch):
-                        return
-                    limit, batch, total = 2 * limit, [], 0
-                batch.append(item)
-                total += weight
-            if not batch or put(batch):
-                put(None)
+            for batch in batches_of(items, size, first or size, most_bytes, bytes_of):
+                if not put(batch):
+                    return
+            put(None)
         # Whatever stops the listing must stop the job, in the caller's thread.
         except BaseException as error:
             put(error)
@@ -198,6 +190,29 @@ def in_batches(
             yield item
     finally:
         stopped.set()
+
+
+def batches_of(
+    items: Iterator[T],
+    size: int,
+    first: int,
+    most_bytes: int | None,
+    bytes_of: Callable[[T], int],
+) -> Iterator[list[T]]:
+    """The lists of :func:`in_batches`."""
+    limit, batch, total = min(first, size), list[T](), 0
+    for item in items:
+        weight = bytes_of(item)
+        if batch and most_bytes is not None and total + weight > most_bytes:
+            yield batch
+            limit, batch, total = min(2 * limit, size), [], 0
+        batch.append(item)
+        total += weight
+        if len(batch) == limit:
+            yield batch
+            limit, batch, total = min(2 * limit, size), [], 0
+    if batch:
+        yield batch
 
 
 def file_frame(session: SparkSession, files: Sequence[ListedFile], partitions: int) -> DataFrame:
