@@ -198,8 +198,9 @@ class FolderStream:
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
             self._plan(piece)
-        left_out = self._tally.left_out
-        self._say(f"left out {by_reason(left_out)}" if left_out else "")
+        said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
+        said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
+        self._say("; ".join(said))
 
     def _plan(self, files: list[ListedFile]) -> None:
         most = self._options.max_files
