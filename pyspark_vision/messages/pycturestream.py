@@ -56,10 +56,11 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     if frames.payload == pictures.IMAGE:
         if "key" in records.columns:
             camera = F.coalesce(F.col("key").cast("string"), "topic")
-            problem = _unknown_camera(camera, frames)
         else:  # a file: its folder is the camera
             camera = parent_folder()
-            problem = F.coalesce(F.col("fetch_error"), _unknown_camera(camera, frames))
+        problem = _unknown_camera(camera, frames)
+        if "fetch_error" in records.columns:
+            problem = F.coalesce(F.col("fetch_error"), problem)
         read = records.select(
             "*",
             camera.alias("camera_id"),
