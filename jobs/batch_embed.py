@@ -1,7 +1,8 @@
 """Images -> fixed-size vectors, as Parquet or wide CSV; label = parent folder.
 
-Two ways in: a folder tree that Spark lists (--images), or keys that executors fetch (--keys). A job
-that was stopped goes on where it was; images that came later are added.
+Two ways in: a folder tree (--images), or keys of an object store (--keys). A job that was stopped
+goes on where it was; images that came later are added, and those that could not be fetched are
+tried again.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 """
@@ -11,28 +12,48 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import batch_output, checkpoint_lease, config, job_flags, streaming
+from pyspark_vision import (
+    batch_output,
+    batch_rows,
+    checkpoint_lease,
+    config,
+    file_batches,
+    job_flags,
+    streaming,
+)
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import embedding_length
-from pyspark_vision.counts import Counts
-from pyspark_vision.errors import StreamError
+from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
+from pyspark_vision.file_batches import FileBatches, Report
 from pyspark_vision.functions import embed_image, fetch_object
 from pyspark_vision.hadoop import qualified
 from pyspark_vision.job.places import Place, refuse_overlaps
 from pyspark_vision.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
-from pyspark_vision.session import is_connect, job_session, parallelism
+from pyspark_vision.session import is_connect, job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources import object_keys
-from pyspark_vision.sources.files import FilesSource, parent_folder, read_files, stream_files
+from pyspark_vision.sources import folders, object_keys
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.files import FilesSource, parent_folder, read_files
+from pyspark_vision.sources.folders import Folder, Way
+from pyspark_vision.sources.settling import settled
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+    from pyspark_vision.sources.listed_files import ListedFile
+
+# About what a row takes beside its vector: origin, label, model.
+_ROW_BYTES = 200
+_BYTES_PER_NUMBER = {"parquet": 4, "csv": 12}
 
 
 def parser() -> config.JobParser:
@@ -41,7 +62,16 @@ def parser() -> config.JobParser:
     source.add_argument(
         "--images", metavar="URI", help="folder tree of images: s3a://, hdfs://, gs://, local"
     )
-    source.add_argument("--glob", default="*", help="names of the files to read below --images")
+    source.add_argument(
+        "--glob",
+        metavar="PATTERN",
+        help="names of the files to read below --images (default: all) or a prefix of --keys "
+        "(default: those with an image's suffix)",
+    )
+    source.add_argument(
+        "--all", action="store_true", help="read all objects below a prefix, whatever their names"
+    )
+    job_flags.add_settle(source)
     source.add_argument(
         "--keys",
         metavar="URI",
@@ -61,9 +91,18 @@ def parser() -> config.JobParser:
     source.add_argument(
         "--images-per-batch",
         type=config.positive,
-        default=2000,
+        default=32_000,
         metavar="N",
-        help="images after which results are written; a restart repeats at most these",
+        help="most images after which results are written, the first ones earlier; a restart "
+        "repeats at most these",
+    )
+    source.add_argument(
+        "--retry-failed",
+        nargs="*",
+        choices=[code.value for code in ErrorCode],
+        metavar="CODE",
+        help="make failed rows anew, all or those of these codes; without it those of "
+        f"{', '.join(sorted(batch_rows.TRANSIENT))}, and of files that have changed since",
     )
     model = job.add_argument_group("model")
     model.add_argument("--model", required=True, metavar="URI", help="bundle of an embedding model")
@@ -81,13 +120,10 @@ def parser() -> config.JobParser:
     return job
 
 
-def embed(images: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
-    """``origin`` (and ``content``, unless it is to be fetched) -> one row of results each."""
-    picture = F.col("content")
-    if options.keys:
-        # Files of this machine's disks are read only where the user has said so.
-        own = [options.keys_base] if (options.keys_base or "").startswith("file:") else []
-        picture = fetch_object("origin", concurrency=options.fetch_concurrency, prefixes=own)
+def embed(
+    images: DataFrame, picture: Column, model: ModelSpec, options: argparse.Namespace
+) -> DataFrame:
+    """``origin`` and its picture -> one row of results each."""
     result = embed_image(picture, model, normalize=options.normalize, exact=options.exact)
     return images.select("origin", parent_folder().alias("label"), result.alias("result")).select(
         "origin",
@@ -106,80 +142,75 @@ def sink(session: SparkSession, model: ModelSpec, options: argparse.Namespace) -
     return through(lambda vectors: wide(vectors, length), csv_sink(session, options.output))
 
 
-def found_keys(session: SparkSession, options: argparse.Namespace) -> Iterator[str]:
+def listed_keys(
+    session: SparkSession, options: argparse.Namespace, report: Report
+) -> Iterator[ListedFile]:
     if object_keys.is_prefix(options.keys):
-        return object_keys.list_keys(options.keys, fetch_options(session))
-    return object_keys.read_keys(session, options.keys, options.keys_column, options.keys_base)
+        names = Names("*" if options.all else options.glob)
+        return object_keys.list_keys(options.keys, fetch_options(session), names, report.tally)
+    return object_keys.read_keys(
+        session, options.keys, report.tally, options.keys_column, options.keys_base
+    )
 
 
-def run_keys(
-    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
+def listed_images(
+    session: SparkSession, place: Folder, options: argparse.Namespace, report: Report
+) -> Iterator[ListedFile]:
+    files = folders.files(session, place, Names(options.glob or "*"), report.tally)
+    if place.way is Way.S3:
+        return files  # an object is there when it is whole
+    return settled(
+        files, options.settle, lambda file: folders.look(session, place, file), report.tally
+    )
+
+
+def run_files(
+    session: SparkSession,
+    model: ModelSpec,
+    options: argparse.Namespace,
+    place: Folder | None,
+    report: Report,
 ) -> None:
-    """Batch after batch of keys, as they are found, without those that are at the output."""
-    done, batch_id = batch_output.done(session, options.output, options.format)
-    sinks = {options.format: sink(session, model, options)}
-    for uris in object_keys.in_batches(found_keys(session, options), options.images_per_batch):
-        todo = batch_output.missing(session, uris, done)
-        report.were_there += len(uris) - len(todo)
-        if todo:
-            images = object_keys.uri_frame(session, todo, parallelism(session))
-            results = embed(images, model, options)
-            report.counts.add(streaming.run_batch(results, batch_id, sinks, value="embedding"))
-            batch_id += 1
-        report.line()
+    """Batch after batch of files or keys, as they are found, without those at the output."""
+    if place is None:
+        files = listed_keys(session, options, report)
+        # Files of this machine's disks are read only where the user has said so.
+        prefixes = [options.keys_base] if (options.keys_base or "").startswith("file:") else []
+    else:
+        files = listed_images(session, place, options, report)
+        prefixes = place.prefixes
+    retried = batch_rows.TRANSIENT
+    if options.retry_failed is not None:
+        retried = frozenset(map(ErrorCode, options.retry_failed)) or batch_rows.ALL_CODES
+    batches = FileBatches(
+        lambda images, picture: embed(images, picture, model, options),
+        sink(session, model, options),
+        options.output,
+        options.format,
+        _ROW_BYTES + _BYTES_PER_NUMBER[options.format] * embedding_length(model),
+        options.images_per_batch,
+        options.fetch_concurrency,
+        prefixes=prefixes,
+        by_executors=place is None or place.fetched,
+        retried=retried,
+    )
+    file_batches.run(session, files, batches, report)
+    report.check(options.images or options.keys)
 
 
 def run_whole(
-    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
+    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Report
 ) -> None:
-    """All images of the folder in one batch: a Connect session has no foreachBatch."""
-    done, batch_id = batch_output.done(session, options.output, options.format)
-    images = read_files(session, FilesSource(options.images, options.glob))
-    if done is not None:
+    """All images that Spark itself lists, in one batch: Connect's way to HDFS and such."""
+    images = read_files(session, FilesSource(options.images, options.glob or "*"))
+    rows = batch_rows.read_rows(session, options.output, options.format)
+    if rows.table is not None:
+        done = rows.table.select(F.col("key").alias("origin"))
         images = images.join(done, "origin", "left_anti")
     sinks = {options.format: sink(session, model, options)}
-    results = embed(images, model, options)
-    report.add(streaming.run_batch(results, batch_id, sinks, value="embedding"))
-
-
-def run_stream(
-    session: SparkSession, model: ModelSpec, options: argparse.Namespace, report: Reporter
-) -> None:
-    """A stream over the folder that ends when all is read; its checkpoint knows what is done."""
-    source = FilesSource(options.images, options.glob, options.images_per_batch)
-    query, _ = streaming.start(
-        stream_files(session, source),
-        lambda images: embed(images, model, options),
-        {options.format: sink(session, model, options)},
-        value="embedding",
-        checkpoint=f"{options.output}/_checkpoint",
-        trigger=streaming.AVAILABLE_NOW,
-        query_name="batch_embed",
-        on_batch=report.add,
-    )
-    query.awaitTermination()
-
-
-class Reporter:
-    """Progress, a line per batch: images so far, and how fast."""
-
-    def __init__(self, refuse_if_lost: Callable[[], None]) -> None:
-        self._refuse_if_lost = refuse_if_lost
-        self.counts = Counts()
-        self.were_there = 0
-        self._started = time.monotonic()
-
-    def add(self, seen: Counts) -> None:
-        self.counts.add(seen)
-        self.line()
-
-    def line(self) -> None:
-        rate = self.counts.rows / (time.monotonic() - self._started)
-        failed = sum(self.counts.failed.values())
-        there = f", {self.were_there:,} were there" if self.were_there else ""
-        done = f"{self.counts.rows:,} images, {failed:,} failed"
-        print(f"batch_embed: {done}, {rate:.1f} images/s{there}", flush=True)
-        self._refuse_if_lost()
+    results = embed(images, F.col("content"), model, options)
+    report.counts.add(streaming.run_batch(results, rows.next_batch, sinks, value="embedding"))
+    report.line()
 
 
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
@@ -195,22 +226,21 @@ def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], st
 def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     check_output(None, options)
+    if options.images:
+        folders.check_before_spark(options.images)
     session = job_session("batch_embed")
     if not is_connect(session):
         refuse_mixed_places(options, functools.partial(qualified, session))
     check_output(session, options)
     model = ModelSpec.load(options.model)
+    place = folders.folder(session, options.images) if options.images else None
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
-        images = (
-            read_files(session, FilesSource(options.images))
-            if options.images
-            else object_keys.uri_frame(session, ["s3://bucket/label/key"], 1)
-        )
-        embed(images, model, options).explain()
+        images = session.createDataFrame([], "origin string, uri string")
+        embed(images, fetch_object("uri"), model, options).explain()
         return
     with alone_at(session, options.output) as refuse_if_lost:
-        embed_all(session, model, options, refuse_if_lost)
+        embed_all(session, model, options, place, refuse_if_lost)
 
 
 def check_output(session: SparkSession | None, options: argparse.Namespace) -> None:
@@ -239,6 +269,7 @@ def embed_all(
     session: SparkSession,
     model: ModelSpec,
     options: argparse.Namespace,
+    place: Folder | None,
     refuse_if_lost: Callable[[], None],
 ) -> None:
     if options.overwrite:
@@ -253,19 +284,39 @@ def embed_all(
     # What is left after --overwrite is the user's own, in a folder that was this job's.
     adopts = options.adopt or options.overwrite
     batch_output.claim(session, options.output, settings, adopts=adopts)
-    report = Reporter(refuse_if_lost)
-    work = run_keys if options.keys else run_whole if is_connect(session) else run_stream
+    report = Report("batch_embed", refuse_if_lost)
     try:
-        work(session, model, options, report)
+        if place is not None and place.way is Way.SPARK:
+            run_whole(session, model, options, report)
+        else:
+            run_files(session, model, options, place, report)
     finally:
-        print(f"batch_embed: {report.counts.summary('images', 'embedded')}", flush=True)
+        print(report.summary(), flush=True)
+
+
+def completed(options: argparse.Namespace) -> argparse.Namespace:
+    """Refuse what does not go together."""
+    if bool(options.images) == bool(options.keys):
+        raise InvalidOptionError("choose --images or --keys")
+    Names(options.glob)
+    is_list = options.keys and not object_keys.is_prefix(options.keys)
+    if is_list and (options.glob or options.all):
+        raise InvalidOptionError(
+            f"--keys {options.keys} is a list, whose keys are all read: --glob and --all are for a "
+            "prefix"
+        )
+    if options.glob and options.all:
+        raise InvalidOptionError("choose --glob or --all")
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
     options = job.parse_job(argv)
-    if bool(options.images) == bool(options.keys):
-        job.error("choose --images or --keys")
+    try:
+        completed(options)
+    except InvalidOptionError as error:
+        job.error(str(error))
     return config.run_job(job.prog, run, options)
 
 

@@ -35,8 +35,15 @@ from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources import kafka_record
-from pyspark_vision.sources.files import FilesSource, stream_files
+from pyspark_vision.sources import folders, kafka_record
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.folder_stream import (
+    DEFAULT_MAX_FILES,
+    FILE_SIZE,
+    FolderOptions,
+    FolderStream,
+    listing_interval_s,
+)
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.transformations import flatten_result, mark_dropped
@@ -60,10 +67,11 @@ def parser() -> config.JobParser:
     source.add_argument(
         "--max-files-per-trigger",
         type=config.positive,
-        default=64,
+        default=DEFAULT_MAX_FILES,
         metavar="N",
-        help="most files in one micro-batch",
+        help="most files in one micro-batch, which ends before 256 MB, too",
     )
+    job_flags.add_settle(source)
     job_flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
     source.add_argument(
         "--payload",
@@ -216,8 +224,16 @@ def steps(
     model: ModelSpec,
     options: argparse.Namespace,
     seen: SeenFrames | None,
+    folder: FolderStream | None,
 ) -> streaming.Steps:
     """A frame is compared with those of its batch, or with earlier ones, or with none."""
+    if folder is not None and folder.in_batch:
+
+        def read_and_detect(batch: DataFrame) -> DataFrame:
+            frames = pycturestream.read_frames(folder.with_content(batch), frame_format(options))
+            return detect(frames, model, options, seen)
+
+        return streaming.Steps(records, read_and_detect)
     frames = pycturestream.read_frames(records, frame_format(options))
     if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
         return streaming.Steps(frames, lambda batch: detect(batch, model, options, seen))
@@ -229,7 +245,7 @@ def steps(
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [seen_frames.KEY, PLANNED]
+    hidden += [seen_frames.KEY, PLANNED, FILE_SIZE]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -264,12 +280,12 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
 
 def places(options: argparse.Namespace) -> StreamPlaces:
     """The folders that the job writes."""
-    folders = {
+    by_sink = {
         "parquet": ("--output", options.output),
         "json": ("--output-json", options.output_json),
         "events": ("--output-events", options.output_events),
     }
-    chosen = {name: folder for name, folder in folders.items() if name in options.sink}
+    chosen = {name: folder for name, folder in by_sink.items() if name in options.sink}
     return job_flags.stream_places("stream_detect", options, chosen)
 
 
@@ -285,35 +301,52 @@ def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], st
         refuse_same_topics(job_flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
 
 
+def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
+    """The topics that are read; ``None`` from a folder."""
+    if options.source == "files":
+        return None
+    return job_flags.kafka_source(options, pycturestream.FRAME_TOPIC)
+
+
+def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:
+    """The stream of ``--input``; ``None`` from Kafka."""
+    if options.source == "kafka":
+        return None
+    place = folders.folder(session, options.input)
+    every_s = listing_interval_s(options.trigger)
+    how = FolderOptions(Names(options.glob), options.max_files_per_trigger, options.settle, every_s)
+    return FolderStream(session, place, options.checkpoint, how)
+
+
 def read(
-    session: SparkSession, source: KafkaSource | None, options: argparse.Namespace
+    session: SparkSession, source: KafkaSource | None, folder: FolderStream | None
 ) -> DataFrame:
+    """The records of the one of both that there is."""
     if source is not None:
         return stream_kafka(session, source)
-    files = FilesSource(options.input, options.glob, options.max_files_per_trigger)
-    return stream_files(session, files).withColumnsRenamed(
-        {"timestamp": "received", "content": "value"}
-    )
+    assert folder is not None
+    return folder.records()
 
 
 def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     outputs.check_before_spark(places(options))
-    source: KafkaSource | None = None
-    if options.source == "kafka":
-        source = job_flags.kafka_source(options, pycturestream.FRAME_TOPIC)
+    source = kafka_source(options)
+    if source is None:
+        folders.check_before_spark(options.input)
     session = job_session("stream_detect")
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
     model = WatchedBundle(session, options.model)
-    records = with_planned_time(read(session, source, options))
+    folder = folder_stream(session, options)
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{config.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
-        frames = pycturestream.read_frames(records, frame_format(options))
+        records = folder.sample() if folder is not None else read(session, source, folder)
+        frames = pycturestream.read_frames(with_planned_time(records), frame_format(options))
         detect(frames, model.newest(), options, seen).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
@@ -327,9 +360,12 @@ def run(options: argparse.Namespace) -> None:
         job_flags.check_read(session, source, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
+    if folder is not None:
+        made["failed_files"] = folder.note
+    records = with_planned_time(read(session, source, folder))
     streaming.run(
         records,
-        lambda records, newest: steps(records, newest, options, seen),
+        lambda records, newest: steps(records, newest, options, seen, folder),
         model.newest,
         made,
         job_flags.stream_options(options, options.trigger),
@@ -338,6 +374,7 @@ def run(options: argparse.Namespace) -> None:
         words=("frames", "detected"),
         before=lambda: outputs.claim(session, places(options)),
         agreed=lambda: agreed(session, source, options.checkpoint),
+        feed=folder,
     )
 
 
@@ -360,6 +397,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     options.sink = options.sink or (["kafka"] if options.source == "kafka" else ["parquet"])
     if options.source == "files" and not options.input:
         raise InvalidOptionError("--source files needs --input")
+    Names(options.glob)
     if options.payload == pictures.URI and not options.uri_prefix:
         raise InvalidOptionError(
             "--payload uri needs --uri-prefix: the folders of objects that messages may name"

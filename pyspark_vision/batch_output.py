@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import digest
-from pyspark_vision.csv_format import OWN_FILES
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.session import is_connect
@@ -107,27 +105,6 @@ def _differences(record: Mapping[str, str], settings: Mapping[str, str]) -> str:
         identities = (json.loads(known.get(_IDENTITY, "{}")) for known in (record, settings))
         said.append(f"the model's {digest.differences(*identities)}")
     return "; ".join(said)
-
-
-def done(session: SparkSession, output: str, file_format: str) -> tuple[DataFrame | None, int]:
-    """(``origin`` of the rows that are there, or ``None``; the number of the next batch)."""
-    reader = session.read.schema("origin string, batch_id int").options(**OWN_FILES)
-    rows = reader.format(file_format).load(literal(output))
-    last = rows.agg(F.max("batch_id")).first()
-    known = last[0] if last is not None else None
-    if known is None:
-        return None, 0
-    # Asked once per batch: kept, on disk where memory is short.
-    return rows.select("origin").persist(), known + 1
-
-
-def missing(session: SparkSession, uris: Sequence[str], done: DataFrame | None) -> list[str]:
-    """Those of ``uris`` that have no row yet, in their order."""
-    if done is None:
-        return list(uris)
-    asked = session.createDataFrame([(uri,) for uri in uris], "origin string")
-    there = {row[0] for row in asked.join(done, "origin", "left_semi").collect()}
-    return [uri for uri in uris if uri not in there]
 
 
 def remove(session: SparkSession, output: str) -> None:

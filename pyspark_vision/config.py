@@ -23,7 +23,7 @@ from pyspark.errors import (
 )
 
 from pyspark_vision import file_names, terminal
-from pyspark_vision.errors import PysparkVisionError, StreamError
+from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
 
 # A line of a Java or Python traceback that names an error and says something.
 _CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
@@ -114,15 +114,16 @@ def run_job(
 
     A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
     that a connector refuses and what this library refuses are mistakes: one line on stderr says
-    which. A stream that ended early (``StreamError``) is a failure in one line, and so is a
-    topic that Kafka has not. Anything else is a failure: its traceback, then one line that says
-    why. What the library logs goes to stderr.
+    which. A stream that ended early (``StreamError``), and a batch without a row or a reason for
+    some of its input (``IncompleteInputError``), are failures in one line, and so is a topic that
+    Kafka has not. Anything else is a failure: its traceback, then one line that says why. What the
+    library logs goes to stderr.
     """
     _log_to_stderr()
     try:
         file_names.refuse_lost_names(options)
         run(options)
-    except StreamError as error:
+    except (IncompleteInputError, StreamError) as error:
         print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 1
     except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
@@ -184,6 +185,14 @@ def above_zero(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def zero_or_more(text: str) -> float:
+    """An argparse type: a number of at least 0."""
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

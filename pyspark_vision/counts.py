@@ -50,8 +50,8 @@ class Counts:
 
     def summary(self, noun: str, verb: str) -> str:
         """``frames in 60, detected 52, failed 3 (truncated 2, unsupported_format 1)``"""
-        dropped = f", dropped {_by_reason(self.dropped)}" if self.dropped else ""
-        failed = _by_reason(self.failed)
+        dropped = f", dropped {by_reason(self.dropped)}" if self.dropped else ""
+        failed = by_reason(self.failed)
         return f"{noun} in {self.rows}, {verb} {self.with_result}, failed {failed}{dropped}"
 
 
@@ -194,7 +194,8 @@ def _count_if(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
 
 
-def _by_reason(counted: Counter[str]) -> str:
+def by_reason(counted: Mapping[str, int]) -> str:
+    """``3 (hidden 2, not_matching 1)``"""
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counted.items()))
     return f"{sum(counted.values())}" + (f" ({reasons})" if reasons else "")
 

@@ -7,11 +7,12 @@
     ├── InvalidOptionError (ValueError)     an argument or flag out of its range
     ├── MissingDependencyError (ImportError)  a package that an extra brings is not installed
     ├── CheckpointInUseError (RuntimeError) another job works on this checkpoint
+    ├── IncompleteInputError (RuntimeError) a batch job that has no row or reason for some input
     ├── StreamError (RuntimeError)          a running stream that ended before its work was done
     └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
 
-All but ``StreamError`` are raised on the driver, before a job starts, and name the value, the rule
-and the choices.
+All but ``IncompleteInputError`` and ``StreamError`` are raised on the driver, before a job starts,
+and name the value, the rule and the choices.
 A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field. A row whose
 result lacks something carries a :class:`WarningCode` in its ``warnings``.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "CheckpointInUseError",
     "DropReason",
     "ErrorCode",
+    "IncompleteInputError",
     "InvalidModelError",
     "InvalidOptionError",
     "MissingDependencyError",
@@ -70,3 +72,7 @@ class CheckpointInUseError(PysparkVisionError, RuntimeError):
 
 class StreamError(PysparkVisionError, RuntimeError):
     """A stream that ended before its work was done; the message says how to go on."""
+
+
+class IncompleteInputError(PysparkVisionError, RuntimeError):
+    """A batch job found nothing to read, or not all that it found has a row or a reason."""

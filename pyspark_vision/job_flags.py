@@ -25,6 +25,7 @@ from pyspark_vision.sources.kafka import (
     KafkaSource,
     read_properties,
 )
+from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
 from pyspark_vision.stream_metrics import refuse_if_taken
 from pyspark_vision.streaming import StreamOptions
 from pyspark_vision.triggers import AVAILABLE_NOW, checked_trigger, is_available_now
@@ -123,6 +124,17 @@ def check_read(session: SparkSession, source: KafkaSource, options: argparse.Nam
     checkpoint = options.checkpoint
     goes_on = checkpoint is not None and kafka_record.has_begun(session, checkpoint)
     kafka_start.check_read(session, source, uses_starting=not goes_on)
+
+
+def add_settle(group: argparse._ArgumentGroup) -> None:
+    """``--settle``."""
+    group.add_argument(
+        "--settle",
+        type=config.zero_or_more,
+        default=DEFAULT_SETTLE_S,
+        metavar="SECONDS",
+        help="a file of a folder is read when it has not changed for so long; 0: at once",
+    )
 
 
 def add_dead_letters(group: argparse._ArgumentGroup) -> None:

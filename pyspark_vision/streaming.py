@@ -129,6 +129,7 @@ def run(
     words: tuple[str, str],
     before: Callable[[], None] = lambda: None,
     agreed: Callable[[], AbstractContextManager[SourceCheck]] = lambda: nullcontext(SourceCheck()),
+    feed: AbstractContextManager[object] | None = None,
 ) -> None:
     """Run a job's stream until it ends or is told to stop, then say in one line what went through.
 
@@ -137,6 +138,9 @@ def run(
 
     ``before`` is called when nobody else can work on the checkpoint, and nothing has been read or
     written yet; what it raises ends the run.
+
+    ``feed`` is entered before the query starts, when the checkpoint is this job's alone: it gives
+    the source what it reads.
 
     SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
     begun. ``words`` are those of the line: ``("frames", "detected")``. ``agreed`` is entered when
@@ -163,6 +167,8 @@ def run(
             )
             check = stack.enter_context(agreed())
             before()
+            if feed is not None:
+                stack.enter_context(feed)
             if options.metrics_port is not None:
                 port = stack.enter_context(served(run.metrics.text, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)

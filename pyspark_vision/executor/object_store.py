@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import random
+import stat
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes
 
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 from pyspark_vision.executor.s3_clients import bucket_store, s3_client
@@ -118,23 +118,24 @@ def fetch(uri: str, options: FetchOptions) -> Fetched:
 
 
 def _fetch(uri: str, options: FetchOptions) -> Fetched:
-    parts = urlsplit(uri)
-    if parts.scheme not in SCHEMES:
+    # By hand: urlsplit takes brackets for an address, and leaves out line breaks.
+    scheme = uri.partition(":")[0]
+    if scheme not in SCHEMES or (scheme != "file" and "://" not in uri):
         raise RowError(
             ErrorCode.FETCH_FAILED,
             f"{uri!r} is not a URI that executors fetch; schemes are {', '.join(SCHEMES)}",
         )
-    # Dots would leave a prefix that was allowed.
-    escapes = ".." in unquote(parts.path).split("/")
     known_by = canonical(uri)
+    # Dots would leave a prefix that was allowed.
+    escapes = ".." in (known_by if scheme == "file" else unquote(known_by)).split("/")
     allowed = any(known_by.startswith(prefix) for prefix in options.prefixes) and not escapes
-    if (options.prefixes or parts.scheme == "file") and not allowed:
+    if (options.prefixes or scheme == "file") and not allowed:
         known = ", ".join(options.prefixes) or "none"
         raise RowError(
             ErrorCode.FETCH_DENIED, f"{uri} is under none of the allowed prefixes: {known}"
         )
-    if parts.scheme == "file":
-        return Fetched(_read_file(unquote(parts.path), options))
+    if scheme == "file":
+        return Fetched(_read_file(file_path(uri), options))
     # Keys may hold ? and #: everything behind the bucket is the key, as Hadoop and the CLI have it.
     bucket, _, key = uri.split("://", 1)[1].partition("/")
     if not bucket or not key:
@@ -143,8 +144,23 @@ def _fetch(uri: str, options: FetchOptions) -> Fetched:
 
 
 def canonical(uri: str) -> str:
-    """One spelling for the two schemes of S3, to compare URIs: ``s3a://b/k`` -> ``s3://b/k``."""
+    """One spelling of a place, to compare URIs: ``s3a://b/k`` -> ``s3://b/k``, ``file:/a%20b`` ->
+    ``file:///a b``."""
+    if uri.startswith("file:"):
+        # As the system names files: bytes that are no UTF-8 stay what they are.
+        return "file://" + file_path(uri).decode("utf-8", "surrogateescape")
     return "s3://" + uri[len("s3a://") :] if uri.startswith("s3a://") else uri
+
+
+def file_path(uri: str) -> bytes:
+    """The path of a ``file:`` URI, which may hold ``?`` and ``#``: a file has no query.
+
+    In bytes: a name is what it is, in whatever locale this worker runs.
+    """
+    rest = uri.removeprefix("file:")
+    if rest.startswith("//"):
+        rest = "/" + rest[2:].partition("/")[2]
+    return unquote_to_bytes(rest)
 
 
 @functools.lru_cache(maxsize=2)
@@ -161,18 +177,28 @@ def _fetched(uri: str | None, options: FetchOptions) -> Fetched:
     return Fetched(None) if uri is None else fetch(uri, options)
 
 
-def _read_file(name: str, options: FetchOptions) -> bytes:
-    path = Path(name)
+def _read_file(path: bytes, options: FetchOptions) -> bytes:
+    name = path.decode("utf-8", "backslashreplace")
     try:
-        with path.open("rb") as file:
-            _check_size(os.fstat(file.fileno()).st_size, options)
-            return file.read()
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise RowError(ErrorCode.FETCH_FAILED, f"{name} is not a file")
+            _check_size(status.st_size, options)
+            return bytes(file.read())
     except FileNotFoundError:
         raise RowError(ErrorCode.FETCH_NOT_FOUND, f"no file {name}") from None
     except PermissionError:
         raise RowError(ErrorCode.FETCH_DENIED, f"{name} may not be read") from None
     except OSError as error:
         raise RowError(ErrorCode.FETCH_FAILED, f"{name}: {error.strerror}") from None
+    except ValueError as error:  # a zero byte
+        raise RowError(ErrorCode.FETCH_FAILED, f"{name}: {error}") from None
+
+
+def _without_waiting(path: Any, flags: int) -> int:
+    # A name may have become a pipe since it was listed, whose writer never comes.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _get_object(bucket: str, key: str, options: FetchOptions) -> Fetched:

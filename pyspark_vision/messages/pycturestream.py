@@ -54,16 +54,21 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     yet: see :func:`with_picture`.
     """
     if frames.payload == pictures.IMAGE:
-        camera = F.coalesce(F.col("key").cast("string"), "topic")
-        if "key" not in records.columns:  # a file: its folder is the camera
+        if "key" in records.columns:
+            camera = F.coalesce(F.col("key").cast("string"), "topic")
+        else:  # a file: its folder is the camera
             camera = parent_folder()
-        return records.select(
+        problem = _unknown_camera(camera, frames)
+        if "fetch_error" in records.columns:
+            problem = F.coalesce(F.col("fetch_error"), problem)
+        read = records.select(
             "*",
             camera.alias("camera_id"),
             F.col("received").alias("timestamp"),
             _local_text("received", frames.time_zone).alias("timestamp_text"),
-            _unknown_camera(camera, frames).alias("problem"),
+            problem.alias("problem"),
         )
+        return read.drop("fetch_error")
     typed = {"timestamp": "string", "camera_id": "string"}
     message = json_fields.with_message(
         records, F.col("value"), (), typed, max_bytes=frames.max_message_bytes

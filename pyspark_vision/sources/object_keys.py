@@ -6,22 +6,30 @@ while executors work on the last. The objects themselves are fetched there, by `
 
 from __future__ import annotations
 
-import itertools
 import math
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+from pyspark.sql import functions as F
 
 from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.s3_clients import s3_client
+from pyspark_vision.hadoop import literal
+from pyspark_vision.sources.file_names import LeftOut, Names
+from pyspark_vision.sources.listed_files import ListedFile, Tally, key_column
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+T = TypeVar("T")
+
+_FILE = "origin string, uri string"
 
 # Lists of keys, by suffix, and Spark's readers for them.
 _LISTS = {".txt": "text", ".csv": "csv", ".parquet": "parquet"}
@@ -38,13 +46,16 @@ def is_prefix(keys: str) -> bool:
     return keys.startswith(("s3://", "s3a://")) and PurePosixPath(keys).suffix not in _LISTS
 
 
-def list_keys(prefix: str, options: FetchOptions) -> Iterator[str]:
-    """``s3://bucket/key`` of every object under ``s3://bucket/prefix``, in the store's order.
+def list_keys(
+    prefix: str, options: FetchOptions, names: Names, tally: Tally
+) -> Iterator[ListedFile]:
+    """Every object under ``s3://bucket/prefix`` (or ``s3a://``), in the store's order.
 
     Page by page (1,000 keys each), as the iterator is used. Folder markers (keys that end with
-    ``/``) are left out. Raises :class:`InvalidOptionError` where the prefix cannot be listed.
+    ``/``) are no objects. Raises :class:`InvalidOptionError` where the prefix cannot be listed.
     """
-    bucket, _, start = prefix.split("://", 1)[1].partition("/")
+    scheme, _, place = prefix.partition("://")
+    bucket, _, start = place.partition("/")
     try:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -56,20 +67,38 @@ def list_keys(prefix: str, options: FetchOptions) -> Iterator[str]:
     try:
         for page in pages.paginate(Bucket=bucket, Prefix=start):
             for entry in page.get("Contents", ()):
-                if not entry["Key"].endswith("/"):
-                    yield f"s3://{bucket}/{entry['Key']}"
+                key = entry["Key"]
+                if key.endswith("/") or not tally.takes(names, key.rpartition("/")[2]):
+                    continue
+                uri = f"{scheme}://{bucket}/{key}"
+                modified_ms = round(entry["LastModified"].timestamp() * 1000)
+                yield ListedFile(uri, uri, entry["Size"], modified_ms)
     except (ClientError, BotoCoreError) as error:
         raise InvalidOptionError(f"cannot list {prefix}: {error}") from None
 
 
+def list_object(uri: str, options: FetchOptions, tally: Tally) -> Iterator[ListedFile]:
+    """The object of this very key, if it is there."""
+    for file in list_keys(uri, options, Names("*"), Tally()):
+        if file.uri == uri:
+            tally.seen += 1
+            yield file
+        return
+
+
 def read_keys(
-    session: SparkSession, path: str, column: str | None = None, base: str | None = None
-) -> Iterator[str]:
+    session: SparkSession,
+    path: str,
+    tally: Tally,
+    column: str | None = None,
+    base: str | None = None,
+) -> Iterator[ListedFile]:
     """URIs of a list: text (one a line), CSV with a header, or Parquet, by the file's suffix.
 
     ``column``: of the CSV or Parquet (default: its only one). ``base``: what goes before entries
-    that are no URIs (``s3://bucket/``). Raises :class:`InvalidOptionError` for another suffix, a
-    column that is not there, and entries without a URI and without a ``base``.
+    that are no URIs (``s3://bucket/``). A key that stands there twice, in whatever spelling, comes
+    once; blank entries are none. Raises :class:`InvalidOptionError` for another suffix, a column
+    that is not there, and entries without a URI and without a ``base``.
     """
     kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
     if kind is None:
@@ -77,7 +106,7 @@ def read_keys(
             f"--keys {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3://"
         )
     reader = session.read.options(**RFC_4180) if kind == "csv" else session.read
-    table = reader.format(kind).load(path)
+    table = reader.format(kind).load(literal(path))
     if column is None and len(table.columns) != 1:
         raise InvalidOptionError(
             f"--keys {path} has the columns {', '.join(table.columns)}: choose one"
@@ -87,34 +116,51 @@ def read_keys(
         raise InvalidOptionError(
             f"--keys {path} has no column {name}; it has {', '.join(table.columns)}"
         )
-    for key in _collected_by_pieces(table.select(table[name].cast("string"))):
-        entry = (key or "").strip()
-        if not entry:
-            continue
-        if "://" in entry or entry.startswith("file:"):
-            yield entry
-        elif base is not None:
-            yield base.rstrip("/") + "/" + entry.lstrip("/")
-        else:
+    entry = F.regexp_replace(table[name].cast("string"), r"^\s+|\s+$", "")
+    keys = table.select(entry.alias("key")).where(F.length("key") > 0)
+    is_uri = F.col("key").contains("://") | F.col("key").startswith("file:")
+    if base is None:
+        odd = keys.where(~is_uri).first()
+        if odd is not None:
             raise InvalidOptionError(
-                f"--keys {path}: {entry[:80]!r} is no URI; --keys-base says where it lies"
+                f"--keys {path}: {odd.key[:80]!r} is no URI; --keys-base says where it lies"
             )
+    below = F.concat(F.lit((base or "").rstrip("/") + "/"), F.regexp_replace("key", "^/+", ""))
+    uris = keys.select(F.when(is_uri, F.col("key")).otherwise(below).alias("uri"))
+    once = uris.groupBy(key_column(F.col("uri")).alias("place")).agg(
+        F.min("uri").alias("uri"), F.count("*").alias("times")
+    )
+    for uri, times in _collected_by_pieces(once.select("uri", "times")):
+        tally.seen += times
+        if times > 1:
+            tally.leave_out(LeftOut.DUPLICATE_KEY, times - 1)
+        yield ListedFile(uri, uri)
 
 
-def _collected_by_pieces(keys: DataFrame) -> Iterator[str | None]:
-    """The values of the only column, a job for each piece: the driver holds one piece.
+def _collected_by_pieces(keys: DataFrame) -> Iterator[Row]:
+    """The rows, a job for each piece: the driver holds one piece.
 
     Not ``toLocalIterator``: it keeps in the JVM what it has given, until its end, and a Parquet
     file of a million keys is one partition to it (docs/speed.md).
     """
     pieces = keys.repartition(max(1, math.ceil(keys.count() / _KEYS_PER_PIECE))).rdd
     for piece in range(pieces.getNumPartitions()):
-        for row in keys.sparkSession.sparkContext.runJob(pieces, list, [piece]):
-            yield row[0]
+        yield from keys.sparkSession.sparkContext.runJob(pieces, list, [piece])
 
 
-def in_batches(uris: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Lists of at most ``size``; the next ones are made in a thread while the caller works."""
+def in_batches(
+    items: Iterator[T],
+    size: int,
+    *,
+    first: int | None = None,
+    most_bytes: int | None = None,
+    bytes_of: Callable[[T], int] = lambda item: 0,
+) -> Iterator[list[T]]:
+    """Lists of at most ``size``; the next ones are made in a thread while the caller works.
+
+    The first list has at most ``first``, each later one at most twice as many as the last. A list
+    is cut before it has more than ``most_bytes``.
+    """
     ready: queue.Queue[Any] = queue.Queue(_BATCHES_AHEAD)
     stopped = threading.Event()
 
@@ -129,7 +175,7 @@ def in_batches(uris: Iterator[str], size: int) -> Iterator[list[str]]:
 
     def fill() -> None:
         try:
-            while batch := list(itertools.islice(uris, size)):
+            for batch in batches_of(items, size, first or size, most_bytes, bytes_of):
                 if not put(batch):
                     return
             put(None)
@@ -147,7 +193,30 @@ def in_batches(uris: Iterator[str], size: int) -> Iterator[list[str]]:
         stopped.set()
 
 
-def uri_frame(session: SparkSession, uris: list[str], partitions: int) -> DataFrame:
-    """One row per URI, ``origin``, over so many partitions."""
-    frame = session.createDataFrame([(uri,) for uri in uris], "origin string")
-    return frame.repartition(max(1, min(partitions, len(uris))))
+def batches_of(
+    items: Iterator[T],
+    size: int,
+    first: int,
+    most_bytes: int | None,
+    bytes_of: Callable[[T], int],
+) -> Iterator[list[T]]:
+    """The lists of :func:`in_batches`."""
+    limit, batch, total = min(first, size), list[T](), 0
+    for item in items:
+        weight = bytes_of(item)
+        if batch and most_bytes is not None and total + weight > most_bytes:
+            yield batch
+            limit, batch, total = min(2 * limit, size), [], 0
+        batch.append(item)
+        total += weight
+        if len(batch) == limit:
+            yield batch
+            limit, batch, total = min(2 * limit, size), [], 0
+    if batch:
+        yield batch
+
+
+def file_frame(session: SparkSession, files: Sequence[ListedFile], partitions: int) -> DataFrame:
+    """One row per file, ``origin`` and ``uri``, over so many partitions."""
+    frame = session.createDataFrame([(file.origin, file.uri) for file in files], _FILE)
+    return frame.repartition(max(1, min(partitions, len(files))))

@@ -14,6 +14,7 @@ from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.object_store import FetchOptions, RowError, fetch, fetch_ahead
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.sources import object_keys
+from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import in_batches, is_prefix, read_keys
 
 OPTIONS = FetchOptions(
@@ -91,7 +92,9 @@ def test_entries_are_uris_or_lie_under_the_base_and_blank_lines_are_none(
     listed = tmp_path / "keys.txt"
     listed.write_text("a.jpg\n\n  s3://other/b.jpg \n/c/d.jpg\nfile:/e.jpg\n")
 
-    assert sorted(read_keys(spark, str(listed), base="s3://bucket/in/")) == [
+    found = read_keys(spark, str(listed), Tally(), base="s3://bucket/in/")
+
+    assert sorted(file.uri for file in found) == [
         "file:/e.jpg",
         "s3://bucket/in/a.jpg",
         "s3://bucket/in/c/d.jpg",
@@ -106,15 +109,38 @@ def test_a_list_is_collected_in_pieces_and_each_key_comes_once(
     uris = [f"s3://b/{number}" for number in range(101)]
     (tmp_path / "keys.txt").write_text("\n".join(uris))
 
-    found = list(read_keys(spark, str(tmp_path / "keys.txt")))
+    found = list(read_keys(spark, str(tmp_path / "keys.txt"), Tally()))
 
-    assert sorted(found) == sorted(uris)
+    assert sorted(file.uri for file in found) == sorted(uris)
+
+
+def test_a_key_that_stands_twice_in_any_spelling_comes_once_and_is_counted(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.txt").write_text(
+        "s3://b/k\ns3a://b/k\nfile:/a\ns3://b/other\nfile:///a\n s3://b/k\n"
+    )
+    tally = Tally()
+
+    found = list(read_keys(spark, str(tmp_path / "keys.txt"), tally))
+
+    places = sorted(file.origin.replace("s3a:", "s3:").replace("///", "/") for file in found)
+    assert places == ["file:/a", "s3://b/k", "s3://b/other"]
+    assert (tally.seen, tally.left_out) == (6, {"duplicate_key": 3})
+
+
+def test_batches_grow_from_a_small_one_and_are_bounded_by_bytes() -> None:
+    by_count = in_batches(iter(range(20)), 8, first=2)
+    by_bytes = in_batches(iter([5, 5, 1, 20, 1, 1]), 8, most_bytes=10, bytes_of=lambda size: size)
+
+    assert [len(batch) for batch in by_count] == [2, 4, 8, 6]
+    assert list(by_bytes) == [[5, 5], [1], [20], [1, 1]]
 
 
 def test_an_empty_list_has_no_keys(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "keys.txt").touch()
 
-    assert list(read_keys(spark, str(tmp_path / "keys.txt"))) == []
+    assert list(read_keys(spark, str(tmp_path / "keys.txt"), Tally())) == []
 
 
 @pytest.mark.parametrize(
@@ -132,7 +158,7 @@ def test_a_list_that_cannot_be_meant_is_refused(
     (tmp_path / name).write_text(text)
 
     with pytest.raises(InvalidOptionError) as error:
-        list(read_keys(spark, str(tmp_path / name), column))
+        list(read_keys(spark, str(tmp_path / name), Tally(), column))
 
     assert said in str(error.value)
 

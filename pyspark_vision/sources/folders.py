@@ -1,0 +1,141 @@
+"""What lies in a folder, wherever that is: each file is listed, or counted with its reason.
+
+The driver lists by itself. What Spark's own listing leaves out (names that begin with ``_`` or
+``.``, empty files, names that a locale cannot spell), or reads in another way than it is written
+(``[ ]``, ``:``), is a file like any other here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pyspark_vision.options import fetch_options
+from pyspark_vision.session import is_connect
+from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.listed_files import ListedFile, Tally
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# A path may hold a colon, too: a scheme is followed by a slash.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+class Way(Enum):
+    """How the files of a folder are listed and read."""
+
+    LOCAL = "local"  # by executors, from disks that they share with the driver
+    S3 = "s3"  # by executors, with their own credentials
+    HADOOP = "hadoop"  # by Hadoop's file systems in the JVM
+    SPARK = "spark"  # by Spark's own listing: a Connect session has no other for such stores
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of files, or one file: its URI or path taken as it is, and how it is read."""
+
+    uri: str
+    way: Way
+
+    @property
+    def fetched(self) -> bool:
+        """Whether executors fetch its files by their URIs."""
+        return self.way in (Way.LOCAL, Way.S3)
+
+    @property
+    def prefixes(self) -> list[str]:
+        """Where those URIs may lie."""
+        return [local_folder.allowed_prefix(self.uri)] if self.way is Way.LOCAL else []
+
+
+def folder(session: SparkSession, uri: str) -> Folder:
+    """The folder of a URI, or of a path on Spark's default file system.
+
+    Raises :class:`InvalidOptionError` if it is not there.
+    """
+    found = Folder(uri, _way(session, uri))
+    if found.way is Way.LOCAL:
+        local_folder.check(uri)
+    elif found.way is Way.HADOOP:
+        hadoop_folder.check(session, uri)
+    return found
+
+
+def check_before_spark(uri: str) -> None:
+    """Raise :class:`InvalidOptionError` for a ``file:`` URI that names nothing."""
+    if uri.startswith("file:"):
+        local_folder.check(uri)
+
+
+def files(session: SparkSession, place: Folder, names: Names, tally: Tally) -> Iterator[ListedFile]:
+    """The files of a folder and all below it that ``names`` take; ``tally`` counts all."""
+    if place.way is Way.LOCAL:
+        return local_folder.files_below(local_folder.folder_path(place.uri), names, tally)
+    if place.way is Way.S3:
+        return _objects(session, place.uri, names, tally)
+    return hadoop_folder.files_below(session, place.uri, names, tally)
+
+
+def look(session: SparkSession, place: Folder, file: ListedFile) -> tuple[int, int] | None:
+    """Size and time of a listed file as they are now; ``None`` if it is not there."""
+    if place.way is Way.LOCAL:
+        return local_folder.look(file.uri)
+    if place.way is Way.HADOOP:
+        return hadoop_folder.look(session, file.uri)
+    # An object is there when it is whole.
+    assert file.size is not None
+    assert file.modified_ms is not None
+    return file.size, file.modified_ms
+
+
+def _objects(session: SparkSession, uri: str, names: Names, tally: Tally) -> Iterator[ListedFile]:
+    options = fetch_options(session)
+    bare = uri.rstrip("/")
+    is_empty = True
+    # Without its end a prefix would also stand for s3://bucket/images-of-others.
+    for file in object_keys.list_keys(f"{bare}/", options, names, tally):
+        is_empty = False
+        yield file
+    if is_empty and not tally.seen and "/" in bare.partition("://")[2]:
+        yield from object_keys.list_object(bare, options, tally)
+
+
+def _way(session: SparkSession, uri: str) -> Way:
+    scheme = _SCHEME.match(uri)
+    name = scheme[1].lower() if scheme else _default_scheme(session)
+    if name == "file":
+        return Way.LOCAL
+    if name in ("s3", "s3a") and scheme and not _has_own_credentials(session, uri):
+        return Way.S3
+    return Way.SPARK if is_connect(session) else Way.HADOOP
+
+
+def _default_scheme(session: SparkSession) -> str:
+    if is_connect(session):
+        return str(session.conf.get("spark.hadoop.fs.defaultFS", None) or "file:").partition(":")[0]
+    jvm: Any = session.sparkContext._jvm
+    conf = session._jsc.hadoopConfiguration()
+    return str(jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(conf).getScheme())
+
+
+def _has_own_credentials(session: SparkSession, uri: str) -> bool:
+    """Whether Hadoop alone can read a bucket: executors have credentials of their own, or none."""
+    if is_connect(session):
+        return False
+    if importlib.util.find_spec("boto3") is None:
+        return True
+    bucket = uri.partition("://")[2].partition("/")[0]
+    conf = session._jsc.hadoopConfiguration()
+    for key in ("access.key", "aws.credentials.provider"):
+        for name in (f"fs.s3a.{key}", f"fs.s3a.bucket.{bucket}.{key}"):
+            # Hadoop's own defaults say which providers there are.
+            sources = conf.getPropertySources(name)
+            if sources and sources[-1] != "core-default.xml":
+                return True
+    return False
