@@ -59,14 +59,26 @@ class Split:
 
 def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
     """What is at ``output``, kept for :func:`split`."""
+    try:
+        return _read_rows(session, output, file_format)
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":  # no batch yet
+            return Rows(None, 0)
+        raise
+
+
+def _read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
+    # Not what the user may have put beside the batches.
+    reader = session.read.option("basePath", output)
+    batches = f"{literal(output)}/batch_id=*"
     if file_format == "parquet":
         schema = "origin string, error struct<code string>, batch_id int"
-        rows = session.read.schema(schema).parquet(literal(output))
+        rows = reader.schema(schema).parquet(batches)
         failed, code = F.col("error").isNotNull(), F.col("error.code")
     else:
         # By their places: the columns of vectors are many. The first is empty in a failed row.
         schema = "origin string, label string, x0 string, batch_id int"
-        rows = session.read.schema(schema).options(**OWN_FILES).csv(literal(output))
+        rows = reader.schema(schema).options(**OWN_FILES).csv(batches)
         failed, code = F.col("x0").isNull(), F.lit(None).cast("string")
     rows = rows.select("batch_id", "origin", failed.alias("failed"), code.alias("own_code"))
     last = rows.agg(F.max("batch_id")).first()

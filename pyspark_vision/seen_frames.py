@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pyspark_vision.errors import DropReason, InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, literal
 from pyspark_vision.session import parallelism
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.planned_time import PLANNED, as_argument
@@ -86,7 +86,7 @@ class SeenFrames:
         if self._newest is None:
             nothing = F.lit(None).cast("binary").alias(KEY)
             return session.range(0).select(nothing, F.col("id").alias("seen_ms"))
-        return session.read.schema(_SEEN).parquet(f"{self._folder}/{_BATCH}{self._newest}")
+        return session.read.schema(_SEEN).parquet(literal(f"{self._folder}/{_BATCH}{self._newest}"))
 
     def _last_committed(self) -> int | None:
         """The newest batch with a folder among those that Spark will not replay."""

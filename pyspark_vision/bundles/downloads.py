@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, literal
 from pyspark_vision.session import active_session, is_connect
 
 # Of a file in one row on its way from a Connect server: well below gRPC's limit of 128 MB.
@@ -48,7 +48,7 @@ def _by_dataframe(session: Any, uri: str, target: Path) -> None:
 
     Not those that are empty or whose names begin with ``.`` or ``_``: Spark passes them over.
     """
-    files = session.read.format("binaryFile").option("recursiveFileLookup", True).load(uri)
+    files = session.read.format("binaryFile").option("recursiveFileLookup", True).load(literal(uri))
     last_piece = F.floor(F.greatest(F.col("length") - 1, F.lit(0)) / _PIECE_BYTES)
     pieces = files.withColumn("piece", F.explode(F.sequence(F.lit(0).cast("long"), last_piece)))
     start = (F.col("piece") * _PIECE_BYTES + 1).cast("int")

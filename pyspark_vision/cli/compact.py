@@ -10,6 +10,7 @@ import argparse
 
 from pyspark_vision import config, job_flags
 from pyspark_vision.compaction import compact
+from pyspark_vision.job.places import Place, refuse_overlaps
 from pyspark_vision.session import tool_session
 
 
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge what can be merged, and say in one line what became of it; 0 also for nothing."""
+    output = Place("OUTPUT", args.output, is_written=True)
+    refuse_overlaps([output, Place("--checkpoint", args.checkpoint)])
     session = tool_session("compact", args.master, args.conf)
     before, after = compact(
         session, args.output, args.checkpoint, args.target_mb * 1_000_000, args.read_by

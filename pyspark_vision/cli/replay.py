@@ -18,7 +18,10 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 
 from pyspark_vision import checkpoint_lease, job_flags, streaming
 from pyspark_vision.errors import CheckpointInUseError, ErrorCode, InvalidOptionError, StreamError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, list_names, literal
+from pyspark_vision.job import outputs
+from pyspark_vision.job.outputs import StreamPlaces
+from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
 from pyspark_vision.session import tool_session
 from pyspark_vision.sinks.dead_letters import (
     HEADER_PREFIX,
@@ -80,9 +83,14 @@ def run(args: argparse.Namespace) -> int:
     """Put the letters back that are there now; 0 when all of them went."""
     if args.to is not None and not args.to.startswith(job_flags.KAFKA_SCHEME):
         raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC")
+    _refuse_mixed_places(args)
     kafka_start.refuse_unreachable(args.kafka_servers)
     connection = job_flags.kafka_connection(args)
     session = tool_session("replay", args.master, args.conf)
+    # Without a mark it is taken for its own if it looks like a stream's: an older version's.
+    looks_own = "offsets" in (list_names(session, args.checkpoint) or [])
+    places = StreamPlaces("replay", args.checkpoint, (), adopts=looks_own)
+    outputs.check(session, places)
     put_back: Counter[str] = Counter()
     left_out: list[str] = []
 
@@ -102,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         left_out.extend(str(row["origin"]) for row in cut)
 
     with checkpoint_lease.held(session, args.checkpoint, "replay", lost.append):
+        outputs.claim(session, places)
         if args.letters.startswith(job_flags.KAFKA_SCHEME):
             _replay_topic(session, connection, args, send_back)
         else:
@@ -115,6 +124,17 @@ def run(args: argparse.Namespace) -> int:
             f"which was larger than their topic takes: {shown}"
         )
     return 0
+
+
+def _refuse_mixed_places(args: argparse.Namespace) -> None:
+    """Refuse to put letters back to where they come from, or to keep progress among them."""
+    if args.letters.startswith(job_flags.KAFKA_SCHEME):
+        read = Topic("LETTERS", args.letters.removeprefix(job_flags.KAFKA_SCHEME))
+        to = (args.to or "").removeprefix(job_flags.KAFKA_SCHEME)
+        refuse_same_topics([read, Topic("--to", to, is_written=True)])
+        return
+    checkpoint = Place("--checkpoint", args.checkpoint, is_written=True)
+    refuse_overlaps([Place("LETTERS", args.letters), checkpoint])
 
 
 def _replay_topic(
@@ -165,7 +185,7 @@ def _replay_folder(
     if not file_system.exists(folder):
         raise InvalidOptionError(f"{args.letters} is not there: no letters, or another folder?")
     schema = StructType([*LETTER, StructField("batch_id", IntegerType())])
-    found = session.read.schema(schema).parquet(args.letters).drop("batch_id")
+    found = session.read.schema(schema).parquet(literal(args.letters)).drop("batch_id")
     nothing_left_out = F.lit(None).cast("long").alias(PAYLOAD_LEFT_OUT)
     file = F.col("_metadata.file_path").alias("file")
     letters = with_identity(found.select("*", nothing_left_out, file))

@@ -26,6 +26,7 @@ from pyspark_vision.compaction.merging import check, merge
 from pyspark_vision.compaction.plan import Batch
 from pyspark_vision.compaction.stream_readers import stream_reader
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
+from pyspark_vision.hadoop import literal
 from pyspark_vision.session import parallelism
 from pyspark_vision.sinks import owner
 
@@ -139,7 +140,7 @@ def _refuse_letters(session: SparkSession, group: plan.Group) -> None:
     """Raise if these are dead letters: `replay` would send those again that are in a new file."""
     folder = next(batch.folder for batch in group.batches if batch.files)
     # Those of an older version have fewer columns, of which these are no others'.
-    if {"payload", "error_code", "offset"} <= set(session.read.parquet(folder).columns):
+    if {"payload", "error_code", "offset"} <= set(session.read.parquet(literal(folder)).columns):
         raise InvalidOptionError(
             "these are dead letters, and merged ones are new ones to `pyspark-vision replay`: say "
             "--read-by with its checkpoint (one that is not there yet will read all)"

@@ -108,7 +108,7 @@ def writable(session: SparkSession, uri: str) -> str:
     with _explained(uri), _probe(session, uri) as (_, probe):
         session.range(1).coalesce(1).write.parquet(probe)
         try:
-            read = session.read.parquet(probe).count()
+            read = session.read.parquet(literal(probe)).count()
         except Exception:
             read = 0
         if read != 1:

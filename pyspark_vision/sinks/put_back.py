@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.compaction.checkpoint_logs import last_batch
 from pyspark_vision.compaction.stream_readers import PUT_BACK, file_path, stream_reader
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, literal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,7 +49,7 @@ def not_put_back(session: SparkSession, letters: DataFrame, checkpoint: str) -> 
     """The letters (:func:`with_identity`) that no run has put back."""
     if not _runs(session, checkpoint):
         return letters
-    done = session.read.parquet(f"{checkpoint}/{PUT_BACK}").select(IDENTITY).distinct()
+    done = session.read.parquet(literal(f"{checkpoint}/{PUT_BACK}")).select(IDENTITY).distinct()
     return letters.join(done, IDENTITY, "left_anti")
 
 

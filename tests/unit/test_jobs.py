@@ -262,7 +262,9 @@ def test_batch_embed_writes_vectors_with_origin_label_and_error(
     table = pq.read_table(tmp_path / "vectors")
     rows = sorted(table.to_pylist(), key=lambda row: row["origin"].rsplit("/", 1)[-1])
     assert code == 0
-    assert table.column_names == ["origin", "label", "embedding", "model", "error", "batch_id"]
+    assert table.column_names == [
+        *("origin", "label", "embedding", "model", "model_digest", "error", "batch_id")
+    ]
     assert [row["label"] for row in rows] == ["camera-0", "camera-1"] * 3
     lengths = [row["embedding"] and len(row["embedding"]) for row in rows]
     assert lengths == [128] * 5 + [None]
