@@ -178,7 +178,13 @@ _HOW_TO_SET_CONNECT = (
 
 def how_to_set(session: Any) -> str:
     """What brings executors a Python with the packages that they need, for people to read."""
-    return _HOW_TO_SET_CONNECT if is_connect(session) else _HOW_TO_SET
+    if is_connect(session):
+        return _HOW_TO_SET_CONNECT
+    context = session.sparkContext
+    of_others = os.environ.get("PYSPARK_PYTHON") == context.pythonExec
+    if of_others and context.master.startswith("local"):
+        return f"PYSPARK_PYTHON names it: unset it if it is another project's. {_HOW_TO_SET}"
+    return _HOW_TO_SET
 
 
 def job_session(name: str) -> SparkSession:

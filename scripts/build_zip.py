@@ -39,7 +39,8 @@ if __name__ == "__main__":
     wanted = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist" / "pyspark_vision.zip")
     try:
         build(wanted)
-    except PermissionError as error:
-        sys.exit(f"build_zip: {error.filename} cannot be written: give another path as argument")
     except OSError as error:
-        sys.exit(f"build_zip: {error.filename or wanted}: {error.strerror}")
+        sys.exit(
+            f"build_zip: {error.filename or wanted} cannot be written ({error.strerror}): give the "
+            "path of another zip as argument"
+        )

@@ -128,6 +128,15 @@ def test_executors_whose_python_does_not_exist_are_named(
         check_workers(spark)
 
 
+def test_a_python_of_another_project_is_said_with_its_variable(
+    spark: SparkSession, bare_python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", bare_python)
+
+    with pytest.raises(WorkerEnvironmentError, match="PYSPARK_PYTHON names it: unset it"):
+        check_workers(spark)
+
+
 def test_a_bundle_is_read_from_any_hadoop_uri(
     spark: SparkSession, classifier: ModelSpec, tmp_path: Path
 ) -> None:
