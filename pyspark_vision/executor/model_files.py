@@ -79,9 +79,10 @@ def extract_zip(archive: Path, folder: Path) -> None:
 def _check_shipped(path: Path) -> None:
     if not path.exists():
         raise ValueError(
-            f"{path.name} is not among the files of this application: the column or SQL function "
-            "was made in another session, which has ended, or the file was removed since. Make it "
-            "again in this session (classify_image(…), register(…)), which ships the model again"
+            f"{path.name} is not among this session's files: the column or SQL function was made "
+            "in another session (one that has ended, or another one of Spark Connect), or the file "
+            "was removed since. Make it again in this session (classify_image(…), register(…)), "
+            "which ships the model again"
         )
 
 

@@ -52,5 +52,5 @@ def test_an_executor_that_comes_after_the_drivers_folder_was_swept_finds_the_mod
 def test_a_column_of_a_session_that_ended_says_to_make_it_again(found: dict[str, Any]) -> None:
     said = found["column of a session that ended"]
 
-    assert "the column or SQL function was made in another session, which has ended" in said
+    assert "made in another session (one that has ended" in said
     assert "Make it again in this session" in said
