@@ -19,6 +19,7 @@ from pyspark_vision.bundles import ModelSpec, storage, watched
 from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
+from pyspark_vision.hadoop import hadoop_path
 
 MODELS = Path(__file__).resolve().parent.parent.parent / "models"
 
@@ -168,13 +169,21 @@ def test_a_bundle_that_cannot_be_listed_is_one_line_and_the_old_one_stays(
     ]
 
 
+@pytest.mark.parametrize("by_hadoop", [False, True])
 def test_rights_that_were_given_since_are_seen(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by_hadoop: bool, spark: SparkSession, tmp_path: Path
 ) -> None:
+    def listed() -> Any:
+        if by_hadoop:
+            return watched._hadoop_files(*hadoop_path(spark, f"file:{tmp_path}/bundle"))
+        return watched._local_files(f"{tmp_path}/bundle")
+
     save_version(tmp_path / "bundle", 1)
-    files = watched._local_files(str(tmp_path / "bundle"))
     (tmp_path / "bundle" / "model.json").chmod(0o600)
-    assert watched._local_files(str(tmp_path / "bundle")) != files
+    before = listed()
+    assert listed() == before
+    (tmp_path / "bundle" / "model.json").chmod(0o644)
+    assert listed() != before
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_at_the_start_in_words(
