@@ -44,4 +44,7 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
         return ModelSpec.load(path)
     if not path.exists():
         raise InvalidModelError(f"no model at {uri}")
-    return ModelSpec.inspect(Path(path), **settings)
+    try:
+        return ModelSpec.inspect(Path(path), **settings)
+    except OSError as error:
+        raise InvalidModelError(f"{uri} cannot be read: {error}") from error

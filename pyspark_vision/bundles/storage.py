@@ -15,6 +15,9 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,6 +26,7 @@ from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.model_files import PublishedFile, extract_zip, sha256_of
 from pyspark_vision.session import is_connect
@@ -41,6 +45,8 @@ _PLACE_FIELDS = ("root", "on_every_node")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger(__name__)
+
+_made_in_attempt: ContextVar[list[Path] | None] = ContextVar("made_in_attempt", default=None)
 
 
 def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
@@ -70,8 +76,16 @@ def load_bundle(uri: str) -> ModelSpec:
     """Read and verify a bundle: a folder or .zip, a local path or any URI Spark's Hadoop reads.
 
     ``local:/path`` (Spark's own notation) names a folder that every node has already: it is read
-    here and not shipped. Raises :class:`InvalidModelError` for a missing or changed file.
+    here and not shipped. Raises :class:`InvalidModelError` for a file that is missing, changed or
+    cannot be read.
     """
+    try:
+        return _load_bundle(uri)
+    except OSError as error:
+        raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+
+
+def _load_bundle(uri: str) -> ModelSpec:
     on_every_node = uri.startswith("local:")
     folder = _local_folder(uri)
     record = _read_record(folder / MODEL_JSON, uri)
@@ -107,23 +121,39 @@ def load_bundle(uri: str) -> ModelSpec:
 
 
 def publish(spec: ModelSpec, session: Any) -> PublishedFile:
-    """Ship the file that runs to the executors through Spark, once per session and content.
+    """Ship the file that runs to the executors through Spark, once per application and content.
 
-    Under Spark Connect it travels as an artifact; else by ``SparkContext.addFile``. Its name is
-    its sha256, so that two specs of the same content share one file. Here, before a job starts,
-    the file is verified once more and the spec held against the model's own shapes.
+    Under Spark Connect it travels as an artifact, once per session; else by
+    ``SparkContext.addFile``. Its name is its sha256, so that two specs of the same content share
+    one file. Here, before a job starts, the file is verified once more and the spec held against
+    the model's own shapes. Files shipped earlier are made again if something removed them.
     """
-    done: dict[Any, PublishedFile] = session.__dict__.setdefault("_pyspark_vision_published", {})
-    if spec in done:
-        return done[spec]
-    source = _existing(spec, spec.file)
-    check_fits(spec)
-    _log.info("model %r runs on %s", spec.name, spec.runs_on)
-    published = _published(spec, source)
-    if not spec.on_every_node and published not in done.values():
-        _ship(published, source, session)
-    done[spec] = published
+    shipped = shipped_to(session)
+    try:
+        shipped.restore()
+        if spec in shipped.published:
+            return shipped.published[spec]
+        source = _existing(spec, spec.file)
+        check_fits(spec)
+        _log.info("model %r runs on %s", spec.name, spec.runs_on)
+        published = _published(spec, source)
+        if not spec.on_every_node and published not in shipped.published.values():
+            _ship(published, source, session)
+    except OSError as error:
+        raise InvalidModelError(
+            f"model {spec.name!r} cannot be given to the executors: {error}. On its way it lies "
+            "in spark.local.dir, where there must be room for it"
+        ) from error
+    shipped.published[spec] = published
     return published
+
+
+def keep_published(session: Any) -> None:
+    """Make files that were shipped again if something removed them; ``OSError`` if it cannot.
+
+    For what runs for days: Spark serves them to executors that come later.
+    """
+    shipped_to(session).restore()
 
 
 def _published(spec: ModelSpec, source: Path) -> PublishedFile:
@@ -135,20 +165,50 @@ def _published(spec: ModelSpec, source: Path) -> PublishedFile:
 
 
 def _ship(published: PublishedFile, source: Path, session: Any) -> None:
-    staged = scratch_folder() / published.name
-    if source.is_dir():
-        _zip_folder(source, staged)
-    else:
-        shutil.copyfile(source, staged)
+    def write(target: Path) -> None:
+        if source.is_dir():
+            _zip_folder(source, target)
+            return
+        shutil.copyfile(source, target)
+        if sha256_of(target) != published.sha256:
+            raise InvalidModelError(f"{source} was changed while it was copied; load it again")
+
     if is_connect(session):
-        session.addArtifacts(str(staged), file=True)
+        with tempfile.TemporaryDirectory(prefix="pyspark_vision-") as folder:
+            target = Path(folder, published.name)
+            write(target)
+            session.addArtifacts(str(target), file=True)
     else:
-        session.sparkContext.addFile(str(staged))
+        session.sparkContext.addFile(str(staged(session, published.name, write)))
 
 
 def scratch_folder() -> Path:
-    """A fresh folder that goes when this process does: Spark serves published files from it."""
-    return Path(tempfile.mkdtemp(dir=_scratch().name))
+    """A fresh folder that goes when this process does, for models as they are loaded."""
+    if not Path(_scratch().name).is_dir():  # /tmp was swept
+        _scratch.cache_clear()
+    folder = Path(tempfile.mkdtemp(dir=_scratch().name))
+    made = _made_in_attempt.get()
+    if made is not None:
+        made.append(folder)
+    return folder
+
+
+@contextmanager
+def discarded_on_error() -> Iterator[None]:
+    """What :func:`scratch_folder` makes in the block goes at once if that fails.
+
+    A job that tries a broken bundle again and again must not fill the disk with its copies.
+    """
+    made: list[Path] = []
+    token = _made_in_attempt.set(made)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        _made_in_attempt.reset(token)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -35,7 +36,9 @@ def local_path(published: PublishedFile) -> str:
 
         path = Path(SparkFiles.get(published.name))
         if published.folder:
-            path = _unpacked(path)
+            path = _unpacked(path, published.sha256)
+        else:
+            _check_shipped(path)
     found = sha256_of(path)
     if found != published.sha256:
         raise ValueError(
@@ -73,9 +76,25 @@ def extract_zip(archive: Path, folder: Path) -> None:
         zipped.extractall(folder)
 
 
-def _unpacked(archive: Path) -> Path:
+def _check_shipped(path: Path) -> None:
+    if not path.exists():
+        raise ValueError(
+            f"{path.name} is not among this session's files: the column or SQL function was made "
+            "in another session (one that has ended, or another one of Spark Connect), or the file "
+            "was removed since. Make it again in this session (classify_image(…), register(…)), "
+            "which ships the model again"
+        )
+
+
+def _unpacked(archive: Path, sha256: str) -> Path:
     folder = archive.with_name(archive.name + ".unpacked")
+    if folder.is_dir() and sha256_of(folder) != sha256:  # files in it were swept
+        swept = Path(tempfile.mkdtemp(prefix=folder.name, dir=archive.parent))
+        with contextlib.suppress(OSError):  # another worker was first
+            os.rename(folder, swept)
+        shutil.rmtree(swept, ignore_errors=True)
     if not folder.is_dir():
+        _check_shipped(archive)
         # Workers of one executor share this place: each unpacks for itself, one rename wins.
         fresh = Path(tempfile.mkdtemp(prefix=folder.name, dir=archive.parent))
         extract_zip(archive, fresh)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -96,6 +96,24 @@ def rows(df: DataFrame) -> list[Any]:
     return sorted((_plain(row) for row in df.collect()), key=json.dumps)
 
 
+def in_another_session(url: str, models: Path) -> dict[str, Any]:
+    """What a second session of this process answers about a model that the first one has."""
+    classifier = ModelSpec.load(models / "demo-classifier")
+    of_the_first = classify_image("content", classifier, top_k=2)["error"]["code"]
+    second: SparkSession = SparkSession.builder.remote(url).create()
+    df = second.createDataFrame([(b"no image",)], "content binary")
+    try:
+        refused = str(df.select(of_the_first).collect())
+    except PythonException as error:
+        refused = str(error)
+    register(second, "classify_in_sql", classify_image, classifier, top_k=2)
+    df.createOrReplaceTempView("images_of_another_session")
+    found = second.sql("SELECT classify_in_sql(content).error.code FROM images_of_another_session")
+    codes = [code for (code,) in found.collect()]
+    second.stop()
+    return {"column of the first": refused, "in SQL": codes}
+
+
 def _frames(spark: SparkSession) -> DataFrame:
     at = [datetime(2026, 1, 1, 12, 0, second) for second in (0, 3)]
     frames = [("door", at[0], 1), ("door", at[1], 2), ("gate", None, 3)]
@@ -136,6 +154,7 @@ def main() -> None:
     url, models, folder = sys.argv[1:]
     spark = SparkSession.builder.remote(url).getOrCreate()
     given = answers(spark, Path(models), Path(folder))
+    given["in another session"] = in_another_session(url, Path(models))
     (Path(folder) / "answers.json").write_text(json.dumps(given))
     spark.stop()
 

@@ -166,6 +166,17 @@ def test_a_column_of_the_wrong_type_is_refused_in_the_client(answers: dict[str, 
     assert "classify_image: the column is int; it must be BINARY" in answers["wrong type"]
 
 
+def test_a_second_connect_session_is_given_the_model_anew(answers: dict[str, Any]) -> None:
+    assert answers["in another session"]["in SQL"] == ["unsupported_format"]
+
+
+def test_a_column_of_another_connect_session_says_to_make_it_again(answers: dict[str, Any]) -> None:
+    said = answers["in another session"]["column of the first"]
+
+    assert "made in another session" in said
+    assert "Make it again in this session" in said
+
+
 def test_a_python_job_runs_where_spark_remote_says(
     server: str, root: Path, pictures: Path, tmp_path: Path
 ) -> None:

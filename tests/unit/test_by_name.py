@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyspark_vision.bundles import by_name
+from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.errors import InvalidModelError
 
 
@@ -97,3 +97,16 @@ def test_without_a_path_the_weights_of_imagenet_are_built(
     assert asked == ["mobilenet_v2"]
     assert (spec.input_hw, spec.normalization) == ((224, 224), "tf")
     assert len(spec.labels) == 1000
+
+
+def test_a_model_file_that_cannot_be_read_is_refused_in_words(
+    tiny_tflite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*arguments: object, **keywords: object) -> ModelSpec:
+        raise PermissionError(13, "Permission denied", str(tiny_tflite))
+
+    monkeypatch.setattr(ModelSpec, "inspect", denied)
+    with pytest.raises(
+        InvalidModelError, match=r"tiny\.tflite cannot be read: .*Permission denied"
+    ):
+        by_name.classifier("custom", str(tiny_tflite), None)

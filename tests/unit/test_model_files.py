@@ -137,3 +137,26 @@ def test_shipped_folder_is_unpacked_once_and_verified(shipped: Path) -> None:
     assert local_path(published) == str(path)
     assert path.stat().st_mtime_ns == unpacked_ns
     assert sorted(f.name for f in shipped.iterdir()) == ["m.zip", "m.zip.unpacked", "x"]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("net.tflite", False), ("net.zip", True)])
+def test_a_model_that_this_application_was_not_given_says_so_and_what_to_do(
+    name: str, folder: bool, shipped: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"made in another session.*Make it again in this session"):
+        local_path(PublishedFile(name, "0" * 64, folder, on_every_node=False))
+
+
+def test_an_unpacked_folder_of_which_files_were_swept_is_unpacked_again(
+    shipped: Path, tmp_path: Path
+) -> None:
+    sha256 = sha256_of(make_folder(tmp_path / "net", {"a": b"a", "b/c": b"b/c"}))
+    make_zip(shipped / "net.zip", "a", "b/c")
+    published = PublishedFile("net.zip", sha256, folder=True, on_every_node=False)
+    folder = Path(local_path(published))
+    (folder / "b" / "c").unlink()
+
+    assert Path(local_path(published)) == folder
+
+    assert (folder / "b" / "c").read_bytes() == b"b/c"
+    assert sorted(file.name for file in shipped.iterdir()) == ["net.zip", folder.name]

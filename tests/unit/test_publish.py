@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import pyspark
 import pytest
 from specs import spec_of
 
-from pyspark_vision.bundles import ModelFile, ModelSpec, storage
+from pyspark_vision.bundles import ModelFile, ModelSpec, staging, storage
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.model_files import sha256_of
 
@@ -25,9 +29,37 @@ class ConnectSession:
         self.shipped += [(Path(path).name, Path(path).read_bytes()) for path in paths]
 
 
+class Context:
+    """What publishing uses of a SparkContext: it notes what it is to serve."""
+
+    def __init__(self) -> None:
+        self.served: list[Path] = []
+
+    def addFile(self, path: str) -> None:
+        self.served.append(Path(path))
+
+
+class ClassicSession:
+    """A session of an application, as ``newSession`` gives several of."""
+
+    _jsparkSession: Any = None
+
+    def __init__(self, context: Context) -> None:
+        self.sparkContext = context
+
+
 @pytest.fixture
 def session() -> ConnectSession:
     return ConnectSession()
+
+
+@pytest.fixture
+def files_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Spark keeps the files of an application on its driver."""
+    root = tmp_path / "spark-1" / "userFiles-1"
+    root.mkdir(parents=True)
+    monkeypatch.setattr(pyspark.SparkFiles, "getRootDirectory", lambda: str(root))
+    return root
 
 
 @pytest.fixture
@@ -126,3 +158,93 @@ def test_folder_of_another_model_is_neither_mixed_with_nor_deleted(
     with pytest.raises(InvalidModelError, match="holds another model; save into a new folder"):
         saved_model.save(tmp_path / "bundle")
     assert [file.name for file in mine.parent.iterdir()] == ["mine.txt"]
+
+
+def test_sessions_of_one_application_are_served_one_file(
+    classifier: ModelSpec, files_root: Path
+) -> None:
+    context = Context()
+    first = storage.publish(classifier, ClassicSession(context))
+    second = storage.publish(classifier.with_options(name="other"), ClassicSession(context))
+    assert context.served == [files_root / first.name]
+    assert first == second
+
+
+def test_an_application_after_another_is_served_its_own_file(
+    classifier: ModelSpec, files_root: Path
+) -> None:
+    contexts = Context(), Context()
+    for context in contexts:
+        storage.publish(classifier, ClassicSession(context))
+    assert [len(context.served) for context in contexts] == [1, 1]
+
+
+def test_a_swept_file_is_made_again_though_its_bundle_is_gone(
+    classifier: ModelSpec, files_root: Path, tmp_path: Path
+) -> None:
+    session = ClassicSession(Context())
+    spec = ModelSpec.load(classifier.save(tmp_path / "bundle"))
+    published = storage.publish(spec, session)
+    content = (files_root / published.name).read_bytes()
+    shutil.rmtree(files_root.parent)
+    shutil.rmtree(tmp_path / "bundle")
+
+    storage.keep_published(session)
+
+    assert (files_root / published.name).read_bytes() == content
+    assert [file.name for file in files_root.iterdir()] == [published.name]
+
+
+def test_a_swept_folders_zip_is_made_again_by_the_next_use_of_the_model(
+    saved_model: ModelSpec, files_root: Path
+) -> None:
+    session = ClassicSession(Context())
+    published = storage.publish(saved_model, session)
+    (files_root / published.name).unlink()
+
+    assert storage.publish(saved_model, session) == published
+
+    assert zipfile.is_zipfile(files_root / published.name)
+
+
+def test_a_full_disk_is_refused_in_words_and_leaves_nothing_half_written(
+    classifier: ModelSpec, files_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ClassicSession(Context())
+
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        with pytest.raises(InvalidModelError, match=r"No space left on device.*spark\.local\.dir"):
+            storage.publish(classifier, session)
+    assert list(files_root.iterdir()) == []
+    assert session.sparkContext.served == []
+
+    published = storage.publish(classifier, session)
+    assert session.sparkContext.served == [files_root / published.name]
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(
+    classifier: ModelSpec, files_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ClassicSession(Context())
+    monkeypatch.setattr(shutil, "copyfile", lambda source, target: target.write_bytes(b"newer"))
+
+    with pytest.raises(InvalidModelError, match="was changed while it was copied"):
+        storage.publish(classifier, session)
+
+    assert session.sparkContext.served == []
+
+
+def test_what_an_application_was_given_is_forgotten_with_it(
+    classifier: ModelSpec, files_root: Path
+) -> None:
+    before = len(staging._shipped)
+    session = ClassicSession(Context())
+    storage.publish(classifier, session)
+    assert len(staging._shipped) == before + 1
+    del session
+    assert len(staging._shipped) == before
