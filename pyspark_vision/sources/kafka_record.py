@@ -111,7 +111,7 @@ def agreed(session: SparkSession, source: KafkaSource, checkpoint: str) -> Itera
         raise InvalidOptionError(_other_kind(checkpoint, "another kind of source than Kafka"))
     with kafka_start.asking(session, source.connection) as admin:
         now = _seen(admin, source)
-        number, before = _last(session, checkpoint)
+        before = _last(session, checkpoint)
         position = _position(session, checkpoint)
         _refuse_other(admin, checkpoint, source, before, position, now)
         lost = Counts()
@@ -122,9 +122,9 @@ def agreed(session: SparkSession, source: KafkaSource, checkpoint: str) -> Itera
             lost = _begin_anew(session, checkpoint, anew, before, position)
         # Ids of topics that a pattern finds no more are kept, should they come back.
         now = dataclasses.replace(now, ids={**(before.ids if before else {}), **now.ids})
-        number = _write(session, checkpoint, number, now)
+        _write(session, checkpoint, now)
     with kafka_cluster.connected(session, source.connection) as admin:
-        yield SourceCheck(lost, _after_batch(session, admin, source, checkpoint, number, now))
+        yield SourceCheck(lost, _after_batch(session, admin, source, checkpoint, now))
 
 
 def has_begun(session: SparkSession, checkpoint: str) -> bool:
@@ -163,7 +163,6 @@ def _after_batch(
     admin: Admin,
     source: KafkaSource,
     checkpoint: str,
-    number: int,
     agreed_on: Record,
 ) -> Callable[[], None]:
     """Refuses a batch, before it is committed, while which a topic was made anew.
@@ -171,27 +170,28 @@ def _after_batch(
     Its records may be of both. What was read before the ids were asked was of the topic that then
     had them: a look after each batch is enough. It costs a few milliseconds.
     """
-    ids, written_at = dict(agreed_on.ids), time.monotonic()
+    ids, recorded, written_at = dict(agreed_on.ids), len(agreed_on.ids), time.monotonic()
 
     def look() -> None:
-        nonlocal number, written_at
+        nonlocal recorded, written_at
         try:
             known = kafka_start.known_topics(admin, source)
+            now = {name: topic.topic_id for name, topic in known.items() if topic.topic_id}
+            anew = [name for name in now if ids.setdefault(name, now[name]) != now[name]]
+            is_due = len(ids) > recorded or time.monotonic() - written_at > _ENDS_EVERY_S
+            if is_due and not anew:
+                seen = dataclasses.replace(_seen(admin, source), ids=dict(ids))
+                _write(session, checkpoint, seen)
+                recorded, written_at = len(ids), time.monotonic()
         except Py4JJavaError:  # brokers that are away for a while: Spark waits for them, too
             _log.warning("the brokers could not be asked whether a topic was made anew")
             return
-        for name, topic in known.items():
-            if topic.topic_id is None:
-                continue
-            if ids.setdefault(name, topic.topic_id) != topic.topic_id:
-                raise StreamError(
-                    f"{name} was made anew while it was read (topic id {ids[name]} is now "
-                    f"{topic.topic_id}): the batch in hand was not committed, and what the old one "
-                    f"had that was not read is gone. {_how_to_go_on(name)}"
-                )
-        if ids.keys() != agreed_on.ids.keys() or time.monotonic() - written_at > _ENDS_EVERY_S:
-            now = dataclasses.replace(_seen(admin, source), ids=dict(ids))
-            number, written_at = _write(session, checkpoint, number, now), time.monotonic()
+        for name in anew:
+            raise StreamError(
+                f"{name} was made anew while it was read (topic id {ids[name]} is now "
+                f"{now[name]}): the batch in hand was not committed, and what the old one had that "
+                f"was not read is gone. {_how_to_go_on(*anew)}"
+            )
 
     return look
 
@@ -364,14 +364,14 @@ def _offsets(text: str) -> Offsets | None:
         return None
 
 
-def _last(session: SparkSession, checkpoint: str) -> tuple[int, Record | None]:
+def _last(session: SparkSession, checkpoint: str) -> Record | None:
     number = _number(session, checkpoint)
     text = None if number is None else read_text(session, f"{checkpoint}/_source/{number}")
-    if number is None or text is None:
-        return -1, None
+    if text is None:
+        return None
     given: dict[str, Any] = json.loads(text)
     ends = {name: {int(p): at for p, at in of.items()} for name, of in given["ends"].items()}
-    return number, Record(
+    return Record(
         cluster=given["cluster"],
         topics=tuple(given["topics"]),
         pattern=given["pattern"],
@@ -381,13 +381,15 @@ def _last(session: SparkSession, checkpoint: str) -> tuple[int, Record | None]:
     )
 
 
-def _write(session: SparkSession, checkpoint: str, number: int, record: Record) -> int:
+def _write(session: SparkSession, checkpoint: str, record: Record) -> None:
     """Write the next record, then remove the one before it."""
-    if not create_text(session, f"{checkpoint}/_source/{number + 1}", record.text()):
-        raise StreamError(f"{checkpoint}/_source/{number + 1} was written by another job")
-    file_system, old = hadoop_path(session, f"{checkpoint}/_source/{number}")
-    file_system.delete(old, False)
-    return number + 1
+    number = _number(session, checkpoint)
+    following = 0 if number is None else number + 1
+    if not create_text(session, f"{checkpoint}/_source/{following}", record.text()):
+        raise StreamError(f"{checkpoint}/_source/{following} was written by another job")
+    if number is not None:
+        file_system, old = hadoop_path(session, f"{checkpoint}/_source/{number}")
+        file_system.delete(old, False)
 
 
 def _number(session: SparkSession, checkpoint: str) -> int | None:

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+class UnreachableError(InvalidOptionError):
+    """No broker takes connections."""
+
+
 def refuse_unreachable(servers: str) -> None:
-    """Raise :class:`InvalidOptionError` if none of the brokers takes connections from here.
+    """Raise :class:`UnreachableError` if none of the brokers takes connections from here.
 
     One that is down among others that answer is no error. By a plain socket, so before the JVM.
     """
@@ -42,7 +46,7 @@ def refuse_unreachable(servers: str) -> None:
         said[address.strip()] = why
     reasons = set(said.values())
     why = reasons.pop() if len(reasons) == 1 else "; ".join(f"{a}: {w}" for a, w in said.items())
-    raise InvalidOptionError(
+    raise UnreachableError(
         f"no broker of --kafka-servers {servers} answers: {why}. Start the brokers, or correct "
         "--kafka-servers (in a container, 127.0.0.1 is itself)"
     )
@@ -103,18 +107,20 @@ def topic_limit(session: SparkSession, connection: KafkaConnection, flag: str, t
 
 @contextmanager
 def asking(session: SparkSession, connection: KafkaConnection) -> Iterator[Admin]:
-    """Kafka's admin client; brokers that do not answer it are an :class:`InvalidOptionError`."""
+    """Kafka's admin client; brokers that do not answer it as they should are a StreamError."""
     from pyspark_vision.doctor.brokers import connector
 
     connector(session)
-    refuse_unreachable(connection.servers)
     try:
+        refuse_unreachable(connection.servers)
         with kafka_cluster.admin(session, connection) as admin:
             yield admin
+    except UnreachableError as error:
+        # A job looks for that before it starts Spark: they have gone since.
+        raise StreamError(f"failed: {error}") from None
     except Problem as problem:
-        raise InvalidOptionError(
-            secrets_of(connection.properties, []).masked(f"--kafka-servers {problem}")
-        ) from None
+        said = f"failed: --kafka-servers {problem}"
+        raise StreamError(secrets_of(connection.properties, []).masked(said)) from None
 
 
 def known_topics(admin: Admin, source: KafkaSource) -> dict[str, Topic]:

@@ -341,3 +341,34 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
     assert [value for batch in seen.values() for value in batch] == [
         event(n) for n in range(100, 107)
     ]
+
+
+def test_a_record_is_brought_up_to_date_while_batches_run(
+    spark: SparkSession,
+    kafka: Kafka,
+    new_topic: Callable[..., str],
+    producer: Producer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = new_topic(1), new_topic(1)
+    source = KafkaSource(KafkaConnection(kafka.bootstrap_servers), pattern=f"{first}|{second}")
+    checkpoint = str(tmp_path / "checkpoint")
+    records = tmp_path / "checkpoint" / "_source"
+
+    def recorded() -> Any:
+        [record] = records.glob("[0-9]*")
+        return json.loads(record.read_text())
+
+    with kafka_record.agreed(spark, source, checkpoint) as check:
+        check.after_batch()
+        at_start = recorded()
+        jobs.produce(producer, first, *[b"x"] * 3)
+        check.after_batch()
+        assert recorded() == at_start, "once a minute is enough"
+        monkeypatch.setattr(kafka_record, "_ENDS_EVERY_S", 0.0)
+        check.after_batch()
+
+    assert at_start["ends"] == {first: {"0": 0}, second: {"0": 0}}
+    assert recorded()["ends"] == {first: {"0": 3}, second: {"0": 0}}
+    assert recorded()["ids"] == at_start["ids"]

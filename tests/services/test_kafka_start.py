@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,8 @@ import job_runs as jobs
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from kafka_topics import make_topic
+from local_services import kafka as local_kafka
 from local_services.kafka import Kafka
 from pyspark.sql import SparkSession
 
@@ -58,16 +63,33 @@ def silent_port() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def test_brokers_that_cannot_be_reached_are_named_at_once(
-    start: Callable[..., Any], closed_port: int
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("jobs/extract_events.py", "--output", "out"),
+        ("jobs/stream_classify.py", "--checkpoint", "c"),
+        ("jobs/stream_detect.py", "--checkpoint", "c", "--model", "m"),
+        ("-m", "pyspark_vision.cli.main", "replay", "letters", "--checkpoint", "c"),
+    ],
+)
+def test_brokers_that_cannot_be_reached_are_named_before_the_jvm_starts(
+    command: tuple[str, ...], root: Path, closed_port: int
 ) -> None:
     servers = f"127.0.0.1:{closed_port}"
 
-    code, line, took_s = start("--kafka-topic", "any", servers=servers)
+    done = subprocess.run(
+        [sys.executable, *command, "--kafka-servers", servers],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "JAVA_HOME": "/no/java"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
-    assert code == 2
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
     assert f"no broker of --kafka-servers {servers} answers: connection refused. Start" in line
-    assert took_s < 5
 
 
 def test_a_listed_broker_that_is_down_beside_one_that_answers_is_no_error(
@@ -85,10 +107,10 @@ def test_a_port_that_takes_connections_and_is_silent_is_explained_in_seconds(
 
     code, line, took_s = start("--kafka-topic", "any", servers=servers)
 
-    assert code == 2
+    assert code == 1
     assert servers in line
     assert "Does this listener want security.protocol" in line
-    assert took_s < 20
+    assert took_s < 40
 
 
 def test_a_missing_topic_among_those_that_are_read_is_named_in_seconds(
@@ -98,7 +120,7 @@ def test_a_missing_topic_among_those_that_are_read_is_named_in_seconds(
 
     assert code == 1
     assert "no-such-topic is missing; create it, or correct the name" in line
-    assert took_s < 10
+    assert took_s < 30
 
 
 def test_a_missing_dead_letter_topic_is_named_in_seconds(
@@ -111,8 +133,26 @@ def test_a_missing_dead_letter_topic_is_named_in_seconds(
     assert code == 2
     assert "--dead-letters no-such-topic: the brokers of --kafka-servers" in line
     assert "have no such topic" in line
-    assert took_s < 10
+    assert took_s < 30
     assert not (tmp_path / "checkpoint" / "offsets").exists()
+
+
+def test_a_missing_dead_letter_topic_is_no_error_where_brokers_make_topics(
+    start: Callable[..., Any], as_stream: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "kafka").mkdir()
+    with local_kafka.running(tmp_path / "kafka", auto_create_topics=True) as broker:
+        topic = make_topic(broker.bootstrap_servers, 1)
+        jobs.produce(Producer({"bootstrap.servers": broker.bootstrap_servers}), topic, b"not json")
+
+        code, line, _ = start(
+            *("--kafka-topic", topic, "--dead-letters", "kafka:made-by-the-broker", *as_stream),
+            servers=broker.bootstrap_servers,
+        )
+
+        assert code == 0, line
+        known = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=10)
+        assert "made-by-the-broker" in known.topics
 
 
 @pytest.mark.parametrize("job", ["stream_detect", "stream_classify"])
