@@ -41,8 +41,8 @@ _BATCH_BYTES = 256 * 1024 * 1024
 # Files that are sorted by their times at once, and that the driver holds for it.
 _SORTED_FILES = 100_000
 
-# Lists that wait for the stream: above the first number the next one grows instead, above the second
-# there is no next one yet, so that another start may say how large they are.
+# Lists that wait for the stream: above the first number the next one grows instead, above the
+# second there is no next one yet, so that another start may say how large they are.
 _LISTS_AHEAD, _MOST_LISTS_AHEAD = 2, 8
 
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
