@@ -101,7 +101,7 @@ def parser() -> config.JobParser:
         nargs="*",
         choices=[code.value for code in ErrorCode],
         metavar="CODE",
-        help="make failed rows anew, all or those of these codes; without it those of "
+        help="make failed rows anew, all or also those of these codes; without it those of "
         f"{', '.join(sorted(batch_rows.TRANSIENT))}, and of files that have changed since",
     )
     model = job.add_argument_group("model")
@@ -164,6 +164,22 @@ def listed_images(
     )
 
 
+def retried_codes(
+    session: SparkSession, options: argparse.Namespace
+) -> frozenset[ErrorCode] | None:
+    """Codes of failed rows that are made anew; ``None``: failed rows stay."""
+    asked = options.retry_failed
+    if not is_connect(session):
+        more = batch_rows.ALL_CODES if asked == [] else frozenset(map(ErrorCode, asked or []))
+        return batch_rows.TRANSIENT | more
+    if asked is not None:
+        raise InvalidOptionError(
+            "--retry-failed replaces files at --output, which a Connect session cannot: run the "
+            "job in a classic session, or choose another --output"
+        )
+    return None
+
+
 def run_files(
     session: SparkSession,
     model: ModelSpec,
@@ -179,9 +195,6 @@ def run_files(
     else:
         files = listed_images(session, place, options, report)
         prefixes = place.prefixes
-    retried = batch_rows.TRANSIENT
-    if options.retry_failed is not None:
-        retried = frozenset(map(ErrorCode, options.retry_failed)) or batch_rows.ALL_CODES
     batches = FileBatches(
         lambda images, picture: embed(images, picture, model, options),
         sink(session, model, options),
@@ -192,7 +205,7 @@ def run_files(
         options.fetch_concurrency,
         prefixes=prefixes,
         by_executors=place is None or place.fetched,
-        retried=retried,
+        retried=retried_codes(session, options),
     )
     file_batches.run(session, files, batches, report)
     report.check(options.images or options.keys)
@@ -207,10 +220,14 @@ def run_whole(
     if rows.table is not None:
         done = rows.table.select(F.col("key").alias("origin"))
         images = images.join(done, "origin", "left_anti")
+        report.were_there = rows.table.count()
     sinks = {options.format: sink(session, model, options)}
     results = embed(images, F.col("content"), model, options)
     report.counts.add(streaming.run_batch(results, rows.next_batch, sinks, value="embedding"))
     report.line()
+    # All that Spark has seen.
+    report.tally.seen = report.counts.rows + report.were_there
+    report.check(options.images)
 
 
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:

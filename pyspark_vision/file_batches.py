@@ -106,7 +106,8 @@ class FileBatches:
     - ``sink`` writes them to ``output``; ``row_bytes`` is about what a row takes there.
     - ``prefixes``: ``fetch_object``'s; ``by_executors``: they fetch the files, and Hadoop's file
       systems need not.
-    - ``retried``: codes of failed rows that are made anew.
+    - ``retried``: codes of failed rows that are made anew, beside those of files that have changed;
+      ``None``: failed rows stay.
     """
 
     transform: Callable[[DataFrame, Column], DataFrame]
@@ -118,7 +119,7 @@ class FileBatches:
     fetch_concurrency: int
     prefixes: Sequence[str] = ()
     by_executors: bool = True
-    retried: frozenset[ErrorCode] = batch_rows.TRANSIENT
+    retried: frozenset[ErrorCode] | None = batch_rows.TRANSIENT
 
 
 def run(
@@ -126,6 +127,20 @@ def run(
 ) -> None:
     """Make the rows that are not there; then those that failed and are to be made anew."""
     rows = batch_rows.read_rows(session, batches.output, batches.file_format)
+    try:
+        _run(session, files, batches, report, rows)
+    finally:
+        if rows.table is not None:
+            rows.table.unpersist()
+
+
+def _run(
+    session: SparkSession,
+    files: Iterator[ListedFile],
+    batches: FileBatches,
+    report: Report,
+    rows: batch_rows.Rows,
+) -> None:
     batch_id = rows.next_batch
     again: list[tuple[ListedFile, frozenset[int]]] = []
 
@@ -137,19 +152,12 @@ def run(
 
     def make_again() -> None:
         batch_rows.remove(session, batches.output, batches.file_format, again)
-        for batch in in_batches(iter([file for file, _ in again]), batches.most_files):
+        for batch in _in_batches(iter([file for file, _ in again]), batches):
             make(batch)
             report.line()
         again.clear()
 
-    listed = in_batches(
-        files,
-        batches.most_files,
-        first=_FIRST_FILES,
-        most_bytes=_BATCH_BYTES if batches.by_executors else _KEPT_BYTES,
-        bytes_of=lambda file: file.size or 0,
-    )
-    for batch in listed:
+    for batch in _in_batches(files, batches, first=_FIRST_FILES):
         split = batch_rows.split(session, batch, rows, batches.retried)
         report.were_there += split.were_there
         if split.duplicates:
@@ -161,6 +169,18 @@ def run(
             make_again()
     if again:
         make_again()
+
+
+def _in_batches(
+    files: Iterator[ListedFile], batches: FileBatches, first: int | None = None
+) -> Iterator[list[ListedFile]]:
+    return in_batches(
+        files,
+        batches.most_files,
+        first=first,
+        most_bytes=_BATCH_BYTES if batches.by_executors else _KEPT_BYTES,
+        bytes_of=lambda file: file.size or 0,
+    )
 
 
 def _make(

@@ -41,12 +41,13 @@ _BATCH_BYTES = 256 * 1024 * 1024
 # Files that are sorted by their times at once, and that the driver holds for it.
 _SORTED_FILES = 100_000
 
-# Lists that wait for the stream: above this the next one grows instead.
-_LISTS_AHEAD = 2
+# Lists that wait for the stream: above the first number the next one grows instead, above the
+# second there is no next one yet, so that another start may say how large they are.
+_LISTS_AHEAD, _MOST_LISTS_AHEAD = 2, 8
 
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
-# From names to sinks: what a file was like when it was planned.
-FILE_SIZE = "file_size"
+# Columns that go along from the records to `note`; no other sink shows them.
+FILE_SIZE, FILE_LIST = "file_size", "file_list"
 
 # Spark leaves out files that are so much older than the newest one; these are none of anybody's.
 _MAX_FILE_AGE = "36500d"
@@ -92,7 +93,8 @@ class FolderStream:
         self._checkpoint = checkpoint
         self._options = options
         self._planned = PlannedFiles(session, checkpoint)
-        self._read_lists = 0
+        # By this run. One is written by the thread that lists, the other by that of the batches.
+        self._lists_planned = self._lists_read = 0
         self._pictures: DataFrame | None = None
         # By URI: files as they were seen, and since when, by time.monotonic(); of the last look,
         # and of this one.
@@ -118,11 +120,13 @@ class FolderStream:
         reader = self._session.readStream.schema(_SCHEMA).options(
             maxFilesPerTrigger=1, maxFileAge=_MAX_FILE_AGE, fileNameOnly=True
         )
-        return self._columns(reader.json(literal(self._planned.folder)))
+        lists = reader.json(literal(self._planned.folder))
+        return self._columns(lists.select("*", F.col("_metadata.file_name").alias(FILE_LIST)))
 
     def sample(self) -> DataFrame:
         """No rows of :meth:`records`, to show a plan; nothing is written."""
-        rows = self._columns(self._session.createDataFrame([], _SCHEMA))
+        files = self._session.createDataFrame([], f"{_SCHEMA}, {FILE_LIST} string")
+        rows = self._columns(files)
         if not self.in_batch:
             return rows
         content, error = F.lit(None).cast("binary"), F.lit(None).cast(schemas.ERROR)
@@ -142,12 +146,20 @@ class FolderStream:
         )
 
     def note(self, results: DataFrame, batch_id: int) -> None:
-        """A sink: what files were like that failed, so that they are read again if they change."""
-        self._read_lists = batch_id + 1
-        failed = results.where(F.col("error").isNotNull())
-        modified_ms = F.unix_millis("received")
-        rows = failed.select("origin", FILE_SIZE, modified_ms.alias("modified_ms")).collect()
-        files = [ListedFile(row.origin, "", row[FILE_SIZE], row.modified_ms) for row in rows]
+        """A sink: what files were like that failed, so that they are read again if they change.
+
+        And which list the batch has read.
+        """
+        failed = F.struct("origin", FILE_SIZE, F.unix_millis("received").alias("modified_ms"))
+        row = results.agg(
+            F.first(FILE_LIST).alias("list"),
+            F.collect_list(F.when(F.col("error").isNotNull(), failed)).alias("failed"),
+        ).first()
+        assert row is not None
+        self._lists_read += 1
+        if row.list is not None:
+            self._planned.note_read([row.list])
+        files = [ListedFile(one.origin, "", one[FILE_SIZE], one.modified_ms) for one in row.failed]
         self._planned.note_failed(batch_id, files)
 
     def __enter__(self) -> FolderStream:
@@ -175,6 +187,7 @@ class FolderStream:
             "uri",
             F.timestamp_millis("modified_ms").alias("received"),
             F.col("size").alias(FILE_SIZE),
+            FILE_LIST,
         )
         if self.in_batch:
             return files
@@ -183,6 +196,7 @@ class FolderStream:
             "origin",
             "received",
             FILE_SIZE,
+            FILE_LIST,
             F.col("_fetched.content").alias("value"),
             F.col("_fetched.error").alias("fetch_error"),
         )
@@ -203,18 +217,24 @@ class FolderStream:
         new = self._settled(file for file in files if self._planned.is_new(file))
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
-            self._plan(piece)
+            if not self._plan(piece):
+                return
         said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
         said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
         self._say("; ".join(said))
 
-    def _plan(self, files: list[ListedFile]) -> None:
+    def _plan(self, files: list[ListedFile]) -> bool:
+        """Whether there is room for more; what had none is found again by the next look."""
         most = self._options.max_files
-        is_behind = self._planned.lists - self._read_lists >= _LISTS_AHEAD
+        is_watched = self._options.every_s is not None
         for batch in batches_of(iter(files), most, most, _BATCH_BYTES, lambda file: file.size or 0):
-            if is_behind and len(batch) < most and self._options.every_s is not None:
-                return  # the next look finds them again, and more with them
+            ahead = self._lists_planned - self._lists_read
+            is_part = ahead >= _LISTS_AHEAD and len(batch) < most
+            if is_watched and (is_part or ahead >= _MOST_LISTS_AHEAD):
+                return False
             self._planned.plan(batch)
+            self._lists_planned += 1
+        return True
 
     def _settled(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         settle_s = 0.0 if self._place.way is Way.S3 else self._options.settle_s

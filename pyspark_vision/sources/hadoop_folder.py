@@ -7,7 +7,7 @@ is named. What it leaves out by its name (``_DSC0001.JPG``) is read by the drive
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
@@ -24,10 +24,11 @@ from pyspark_vision.sources.listed_files import ListedFile, Tally
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# How a status prints itself behind its path.
+# How a status prints itself. A name may hold anything, so its end is the last that fits.
 _STATUS = re.compile(
-    r"; isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
-    r" modification_time=(?P<time>\d+);"
+    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
+    r" modification_time=(?P<time>\d+);",
+    re.DOTALL,
 )
 
 _LOOKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
@@ -86,9 +87,12 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
     One that has gone, or cannot be read, has its error: a read that fails as a whole is looked into
     and done again.
     """
-    problems = {file.origin: _gone(file) for file in files if look(session, file.uri) is None}
+    seen = {file.origin: look(session, file.uri) for file in files}
+    problems = {file.origin: _gone(file) for file in files if seen[file.origin] is None}
+    # What Spark's reader leaves out.
+    unread = {origin for origin, now in seen.items() if _is_hidden(origin) or (now and not now[0])}
     while True:
-        pictures = _pictures(session, files, problems).persist()
+        pictures = _pictures(session, files, unread, problems).persist()
         try:
             there = {row.origin for row in pictures.select("origin").collect()}
         # Of many classes; whether it is a file's fault is found out here.
@@ -107,15 +111,18 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
 
 
 def _pictures(
-    session: SparkSession, files: Sequence[ListedFile], problems: Mapping[str, Problem]
+    session: SparkSession,
+    files: Sequence[ListedFile],
+    unread: Set[str],
+    problems: Mapping[str, Problem],
 ) -> DataFrame:
     good = [file.origin for file in files if file.origin not in problems]
-    own = [(uri, _read_by_driver(session, uri)) for uri in good if _is_hidden(uri)]
+    own = [(uri, _read_by_driver(session, uri)) for uri in good if uri in unread]
     own += [(uri, _failed(*problem)) for uri, problem in problems.items()]
     rows = session.createDataFrame(own, _ROW)
     if len(own) > 1:
         rows = rows.repartition(min(len(own), parallelism(session)))
-    shown = [uri for uri in good if not _is_hidden(uri)]
+    shown = [uri for uri in good if uri not in unread]
     return _read_by_executors(session, shown).unionByName(rows) if shown else rows
 
 
@@ -135,26 +142,30 @@ def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str,
 
 
 def _statuses(session: SparkSession, statuses: Any) -> Iterator[tuple[str, bool, int, int]]:
-    """(path, is a folder, bytes, time) of each, by two calls into the JVM for all of them.
+    """(path, is a folder, bytes, time) of each, by a few calls into the JVM for all of them.
 
-    One by one they take six calls each: a minute for a hundred thousand files.
+    One by one they take six calls each: minutes for a hundred thousand files.
     """
     jvm: Any = session.sparkContext._jvm
-    join = jvm.org.apache.commons.lang3.StringUtils.join
-    if not len(statuses):
-        return
-    names = join(jvm.org.apache.hadoop.fs.FileUtil.stat2Paths(statuses), "\0").split("\0")
-    texts = join(statuses, "\0").split("\0")
-    for index, (name, text) in enumerate(zip(names, texts, strict=True)):
-        # Behind the name, which may hold anything.
-        _, _, rest = text.partition(f"path={name}")
-        known = _STATUS.match(rest)
+    gateway: Any = session.sparkContext._gateway
+    # Of the type that Java's methods are declared for: py4j looks for no other.
+    objects = gateway.new_array(jvm.java.lang.Object, len(statuses))
+    jvm.java.lang.System.arraycopy(statuses, 0, objects, 0, len(statuses))
+    # No name has a zero byte.
+    texts = jvm.org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
+    for status, text in zip(range(len(statuses)), texts, strict=False):
+        known = _STATUS.match(text)
         if known is None:  # another version of Hadoop prints it otherwise
-            status = statuses[index]
-            yield name, status.isDirectory(), status.getLen(), status.getModificationTime()
+            one = statuses[status]
+            yield (
+                str(one.getPath().toString()),
+                bool(one.isDirectory()),
+                int(one.getLen()),
+                int(one.getModificationTime()),
+            )
         else:
             size = int(known["size"] or 0)
-            yield name, known["folder"] == "true", size, int(known["time"])
+            yield known["path"], known["folder"] == "true", size, int(known["time"])
 
 
 def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:
