@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import result_key
 from pyspark_vision.sources.files import parent_folder
 from pyspark_vision.time_zones import check_time_zone
@@ -59,7 +60,7 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     yet: see :func:`with_picture`.
     """
     if frames.payload == pictures.IMAGE:
-        camera = F.coalesce(F.col("key").cast("string"), "topic")
+        camera = F.coalesce(text_of(F.col("key")), "topic")
         if "key" not in records.columns:  # a file: its folder is the camera
             camera = parent_folder()
         return records.select(
