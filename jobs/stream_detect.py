@@ -25,10 +25,11 @@ from pyspark_vision.job import outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import pictures, pycturestream
+from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.prepared import prepared
 from pyspark_vision.seen_frames import SeenFrames
-from pyspark_vision.session import job_session, local_time_zone
+from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
@@ -47,6 +48,7 @@ from pyspark_vision.sources.folder_stream import (
 )
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
+from pyspark_vision.time_zones import local_time_zone, time_zone
 from pyspark_vision.transformations import flatten_result, mark_dropped
 
 if TYPE_CHECKING:
@@ -96,9 +98,11 @@ def parser() -> config.JobParser:
     )
     source.add_argument(
         "--time-zone",
-        default=local_time_zone(),
+        type=time_zone,
+        default=None,
         metavar="ZONE",
-        help="of timestamps without an offset, as Europe/Zurich",
+        help="of timestamps without an offset and of events' times: Europe/Zurich, UTC, +02:00; "
+        "default: this machine's",
     )
     source.add_argument(
         "--max-age",
@@ -338,6 +342,7 @@ def run(options: argparse.Namespace) -> None:
     session = job_session("stream_detect")
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
+    refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model)
     folder = folder_stream(session, options)
     seen: SeenFrames | None = None
@@ -407,6 +412,16 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
         if name in options.sink and not getattr(options, flag):
             raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
     job_flags.refuse_taken_port(options)
+    if options.time_zone is None:
+        local = local_time_zone()
+        options.time_zone = local.name
+        if local.not_understood:
+            print(
+                f"stream_detect: cannot tell this machine's time zone from {local.not_understood}; "
+                f"{local.name} is taken. --time-zone says which one it is",
+                file=sys.stderr,
+                flush=True,
+            )
     return options
 
 

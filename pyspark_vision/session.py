@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zoneinfo import available_timezones
 
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
@@ -42,15 +41,6 @@ def parallelism(session: Any) -> int:
     if is_connect(session):
         return int(session.conf.get("spark.sql.shuffle.partitions"))
     return int(session.sparkContext.defaultParallelism)
-
-
-def local_time_zone() -> str:
-    """The name of this machine's time zone (``Europe/Zurich``), ``UTC`` where it has none."""
-    name = os.environ.get("TZ", "").lstrip(":")
-    if not name:
-        link = os.path.realpath("/etc/localtime")
-        name = link.split("/zoneinfo/", 1)[1] if "/zoneinfo/" in link else ""
-    return name.removeprefix("Etc/") if name in available_timezones() else "UTC"
 
 
 def row_timeout_s(session: Any) -> float:

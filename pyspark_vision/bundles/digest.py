@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.choice import has_bf16
+from pyspark_vision.executor.resize import has_simd
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -44,7 +45,8 @@ def digest(spec: ModelSpec) -> str:
 def identity(spec: ModelSpec) -> dict[str, Any]:
     """All that changes the answers, by name: fields of the spec, and of the file that runs here.
 
-    ``bf16_natively``: whether this processor computes in bf16, for a model of that precision.
+    For models that are not in float32, what this machine makes of it: ``bf16_natively``, whether
+    its processor computes in bf16; ``simd_resize``, whether the extra ``simd`` resizes.
     """
     fields = {
         field.name: getattr(spec, field.name)
@@ -59,6 +61,8 @@ def identity(spec: ModelSpec) -> dict[str, Any]:
     }
     if spec.precision == "bf16":
         of_file["bf16_natively"] = bool(has_bf16())
+    if spec.precision != "float32":
+        of_file["simd_resize"] = has_simd(spec.resize_filter)
     return {**fields, **of_file}
 
 

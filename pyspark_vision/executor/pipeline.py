@@ -214,7 +214,9 @@ def _predictor(inference: Inference) -> Predictor:
     def load() -> Engine:
         return load_engine(spec, model_files.local_path(inference.published), threads)
 
-    key = (spec.file, spec.precision, spec.input_hw, spec.fixed_batch, threads)
+    # All that an engine looks at: two specs of one file may differ in it.
+    shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
+    key = (spec.file, spec.precision, *shape, threads)
     engine = model_cache.get(key, load)
     return Predictor(spec, engine, inference.decode, inference.head)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,11 @@ Resize = Callable[[Image.Image, tuple[int, int], Box | None], Image.Image]
 # Filters without negative weights: of the others, Pillow cuts off what leaves 0..255 between its
 # two passes and cykooz-resizer does not, which is up to 35 levels on noise.
 _SIMD_FILTERS = ("bilinear", "box")
+
+
+def has_simd(filter_name: str) -> bool:
+    """Whether the extra ``simd`` is installed, and resizes with this filter."""
+    return filter_name in _SIMD_FILTERS and importlib.util.find_spec("cykooz_resizer") is not None
 
 
 def resizer(filter_name: str, *, simd: bool) -> Resize:

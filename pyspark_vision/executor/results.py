@@ -97,9 +97,17 @@ def result_array(
 def error_array(rows: Sequence[Row]) -> pa.Array:
     """``error`` of each row: null, or its code and message."""
     return pa.array(
-        [None if row.error is None else (row.error.code.value, row.error.message) for row in rows],
+        [
+            None if row.error is None else (row.error.code.value, _writable(row.error.message))
+            for row in rows
+        ],
         ERROR_TYPE,
     )
+
+
+def _writable(text: str) -> str:
+    """Halves of surrogate pairs, of which Python makes bytes of file names, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def warnings_array(rows: Sequence[Row]) -> pa.Array:

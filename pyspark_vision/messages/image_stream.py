@@ -22,6 +22,7 @@ from pyspark.sql.types import (
 )
 
 from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import result_key
 from pyspark_vision.sources.planned_time import planned_at
 
@@ -62,7 +63,7 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
         records, F.col("value"), (), typed, max_bytes=max_message_bytes, encoded=("image_data",)
     )
     fields = F.col("_message.fields")
-    image_id = F.coalesce(fields["image_id"], F.col("key").cast("string"))
+    image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
     problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id"))
     images = message.select(
         *records.columns,

@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
 from pyspark_vision.column_names import quoted
-from pyspark_vision.errors import ErrorCode
+from pyspark_vision.errors import ErrorCode, InvalidOptionError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _CORRUPT = "_not_json"
 
@@ -144,6 +144,20 @@ def local_timestamp(text: Column, time_zone: str) -> Column:
     return F.when(naive, F.concat(dotted, F.lit(time_zone)).try_cast("timestamp")).when(
         with_offset, dotted.try_cast("timestamp")
     )
+
+
+def refuse_zone_unknown_to_spark(session: SparkSession, time_zone: str) -> None:
+    """Raise :class:`InvalidOptionError` where Java's data is older than Python's, and lacks a zone.
+
+    Each timestamp without an offset would be ``bad_message``.
+    """
+    read = local_timestamp(F.lit("2026-11-21T08:00:00"), time_zone)
+    [(known,)] = session.range(1).select(read.isNotNull()).collect()
+    if not known:
+        raise InvalidOptionError(
+            f"Spark's Java does not know the time zone {time_zone}, which Python knows: choose an "
+            "older name for it, a fixed offset as +02:00, or a newer Java"
+        )
 
 
 def _parsed(

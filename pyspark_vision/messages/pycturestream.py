@@ -17,8 +17,10 @@ from pyspark.sql import functions as F
 from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import result_key
 from pyspark_vision.sources.files import parent_folder
+from pyspark_vision.time_zones import check_time_zone
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,7 +39,8 @@ class FrameFormat:
     ``payload``: one of :data:`pictures.PAYLOADS`; ``base64`` and ``uri`` are JSON with the picture
     or its URI in ``image_field``; with ``image`` the value is the picture, the record's key (or
     the topic) its camera and the record's time its time. ``time_zone`` reads timestamps without
-    an offset. ``cameras``: if not empty, others are ``bad_message``.
+    an offset; raises :class:`InvalidOptionError` if it is none. ``cameras``: if not empty, others
+    are ``bad_message``.
     """
 
     time_zone: str
@@ -45,6 +48,9 @@ class FrameFormat:
     image_field: str = "image"
     cameras: Sequence[str] = ()
     max_message_bytes: int = 5 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        check_time_zone(self.time_zone)
 
 
 def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
@@ -55,7 +61,7 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     """
     if frames.payload == pictures.IMAGE:
         if "key" in records.columns:
-            camera = F.coalesce(F.col("key").cast("string"), "topic")
+            camera = F.coalesce(text_of(F.col("key")), "topic")
         else:  # a file: its folder is the camera
             camera = parent_folder()
         problem = _unknown_camera(camera, frames)

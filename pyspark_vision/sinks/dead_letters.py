@@ -24,6 +24,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks import through
 from pyspark_vision.sinks.kafka import KafkaTopic, kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -150,7 +151,7 @@ def from_records_with_size(records: DataFrame) -> DataFrame:
 
     def field(name: str) -> Column:
         own = F.filter(headers, lambda header: header["key"] == HEADER_PREFIX + name)
-        return F.get(own, F.lit(0))["value"].cast("string")
+        return text_of(F.get(own, F.lit(0))["value"])
 
     return records.select(
         F.col("value").alias("payload"),

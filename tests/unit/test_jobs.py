@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -16,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
+from pyspark_vision import batch_output, scenes
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.errors import InvalidOptionError
 
 
 def job(root: Path, name: str) -> Any:
@@ -341,6 +343,51 @@ def test_batch_embed_does_not_mix_the_vectors_of_two_settings(
     assert "normalize was False, is True" in capsys.readouterr().err
     assert embed.main([*arguments, "--output", out, "--normalize", "--overwrite"]) == 0
     assert len(rows_of(Path(out))) == 6
+
+
+@pytest.mark.parametrize("way_in", ["images", "keys"])
+def test_batch_embed_does_not_mix_the_vectors_of_two_preprocessings(
+    way_in: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    bundle, out = tmp_path / "bundle", tmp_path / "vectors"
+    model = ModelSpec.load(root / "models" / "demo-embedder")
+    model.save(bundle)
+    (tmp_path / "keys.txt").write_text("camera-0/0.jpg\n")
+    arguments = ["--model", str(bundle), "--output", str(out)]
+    arguments += {
+        "images": ["--images", str(frames / "camera-0")],
+        "keys": ["--keys", str(tmp_path / "keys.txt"), "--keys-base", frames.as_uri()],
+    }[way_in]
+    embed = job(root, "batch_embed")
+    assert embed.main(arguments) == 0
+    rows = rows_of(out)
+    assert {row["model_digest"] for row in rows} == {model.digest}
+    model.with_options(resize="letterbox").save(bundle)
+    capsys.readouterr()
+
+    assert embed.main(arguments) == 2
+
+    assert "the model's resize was stretch, is letterbox" in capsys.readouterr().err
+    assert rows_of(out) == rows
+    model.with_options(licence="other", source="other").save(bundle)
+    assert embed.main(arguments) == 0
+
+
+def test_an_output_of_an_earlier_version_goes_on_with_the_same_file_alone(
+    spark: SparkSession, tmp_path: Path, embedder: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = {"source": "keys", "model": f"{embedder.name} {embedder.sha256}"}
+    (tmp_path / "_job").mkdir()
+    (tmp_path / "_job" / "part-0.txt").write_text(json.dumps(record) + "\n")
+    settings = {"source": "keys", **batch_output.model_settings(embedder)}
+    other = (dataclasses.replace(embedder.files[0], sha256="0" * 64),)
+
+    of_other = batch_output.model_settings(embedder.with_options(files=other))
+    batch_output.claim(spark, str(tmp_path), settings)
+
+    assert "is of an older version" in caplog.text
+    with pytest.raises(InvalidOptionError, match="model was demo-embedder"):
+        batch_output.claim(spark, str(tmp_path), of_other)
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])

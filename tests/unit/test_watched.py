@@ -66,6 +66,33 @@ def test_a_new_version_is_used_from_the_next_time_on(spark: SparkSession, tmp_pa
     assert watched.newest().sha256 == second
 
 
+def change(folder: Path, **fields: str) -> None:
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**record, **fields}))
+
+
+def test_the_same_weights_with_other_preprocessing_are_a_new_version(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sha256 = save_version(tmp_path / "bundle", 1)
+    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
+    before = watched.newest().digest
+    change(tmp_path / "bundle", resize="letterbox")
+    with caplog.at_level(logging.INFO, "pyspark_vision"):
+        assert watched.newest().resize == "letterbox"
+    assert watched.newest().sha256 == sha256
+    assert watched.newest().digest != before
+    assert "resize was stretch, is letterbox" in caplog.text
+
+
+def test_another_licence_is_no_new_version(spark: SparkSession, tmp_path: Path) -> None:
+    save_version(tmp_path / "bundle", 1)
+    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
+    before = watched.newest()
+    change(tmp_path / "bundle", licence="MIT", source="elsewhere")
+    assert watched.newest() is before
+
+
 def test_a_broken_version_is_refused_with_one_line_until_it_is_whole(
     spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
