@@ -262,7 +262,12 @@ def check_workers(session: SparkSession) -> None:
         import sys
 
         needed = ("numpy", "pandas", "pyarrow", "PIL", "pyspark_vision")
-        return sys.executable, [name for name in needed if importlib.util.find_spec(name) is None]
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if "pyspark_vision" not in missing:
+            from pyspark_vision.executor import idle
+
+            idle.wait_quietly()
+        return sys.executable, missing
 
     # Without Arrow, which may be what is missing.
     udf = F.udf(probe, "struct<executable: string, missing: array<string>>", useArrow=False)

@@ -49,7 +49,7 @@ def vision_udf(
         import sys
 
         try:
-            from pyspark_vision.executor import pipeline
+            from pyspark_vision.executor import idle, pipeline
 
             arguments = pickle.loads(payload)
         except ImportError as error:
@@ -57,7 +57,7 @@ def vision_udf(
                 f"this executor's Python ({sys.executable}) lacks what the job needs: {error}. "
                 f"{remedy}"
             ) from None
-        return getattr(pipeline, entry)(batches, arguments)
+        return idle.in_task(getattr(pipeline, entry)(batches, arguments))
 
     def arrow(batches: Any) -> Any:
         for piece in start(batches):

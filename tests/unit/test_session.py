@@ -291,7 +291,7 @@ def test_idle_workers_end_with_their_parent_and_come_again(spark: SparkSession) 
     end_workers(spark)
 
     assert not Path(f"/proc/{daemon}").exists()
-    assert rows.first() != daemon
+    assert rows.first() != daemon  # another one, for who goes on with the session
 
 
 def test_the_folder_of_workers_sockets_is_measured_in_bytes(
