@@ -96,8 +96,10 @@ def mark_dropped(
     """
     for name in (key, timestamp, payload):
         _require(df, name)
-    age_limit = F.make_dt_interval(secs=F.lit(float(max_age_s)))
-    oldest = (F.current_timestamp() if now is None else now) - age_limit
+    # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
+    age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
+    now_us = F.unix_micros(F.current_timestamp() if now is None else now)
+    oldest = F.timestamp_micros(now_us - age_limit_us)
     stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
     marked = df.withColumn("_stale", F.coalesce(stale, F.lit(False))).withColumn(
