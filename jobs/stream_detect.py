@@ -273,7 +273,7 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         made["json"] = through(lambda results: table(results, options), lines)
     if "events" in options.sink:
         made["events"] = through(
-            lambda results: pycturestream.events(results, threshold),
+            lambda results: pycturestream.events(results, threshold, options.time_zone),
             json_sink(session, options.output_events),
         )
     if options.dead_letters:

@@ -111,8 +111,10 @@ def mark_dropped(
             "already: rename or drop it first"
         )
     is_stale, rank = _unused("_stale", df.columns), _unused("_rank", df.columns)
-    age_limit = F.make_dt_interval(secs=F.lit(float(max_age_s)))
-    oldest = (F.current_timestamp() if now is None else now) - age_limit
+    # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
+    age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
+    now_us = F.unix_micros(F.current_timestamp() if now is None else now)
+    oldest = F.timestamp_micros(now_us - age_limit_us)
     stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
     marked = df.withColumn(is_stale, F.coalesce(stale, F.lit(False))).withColumn(

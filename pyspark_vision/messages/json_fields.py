@@ -21,6 +21,8 @@ _WHITE_SPACE = " \t\r\n"
 _NOT_BLANK = rf"[^{_WHITE_SPACE}]"
 _ENDS_AS_OBJECT = rf"\}}[{_WHITE_SPACE}]*+$"
 
+_MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
+
 # Of a message's beginning and end: patterns over all of it take as long as reading its JSON.
 _END_BYTES = 64
 
@@ -137,13 +139,16 @@ def local_timestamp(text: Column, time_zone: str) -> Column:
 
     Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
     """
-    moment = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
-    naive = text.rlike(moment + "$")
-    with_offset = text.rlike(moment + r"\s*(Z|z|[+-]\d{2}(:?\d{2})?)$")
+    naive, with_offset = text.rlike(_MOMENT + "$"), has_offset(text)
     dotted = F.translate(text, ",z", ".Z")
     return F.when(naive, F.concat(dotted, F.lit(time_zone)).try_cast("timestamp")).when(
         with_offset, dotted.try_cast("timestamp")
     )
+
+
+def has_offset(text: Column) -> Column:
+    """Whether ISO-8601 text says its offset (``Z``, ``+02:00``)."""
+    return text.rlike(_MOMENT + r"\s*(Z|z|[+-]\d{2}(:?\d{2})?)$")
 
 
 def refuse_zone_unknown_to_spark(session: SparkSession, time_zone: str) -> None:

@@ -17,10 +17,11 @@ from pyspark.sql import functions as F
 from pyspark_vision.column_names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.messages.local_times import local_text, with_all_digits
 from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import result_key
 from pyspark_vision.sources.files import parent_folder
-from pyspark_vision.time_zones import check_time_zone
+from pyspark_vision.time_zones import UTC, check_time_zone
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -71,7 +72,7 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
             "*",
             camera.alias("camera_id"),
             F.col("received").alias("timestamp"),
-            _local_text("received", frames.time_zone).alias("timestamp_text"),
+            local_text(F.col("received"), frames.time_zone).alias("timestamp_text"),
             problem.alias("problem"),
         )
         return read.drop("fetch_error")
@@ -153,27 +154,24 @@ def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) 
     return found.select(result_key(found).alias("key"), value.alias("value"))
 
 
-def events(results: DataFrame, score_threshold: float) -> DataFrame:
-    """Flat results -> one row per object, or ``Nothing detected``; failed frames give none."""
+def events(results: DataFrame, score_threshold: float, time_zone: str = UTC) -> DataFrame:
+    """Flat results -> one row per object, or ``Nothing detected``; failed frames give none.
+
+    Their times are local in ``time_zone``, as are those of frames that were sent without an offset.
+    """
     labels = F.transform(_shown(score_threshold), lambda one: _label(one))
     named = F.when(F.size(labels) > 0, labels).otherwise(F.array(F.lit(NOTHING_DETECTED)))
     return results.where(F.col("error").isNull()).select(
-        F.explode(named).alias("event_type"), _event_time().alias("timestamp"), "camera_id"
+        F.explode(named).alias("event_type"), _event_time(time_zone).alias("timestamp"), "camera_id"
     )
 
 
-def _event_time() -> Column:
-    """As sent, with a blank for the ``T`` and all six digits of the fraction."""
-    text = F.translate("timestamp_text", "T", " ")
-    return F.when(text.rlike(r"\d{2}:\d{2}:\d{2}$"), F.concat(text, F.lit(".000000"))).otherwise(
-        text
-    )
-
-
-def _local_text(timestamp: str, time_zone: str) -> Column:
-    """As PyctureStream's producer writes a time: local, without an offset."""
-    local = F.convert_timezone(F.current_timezone(), F.lit(time_zone), F.col(timestamp))
-    return F.date_format(local, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
+def _event_time(time_zone: str) -> Column:
+    """As sent, with a blank for the ``T`` and all six digits of the fraction; local in any case."""
+    sent = F.col("timestamp_text")
+    moved = local_text(json_fields.local_timestamp(sent, time_zone), time_zone)
+    local = F.when(json_fields.has_offset(sent), moved).otherwise(with_all_digits(sent))
+    return F.translate(local, "T", " ")
 
 
 def _shown(score_threshold: float) -> Column:
