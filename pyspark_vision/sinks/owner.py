@@ -8,6 +8,7 @@ id stays with a checkpoint and an output that are moved or copied.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Mapping
@@ -17,8 +18,15 @@ from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
 
-from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import create_text, hadoop_path, list_names, local_path, read_text
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError, StreamError
+from pyspark_vision.hadoop import (
+    create_text,
+    hadoop_path,
+    is_java_error,
+    list_names,
+    local_path,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,6 +43,9 @@ _LEASES = ("lease", "lease.lock")
 # time, and the last one's stays: whose it is shows when both have been written.
 _ATOMIC = ("file", "hdfs", "viewfs")
 _SETTLED_AFTER_S = 2.0
+
+# What no other option would change: a disk that is full, or broken.
+_MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -127,11 +138,7 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     try:
         create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
     except (OSError, Py4JJavaError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error.java_exception)
-        raise InvalidOptionError(
-            f"{flag} {folder} cannot be written: {why}. Give this user the right to it, or "
-            f"{_choose(flag).lower()}"
-        ) from None
+        raise _not_written(folder, flag, error) from None
     if _scheme(session, folder) not in _ATOMIC:
         time.sleep(_SETTLED_AFTER_S)
     there = read_mark(session, folder)
@@ -140,6 +147,18 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     if not there.is_of(mark):
         raise _other_owner(folder, there, mark, flag)
     return there
+
+
+def _not_written(folder: str, flag: str, error: OSError | Py4JJavaError) -> PysparkVisionError:
+    if isinstance(error, OSError):
+        why, is_away = error.strerror, error.errno in _MAY_PASS
+    else:
+        why = str(error.java_exception)
+        is_away = not is_java_error(error, "AccessControlException")
+    said = f"{flag} {folder} cannot be written: {why}"
+    if is_away:
+        return StreamError(f"{said}. Start again when it can")
+    return InvalidOptionError(f"{said}. Give this user the right to it, or {_choose(flag).lower()}")
 
 
 def _is_content(name: str) -> bool:

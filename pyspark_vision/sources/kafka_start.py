@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class UnreachableError(InvalidOptionError):
-    """No broker takes connections."""
+class UnreachableError(StreamError):
+    """No broker takes connections: a wrong address, or an outage, which who starts jobs tries again
+    after (exit code 1)."""
 
 
 def refuse_unreachable(servers: str) -> None:
