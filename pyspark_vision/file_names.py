@@ -1,16 +1,15 @@
 """Names of local files that a JVM without a UTF-8 locale can neither write nor find.
 
 Under a POSIX locale (cron, systemd, bare images) Java takes file names for ASCII: ``sortie-é``
-becomes ``sortie-??``, and a picture of such a name is not there. A JVM that this process starts
-gets a UTF-8 locale (:mod:`pyspark_vision.own_jvm`); one that ``spark-submit`` has started stays as
-it is.
+becomes ``sortie-??``. (Pictures below a folder have any names: Python lists and reads them.) A JVM
+that this process starts gets a UTF-8 locale (:mod:`pyspark_vision.own_jvm`); one that
+``spark-submit`` has started stays as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import codecs
-import logging
 import os
 import sys
 import tempfile
@@ -27,13 +26,8 @@ _PATHS = (
     *("input", "images", "glob", "keys", "checkpoint", "dead_letters"),
     *("output", "output_json", "output_events", "output_gcs_path"),
 )
-# Those of them that name folders of pictures, which Spark lists.
-_LISTED = ("input", "images")
-
 # What comes after it in the JVM's own arguments was typed by the user.
 _MAIN_CLASS = b"org.apache.spark.deploy."
-
-_log = logging.getLogger(__name__)
 
 
 def refuse_lost_names(options: argparse.Namespace) -> None:
@@ -54,8 +48,6 @@ def refuse_lost_names(options: argparse.Namespace) -> None:
         raise InvalidOptionError(
             f"{what} {ascii(name)[1:-1]} would be misnamed or not found. {why}"
         )
-    if any(getattr(options, key, None) for key in _LISTED):
-        _log.warning("pictures whose names are not ASCII will not be seen. %s", why)
 
 
 def same_charset(one: str, other: str) -> bool:
@@ -81,9 +73,6 @@ def lost_names(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     ):
         if not folder.isascii():
             yield what, folder
-    for key in _LISTED:
-        if key in paths and (found := next(_names_beyond_ascii(paths[key]), None)):
-            yield f"--{key} {paths[key]}: the name", found
 
 
 def _charset_of_jvm() -> str:
@@ -117,12 +106,3 @@ def _local_paths(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 def _is_local(value: str) -> bool:
     scheme = urlsplit(value).scheme if ":" in value.split("/")[0] else ""
     return scheme in ("", "file", "local")
-
-
-def _names_beyond_ascii(path: str) -> Iterator[str]:
-    """Files and folders below a folder, to any depth, as far as one looks."""
-    local = path.removeprefix("file:")
-    for folder, folders, files in os.walk(local):
-        for name in (*folders, *files):
-            if not name.isascii():
-                yield os.path.relpath(os.path.join(folder, name), local)
