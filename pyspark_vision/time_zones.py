@@ -46,7 +46,7 @@ def check_time_zone(name: str) -> str:
     """``name``, if Java and Python both know it; else :class:`InvalidOptionError`, near names."""
     known = _known()
     # Without a database (a bare image) Python knows no name, but Java has its own.
-    if name in known or _OFFSET.fullmatch(name) or (not known and "/" in name):
+    if name in known or _OFFSET.fullmatch(name) or (known == {UTC} and "/" in name):
         return name
     near = _near(name)
     meant = f"; did you mean {', '.join(near)}?" if near else "."
@@ -138,7 +138,7 @@ def _fixed(posix: str) -> str | None:
 
 @cache
 def _known() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones() - _NO_ZONES)
+    return frozenset({UTC, *zoneinfo.available_timezones()} - _NO_ZONES)
 
 
 def _near(name: str) -> list[str]:

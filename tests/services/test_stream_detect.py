@@ -274,6 +274,61 @@ def test_frames_come_as_bytes_or_as_claim_checks_too(
     assert len(rows[0]["detections"]) > 0
 
 
+def test_cameras_without_text_and_the_hour_of_autumn_reach_every_sink_apart(
+    detect: Any,
+    spark: SparkSession,
+    topic: str,
+    producer: Producer,
+    consumer: Consumer,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    times = [dt.datetime(2026, 10, 25, hour, 30, tzinfo=dt.UTC) for hour in (0, 1)]
+    for key, moment in zip((b"\xff", b"\xfe"), times, strict=True):
+        moment_ms = int(moment.timestamp() * 1000)
+        producer.produce(topic, scene_jpeg(1), key, 0, timestamp=moment_ms)
+    producer.produce(topic, b"no picture", b"\xfd", 0, timestamp=int(times[1].timestamp() * 1000))
+    assert producer.flush(60) == 0
+    outputs = {name: tmp_path / name for name in ("parquet", "json", "events", "letters")}
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Europe/Zurich")
+    try:
+        code = detect(
+            *("--payload", "image", "--keep-all", "--time-zone", "UTC"),
+            *("--sink", "parquet", "json", "events", "kafka", "console"),
+            *("--output", outputs["parquet"], "--output-json", outputs["json"]),
+            *("--output-events", outputs["events"], "--dead-letters", outputs["letters"]),
+        )
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", before or "UTC")
+
+    def lines(name: str) -> list[Any]:
+        files = sorted(outputs[name].glob("batch_id=*/*.json"))
+        return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+    assert code == 0
+    rows = sorted(pq.read_table(outputs["parquet"]).to_pylist(), key=lambda row: row["offset"])
+    apart = [("%FF", times[0]), ("%FE", times[1]), ("%FD", times[1])]
+    # Spark's Parquet holds UTC without saying so.
+    assert [(r["camera_id"], r["timestamp"].replace(tzinfo=dt.UTC)) for r in rows] == apart
+    from_json = [
+        (row["camera_id"], dt.datetime.fromisoformat(row["timestamp"])) for row in lines("json")
+    ]
+    assert sorted(from_json) == sorted(apart)
+    assert {(event["camera_id"], event["timestamp"]) for event in lines("events")} == {
+        ("%FF", "2026-10-25 00:30:00.000000"),
+        ("%FE", "2026-10-25 01:30:00.000000"),
+    }
+    sent = [json.loads(m.value()) for m in jobs.consume(consumer, detect.results, 2)]
+    assert {(result["camera_id"], result["timestamp"]) for result in sent} == {
+        ("%FF", "2026-10-25T00:30:00.000000"),
+        ("%FE", "2026-10-25T01:30:00.000000"),
+    }
+    [letter] = pq.read_table(outputs["letters"]).to_pylist()
+    assert (letter["key"], letter["timestamp"].replace(tzinfo=dt.UTC)) == (b"\xfd", times[1])
+    assert "! unsupported_format" in capsys.readouterr().out
+
+
 def test_a_data_uri_is_read_like_base64(
     detect: Any, topic: str, producer: Producer, tmp_path: Path
 ) -> None:

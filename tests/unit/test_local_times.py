@@ -168,6 +168,28 @@ def test_local_text_as_sent_stays_with_six_digits(
     assert [event.timestamp for event in events] == list(expected.values())
 
 
+@pytest.mark.parametrize("session", ["UTC", "America/New_York"])
+def test_text_of_the_hour_that_comes_twice_is_taken_as_the_first(
+    session: str, spark: SparkSession, session_zone: Callable[[str], None]
+) -> None:
+    session_zone(session)
+    texts = ["2026-10-25T01:59:59", "2026-10-25T02:30:00", "2026-10-25T03:00:00"]
+    read = [
+        F.unix_micros(json_fields.local_timestamp(F.lit(text), "Europe/Zurich")) for text in texts
+    ]
+
+    [found] = spark.range(1).select(*read).collect()
+
+    assert list(found) == [
+        micros(text)
+        for text in (
+            "2026-10-24T23:59:59+00:00",
+            "2026-10-25T00:30:00+00:00",
+            "2026-10-25T02:00:00+00:00",
+        )
+    ]
+
+
 def test_no_moment_has_no_text(spark: SparkSession) -> None:
     text = local_text(F.lit(None).cast("timestamp"), "Europe/Zurich")
 

@@ -101,6 +101,20 @@ def test_another_zone_is_refused_with_near_names(name: str, said: str) -> None:
     assert str(of_flag.value) == str(of_library.value)
 
 
+def test_without_a_database_utc_is_known_and_other_names_are_left_to_java(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoneinfo.available_timezones", set)
+    time_zones._known.cache_clear()
+    try:
+        assert check_time_zone("Europe/Zurich") == "Europe/Zurich"
+        assert check_time_zone(local_time_zone().name) == "UTC"
+        with pytest.raises(InvalidOptionError, match="'Zurich' is no time zone"):
+            check_time_zone("Zurich")
+    finally:
+        time_zones._known.cache_clear()
+
+
 @pytest.mark.parametrize("by_file", [False, True])
 def test_a_job_refuses_an_unknown_zone_before_it_starts(
     by_file: bool, detect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
