@@ -48,6 +48,9 @@ _TASK_FILES = 512
 _MOST_WAITING = 100_000
 
 
+_FOLDERS_SHOWN = 5
+
+
 @dataclass
 class Report:
     """What a job has seen and done so far; a line of progress for each batch."""
@@ -82,12 +85,11 @@ class Report:
                 f"{self.tally.seen - rows - self.were_there - left_out} are not accounted for. "
                 "Run the job again"
             )
-        unreadable = self.tally.left_out[LeftOut.UNREADABLE_FOLDER]
-        if unreadable:
+        if folders := self.tally.unreadable_folders:
             raise IncompleteInputError(
-                f"{unreadable} folders in {place} cannot be listed, and nobody has seen their "
-                "files: the log names them. Give this user the right to read them, and run the job "
-                "again"
+                f"{place}: {len(folders)} folders cannot be listed, and nobody has seen their "
+                f"files: {'; '.join(folders[:_FOLDERS_SHOWN])}. Give this user the right to read "
+                "them, and run the job again"
             )
         if rows + self.were_there == 0:
             reasons = f"; left out {by_reason(self.tally.left_out)}" if left_out else ""

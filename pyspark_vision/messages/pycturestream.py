@@ -56,17 +56,19 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     if frames.payload == pictures.IMAGE:
         if "key" in records.columns:
             camera = F.coalesce(F.col("key").cast("string"), "topic")
-            problem = _unknown_camera(camera, frames)
         else:  # a file: its folder is the camera
             camera = parent_folder()
-            problem = F.coalesce(F.col("fetch_error"), _unknown_camera(camera, frames))
-        return records.drop("fetch_error").select(
+        problem = _unknown_camera(camera, frames)
+        if "fetch_error" in records.columns:
+            problem = F.coalesce(F.col("fetch_error"), problem)
+        read = records.select(
             "*",
             camera.alias("camera_id"),
             F.col("received").alias("timestamp"),
             _local_text("received", frames.time_zone).alias("timestamp_text"),
             problem.alias("problem"),
         )
+        return read.drop("fetch_error")
     typed = {"timestamp": "string", "camera_id": "string"}
     message = json_fields.with_message(
         records, F.col("value"), (), typed, max_bytes=frames.max_message_bytes

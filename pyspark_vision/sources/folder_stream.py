@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from pyspark_vision import schemas
 from pyspark_vision.counts import by_reason
 from pyspark_vision.errors import IncompleteInputError
 from pyspark_vision.functions import fetch_object
@@ -46,8 +47,6 @@ _LISTS_AHEAD = 2
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
 # From names to sinks: what a file was like when it was planned.
 FILE_SIZE = "file_size"
-
-_COLUMNS = ("origin", "received", FILE_SIZE)
 
 # Spark leaves out files that are so much older than the newest one; these are none of anybody's.
 _MAX_FILE_AGE = "36500d"
@@ -123,7 +122,11 @@ class FolderStream:
 
     def sample(self) -> DataFrame:
         """No rows of :meth:`records`, to show a plan; nothing is written."""
-        return self._columns(self._session.createDataFrame([], _SCHEMA))
+        rows = self._columns(self._session.createDataFrame([], _SCHEMA))
+        if not self.in_batch:
+            return rows
+        content, error = F.lit(None).cast("binary"), F.lit(None).cast(schemas.ERROR)
+        return rows.drop("uri").select("*", content.alias("value"), error.alias("fetch_error"))
 
     def with_content(self, batch: DataFrame) -> DataFrame:
         """Add ``value`` and ``fetch_error`` to a batch of records."""
@@ -131,8 +134,9 @@ class FolderStream:
             self._pictures.unpersist()
         files = [ListedFile(row.origin, row.uri) for row in batch.collect()]
         self._pictures = hadoop_folder.read(self._session, files)
+        columns = [name for name in batch.columns if name != "uri"]
         return self._pictures.join(F.broadcast(batch), "origin").select(
-            *_COLUMNS,
+            *columns,
             F.col("picture.content").alias("value"),
             F.col("picture.error").alias("fetch_error"),
         )
@@ -176,7 +180,9 @@ class FolderStream:
             return files
         fetched = files.withColumn("_fetched", fetch_object("uri", prefixes=self._place.prefixes))
         return fetched.select(
-            *_COLUMNS,
+            "origin",
+            "received",
+            FILE_SIZE,
             F.col("_fetched.content").alias("value"),
             F.col("_fetched.error").alias("fetch_error"),
         )
@@ -198,8 +204,9 @@ class FolderStream:
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
             self._plan(piece)
-        left_out = self._tally.left_out
-        self._say(f"left out {by_reason(left_out)}" if left_out else "")
+        said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
+        said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
+        self._say("; ".join(said))
 
     def _plan(self, files: list[ListedFile]) -> None:
         most = self._options.max_files

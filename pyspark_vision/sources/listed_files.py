@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from pyspark_vision.sources.file_names import LeftOut, Names
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class Tally:
 
     seen: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    unreadable_folders: list[str] = field(default_factory=list)
 
     def takes(self, names: Names, name: str) -> bool:
         """Count a file of this name; whether it is to be read."""
@@ -60,7 +58,7 @@ class Tally:
         """A folder whose files nobody has seen: it counts as one."""
         self.seen += 1
         self.leave_out(LeftOut.UNREADABLE_FOLDER)
-        _log.warning("the folder %s cannot be listed: %s", folder, why)
+        self.unreadable_folders.append(f"{folder}: {why}")
 
 
 def key_of(origin: str) -> str:
