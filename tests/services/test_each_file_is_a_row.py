@@ -32,7 +32,7 @@ SETTLE_S = 1.0
 
 FOLDERS = ["", "cam", "_cam", ".cam", "camera 1", "cam%41", "[cam]", "caf\u00e9", "a=1"]
 # What comes before a number, and what behind it.
-NAMES = [
+NAMES = (
     ("", ".jpg"),
     ("_DSC", ".JPG"),
     (".", ".jpeg"),
@@ -46,10 +46,9 @@ NAMES = [
     ("caf\u00e9-\u65e5\u672c", ".jpg"),
     ("batch_id=", ".jpg"),
     ("no-suffix", ""),
-]
-LOCAL_NAMES = [("12:00:0", ".jpg"), ("back\\slash", ".jpg"), ("bytes\udcff\udcfe", ".jpg")]
+)
+LOCAL_NAMES = (("12:00:0", ".jpg"), ("back\\slash", ".jpg"), ("bytes\udcff\udcfe", ".jpg"))
 HIDDEN = [(".DS_Store", ""), ("_SUCCESS", ""), (".a.jpg.X7f3Q", "")]
-TIMES = [None, 1, 1_560_000_000, -10, -100, +40_000_000]
 
 
 @dataclass
@@ -65,8 +64,7 @@ class Made:
 class LocalPlace:
     """A folder of this machine's disks."""
 
-    names = [*NAMES, *LOCAL_NAMES]
-    is_local = True
+    names = (*NAMES, *LOCAL_NAMES)
 
     def __init__(self, folder: Path) -> None:
         self.uri = str(folder / "in [1]")
@@ -89,7 +87,6 @@ class S3Place:
     """A prefix of a bucket."""
 
     names = NAMES
-    is_local = False
 
     def __init__(self, s3_client: Any, bucket: str) -> None:
         self.uri = f"s3a://{bucket}/in"
@@ -108,7 +105,6 @@ class HdfsPlace:
     """A folder of HDFS, by its Java client."""
 
     names = NAMES
-    is_local = False
 
     def __init__(self, spark: SparkSession, hdfs: Hdfs) -> None:
         self.uri = f"{hdfs.fs_uri}/each-{uuid.uuid4().hex}/in"
@@ -157,28 +153,24 @@ def dice() -> random.Random:
 
 def add(place: Place, dice: random.Random, count: int, made: Made, turn: int) -> None:
     """So many more files of all kinds; each name once."""
-    contents = [
-        (scene_jpeg(7, 64, 64), None),
-        (scene_jpeg(8, 640, 480), None),
-        (b"", "empty_input"),
-    ]
-    contents += [(scene_jpeg(7, 64, 64)[:400], "truncated"), (b"none", "unsupported_format")]
+    small, large = scene_jpeg(7, 64, 64), scene_jpeg(8, 640, 480)
+    contents = [(small, None), (large, None), (b"", "empty_input")]
+    contents += [(small[:400], "truncated"), (b"none", "unsupported_format")]
+    now = time.time()
+    times = [None, 1, 1_560_000_000, now - 10, now + 10, now + 40_000_000]
     kinds = dice.choices(contents, k=count)
     kinds[: len(contents)] = contents  # each kind, and each name, once at least
     names = [*place.names, *dice.choices(place.names, k=count)][:count]
     for number, ((content, code), (before, behind)) in enumerate(zip(kinds, names, strict=True)):
         folder = dice.choice(FOLDERS)
         name = f"{folder}/{before}{turn}{number}{behind}".lstrip("/")
-        offset = dice.choice(TIMES)
-        at = time.time() + offset if offset is not None and abs(offset) != 1 else offset
-        at = 1_560_000_000.0 if offset == 1_560_000_000 else at
-        place.put(name, content, at)
+        place.put(name, content, dice.choice(times))
         made.rows[name] = code
     for before, _ in HIDDEN:
         place.put(f"cam/{before}{turn}", b"x", None)
         made.left_out["hidden"] += 1
     victim = f"cam/victim{turn}.jpg"
-    place.put(victim, scene_jpeg(7, 64, 64), time.time() - 1000)
+    place.put(victim, small, time.time() - 1000)
     made.rows[victim] = "fetch_not_found"
     made.victims.append(victim)
     if isinstance(place, LocalPlace):

@@ -372,6 +372,119 @@ def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
     assert rows["none.jpg"]["error"]["code"] == "fetch_not_found"
 
 
+def test_batch_embed_makes_failed_rows_anew_when_their_cause_may_be_gone(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    arguments += ["--output", str(tmp_path / "vectors"), "--settle", "0"]
+    (frames / "late.jpg").symlink_to("not-yet.jpg")
+    embed = job(root, "batch_embed")
+    assert embed.main(arguments) == 0
+    assert "failed 2 (fetch_not_found 1, truncated 1)" in capsys.readouterr().out
+    # The link's end has come. 5.jpg, which is cut short, is what it was.
+    shutil.copy(frames / "camera-0" / "0.jpg", frames / "not-yet.jpg")
+
+    assert embed.main(arguments) == 0
+    first = capsys.readouterr().out
+    scenes.draw_scene(5, (320, 240))[0].save(frames / "camera-1" / "5.jpg")
+    assert embed.main(arguments) == 0
+    second = capsys.readouterr().out
+    assert embed.main([*arguments, "--retry-failed"]) == 0
+
+    assert "images in 2, embedded 2, failed 0, were there 6" in first
+    assert "images in 1, embedded 1, failed 0, were there 7" in second
+    assert "images in 0, embedded 0, failed 0, were there 8" in capsys.readouterr().out
+    rows = rows_of(tmp_path / "vectors")
+    assert [row["error"] for row in rows] == [None] * 8
+    assert len({row["origin"] for row in rows}) == 8
+
+
+def test_batch_embed_ends_with_an_error_where_it_finds_no_picture(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = ["--model", str(root / "models" / "demo-embedder")]
+    arguments += ["--output", str(tmp_path / "vectors"), "--images", str(frames)]
+    (frames / ".DS_Store").touch()
+
+    code = job(root, "batch_embed").main([*arguments, "--glob", "*.png"])
+
+    printed = capsys.readouterr()
+    assert code == 1
+    said = [line for line in printed.err.splitlines() if line.startswith("batch_embed:")]
+    reasons = "left out 7 (hidden 1, not_matching 6)"
+    assert said == [f"batch_embed: there is no picture at {frames}; {reasons}"]
+    assert f"images in 0, embedded 0, failed 0, {reasons}" in printed.out
+
+
+def test_batch_embed_writes_a_batch_of_small_rows_to_one_file(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+
+    assert job(root, "batch_embed").main([*arguments, "--output", str(tmp_path / "out")]) == 0
+
+    assert len(list((tmp_path / "out").glob("batch_id=*/*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--images", "in", "--keys", "k.txt"], "choose --images or --keys"),
+        (["--keys", "k.txt", "--glob", "*.jpg"], "is a list, whose keys are all read"),
+        (["--keys", "s3://b/p", "--glob", "*.jpg", "--all"], "choose --glob or --all"),
+        (["--images", "in", "--glob", "[a"], "--glob '[a' is no pattern"),
+        (["--images", "in", "--settle", "-1"], "-1 is below 0"),
+        (["--images", "in", "--retry-failed", "nonsense"], "invalid choice: 'nonsense'"),
+    ],
+)
+def test_flags_of_batch_embed_that_cannot_be_meant_are_refused(
+    flags: list[str], said: str, root: Path, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        job(root, "batch_embed").main([*flags, "--model", "m", "--output", "o"])
+
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_failed_file_of_a_folder_stream_is_read_again_when_it_has_changed(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path
+) -> None:
+    arguments = detect_arguments(root, frames, tmp_path, "--settle", "0")
+    detect = job(root, "stream_detect")
+    assert detect.main(arguments) == 0
+    scenes.draw_scene(5, (320, 240))[0].save(frames / "camera-1" / "5.jpg")
+    # One that is good is not read again, whatever happens to it.
+    os.utime(frames / "camera-0" / "0.jpg", (1, 1))
+
+    assert detect.main(arguments) == 0
+    assert detect.main(arguments) == 0
+
+    rows = rows_of(tmp_path / "out")
+    codes = [row["error"] and row["error"]["code"] for row in rows if "5.jpg" in row["origin"]]
+    assert sorted(codes, key=str) == [None, "truncated"]
+    assert len(rows) == 7
+
+
+def test_a_checkpoint_of_another_folder_or_source_is_refused_before_anything_is_read(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
+) -> None:
+    detect = job(root, "stream_detect")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert detect.main(detect_arguments(root, frames, tmp_path)) == 0
+    capsys.readouterr()
+
+    code = detect.main(detect_arguments(root, other, tmp_path))
+    said = capsys.readouterr().err
+    (tmp_path / "checkpoint" / "_source" / "files.json").unlink()
+    code_of_old = detect.main(detect_arguments(root, frames, tmp_path))
+
+    assert (code, code_of_old) == (2, 2)
+    assert f"this checkpoint reads {frames}, --input says {other}" in said
+    assert "does not read a folder, or of an older version" in capsys.readouterr().err
+
+
 def test_spark_submit_runs_the_zip_alone(root: Path, frames: Path, tmp_path: Path) -> None:
     """The package comes from the zip; neither PYTHONPATH nor PYSPARK_PYTHON is set."""
     zipped = tmp_path / "pyspark_vision.zip"

@@ -1,0 +1,85 @@
+"""What a folder stream has planned, over restarts: each file once, failed ones again when changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pyspark_vision.sources.folder_stream import listing_interval_s
+from pyspark_vision.sources.listed_files import ListedFile
+from pyspark_vision.sources.planned_files import PlannedFiles
+
+
+def file(name: str, size: int = 1, modified_ms: int = 1000) -> ListedFile:
+    return ListedFile(f"file:/in/{name}", f"file:///in/{name}", size, modified_ms)
+
+
+def planned(spark: SparkSession, checkpoint: Path) -> PlannedFiles:
+    found = PlannedFiles(spark, str(checkpoint))
+    found.read()
+    return found
+
+
+def test_a_file_is_new_until_it_is_planned_by_this_start_or_an_earlier_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("line\nbreak\u2028")])
+    files.plan([file("b")])
+
+    later = planned(spark, tmp_path)
+
+    for known in (files, later):
+        names = ("a", "line\nbreak\u2028", "b", "c")
+        assert [known.is_new(file(name)) for name in names] == [False, False, False, True]
+        # What has not failed is not read again, whatever happens to it.
+        assert not known.is_new(file("a", 2, 2000))
+        assert known.lists == 2
+
+
+def test_a_failed_file_is_new_once_for_each_change(spark: SparkSession, tmp_path: Path) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("b")])
+    files.note_failed(0, [file("a")])
+    for known in (files, planned(spark, tmp_path)):
+        assert not known.is_new(file("a"))
+        assert known.is_new(file("a", 2))
+        assert known.is_new(file("a", 1, 2000))
+        assert not known.is_new(file("b", 2))
+
+    files.plan([file("a", 2)])
+
+    for known in (files, planned(spark, tmp_path)):
+        assert [known.is_new(file("a", size)) for size in (1, 2, 3)] == [False, False, False]
+    files.note_failed(1, [file("a", 2)])
+    for known in (files, planned(spark, tmp_path)):
+        assert [known.is_new(file("a", size)) for size in (2, 3)] == [False, True]
+
+
+def test_a_replayed_batch_says_its_failed_files_again(spark: SparkSession, tmp_path: Path) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("b")])
+
+    files.note_failed(0, [file("a")])
+    files.note_failed(0, [file("b")])
+
+    later = planned(spark, tmp_path)
+    assert [later.is_new(file(name, 2)) for name in "ab"] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "seconds"),
+    [
+        ("3 seconds", 3.0),
+        ("0.2 seconds", 1.0),
+        ("2 minutes", 120.0),
+        ("500 milliseconds", 1.0),
+        ("1 hour", 3600.0),
+        ("interval", 1.0),
+        ("available-now", None),
+    ],
+)
+def test_a_folder_is_listed_as_often_as_batches_begin(trigger: str, seconds: float | None) -> None:
+    assert listing_interval_s(trigger) == seconds
