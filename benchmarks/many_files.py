@@ -1,7 +1,7 @@
-"""What it costs to find many files: Spark's listing of a folder against keys of a store's listing.
+"""What it costs a folder stream to find many files.
 
-python benchmarks/many_files.py [--files 10000 50000]: local files, no model; the time until
-the first rows can be read, and what the driver's JVM holds when all are known.
+python benchmarks/many_files.py [--files 10000 50000]: local files, no model; the time until all
+are planned, and until their first and last rows can be read, and what the driver holds then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.sources.files import FilesSource, stream_files
+from pyspark_vision.sources import folders
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.folder_stream import FolderOptions, FolderStream
 
 FILES_PER_FOLDER = 1000
 
@@ -32,15 +34,20 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def heap_mb(session: SparkSession) -> float:
-    """What the driver's heap holds after a collection."""
+    """What the heap of the driver's JVM holds after a collection."""
     runtime: Any = session._jvm.java.lang.Runtime.getRuntime()  # type: ignore[union-attr]
     runtime.gc()
     return float(runtime.totalMemory() - runtime.freeMemory()) / 1e6
 
 
+def python_mb() -> float:
+    """What the driver's Python has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def measure(session: SparkSession, folder: Path, count: int) -> dict[str, float]:
     """Seconds and megabytes of a stream over the folder, in batches of 10,000, to nowhere."""
-    before = heap_mb(session)
+    before, python_before = heap_mb(session), python_mb()
     started = time.perf_counter()
     first: list[float] = []
     heap: list[float] = []
@@ -51,17 +58,22 @@ def measure(session: SparkSession, folder: Path, count: int) -> dict[str, float]
         batch.select("origin").write.format("noop").mode("overwrite").save()
         heap.append(heap_mb(session))
 
-    source = FilesSource(str(folder / "in"), max_files_per_trigger=10_000)
-    query = (
-        stream_files(session, source)
-        .writeStream.foreachBatch(nowhere)
-        .option("checkpointLocation", str(folder / "checkpoint"))
-        .trigger(availableNow=True)
-        .start()
-    )
-    query.awaitTermination()
+    place = folders.folder(session, str(folder / "in"))
+    options = FolderOptions(Names("*"), 10_000, 0.0, None)
+    with FolderStream(session, place, str(folder / "checkpoint"), options) as stream:
+        planned = time.perf_counter() - started
+        query = (
+            stream.records()
+            .writeStream.foreachBatch(nowhere)
+            .option("checkpointLocation", str(folder / "checkpoint"))
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination()
+        python = python_mb() - python_before
     total = time.perf_counter() - started
-    return {"files": count, "first": first[0], "all": total, "heap": max(heap) - before}
+    jvm = max(heap) - before
+    return {"planned": planned, "first": first[0], "all": total, "heap": jvm, "python": python}
 
 
 def main() -> None:
@@ -75,13 +87,14 @@ def main() -> None:
         .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
-    print("   files  first rows  all listed  heap added")
+    print("   files     planned  first rows    all read  heap added  Python added")
     for count in parser.parse_args().files:
         with tempfile.TemporaryDirectory() as name:
             make_files(Path(name), count)
             seen = measure(session, Path(name), count)
         print(
-            f"{count:8,}  {seen['first']:8.1f} s  {seen['all']:8.1f} s  {seen['heap']:7.0f} MB",
+            f"{count:8,}  {seen['planned']:8.1f} s  {seen['first']:8.1f} s  {seen['all']:8.1f} s  "
+            f"{seen['heap']:7.0f} MB  {seen['python']:9.0f} MB",
             flush=True,
         )
     session.stop()

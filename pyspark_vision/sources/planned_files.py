@@ -19,6 +19,8 @@ from pyspark_vision.sources.listed_files import ListedFile
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_Version = tuple[int | None, int | None]
+
 _SOURCE = "_source/files.json"
 _FAILED = "_failed_files"
 
@@ -35,7 +37,7 @@ class PlannedFiles:
         self._failed_folder = f"{checkpoint}/{_FAILED}"
         self._known: set[bytes] = set()
         # By origin: what a file was like when it failed.
-        self._failed: dict[str, tuple[int | None, int | None]] = {}
+        self._failed: dict[str, _Version] = {}
         self._next = 0
 
     @property
@@ -45,17 +47,19 @@ class PlannedFiles:
 
     def read(self) -> None:
         """What earlier starts have planned."""
+        failed: dict[str, _Version] = {}
         for name in _names(self._session, self._failed_folder):
             for file in _parsed(read_text(self._session, f"{self._failed_folder}/{name}")):
-                self._failed[file.origin] = (file.size, file.modified_ms)
+                failed[file.origin] = (file.size, file.modified_ms)
+        last: dict[str, _Version] = {}
         for name in _names(self._session, self.folder):
             for file in _parsed(read_text(self._session, f"{self.folder}/{name}")):
                 self._known.add(_digest(file.uri))
-                version = (file.size, file.modified_ms)
-                # Planned once more since it failed, or failed once more: its last version counts.
-                if self._failed.get(file.origin, version) != version:
-                    self._failed.pop(file.origin)
+                if file.origin in failed:
+                    last[file.origin] = (file.size, file.modified_ms)
             self._next = max(self._next, int(name.partition("-")[0]) + 1)
+        # Those that are planned once more have not failed yet, as they are now.
+        self._failed = {origin: at for origin, at in failed.items() if last.get(origin) == at}
 
     def is_new(self, file: ListedFile) -> bool:
         """Whether a file is not planned yet, or has failed and changed since."""

@@ -1,4 +1,4 @@
-"""What a folder stream has planned, over restarts: each file once, failed ones again when changed."""
+"""What a folder stream has planned, over restarts: each file once, a failed one as it changes."""
 
 from __future__ import annotations
 
