@@ -124,6 +124,20 @@ def run(
 ) -> None:
     """Make the rows that are not there; then those that failed and are to be made anew."""
     rows = batch_rows.read_rows(session, batches.output, batches.file_format)
+    try:
+        _run(session, files, batches, report, rows)
+    finally:
+        if rows.table is not None:
+            rows.table.unpersist()
+
+
+def _run(
+    session: SparkSession,
+    files: Iterator[ListedFile],
+    batches: FileBatches,
+    report: Report,
+    rows: batch_rows.Rows,
+) -> None:
     batch_id = rows.next_batch
     again: list[tuple[ListedFile, frozenset[int]]] = []
 
@@ -135,19 +149,12 @@ def run(
 
     def make_again() -> None:
         batch_rows.remove(session, batches.output, batches.file_format, again)
-        for batch in in_batches(iter([file for file, _ in again]), batches.most_files):
+        for batch in _in_batches(iter([file for file, _ in again]), batches):
             make(batch)
             report.line()
         again.clear()
 
-    listed = in_batches(
-        files,
-        batches.most_files,
-        first=_FIRST_FILES,
-        most_bytes=_BATCH_BYTES if batches.by_executors else _KEPT_BYTES,
-        bytes_of=lambda file: file.size or 0,
-    )
-    for batch in listed:
+    for batch in _in_batches(files, batches, first=_FIRST_FILES):
         split = batch_rows.split(session, batch, rows, batches.retried)
         report.were_there += split.were_there
         if split.duplicates:
@@ -159,6 +166,18 @@ def run(
             make_again()
     if again:
         make_again()
+
+
+def _in_batches(
+    files: Iterator[ListedFile], batches: FileBatches, first: int | None = None
+) -> Iterator[list[ListedFile]]:
+    return in_batches(
+        files,
+        batches.most_files,
+        first=first,
+        most_bytes=_BATCH_BYTES if batches.by_executors else _KEPT_BYTES,
+        bytes_of=lambda file: file.size or 0,
+    )
 
 
 def _make(

@@ -132,10 +132,17 @@ def _has_own_credentials(session: SparkSession, uri: str) -> bool:
         return True
     bucket = uri.partition("://")[2].partition("/")[0]
     conf = session._jsc.hadoopConfiguration()
+    is_local = str(session.sparkContext.master).startswith("local[")
     for key in ("access.key", "aws.credentials.provider"):
         for name in (f"fs.s3a.{key}", f"fs.s3a.bucket.{bucket}.{key}"):
-            # Hadoop's own defaults say which providers there are.
-            sources = conf.getPropertySources(name)
-            if sources and sources[-1] != "core-default.xml":
+            sources = list(conf.getPropertySources(name) or [])
+            # Hadoop's own defaults say which providers there are. Spark passes on what the driver
+            # has in AWS_ACCESS_KEY_ID, which local workers have, too.
+            is_default = not sources or sources[-1] == "core-default.xml"
+            if not is_default and not (is_local and _from_environment(sources[-1])):
                 return True
     return False
+
+
+def _from_environment(source: str) -> bool:
+    return source.startswith("Set by Spark on") and "AWS_" in source

@@ -24,10 +24,11 @@ from pyspark_vision.sources.listed_files import ListedFile, Tally
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# How a status prints itself behind its path.
+# How a status prints itself. A name may hold anything, so its end is the last that fits.
 _STATUS = re.compile(
-    r"; isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
-    r" modification_time=(?P<time>\d+);"
+    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
+    r" modification_time=(?P<time>\d+);",
+    re.DOTALL,
 )
 
 _LOOKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
@@ -135,26 +136,30 @@ def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str,
 
 
 def _statuses(session: SparkSession, statuses: Any) -> Iterator[tuple[str, bool, int, int]]:
-    """(path, is a folder, bytes, time) of each, by two calls into the JVM for all of them.
+    """(path, is a folder, bytes, time) of each, by a few calls into the JVM for all of them.
 
-    One by one they take six calls each: a minute for a hundred thousand files.
+    One by one they take six calls each: minutes for a hundred thousand files.
     """
     jvm: Any = session.sparkContext._jvm
-    join = jvm.org.apache.commons.lang3.StringUtils.join
-    if not len(statuses):
-        return
-    names = join(jvm.org.apache.hadoop.fs.FileUtil.stat2Paths(statuses), "\0").split("\0")
-    texts = join(statuses, "\0").split("\0")
-    for index, (name, text) in enumerate(zip(names, texts, strict=True)):
-        # Behind the name, which may hold anything.
-        _, _, rest = text.partition(f"path={name}")
-        known = _STATUS.match(rest)
+    gateway: Any = session.sparkContext._gateway
+    # Of the type that Java's methods are declared for: py4j looks for no other.
+    objects = gateway.new_array(jvm.java.lang.Object, len(statuses))
+    jvm.java.lang.System.arraycopy(statuses, 0, objects, 0, len(statuses))
+    # No name has a zero byte.
+    texts = jvm.org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
+    for status, text in zip(range(len(statuses)), texts, strict=False):
+        known = _STATUS.match(text)
         if known is None:  # another version of Hadoop prints it otherwise
-            status = statuses[index]
-            yield name, status.isDirectory(), status.getLen(), status.getModificationTime()
+            one = statuses[status]
+            yield (
+                str(one.getPath().toString()),
+                bool(one.isDirectory()),
+                int(one.getLen()),
+                int(one.getModificationTime()),
+            )
         else:
             size = int(known["size"] or 0)
-            yield name, known["folder"] == "true", size, int(known["time"])
+            yield known["path"], known["folder"] == "true", size, int(known["time"])
 
 
 def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:
