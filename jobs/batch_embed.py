@@ -24,7 +24,7 @@ from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.file_batches import FileBatches, Report
 from pyspark_vision.functions import embed_image, fetch_object
 from pyspark_vision.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
-from pyspark_vision.session import job_session
+from pyspark_vision.session import is_connect, job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -89,7 +89,7 @@ def parser() -> config.JobParser:
         nargs="*",
         choices=[code.value for code in ErrorCode],
         metavar="CODE",
-        help="make failed rows anew, all or those of these codes; without it those of "
+        help="make failed rows anew, all or also those of these codes; without it those of "
         f"{', '.join(sorted(batch_rows.TRANSIENT))}, and of files that have changed since",
     )
     model = job.add_argument_group("model")
@@ -144,6 +144,22 @@ def listed_images(
     )
 
 
+def retried_codes(
+    session: SparkSession, options: argparse.Namespace
+) -> frozenset[ErrorCode] | None:
+    """Codes of failed rows that are made anew; ``None``: failed rows stay."""
+    asked = options.retry_failed
+    if not is_connect(session):
+        more = batch_rows.ALL_CODES if asked == [] else frozenset(map(ErrorCode, asked or []))
+        return batch_rows.TRANSIENT | more
+    if asked is not None:
+        raise InvalidOptionError(
+            "--retry-failed replaces files at --output, which a Connect session cannot: run the "
+            "job in a classic session, or choose another --output"
+        )
+    return None
+
+
 def run_files(
     session: SparkSession,
     model: ModelSpec,
@@ -159,9 +175,6 @@ def run_files(
     else:
         files = listed_images(session, place, options, report)
         prefixes = place.prefixes
-    retried = batch_rows.TRANSIENT
-    if options.retry_failed is not None:
-        retried = frozenset(map(ErrorCode, options.retry_failed)) or batch_rows.ALL_CODES
     batches = FileBatches(
         lambda images, picture: embed(images, picture, model, options),
         sink(session, model, options),
@@ -172,7 +185,7 @@ def run_files(
         options.fetch_concurrency,
         prefixes=prefixes,
         by_executors=place is None or place.fetched,
-        retried=retried,
+        retried=retried_codes(session, options),
     )
     file_batches.run(session, files, batches, report)
     report.check(options.images or options.keys)

@@ -21,7 +21,7 @@ from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.listed_files import key_column, key_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
     from pyspark_vision.sinks import Sink
     from pyspark_vision.sources.listed_files import ListedFile
@@ -85,12 +85,16 @@ def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
 
 
 def split(
-    session: SparkSession, files: Iterable[ListedFile], rows: Rows, retried: frozenset[ErrorCode]
+    session: SparkSession,
+    files: Iterable[ListedFile],
+    rows: Rows,
+    retried: frozenset[ErrorCode] | None,
 ) -> Split:
     """Files without a row, files whose failed row is to be made anew, and how many are done.
 
     A failed row is made anew for the codes ``retried``, and where the file has another size or
-    time than it had. A file that stands here twice, in whatever spelling, is taken once.
+    time than it had; for ``None`` it stays. A file that stands here twice, in whatever spelling, is
+    taken once.
     """
     by_key: dict[str, ListedFile] = {}
     duplicates = 0
@@ -107,8 +111,7 @@ def split(
     again = []
     for key, known in there.items():
         file = by_key[key]
-        is_again = all(row.failed and _is_retried(row, file, retried) for row in known)
-        if is_again:
+        if retried is not None and all(_is_retried(row, file, retried) for row in known):
             again.append((file, frozenset(row.batch_id for row in known)))
     return Split(new, again, len(there) - len(again), duplicates)
 
@@ -152,8 +155,10 @@ def failures_sink(session: SparkSession, output: str, files: Iterable[ListedFile
     return sink
 
 
-def _is_retried(row: object, file: ListedFile, retried: frozenset[ErrorCode]) -> bool:
-    code, size, modified_ms = row.code, row.size, row.modified_ms  # type: ignore[attr-defined]
+def _is_retried(row: Row, file: ListedFile, retried: frozenset[ErrorCode]) -> bool:
+    if not row.failed:
+        return False
+    code, size, modified_ms = row.code, row.size, row.modified_ms
     if code is None:  # CSV of an older version
         return retried >= ALL_CODES
     changed = None not in (modified_ms, file.modified_ms) and (size, modified_ms) != (

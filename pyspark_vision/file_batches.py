@@ -104,7 +104,8 @@ class FileBatches:
     - ``sink`` writes them to ``output``; ``row_bytes`` is about what a row takes there.
     - ``prefixes``: ``fetch_object``'s; ``by_executors``: they fetch the files, and Hadoop's file
       systems need not.
-    - ``retried``: codes of failed rows that are made anew.
+    - ``retried``: codes of failed rows that are made anew, beside those of files that have changed;
+      ``None``: failed rows stay.
     """
 
     transform: Callable[[DataFrame, Column], DataFrame]
@@ -116,7 +117,7 @@ class FileBatches:
     fetch_concurrency: int
     prefixes: Sequence[str] = ()
     by_executors: bool = True
-    retried: frozenset[ErrorCode] = batch_rows.TRANSIENT
+    retried: frozenset[ErrorCode] | None = batch_rows.TRANSIENT
 
 
 def run(

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.executor import object_store
 from pyspark_vision.options import fetch_options
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.listed_files import Tally
+from pyspark_vision.sources.object_keys import list_keys
 
 KEYS = 20_000
 
@@ -132,6 +136,30 @@ def test_a_killed_job_goes_on_without_repeating_what_is_there(
     assert 60 <= there < 200
     assert len(rows) == len({row["origin"] for row in rows}) == 200
     assert sum(row["error"] is None for row in rows) == 30
+
+
+def test_a_prefix_gives_its_images_or_what_a_pattern_takes_and_counts_the_rest(
+    spark: SparkSession, s3: S3, s3_client: Any, bucket: str
+) -> None:
+    keys = ("a.jpg", "b.PNG", "_c.jpg", "notes.txt", "list.csv", ".keep", "folder/", "[1] %41.jpg")
+    for key in keys:
+        s3_client.put_object(Bucket=bucket, Key=f"in/{key}", Body=b"x")
+    s3_client.put_object(Bucket=bucket, Key="in-other/d.jpg", Body=b"x")
+
+    def listed(glob: str | None, prefix: str = "s3://{}/in/") -> tuple[list[str], Tally]:
+        tally = Tally()
+        uri = prefix.format(bucket)
+        found = list(list_keys(uri, fetch_options(spark), Names(glob), tally))
+        assert all(file.size == 1 and file.modified_ms for file in found)
+        return sorted(file.uri.removeprefix(uri) for file in found), tally
+
+    assert listed(None) == (
+        ["[1] %41.jpg", "_c.jpg", "a.jpg", "b.PNG"],
+        Tally(7, Counter(not_matching=2, hidden=1)),
+    )
+    assert listed("*.{txt,jpg}")[0] == ["[1] %41.jpg", "_c.jpg", "a.jpg", "notes.txt"]
+    assert listed("*")[1] == Tally(7, Counter(hidden=1))
+    assert len(listed("*.jpg", "s3a://{}/in")[0]) == 4
 
 
 @pytest.mark.slow
