@@ -7,7 +7,7 @@ is named. What it leaves out by its name (``_DSC0001.JPG``) is read by the drive
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
@@ -87,9 +87,12 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
     One that has gone, or cannot be read, has its error: a read that fails as a whole is looked into
     and done again.
     """
-    problems = {file.origin: _gone(file) for file in files if look(session, file.uri) is None}
+    seen = {file.origin: look(session, file.uri) for file in files}
+    problems = {file.origin: _gone(file) for file in files if seen[file.origin] is None}
+    # What Spark's reader leaves out.
+    unread = {origin for origin, now in seen.items() if _is_hidden(origin) or (now and not now[0])}
     while True:
-        pictures = _pictures(session, files, problems).persist()
+        pictures = _pictures(session, files, unread, problems).persist()
         try:
             there = {row.origin for row in pictures.select("origin").collect()}
         # Of many classes; whether it is a file's fault is found out here.
@@ -108,15 +111,18 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
 
 
 def _pictures(
-    session: SparkSession, files: Sequence[ListedFile], problems: Mapping[str, Problem]
+    session: SparkSession,
+    files: Sequence[ListedFile],
+    unread: Set[str],
+    problems: Mapping[str, Problem],
 ) -> DataFrame:
     good = [file.origin for file in files if file.origin not in problems]
-    own = [(uri, _read_by_driver(session, uri)) for uri in good if _is_hidden(uri)]
+    own = [(uri, _read_by_driver(session, uri)) for uri in good if uri in unread]
     own += [(uri, _failed(*problem)) for uri, problem in problems.items()]
     rows = session.createDataFrame(own, _ROW)
     if len(own) > 1:
         rows = rows.repartition(min(len(own), parallelism(session)))
-    shown = [uri for uri in good if not _is_hidden(uri)]
+    shown = [uri for uri in good if uri not in unread]
     return _read_by_executors(session, shown).unionByName(rows) if shown else rows
 
 
