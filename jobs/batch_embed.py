@@ -200,10 +200,14 @@ def run_whole(
     if rows.table is not None:
         done = rows.table.select(F.col("key").alias("origin"))
         images = images.join(done, "origin", "left_anti")
+        report.were_there = rows.table.count()
     sinks = {options.format: sink(session, model, options)}
     results = embed(images, F.col("content"), model, options)
     report.counts.add(streaming.run_batch(results, rows.next_batch, sinks, value="embedding"))
     report.line()
+    # All that Spark has seen.
+    report.tally.seen = report.counts.rows + report.were_there
+    report.check(options.images)
 
 
 def run(options: argparse.Namespace) -> None:

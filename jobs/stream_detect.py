@@ -34,6 +34,7 @@ from pyspark_vision.sources import folders
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.folder_stream import (
     DEFAULT_MAX_FILES,
+    FILE_LIST,
     FILE_SIZE,
     FolderOptions,
     FolderStream,
@@ -240,7 +241,7 @@ def steps(
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [seen_frames.KEY, PLANNED, FILE_SIZE]
+    hidden += [seen_frames.KEY, PLANNED, FILE_SIZE, FILE_LIST]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 

@@ -45,8 +45,8 @@ _SORTED_FILES = 100_000
 _LISTS_AHEAD = 2
 
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
-# From names to sinks: what a file was like when it was planned.
-FILE_SIZE = "file_size"
+# Columns that go along from the records to `note`; no other sink shows them.
+FILE_SIZE, FILE_LIST = "file_size", "file_list"
 
 # Spark leaves out files that are so much older than the newest one; these are none of anybody's.
 _MAX_FILE_AGE = "36500d"
@@ -92,7 +92,7 @@ class FolderStream:
         self._checkpoint = checkpoint
         self._options = options
         self._planned = PlannedFiles(session, checkpoint)
-        self._read_lists = 0
+        self._batches = 0
         self._pictures: DataFrame | None = None
         # By URI: files as they were seen, and since when, by time.monotonic(); of the last look,
         # and of this one.
@@ -118,11 +118,13 @@ class FolderStream:
         reader = self._session.readStream.schema(_SCHEMA).options(
             maxFilesPerTrigger=1, maxFileAge=_MAX_FILE_AGE, fileNameOnly=True
         )
-        return self._columns(reader.json(literal(self._planned.folder)))
+        lists = reader.json(literal(self._planned.folder))
+        return self._columns(lists.select("*", F.col("_metadata.file_name").alias(FILE_LIST)))
 
     def sample(self) -> DataFrame:
         """No rows of :meth:`records`, to show a plan; nothing is written."""
-        rows = self._columns(self._session.createDataFrame([], _SCHEMA))
+        files = self._session.createDataFrame([], f"{_SCHEMA}, {FILE_LIST} string")
+        rows = self._columns(files)
         if not self.in_batch:
             return rows
         content, error = F.lit(None).cast("binary"), F.lit(None).cast(schemas.ERROR)
@@ -142,8 +144,12 @@ class FolderStream:
         )
 
     def note(self, results: DataFrame, batch_id: int) -> None:
-        """A sink: what files were like that failed, so that they are read again if they change."""
-        self._read_lists = batch_id + 1
+        """A sink: what files were like that failed, so that they are read again if they change.
+
+        And which lists the batch has read.
+        """
+        self._batches = batch_id + 1
+        self._planned.note_read(row[0] for row in results.select(FILE_LIST).distinct().collect())
         failed = results.where(F.col("error").isNotNull())
         modified_ms = F.unix_millis("received")
         rows = failed.select("origin", FILE_SIZE, modified_ms.alias("modified_ms")).collect()
@@ -175,6 +181,7 @@ class FolderStream:
             "uri",
             F.timestamp_millis("modified_ms").alias("received"),
             F.col("size").alias(FILE_SIZE),
+            FILE_LIST,
         )
         if self.in_batch:
             return files
@@ -183,6 +190,7 @@ class FolderStream:
             "origin",
             "received",
             FILE_SIZE,
+            FILE_LIST,
             F.col("_fetched.content").alias("value"),
             F.col("_fetched.error").alias("fetch_error"),
         )
@@ -210,7 +218,7 @@ class FolderStream:
 
     def _plan(self, files: list[ListedFile]) -> None:
         most = self._options.max_files
-        is_behind = self._planned.lists - self._read_lists >= _LISTS_AHEAD
+        is_behind = self._planned.lists - self._batches >= _LISTS_AHEAD
         for batch in batches_of(iter(files), most, most, _BATCH_BYTES, lambda file: file.size or 0):
             if is_behind and len(batch) < most and self._options.every_s is not None:
                 return  # the next look finds them again, and more with them

@@ -2,6 +2,8 @@
 
 ``CHECKPOINT/_files/N-….json`` holds a line for each file of a batch. They are what Spark's stream
 reads, so that its checkpoint is all that says how far it is; names of pictures are data in them.
+Lists that were read long ago are merged in ``_files_read``, or Spark would look at a day's ten
+thousands of them in each batch.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ _Version = tuple[int | None, int | None]
 _SOURCE = "_source/files.json"
 _FAILED = "_failed_files"
 
+# Lists that are merged at a time, and what stays behind the last one that was read: a batch that is
+# replayed reads its list again.
+_MERGED_LISTS = 1000
+_KEPT_LISTS = 100
+
 
 class PlannedFiles:
     """The files that the stream of a checkpoint has planned so far, and those that failed.
@@ -35,6 +42,8 @@ class PlannedFiles:
         self.folder = f"{checkpoint}/_files"
         self._session = session
         self._failed_folder = f"{checkpoint}/{_FAILED}"
+        self._read_folder = f"{checkpoint}/_files_read"
+        self._read_lists: list[str] = []
         self._known: set[bytes] = set()
         # By origin: what a file was like when it failed.
         self._failed: dict[str, _Version] = {}
@@ -52,12 +61,17 @@ class PlannedFiles:
             for file in _parsed(read_text(self._session, f"{self._failed_folder}/{name}")):
                 failed[file.origin] = (file.size, file.modified_ms)
         last: dict[str, _Version] = {}
-        for name in _names(self._session, self.folder):
-            for file in _parsed(read_text(self._session, f"{self.folder}/{name}")):
-                self._known.add(_digest(file.uri))
-                if file.origin in failed:
-                    last[file.origin] = (file.size, file.modified_ms)
-            self._next = max(self._next, int(name.partition("-")[0]) + 1)
+        for folder in (self._read_folder, self.folder):
+            for name in _names(self._session, folder):
+                for line in _lines(read_text(self._session, f"{folder}/{name}")):
+                    if not line.startswith("{"):
+                        self._known.add(bytes.fromhex(line))
+                        continue
+                    file = ListedFile(**json.loads(line))
+                    self._known.add(_digest(file.uri))
+                    if file.origin in failed:
+                        last[file.origin] = (file.size, file.modified_ms)
+                self._next = max(self._next, int(name.partition("-")[0]) + 1)
         # Those that are planned once more have not failed yet, as they are now.
         self._failed = {origin: at for origin, at in failed.items() if last.get(origin) == at}
 
@@ -78,6 +92,28 @@ class PlannedFiles:
         for file in files:
             self._known.add(_digest(file.uri))
             self._failed.pop(file.origin, None)
+
+    def note_read(self, lists: Iterable[str]) -> None:
+        """These lists, by their names, were read by a batch; older ones are merged."""
+        self._read_lists += [name for name in lists if name not in self._read_lists[-1:]]
+        if len(self._read_lists) >= _MERGED_LISTS + _KEPT_LISTS:
+            merged, self._read_lists = (
+                self._read_lists[:_MERGED_LISTS],
+                self._read_lists[_MERGED_LISTS:],
+            )
+            self._merge(merged)
+
+    def _merge(self, lists: list[str]) -> None:
+        """One list for many: of a file that has not failed it is enough to know it again."""
+        lines = []
+        for name in lists:
+            for line in _lines(read_text(self._session, f"{self.folder}/{name}")):
+                file = ListedFile(**json.loads(line))
+                lines.append(line if file.origin in self._failed else _digest(file.uri).hex())
+        create_text(self._session, f"{self._read_folder}/{max(lists)}", "\n".join(lines))
+        for name in lists:
+            file_system, path = hadoop_path(self._session, f"{self.folder}/{name}")
+            file_system.delete(path, False)
 
     def note_failed(self, batch_id: int, files: Iterable[ListedFile]) -> None:
         """Remember what the failed files of a batch were like; a replay says it again."""
@@ -136,9 +172,12 @@ def _text(files: Iterable[ListedFile]) -> str:
 
 
 def _parsed(text: str | None) -> Iterator[ListedFile]:
-    for line in (text or "").split("\n"):
-        if line:
-            yield ListedFile(**json.loads(line))
+    for line in _lines(text):
+        yield ListedFile(**json.loads(line))
+
+
+def _lines(text: str | None) -> list[str]:
+    return [line for line in (text or "").split("\n") if line]
 
 
 def _names(session: SparkSession, folder: str) -> list[str]:

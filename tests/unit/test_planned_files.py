@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from pyspark_vision.sources import planned_files
 from pyspark_vision.sources.folder_stream import listing_interval_s
 from pyspark_vision.sources.listed_files import ListedFile
 from pyspark_vision.sources.planned_files import PlannedFiles
@@ -56,6 +57,31 @@ def test_a_failed_file_is_new_once_for_each_change(spark: SparkSession, tmp_path
     files.note_failed(1, [file("a", 2)])
     for known in (files, planned(spark, tmp_path)):
         assert [known.is_new(file("a", size)) for size in (2, 3)] == [False, True]
+
+
+def test_lists_that_were_read_long_ago_are_merged_and_nothing_is_forgotten(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_files, "_MERGED_LISTS", 4)
+    monkeypatch.setattr(planned_files, "_KEPT_LISTS", 2)
+    files = planned(spark, tmp_path)
+    for number in range(9):
+        files.plan([file(f"{number}"), file(f"bad{number}")])
+    lists = sorted(path.name for path in (tmp_path / "_files").glob("[0-9]*"))
+    for batch_id, name in enumerate(lists[:7]):
+        files.note_failed(batch_id, [file(f"bad{batch_id}")])
+        files.note_read([name])
+        files.note_read([name])  # a replay
+
+    later = planned(spark, tmp_path)
+
+    left = sorted(path.name for path in (tmp_path / "_files").glob("[0-9]*"))
+    assert left == lists[4:]
+    assert len(list((tmp_path / "_files_read").glob("[0-9]*"))) == 1
+    for known in (files, later):
+        assert not any(known.is_new(file(name)) for n in range(9) for name in (f"{n}", f"bad{n}"))
+        assert [known.is_new(file(f"bad{n}", 2)) for n in range(9)] == [True] * 7 + [False] * 2
+        assert known.lists == 9
 
 
 def test_a_replayed_batch_says_its_failed_files_again(spark: SparkSession, tmp_path: Path) -> None:
