@@ -92,7 +92,8 @@ class FolderStream:
         self._checkpoint = checkpoint
         self._options = options
         self._planned = PlannedFiles(session, checkpoint)
-        self._batches = 0
+        # By this run. One is written by the thread that lists, the other by that of the batches.
+        self._lists_planned = self._lists_read = 0
         self._pictures: DataFrame | None = None
         # By URI: files as they were seen, and since when, by time.monotonic(); of the last look,
         # and of this one.
@@ -146,14 +147,18 @@ class FolderStream:
     def note(self, results: DataFrame, batch_id: int) -> None:
         """A sink: what files were like that failed, so that they are read again if they change.
 
-        And which lists the batch has read.
+        And which list the batch has read.
         """
-        self._batches = batch_id + 1
-        self._planned.note_read(row[0] for row in results.select(FILE_LIST).distinct().collect())
-        failed = results.where(F.col("error").isNotNull())
-        modified_ms = F.unix_millis("received")
-        rows = failed.select("origin", FILE_SIZE, modified_ms.alias("modified_ms")).collect()
-        files = [ListedFile(row.origin, "", row[FILE_SIZE], row.modified_ms) for row in rows]
+        failed = F.struct("origin", FILE_SIZE, F.unix_millis("received").alias("modified_ms"))
+        row = results.agg(
+            F.first(FILE_LIST).alias("list"),
+            F.collect_list(F.when(F.col("error").isNotNull(), failed)).alias("failed"),
+        ).first()
+        assert row is not None
+        self._lists_read += 1
+        if row.list is not None:
+            self._planned.note_read([row.list])
+        files = [ListedFile(one.origin, "", one[FILE_SIZE], one.modified_ms) for one in row.failed]
         self._planned.note_failed(batch_id, files)
 
     def __enter__(self) -> FolderStream:
@@ -218,11 +223,12 @@ class FolderStream:
 
     def _plan(self, files: list[ListedFile]) -> None:
         most = self._options.max_files
-        is_behind = self._planned.lists - self._batches >= _LISTS_AHEAD
+        is_behind = self._lists_planned - self._lists_read >= _LISTS_AHEAD
         for batch in batches_of(iter(files), most, most, _BATCH_BYTES, lambda file: file.size or 0):
             if is_behind and len(batch) < most and self._options.every_s is not None:
                 return  # the next look finds them again, and more with them
             self._planned.plan(batch)
+            self._lists_planned += 1
 
     def _settled(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         settle_s = 0.0 if self._place.way is Way.S3 else self._options.settle_s

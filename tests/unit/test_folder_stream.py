@@ -1,0 +1,117 @@
+"""A folder as a steady stream: files are planned as they come, in few lists, each once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from pyspark_vision.sources import folders
+from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.folder_stream import FolderOptions, FolderStream
+
+
+def write(folder: Path, *names: str) -> None:
+    """Files that were written long ago."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+        os.utime(folder / name, (1000, 1000))
+
+
+def stream(
+    spark: SparkSession, tmp_path: Path, *, every_s: float | None = 0.05, max_files: int = 100
+) -> FolderStream:
+    place = folders.folder(spark, str(tmp_path / "in"))
+    options = FolderOptions(Names("*"), max_files, 0.0, every_s)
+    return FolderStream(spark, place, str(tmp_path / "checkpoint"), options)
+
+
+def lists(tmp_path: Path) -> list[int]:
+    """How many files each list has."""
+    found = sorted((tmp_path / "checkpoint" / "_files").glob("[0-9]*.json"))
+    return [len(path.read_text().splitlines()) for path in found]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_while_no_batch_is_read_later_files_wait_for_one_larger_list(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "0")
+    with stream(spark, tmp_path, max_files=5) as files:
+        files.records()
+        write(tmp_path / "in", "1")
+        wait_for(lambda: lists(tmp_path) == [1, 1])
+        write(tmp_path / "in", "2", "3")
+        time.sleep(0.5)
+        assert lists(tmp_path) == [1, 1]
+        write(tmp_path / "in", "4", "5", "6", "7")
+        wait_for(lambda: lists(tmp_path) == [1, 1, 5])
+
+    # Another start does not know how far the stream is, and plans what is left.
+    with stream(spark, tmp_path, max_files=5):
+        assert lists(tmp_path) == [1, 1, 5, 1]
+
+
+def test_rows_have_bytes_or_a_reason_and_come_once_over_restarts(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "a:b", "_c.jpg", "gone", "d")
+    rows: list[tuple[str, bytes | None, str | None]] = []
+
+    def collect(batch: DataFrame, _: int) -> None:
+        for row in batch.collect():
+            code = row.fetch_error and row.fetch_error.code
+            rows.append((row.origin.rsplit("/", 1)[-1], row.value and bytes(row.value), code))
+
+    for more in ([], ["later"]):
+        write(tmp_path / "in", *more)
+        with stream(spark, tmp_path, every_s=None, max_files=3) as files:
+            (tmp_path / "in" / "gone").unlink(missing_ok=True)
+            writer = files.records().writeStream.foreachBatch(collect)
+            writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+            query = writer.trigger(availableNow=True).start()
+            query.awaitTermination()
+
+    assert sorted(rows) == [
+        ("_c.jpg", b"_c.jpg", None),
+        ("a:b", b"a:b", None),
+        ("d", b"d", None),
+        ("gone", None, "fetch_not_found"),
+        ("later", b"later", None),
+    ]
+
+
+def test_a_listing_that_fails_for_a_while_is_said_and_tried_again(
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(tmp_path / "in", "0")
+    with stream(spark, tmp_path) as files:
+        files.records()
+        with monkeypatch.context() as patch:
+            asked: list[int] = []
+
+            def fail(*_: object) -> None:
+                asked.append(1)
+                raise OSError("the store is away")
+
+            patch.setattr(folders, "files", fail)
+            write(tmp_path / "in", "1")
+            wait_for(lambda: len(asked) > 2)
+            assert lists(tmp_path) == [1]
+        wait_for(lambda: lists(tmp_path) == [1, 1])
+
+    assert caplog.text.count("the store is away") == 1
