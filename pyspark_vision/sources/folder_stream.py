@@ -41,8 +41,9 @@ _BATCH_BYTES = 256 * 1024 * 1024
 # Files that are sorted by their times at once, and that the driver holds for it.
 _SORTED_FILES = 100_000
 
-# Lists that wait for the stream: above this the next one grows instead.
-_LISTS_AHEAD = 2
+# Lists that wait for the stream: above the first number the next one grows instead, above the
+# second there is no next one yet, so that another start may say how large they are.
+_LISTS_AHEAD, _MOST_LISTS_AHEAD = 2, 8
 
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
 # Columns that go along from the records to `note`; no other sink shows them.
@@ -216,19 +217,24 @@ class FolderStream:
         new = self._settled(file for file in files if self._planned.is_new(file))
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
-            self._plan(piece)
+            if not self._plan(piece):
+                return
         said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
         said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
         self._say("; ".join(said))
 
-    def _plan(self, files: list[ListedFile]) -> None:
+    def _plan(self, files: list[ListedFile]) -> bool:
+        """Whether there is room for more; what had none is found again by the next look."""
         most = self._options.max_files
-        is_behind = self._lists_planned - self._lists_read >= _LISTS_AHEAD
+        is_watched = self._options.every_s is not None
         for batch in batches_of(iter(files), most, most, _BATCH_BYTES, lambda file: file.size or 0):
-            if is_behind and len(batch) < most and self._options.every_s is not None:
-                return  # the next look finds them again, and more with them
+            ahead = self._lists_planned - self._lists_read
+            is_part = ahead >= _LISTS_AHEAD and len(batch) < most
+            if is_watched and (is_part or ahead >= _MOST_LISTS_AHEAD):
+                return False
             self._planned.plan(batch)
             self._lists_planned += 1
+        return True
 
     def _settled(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         settle_s = 0.0 if self._place.way is Way.S3 else self._options.settle_s

@@ -58,9 +58,14 @@ def test_while_no_batch_is_read_later_files_wait_for_one_larger_list(
         write(tmp_path / "in", "4", "5", "6", "7")
         wait_for(lambda: lists(tmp_path) == [1, 1, 5])
 
+        write(tmp_path / "in", *(f"more-{number}" for number in range(60)))
+        wait_for(lambda: lists(tmp_path) == [1, 1, *[5] * 6])
+        time.sleep(0.5)
+        assert len(lists(tmp_path)) == 8
+
     # Another start does not know how far the stream is, and plans what is left.
-    with stream(spark, tmp_path, max_files=5):
-        assert lists(tmp_path) == [1, 1, 5, 1]
+    with stream(spark, tmp_path):
+        assert lists(tmp_path) == [1, 1, *[5] * 6, 36]
 
 
 def test_rows_have_bytes_or_a_reason_and_come_once_over_restarts(
