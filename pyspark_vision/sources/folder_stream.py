@@ -164,7 +164,7 @@ class FolderStream:
 
     def __enter__(self) -> FolderStream:
         """List the folder for the first time."""
-        claim(self._session, self._checkpoint, self._place.uri)
+        claim(self._session, self._checkpoint, folders.full_name(self._session, self._place))
         self._planned.read()
         self._list()
         if self._options.every_s is None and not self._planned.lists:

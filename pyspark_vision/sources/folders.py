@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.options import fetch_options
 from pyspark_vision.session import is_connect
 from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
 from pyspark_vision.sources.file_names import Names
-from pyspark_vision.sources.listed_files import ListedFile, Tally
+from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -65,6 +66,17 @@ def folder(session: SparkSession, uri: str) -> Folder:
     elif found.way is Way.HADOOP:
         hadoop_folder.check(session, uri)
     return found
+
+
+def full_name(session: SparkSession, place: Folder) -> str:
+    """One name for a folder, in whatever way it was given."""
+    if place.way is Way.LOCAL:
+        path = local_folder.folder_path(place.uri)
+        return f"file:{local_folder.text_of(path)}"
+    if place.way is Way.HADOOP:
+        file_system, path = hadoop_path(session, place.uri)
+        return key_of(str(file_system.makeQualified(path).toString()))
+    return key_of(place.uri.rstrip("/"))
 
 
 def check_before_spark(uri: str) -> None:

@@ -530,11 +530,13 @@ def test_a_checkpoint_of_another_folder_or_source_is_refused_before_anything_is_
 
     code = detect.main(detect_arguments(root, other, tmp_path))
     said = capsys.readouterr().err
+    by_another_name = f"file://{frames}/../{frames.name}/"
+    assert detect.main(detect_arguments(root, frames, tmp_path, "--input", by_another_name)) == 0
     (tmp_path / "checkpoint" / "_source" / "files.json").unlink()
     code_of_old = detect.main(detect_arguments(root, frames, tmp_path))
 
     assert (code, code_of_old) == (2, 2)
-    assert f"this checkpoint reads {frames}, --input says {other}" in said
+    assert f"this checkpoint reads file:{frames}, --input says file:{other}" in said
     assert "does not read a folder, or of an older version" in capsys.readouterr().err
 
 
