@@ -39,7 +39,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark_vision.compaction.checkpoint_logs import last_batch
 from pyspark_vision.counts import Counts
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.hadoop import create_text, hadoop_path, read_text
+from pyspark_vision.hadoop import create_text, hadoop_path, list_names, read_text
 from pyspark_vision.session import is_connect
 from pyspark_vision.sources import kafka_cluster, kafka_start
 from pyspark_vision.sources.kafka_cluster import Admin
@@ -144,6 +144,8 @@ def _kind(session: SparkSession, checkpoint: str) -> str | None:
     text = None if number is None else read_text(session, f"{checkpoint}/_source/{number}")
     if text is not None:
         return str(json.loads(text)["kind"])
+    if "files.json" in (list_names(session, f"{checkpoint}/_source") or []):
+        return "files"
     last = last_batch(session, checkpoint, "offsets")
     lines = (read_text(session, f"{checkpoint}/offsets/{last}") or "").splitlines()
     if lines[:1] != ["v1"]:
