@@ -59,7 +59,11 @@ def choose(
 
 
 def has_bf16() -> bool | None:
-    """Whether this processor computes in bf16; None where nothing tells (not Linux)."""
+    """Whether OpenVINO computes in bf16 here; None where nothing tells (not Linux).
+
+    On processors with the type, and on those with AVX-512, where it makes bf16 of float32's halves
+    (seen on one whose flags do not name the type).
+    """
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             flags = {
@@ -71,7 +75,8 @@ def has_bf16() -> bool | None:
     except OSError:
         return None
     # x86: AVX-512 or tiles; Arm: the bfloat16 extension.
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    has_type = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return has_type or flags >= {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 
 
 def _natively() -> str:

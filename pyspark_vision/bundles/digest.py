@@ -46,7 +46,7 @@ def identity(spec: ModelSpec) -> dict[str, Any]:
     """All that changes the answers, by name: fields of the spec, and of the file that runs here.
 
     For models that are not in float32, what this machine makes of it: ``bf16_natively``, whether
-    its processor computes in bf16; ``simd_resize``, whether the extra ``simd`` resizes.
+    it computes in bf16; ``simd_resize``, whether the extra ``simd`` resizes.
     """
     fields = {
         field.name: getattr(spec, field.name)

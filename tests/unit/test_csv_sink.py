@@ -14,9 +14,10 @@ import pyarrow.csv
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import batch_output
+from pyspark_vision import batch_rows
 from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.sinks.csv import csv_sink, wide
+from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.sources.object_keys import read_keys
 
 TEXTS = {
@@ -108,6 +109,10 @@ def test_spark_reads_what_was_written_and_tells_empty_from_null(
     assert found == expected("", None)
 
 
+def listed(origin: str) -> ListedFile:
+    return ListedFile(origin, origin)
+
+
 def test_a_resumed_csv_job_finds_the_rows_of_every_name(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -116,14 +121,13 @@ def test_a_resumed_csv_job_finds_the_rows_of_every_name(
     frame = spark.createDataFrame(rows, "origin string, label string, embedding array<float>")
     csv_sink(spark, str(tmp_path))(wide(frame, 2).coalesce(1), 4)
 
-    done, batch_id = batch_output.done(spark, str(tmp_path), "csv")
+    rows_there = batch_rows.read_rows(spark, str(tmp_path), "csv")
+    files = [listed(name) for name in [*names, "s3://b/new"]]
+    split = batch_rows.split(spark, files, rows_there, frozenset())
 
-    assert (batch_id, batch_output.missing(spark, [*names, "s3://b/new"], done)) == (
-        5,
-        ["s3://b/new"],
-    )
-    assert done is not None
-    assert done.count() == len(names)
+    assert rows_there.next_batch == 5
+    assert [file.origin for file in split.new] == ["s3://b/new"]
+    assert (split.were_there, split.again, split.duplicates) == (len(names), [], 0)
 
 
 def test_a_resumed_csv_job_finds_its_rows_of_long_vectors(
@@ -136,11 +140,11 @@ def test_a_resumed_csv_job_finds_its_rows_of_long_vectors(
     text = "".join(",".join(line) + "\n" for line in lines)
     (tmp_path / "batch_id=0" / "part-0.csv").write_text(text)
 
-    done, batch_id = batch_output.done(spark, str(tmp_path), "csv")
+    rows_there = batch_rows.read_rows(spark, str(tmp_path), "csv")
+    split = batch_rows.split(spark, [listed("file:/a")], rows_there, frozenset())
 
-    assert batch_id == 1
-    assert done is not None
-    assert [row.origin for row in done.collect()] == ["file:/a"]
+    assert rows_there.next_batch == 1
+    assert (split.new, split.were_there) == ([], 1)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -157,7 +161,8 @@ def test_a_list_of_keys_is_read_as_other_programs_write_csv(
         writer = csv.writer(file, lineterminator=line_end)
         writer.writerows([["key", "caption"], *([key, 'a "caption",\nin lines'] for key in keys)])
 
-    assert sorted(read_keys(spark, str(path), "key")) == sorted(keys)
+    found = read_keys(spark, str(path), Tally(), "key")
+    assert sorted(file.origin for file in found) == sorted(keys)
 
 
 def test_numbers_are_written_without_quotes(file: Path) -> None:

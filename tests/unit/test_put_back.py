@@ -20,7 +20,7 @@ def letters(
     spark: SparkSession, *offsets: int, code: str = "truncated", model: str = "m"
 ) -> DataFrame:
     rows = [
-        (b"p", None, f"kafka:t/0/{offset}", "t", 0, offset, WHEN, code, "cut", model, "ab")
+        (b"p", None, f"kafka:t/0/{offset}", "t", 0, offset, WHEN, code, "cut", model, "ab", "cd")
         for offset in offsets
     ]
     return spark.createDataFrame(rows, LETTER).coalesce(1)
