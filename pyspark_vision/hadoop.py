@@ -8,8 +8,6 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError
-
 from pyspark_vision.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def list_names(session: SparkSession | None, folder: str) -> list[str] | None:
         if file_system.getFileStatus(path).isFile():
             raise InvalidOptionError(f"{folder} is a file; it must be a folder")
         return [status.getPath().getName() for status in file_system.listStatus(path)]
-    except Py4JJavaError as error:
+    except _java_exception() as error:
         if is_java_error(error, "FileNotFoundException"):
             return None
         raise
@@ -112,7 +110,7 @@ def read_text(session: SparkSession | None, uri: str) -> str | None:
         if not file_system.getFileStatus(path).isFile():
             return None
         stream = file_system.open(path)
-    except Py4JJavaError as error:
+    except _java_exception() as error:
         if is_java_error(error, "FileNotFoundException"):
             return None
         raise
@@ -138,16 +136,24 @@ def create_text(session: SparkSession, uri: str, text: str) -> bool:
     try:
         if file_system.rename(staged, path):
             return True
-    except Py4JJavaError as error:
+    except _java_exception() as error:
         if not is_java_error(error, "FileAlreadyExistsException"):
             raise
     file_system.delete(staged, False)
     return False
 
 
-def is_java_error(error: Py4JJavaError, name: str) -> bool:
+def _java_exception() -> type[Exception]:
+    """py4j's, imported late: `doctor` runs where it may be missing."""
+    from py4j.protocol import Py4JJavaError
+
+    error: type[Exception] = Py4JJavaError
+    return error
+
+
+def is_java_error(error: Exception, name: str) -> bool:
     """Whether the Java exception, or one of its causes, is of a class with this simple name."""
-    java: Any = error.java_exception
+    java: Any = getattr(error, "java_exception", None)
     while java is not None:
         if java.getClass().getSimpleName() == name:
             return True

@@ -54,7 +54,9 @@ def start(settings: Mapping[str, str]) -> None:
         _refuse_too_late(settings, SparkConf())
         return
     _refuse_other_spark()
-    with _environment({_SUBMIT_ARGS: submit_args(settings), **utf8_locale()}):
+    # The others count when the session is made; spark-submit would refuse some in words of its own.
+    at_start = {key: value for key, value in settings.items() if _AT_START.fullmatch(key)}
+    with _environment({_SUBMIT_ARGS: submit_args(at_start), **utf8_locale()}):
         SparkContext._ensure_initialized()
 
 

@@ -164,6 +164,8 @@ def test_a_folder_streams_checkpoint_is_refused(
     before = texts(tmp_path / "checkpoint")
 
     assert extract("--kafka-topic", topic) == 2
+    assert "say --adopt once" in last_line(capsys.readouterr().err)  # it bears no job's mark
+    assert extract("--kafka-topic", topic, "--adopt") == 2
 
     said = capsys.readouterr().err
     assert "reads another kind of source than Kafka" in last_line(said)
