@@ -42,10 +42,14 @@ def replay(spark: SparkSession, kafka: Kafka, tmp_path: Path, capsys: Any) -> Ca
     return run
 
 
+# Its name, the sha256 of its file, its digest.
+MODEL = ("m", "ab", "cd")
+
+
 def letters(spark: SparkSession, topic: str | None, *offsets: int) -> DataFrame:
     origin = "file:/pictures" if topic is None else f"kafka:{topic}/0"
     rows = [
-        (b"%d" % at, b"k", f"{origin}/{at}", topic, 0, at, WHEN, "truncated", "cut", "m", "ab")
+        (b"%d" % at, b"k", f"{origin}/{at}", topic, 0, at, WHEN, "truncated", "cut", *MODEL)
         for at in offsets
     ]
     return spark.createDataFrame(rows, LETTER).coalesce(1)

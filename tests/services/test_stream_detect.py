@@ -109,7 +109,7 @@ def test_the_key_of_a_result_is_topic_partition_offset_model(
     assert detect("--keep-all") == 0
 
     keys = sorted(message.key().decode() for message in jobs.consume(consumer, detect.results, 2))
-    model = f"{detector.name}@{detector.sha256[:12]}"
+    model = f"{detector.name}@{detector.digest[:12]}"
     assert keys == [f"{topic}-1-{offset}-{model}" for offset in (0, 1)]
 
 
