@@ -250,7 +250,10 @@ def run(options: argparse.Namespace) -> None:
         refuse_mixed_places(options, functools.partial(qualified, session))
     check_output(session, options)
     model = ModelSpec.load(options.model)
-    place = folders.folder(session, options.images) if options.images else None
+    place: Folder | None = None
+    if options.images:
+        own = [] if is_connect(session) else [options.output]
+        place = folders.folder(session, options.images, own)
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
         images = session.createDataFrame([], "origin string, uri string")
@@ -292,7 +295,7 @@ def embed_all(
     if options.overwrite:
         batch_output.remove(session, options.output)
     settings = {
-        "source": options.images or "keys",
+        "source": "keys" if place is None else folders.full_name(session, place),
         **batch_output.model_settings(model),
         "format": options.format,
         "normalize": str(options.normalize),
@@ -300,7 +303,8 @@ def embed_all(
     }
     # What is left after --overwrite is the user's own, in a folder that was this job's.
     adopts = options.adopt or options.overwrite
-    batch_output.claim(session, options.output, settings, adopts=adopts)
+    spelled = {} if place is None else {"source": options.images}
+    batch_output.claim(session, options.output, settings, adopts=adopts, spelled=spelled)
     report = Report("batch_embed", refuse_if_lost)
     try:
         if place is not None and place.way is Way.SPARK:

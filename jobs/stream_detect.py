@@ -317,7 +317,8 @@ def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderS
     """The stream of ``--input``; ``None`` from Kafka."""
     if options.source == "kafka":
         return None
-    place = folders.folder(session, options.input)
+    own = [place.uri for place in job_flags.written_places(places(options))]
+    place = folders.folder(session, options.input, own)
     every_s = listing_interval_s(options.trigger)
     how = FolderOptions(Names(options.glob), options.max_files_per_trigger, options.settle, every_s)
     return FolderStream(session, place, options.checkpoint, how)

@@ -35,7 +35,9 @@ JOB, ROLE = "batch_embed", "vectors"
 _DIGEST, _IDENTITY = "model_digest", "model_identity"
 
 # All that the job makes in its output, the mark last: who is stopped on the way goes on with it.
-_OWN = re.compile(r"batch_id=\d+|_checkpoint|_staging_\d+|_failed")
+# (An older version kept a checkpoint there.)
+_CHECKPOINT = "_checkpoint"
+_OWN = re.compile(rf"batch_id=\d+|{_CHECKPOINT}|_staging_\d+|_failed")
 
 
 def check(session: SparkSession | None, output: str, *, adopts: bool, removes: bool) -> None:
@@ -58,9 +60,16 @@ def check(session: SparkSession | None, output: str, *, adopts: bool, removes: b
 
 
 def claim(
-    session: SparkSession, output: str, settings: Mapping[str, str], *, adopts: bool = False
+    session: SparkSession,
+    output: str,
+    settings: Mapping[str, str],
+    *,
+    adopts: bool = False,
+    spelled: Mapping[str, str] | None = None,
 ) -> None:
     """Begin or go on with the job of these settings at ``output``.
+
+    ``spelled``: settings as the user wrote them, which is how older versions kept them.
 
     Raises :class:`InvalidOptionError` if the folder holds something else, or rows that other
     settings made: both would be mixed.
@@ -75,7 +84,8 @@ def claim(
     if record is None:
         mark = Mark(JOB, ROLE, settings=dict(settings))
         record = owner.claim(session, output, mark, "--output", adopts=adopts).settings
-    if said := _differences(record, settings):
+    kept = {name: value for name, value in (spelled or {}).items() if record.get(name) == value}
+    if said := _differences(record, {**settings, **kept}):
         raise InvalidOptionError(
             f"--output {output} is of a job with other settings ({said}); choose another, or "
             "--overwrite"
@@ -114,7 +124,11 @@ def remove(session: SparkSession, output: str) -> None:
             "--overwrite needs a file system, which a Connect session does not have: choose "
             "another --output"
         )
+    if _read_record(session, output) is None:  # nothing there is this job's
+        return
     names = [name for name in list_names(session, output) or [] if _OWN.fullmatch(name)]
+    if owner.read_mark(session, f"{output}/{_CHECKPOINT}") is not None:  # a stream's, by its mark
+        names = [name for name in names if name != _CHECKPOINT]
     for name in [*sorted(names), owner.NAME]:
         file_system, path = hadoop_path(session, f"{output}/{name}")
         file_system.delete(path, True)

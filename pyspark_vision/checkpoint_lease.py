@@ -26,6 +26,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from pyspark_vision.errors import CheckpointInUseError
 from pyspark_vision.hadoop import hadoop_path, is_java_error
+from pyspark_vision.sinks.owner import not_written
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -113,8 +114,12 @@ def held(
 
 @contextmanager
 def _locked(folder: Path, shown: str, owner: Owner) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lease.lock", "a+", encoding="utf-8") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lease.lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise not_written(shown, error) from None
+    with file:
         deadline = time.monotonic() + PATIENCE_S
         while not _lock(file):
             if time.monotonic() > deadline:
@@ -291,7 +296,9 @@ def _owner(text: str) -> Owner | None:
 
 def _in_use(shown: str, owner: Owner | None) -> CheckpointInUseError:
     holder = f"{owner}, since {owner.since}" if owner else "a job that is just starting"
+    other = "another output"
+    if not shown.startswith("--output"):
+        other = f"another checkpoint and {other}"
     return CheckpointInUseError(
-        f"{shown} is in use by {holder}. Stop that job first, or choose another "
-        "checkpoint and another output"
+        f"{shown} is in use by {holder}. Stop that job first, or choose {other}"
     )

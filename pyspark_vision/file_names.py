@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,8 +34,11 @@ _MAIN_CLASS = b"org.apache.spark.deploy."
 def refuse_lost_names(options: argparse.Namespace) -> None:
     """Raise :class:`InvalidOptionError` for a path of a job that its JVM would misname.
 
-    A JVM that is not there yet misnames nothing: see the module.
+    A JVM that is not there yet misnames nothing: see the module. What no JVM can name is refused
+    in any case: bytes that are no UTF-8, and a colon in the first part of a path.
     """
+    for key in _PATHS:
+        _refuse_unnameable(key, getattr(options, key, None))
     if "PYSPARK_GATEWAY_PORT" not in os.environ or connect.is_wanted():
         return
     charset = _charset_of_jvm()
@@ -47,6 +51,24 @@ def refuse_lost_names(options: argparse.Namespace) -> None:
     for what, name in lost_names(options):
         raise InvalidOptionError(
             f"{what} {ascii(name)[1:-1]} would be misnamed or not found. {why}"
+        )
+
+
+def _refuse_unnameable(key: str, value: object) -> None:
+    if not isinstance(value, str):
+        return
+    flag = f"--{key.replace('_', '-')}"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidOptionError(
+            f"{flag} {ascii(value)[1:-1]} holds bytes that are no UTF-8, which Spark cannot name: "
+            "choose another name"
+        ) from None
+    if key.startswith("output") and re.match("[^/:]*:[^/]", value):
+        raise InvalidOptionError(
+            f"{flag} {value}: Spark takes what stands before the colon for a scheme, as in "
+            f"s3a://; give the whole path, {os.path.abspath(value)}, or another name"
         )
 
 

@@ -90,6 +90,8 @@ def parse(text: str, folder: str) -> Mark:
         if not isinstance(record, dict):
             raise TypeError(record)
         if "job" not in record:
+            if not {"model", "format"} <= set(record):
+                raise TypeError(record)
             return Mark("batch_embed", "vectors", settings=record)
         return Mark(**record)
     except (TypeError, ValueError):
@@ -138,7 +140,7 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     try:
         create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
     except (OSError, Py4JJavaError) as error:
-        raise _not_written(folder, flag, error) from None
+        raise not_written(f"{flag} {folder}", error) from None
     if _scheme(session, folder) not in _ATOMIC:
         time.sleep(_SETTLED_AFTER_S)
     there = read_mark(session, folder)
@@ -149,16 +151,17 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     return there
 
 
-def _not_written(folder: str, flag: str, error: OSError | Py4JJavaError) -> PysparkVisionError:
+def not_written(shown: str, error: OSError | Py4JJavaError) -> PysparkVisionError:
+    """The error of a folder that cannot be made or written; ``shown`` as the user knows it."""
     if isinstance(error, OSError):
         why, is_away = error.strerror, error.errno in _MAY_PASS
     else:
         why = str(error.java_exception)
         is_away = not is_java_error(error, "AccessControlException")
-    said = f"{flag} {folder} cannot be written: {why}"
+    said = f"{shown} cannot be written: {why}"
     if is_away:
         return StreamError(f"{said}. Start again when it can")
-    return InvalidOptionError(f"{said}. Give this user the right to it, or {_choose(flag).lower()}")
+    return InvalidOptionError(f"{said}. Give this user the right to it, or choose another")
 
 
 def _is_content(name: str) -> bool:
@@ -172,6 +175,8 @@ def _other_owner(folder: str, there: Mark, mark: Mark, flag: str) -> InvalidOpti
     go_on = ""
     if there.checkpoint and (there.job, there.role) == (mark.job, mark.role):
         go_on = f", or go on with --checkpoint {there.checkpoint}"
+        if there.checkpoint == mark.checkpoint:
+            go_on += ", as it was: the one that is there now was begun anew"
     return InvalidOptionError(
         f"{flag} {folder} belongs to {there}; {what} would replace what is there. "
         f"{_choose(flag)}{go_on}"

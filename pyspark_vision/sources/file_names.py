@@ -27,6 +27,7 @@ class LeftOut(StrEnum):
     NOT_SETTLED = "not_settled"
     DUPLICATE_KEY = "duplicate_key"
     UNREADABLE_FOLDER = "unreadable_folder"
+    OWN_OUTPUT = "own_output"
 
 
 class Names:

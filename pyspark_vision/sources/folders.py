@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.hadoop import hadoop_path, local_path
 from pyspark_vision.options import fetch_options
 from pyspark_vision.session import is_connect
 from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
@@ -39,10 +39,14 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of files, or one file: its URI or path taken as it is, and how it is read."""
+    """A folder of files, or one file: its URI or path taken as it is, and how it is read.
+
+    ``barred``: folders of this machine that the job writes. A link may lead to them.
+    """
 
     uri: str
     way: Way
+    barred: tuple[str, ...] = ()
 
     @property
     def fetched(self) -> bool:
@@ -55,12 +59,15 @@ class Folder:
         return [local_folder.allowed_prefix(self.uri)] if self.way is Way.LOCAL else []
 
 
-def folder(session: SparkSession, uri: str) -> Folder:
+def folder(session: SparkSession, uri: str, barred: Sequence[str] = ()) -> Folder:
     """The folder of a URI, or of a path on Spark's default file system.
+
+    ``barred``: URIs of what the job writes, which no link leads into.
 
     Raises :class:`InvalidOptionError` if it is not there.
     """
-    found = Folder(uri, _way(session, uri))
+    own = tuple(place for place in barred if local_path(session, place) is not None)
+    found = Folder(uri, _way(session, uri), own)
     if found.way is Way.LOCAL:
         local_folder.check(uri)
     elif found.way is Way.HADOOP:
@@ -88,7 +95,9 @@ def check_before_spark(uri: str) -> None:
 def files(session: SparkSession, place: Folder, names: Names, tally: Tally) -> Iterator[ListedFile]:
     """The files of a folder and all below it that ``names`` take; ``tally`` counts all."""
     if place.way is Way.LOCAL:
-        return local_folder.files_below(local_folder.folder_path(place.uri), names, tally)
+        barred = [local_folder.folder_path(own) for own in place.barred]
+        path = local_folder.folder_path(place.uri)
+        return local_folder.files_below(path, names, tally, barred)
     if place.way is Way.S3:
         return _objects(session, place.uri, names, tally)
     return hadoop_folder.files_below(session, place.uri, names, tally)

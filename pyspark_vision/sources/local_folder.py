@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote_from_bytes
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources.file_names import LeftOut, Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally
+
+# How Python decodes a byte that is no UTF-8.
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def folder_path(folder: str) -> bytes:
@@ -40,8 +43,12 @@ def check(folder: str) -> None:
         raise InvalidOptionError(f"there is no {text_of(path)}")
 
 
-def files_below(path: bytes, names: Names, tally: Tally) -> Iterator[ListedFile]:
+def files_below(
+    path: bytes, names: Names, tally: Tally, barred: Sequence[bytes] = ()
+) -> Iterator[ListedFile]:
     """All files below a folder, or the one file that ``path`` is.
+
+    ``barred``: folders that are not entered, by whatever link; each that is met counts as one.
 
     Each folder is listed once, whatever links lead to it, at its own place if it has one below
     ``path``; what a link names that leads to ``path`` or above is not below it. A link that leads
@@ -52,6 +59,7 @@ def files_below(path: bytes, names: Names, tally: Tally) -> Iterator[ListedFile]
         yield from _listed(path, tally)
         return
     top = os.path.realpath(path)
+    closed = [os.path.realpath(folder) for folder in barred]
     listed: set[tuple[int, int]] = set()
     folders, links = [path], list[bytes]()
     while folders or links:
@@ -63,6 +71,10 @@ def files_below(path: bytes, names: Names, tally: Tally) -> Iterator[ListedFile]
             if _is_within(top, os.path.realpath(folder)):
                 continue
         found = list[bytes]()
+        if closed and any(_is_within(os.path.realpath(folder), own) for own in closed):
+            tally.seen += 1
+            tally.leave_out(LeftOut.OWN_OUTPUT)
+            continue
         try:
             known_by = os.stat(folder)
             if (known_by.st_dev, known_by.st_ino) in listed:
@@ -91,9 +103,18 @@ def look(uri: str) -> tuple[int, int] | None:
 
 
 def text_of(name: bytes) -> str:
-    """A name as text; bytes that are no UTF-8 as ``%FF``."""
+    """A name, or a path, as text; in a name that is no UTF-8 its bad bytes are ``%FF``, and its
+    percent signs ``%25``, so that it is no other name's text."""
     text = name.decode("utf-8", "surrogateescape")
-    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
+    if not _BAD_BYTE.search(text):
+        return text
+    return "/".join(map(_escaped, text.split("/")))
+
+
+def _escaped(name: str) -> str:
+    if not _BAD_BYTE.search(name):
+        return name
+    return _BAD_BYTE.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name.replace("%", "%25"))
 
 
 def uri_of(path: bytes) -> str:

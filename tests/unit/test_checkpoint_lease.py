@@ -14,7 +14,7 @@ from lease_race import outcomes_of_two
 from pyspark.sql import SparkSession
 
 from pyspark_vision import checkpoint_lease
-from pyspark_vision.errors import CheckpointInUseError
+from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
 
 
 @pytest.mark.slow
@@ -134,3 +134,15 @@ def leave_lease(spark: SparkSession, folder: Path, **other: str) -> Path:
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(dataclasses.asdict(owner)))
     return file
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with (
+        pytest.raises(InvalidOptionError, match="--output x cannot be written: Not a directory"),
+        checkpoint_lease.held(
+            spark, f"{tmp_path}/file/out", "job", lambda reason: None, "--output x"
+        ),
+    ):
+        pass

@@ -125,3 +125,24 @@ def test_what_is_said_to_the_jvm_comes_last_before_the_resource(
     made = own_jvm.submit_args({"spark.jars": "/x y/z.jar"})
 
     assert made == "--conf 'spark.app.name=a b' --conf 'spark.jars=/x y/z.jar' pyspark-shell"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("output", "o\udcffut", "--output o.* holds bytes that are no UTF-8"),
+        ("checkpoint", "c\udcff", "--checkpoint c.* holds bytes that are no UTF-8"),
+        ("output", "out:1", "--output out:1: Spark takes what stands before the colon"),
+        ("output_json", "a:b/c", "--output-json a:b/c: Spark takes"),
+    ],
+)
+def test_what_no_jvm_can_name_is_refused_in_any_locale(key: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidOptionError, match=said):
+        file_names.refuse_lost_names(options(**{key: value}))
+
+
+@pytest.mark.parametrize(
+    "value", ["/data/out:1", "./out:1", "s3a://b/a:b", "file:/x", "file:///x", "hdfs://nn:8020/x"]
+)
+def test_a_colon_elsewhere_is_no_scheme(value: str) -> None:
+    file_names.refuse_lost_names(options(output=value))

@@ -219,3 +219,39 @@ def test_a_folder_is_named_as_it_is_by_path_or_uri(form: str, tmp_path: Path) ->
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="there is no .*nothing"):
         local_folder.check(f"file:{tmp_path}/nothing")
+
+
+def test_a_link_into_what_the_job_writes_is_not_entered_and_counted(tmp_path: Path) -> None:
+    for folder in ("in", "out/batch_id=0", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.jpg").touch()
+    (tmp_path / "in" / "results").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "batch").symlink_to(tmp_path / "out" / "batch_id=0")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "outside")
+    tally = Tally()
+
+    files = local_folder.files_below(
+        os.fsencode(tmp_path / "in"), Names("*"), tally, [os.fsencode(tmp_path / "out")]
+    )
+
+    assert sorted(file.origin for file in files) == [
+        f"file:{tmp_path}/in/a.jpg",
+        f"file:{tmp_path}/in/more/a.jpg",
+    ]
+    assert tally.left_out == {"own_output": 2}
+    assert tally.seen == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"caf\xc3\xa9 100%", "caf\u00e9 100%"),
+        (b"\xff.jpg", "%FF.jpg"),
+        (b"%FF\xfe.jpg", "%25FF%FE.jpg"),
+        (b"%FF.jpg", "%FF.jpg"),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_escaped_and_percent_signs_with_them(
+    name: bytes, text: str
+) -> None:
+    assert local_folder.text_of(name) == text

@@ -158,6 +158,38 @@ def test_overwrite_of_what_others_wrote_is_refused(
     assert tree(pictures) == before
 
 
+def test_overwrite_removes_nothing_where_no_mark_is(
+    spark: SparkSession, root: Path, pictures: Path
+) -> None:
+    mine = [pictures / "out" / name / "mine" for name in ("_failed", "_checkpoint", "_staging_1")]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    flags = "--images {f}/in --model {models}/demo-embedder --output {f}/out --overwrite"
+
+    assert run(root, "batch_embed", flags, pictures) == 0
+
+    assert [file.read_text() for file in mine] == ["mine"] * 3
+
+
+def test_the_same_folder_in_another_spelling_goes_on_and_another_one_does_not(
+    spark: SparkSession, root: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(pictures)
+    flags = "--model {models}/demo-embedder --output {f}/out --settle 0 --images "
+    assert run(root, "batch_embed", flags + "in", pictures) == 0
+    capsys.readouterr()
+
+    for spelling in ("in/", "./in", "{f}/in", "file:{f}/in"):
+        assert run(root, "batch_embed", flags + spelling, pictures) == 0
+        assert "images in 0, embedded 0, failed 0, were there 2" in capsys.readouterr().out
+    (pictures / "elsewhere" / "in").mkdir(parents=True)
+    scenes.draw_scene(3, (64, 48))[0].save(pictures / "elsewhere" / "in" / "3.jpg")
+    monkeypatch.chdir(pictures / "elsewhere")
+    assert run(root, "batch_embed", flags + "in", pictures) == 2
+    assert "source was file:" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["a[b]c", "back\\slash", "{x}*?"])
 def test_an_output_with_an_odd_name_is_refused_to_a_second_run(
     name: str, spark: SparkSession, root: Path, pictures: Path
