@@ -108,6 +108,7 @@ def detected(frames: DataFrame) -> DataFrame:
         F.array().cast(nothing).alias("detections"),
         F.lit("demo").alias("model"),
         F.lit("ab").alias("model_sha256"),
+        F.lit("cd").alias("model_digest"),
         json_fields.no_error().alias("error"),
         F.lit(None).cast("binary").alias("image"),
     )
@@ -223,7 +224,7 @@ def test_week_nines_results_say_which_moment_it_was(
     ]
     named = [c.alias(f.name) for c, f in zip(columns, image_stream.RESULT, strict=True)]
 
-    messages = image_stream.result_messages(received(spark).select(*named)).collect()
+    messages = image_stream.result_messages(received(spark).select(*named), 10_000).collect()
 
     said = [micros(json.loads(message.value)["processed_at"]) for message in messages]
     assert said == [us // 1000 * 1000 for us in MOMENTS_US]
