@@ -383,6 +383,10 @@ def run(options: argparse.Namespace) -> None:
         agreed=lambda: agreed(session, source, options.checkpoint),
         feed=folder,
     )
+    if folder is not None:
+        if left_out := folder.left_out():
+            print(f"stream_detect: left out {left_out}", flush=True)
+        folder.check()
 
 
 @contextmanager

@@ -45,6 +45,8 @@ _SORTED_FILES = 100_000
 # second there is no next one yet, so that another start may say how large they are.
 _LISTS_AHEAD, _MOST_LISTS_AHEAD = 2, 8
 
+_FOLDERS_SHOWN = 5
+
 _SCHEMA = "origin string, uri string, size bigint, modified_ms bigint"
 # Columns that go along from the records to `note`; no other sink shows them.
 FILE_SIZE, FILE_LIST = "file_size", "file_list"
@@ -148,9 +150,10 @@ class FolderStream:
     def note(self, results: DataFrame, batch_id: int) -> None:
         """A sink: what files were like that failed, so that they are read again if they change.
 
-        And which list the batch has read.
+        Or if the reason may have passed. And which list the batch has read.
         """
-        failed = F.struct("origin", FILE_SIZE, F.unix_millis("received").alias("modified_ms"))
+        modified_ms = F.unix_millis("received").alias("modified_ms")
+        failed = F.struct("origin", FILE_SIZE, modified_ms, F.col("error.code").alias("code"))
         row = results.agg(
             F.first(FILE_LIST).alias("list"),
             F.collect_list(F.when(F.col("error").isNotNull(), failed)).alias("failed"),
@@ -160,7 +163,23 @@ class FolderStream:
         if row.list is not None:
             self._planned.note_read([row.list])
         files = [ListedFile(one.origin, "", one[FILE_SIZE], one.modified_ms) for one in row.failed]
-        self._planned.note_failed(batch_id, files)
+        codes = {one.origin: one.code for one in row.failed}
+        self._planned.note_failed(batch_id, files, codes, row.list)
+
+    def left_out(self) -> str:
+        """What of the folder has no row, and why; empty if all has one, or if it is watched on."""
+        is_watched = self._options.every_s is not None
+        return "" if is_watched or not self._tally.left_out else by_reason(self._tally.left_out)
+
+    def check(self) -> None:
+        """Raise :class:`IncompleteInputError` if folders could not be listed, once it has ended."""
+        unreadable = self._tally.unreadable_folders
+        if self._options.every_s is None and unreadable:
+            raise IncompleteInputError(
+                f"{self._place.uri}: {len(unreadable)} folders cannot be listed, and nobody has "
+                f"seen their files: {'; '.join(unreadable[:_FOLDERS_SHOWN])}. Give this user the "
+                "right to read them, and run the job again"
+            )
 
     def __enter__(self) -> FolderStream:
         """List the folder for the first time."""
@@ -175,10 +194,12 @@ class FolderStream:
             self._thread.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5)
+        if kind is None:
+            self._planned.keep_read_lists()
 
     def _columns(self, files: DataFrame) -> DataFrame:
         # A list is one file to Spark, and so one task.
@@ -212,6 +233,7 @@ class FolderStream:
 
     def _list(self) -> None:
         self._tally = Tally()
+        self._planned.see_commits()
         self._waited, self._waiting = self._waiting, {}
         files = folders.files(self._session, self._place, self._options.names, self._tally)
         new = self._settled(file for file in files if self._planned.is_new(file))

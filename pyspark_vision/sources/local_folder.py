@@ -87,7 +87,10 @@ def files_below(
                     elif tally.takes(names, text_of(entry.name)):
                         yield from _listed(entry.path, tally)
         except OSError as error:
-            tally.unreadable(text_of(folder), error.strerror or str(error))
+            # What has gone since its parent was listed is not there; ext4's own folder is nobody's.
+            has_gone = isinstance(error, FileNotFoundError) and folder != path
+            if not has_gone and folder != os.path.join(path, b"lost+found"):
+                tally.unreadable(text_of(folder), error.strerror or str(error))
         folders.extend(sorted(found, reverse=True))
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.hadoop import create_text, hadoop_path, read_text
 from pyspark_vision.sources.listed_files import ListedFile
 
@@ -25,11 +27,30 @@ _Version = tuple[int | None, int | None]
 
 _SOURCE = "_source/files.json"
 _FAILED = "_failed_files"
+_READ_LISTS = "_read_lists/names.json"
+
+# Reasons that may pass without a change of the file: rights, a store that is away, a file that was
+# gone and is put back as it was.
+_PASSING = {ErrorCode.FETCH_FAILED, ErrorCode.FETCH_DENIED, ErrorCode.FETCH_NOT_FOUND}
+
+# How long such a file waits in a running stream; doubled with each failure, up to about an hour.
+_FIRST_PAUSE_S = 60.0
+_MOST_DOUBLINGS = 6
 
 # Lists that are merged at a time, and what stays behind the last one that was read: a batch that is
 # replayed reads its list again.
 _MERGED_LISTS = 1000
 _KEPT_LISTS = 100
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a file was like when it failed, in which batch, and from when on (by
+    ``time.monotonic()``) it may be planned again as it is; ``None``: only when it has changed."""
+
+    version: _Version
+    batch_id: int
+    again_at: float | None
 
 
 class PlannedFiles:
@@ -41,12 +62,20 @@ class PlannedFiles:
     def __init__(self, session: SparkSession, checkpoint: str) -> None:
         self.folder = f"{checkpoint}/_files"
         self._session = session
+        self._checkpoint = checkpoint
         self._failed_folder = f"{checkpoint}/{_FAILED}"
         self._read_folder = f"{checkpoint}/_files_read"
         self._read_lists: list[str] = []
         self._known: set[bytes] = set()
-        # By origin: what a file was like when it failed.
-        self._failed: dict[str, _Version] = {}
+        # By origin.
+        self._failed: dict[str, _Failure] = {}
+        # Of files that have failed once: the list that has them last, and how often in this run.
+        self._last_list: dict[str, str] = {}
+        self._failures: dict[str, int] = {}
+        # The last batch that Spark will not replay, and the last with a reason that may pass.
+        self._committed = self._passing = -1
+        # Batches whose failed files an earlier start has noted.
+        self._noted: set[int] = set()
         self._next = 0
 
     @property
@@ -56,10 +85,22 @@ class PlannedFiles:
 
     def read(self) -> None:
         """What earlier starts have planned."""
-        failed: dict[str, _Version] = {}
+        text = read_text(self._session, f"{self._checkpoint}/{_READ_LISTS}")
+        self._read_lists = json.loads(text or "[]")
+        self.see_commits()
+        # By origin: the list it failed in, if that is known, and how.
+        failed: dict[str, tuple[str | None, _Failure]] = {}
         for name in _names(self._session, self._failed_folder):
-            for file in _parsed(read_text(self._session, f"{self._failed_folder}/{name}")):
-                failed[file.origin] = (file.size, file.modified_ms)
+            batch_id = int(name.partition(".")[0])
+            self._noted.add(batch_id)
+            for line in _lines(read_text(self._session, f"{self._failed_folder}/{name}")):
+                record: dict[str, Any] = json.loads(line)
+                version = (record["size"], record["modified_ms"])
+                again_at = 0.0 if record.get("code") in _PASSING else None
+                found = _Failure(version, batch_id, again_at)
+                failed[record["origin"]] = (record.get("list"), found)
+                if again_at is not None:
+                    self._passing = max(self._passing, batch_id)
         last: dict[str, _Version] = {}
         for folder in (self._read_folder, self.folder):
             for name in _names(self._session, folder):
@@ -67,20 +108,39 @@ class PlannedFiles:
                     if not line.startswith("{"):
                         self._known.add(bytes.fromhex(line))
                         continue
-                    file = ListedFile(**json.loads(line))
+                    planned: dict[str, Any] = json.loads(line)
+                    in_list = planned.pop("list", name)
+                    file = ListedFile(**planned)
                     self._known.add(_digest(file.uri))
                     if file.origin in failed:
                         last[file.origin] = (file.size, file.modified_ms)
+                        self._last_list[file.origin] = in_list
                 self._next = max(self._next, int(name.partition("-")[0]) + 1)
         # Those that are planned once more have not failed yet, as they are now.
-        self._failed = {origin: at for origin, at in failed.items() if last.get(origin) == at}
+        for origin, (in_list, failure) in failed.items():
+            # Records of older versions do not say of which list they are.
+            is_last = in_list is None or self._last_list.get(origin) == in_list
+            if is_last and last.get(origin) == failure.version:
+                self._failed[origin] = failure
 
     def is_new(self, file: ListedFile) -> bool:
-        """Whether a file is not planned yet, or has failed and changed since."""
+        """Whether a file is not planned yet, or has failed and changed since, or is due again."""
         if _digest(file.uri) not in self._known:
             return True
-        version = (file.size, file.modified_ms)
-        return self._failed.get(file.origin, version) != version
+        failure = self._failed.get(file.origin)
+        if failure is None:
+            return False
+        if failure.version != (file.size, file.modified_ms):
+            return True
+        # A batch that is not committed reads the file again anyway, if it is replayed.
+        is_due = failure.again_at is not None and failure.again_at <= time.monotonic()
+        return is_due and failure.batch_id <= self._committed
+
+    def see_commits(self) -> None:
+        """Look which batches are committed, if a failed file may wait for that."""
+        if self._committed < 0 or self._passing > self._committed:
+            names = _names(self._session, f"{self._checkpoint}/commits")
+            self._committed = max((int(name) for name in names if name.isdigit()), default=-1)
 
     def plan(self, files: Iterable[ListedFile]) -> None:
         """Make a batch of the files; it is there as a whole or not."""
@@ -91,7 +151,8 @@ class PlannedFiles:
         self._next += 1
         for file in files:
             self._known.add(_digest(file.uri))
-            self._failed.pop(file.origin, None)
+            if self._failed.pop(file.origin, None) is not None:
+                self._last_list[file.origin] = name
 
     def note_read(self, lists: Iterable[str]) -> None:
         """These lists, by their names, were read by a batch; older ones are merged."""
@@ -108,24 +169,63 @@ class PlannedFiles:
         lines = []
         for name in lists:
             for line in _lines(read_text(self._session, f"{self.folder}/{name}")):
-                file = ListedFile(**json.loads(line))
-                lines.append(line if file.origin in self._failed else _digest(file.uri).hex())
+                file = json.loads(line)
+                has_failed = file["origin"] in self._failed or file["origin"] in self._last_list
+                whole = json.dumps({**file, "list": name})
+                lines.append(whole if has_failed else _digest(file["uri"]).hex())
         create_text(self._session, f"{self._read_folder}/{max(lists)}", "\n".join(lines))
         for name in lists:
             file_system, path = hadoop_path(self._session, f"{self.folder}/{name}")
             file_system.delete(path, False)
 
-    def note_failed(self, batch_id: int, files: Iterable[ListedFile]) -> None:
-        """Remember what the failed files of a batch were like; a replay says it again."""
-        files = list(files)
-        if not files:
+    def keep_read_lists(self) -> None:
+        """For the next start: many short runs merge their lists as one long run does."""
+        name = f"{self._checkpoint}/{_READ_LISTS}"
+        file_system, path = hadoop_path(self._session, name)
+        file_system.delete(path, False)
+        create_text(self._session, name, json.dumps(self._read_lists))
+
+    def note_failed(
+        self,
+        batch_id: int,
+        files: Iterable[ListedFile],
+        codes: Mapping[str, str] | None = None,
+        in_list: str | None = None,
+    ) -> None:
+        """Remember what the failed files of a batch were like; a replay says it again.
+
+        ``codes``: why they failed, by origin. ``in_list``: the name of the list that they are of.
+        """
+        files, codes = list(files), codes or {}
+        is_replay = batch_id in self._noted
+        if not files and not is_replay:
             return
+        if is_replay:
+            for origin, failure in list(self._failed.items()):
+                if failure.batch_id == batch_id:
+                    self._failed.pop(origin, None)
         name = f"{self._failed_folder}/{batch_id:09d}.json"
         file_system, path = hadoop_path(self._session, name)
         file_system.delete(path, False)
-        create_text(self._session, name, _text(files))
+        self._noted.add(batch_id)
+        if files:
+            more = {"list": in_list} if in_list else {}
+            create_text(
+                self._session,
+                name,
+                _text(files, lambda file: {"code": codes.get(file.origin), **more}),
+            )
         for file in files:
-            self._failed[file.origin] = (file.size, file.modified_ms)
+            # One that is planned again by now, in another list, has not failed yet, as it is there.
+            if in_list is None or self._last_list.setdefault(file.origin, in_list) == in_list:
+                again_at = None
+                if codes.get(file.origin) in _PASSING:
+                    count = self._failures[file.origin] = self._failures.get(file.origin, 0) + 1
+                    pause_s = _FIRST_PAUSE_S * 2 ** min(count - 1, _MOST_DOUBLINGS)
+                    again_at = time.monotonic() + pause_s
+                    self._passing = max(self._passing, batch_id)
+                version = (file.size, file.modified_ms)
+                self._failed[file.origin] = _Failure(version, batch_id, again_at)
 
 
 def claim(session: SparkSession, checkpoint: str, folder: str) -> None:
@@ -155,7 +255,9 @@ def _digest(uri: str) -> bytes:
     return hashlib.blake2b(uri.encode(), digest_size=16).digest()
 
 
-def _text(files: Iterable[ListedFile]) -> str:
+def _text(
+    files: Iterable[ListedFile], more: Callable[[ListedFile], dict[str, Any]] = lambda _: {}
+) -> str:
     # ASCII, and no line break within a line.
     lines = (
         json.dumps(
@@ -164,16 +266,12 @@ def _text(files: Iterable[ListedFile]) -> str:
                 "uri": file.uri,
                 "size": file.size,
                 "modified_ms": file.modified_ms,
+                **more(file),
             }
         )
         for file in files
     )
     return "".join(f"{line}\n" for line in lines)
-
-
-def _parsed(text: str | None) -> Iterator[ListedFile]:
-    for line in _lines(text):
-        yield ListedFile(**json.loads(line))
 
 
 def _lines(text: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from pyspark_vision.errors import IncompleteInputError
 from pyspark_vision.sources import folders
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.folder_stream import FolderOptions, FolderStream
@@ -95,6 +96,31 @@ def test_rows_have_bytes_or_a_reason_and_come_once_over_restarts(
         ("gone", None, "fetch_not_found"),
         ("later", b"later", None),
     ]
+
+
+def test_a_stream_that_ends_says_what_it_left_out_and_fails_for_folders_that_nobody_has_seen(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in", "0", ".hidden")
+    with stream(spark, tmp_path, every_s=None) as files:
+        pass
+    assert files.left_out() == "1 (hidden 1)"
+    files.check()
+
+    (tmp_path / "in" / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: bytes) -> object:  # root may list everything
+        if path.endswith(b"closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with stream(spark, tmp_path, every_s=None) as files:
+        pass
+    assert files.left_out() == "2 (hidden 1, unreadable_folder 1)"
+    with pytest.raises(IncompleteInputError, match="closed: Permission denied"):
+        files.check()
 
 
 def test_a_listing_that_fails_for_a_while_is_said_and_tried_again(

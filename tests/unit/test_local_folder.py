@@ -194,6 +194,28 @@ def test_a_folder_that_may_not_be_listed_is_counted_and_the_rest_is_read(
     assert tally.unreadable_folders == [f"{tmp_path}/closed: Permission denied"]
 
 
+def test_a_folder_that_goes_while_it_is_listed_and_lost_found_at_the_top_are_no_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "lost+found", "open/lost+found"):
+        (tmp_path / name).mkdir(parents=True)
+    scandir = os.scandir
+
+    def refusing(path: bytes) -> object:
+        if path.endswith(b"gone"):
+            raise FileNotFoundError(2, "No such file or directory")
+        if path.endswith(b"lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    _, tally = listed(tmp_path)
+
+    assert tally.unreadable_folders == [f"{tmp_path}/open/lost+found: Permission denied"]
+    assert tally.seen == 1
+
+
 def test_one_file_is_a_folder_of_one(tmp_path: Path) -> None:
     (tmp_path / "_a [1].jpg").write_bytes(b"x")
 

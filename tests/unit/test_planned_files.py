@@ -95,6 +95,105 @@ def test_a_replayed_batch_says_its_failed_files_again(spark: SparkSession, tmp_p
     assert [later.is_new(file(name, 2)) for name in "ab"] == [False, True]
 
 
+def commit(checkpoint: Path, batch_id: int) -> None:
+    (checkpoint / "commits").mkdir(exist_ok=True)
+    (checkpoint / "commits" / str(batch_id)).write_text("v1")
+
+
+def lists_of(checkpoint: Path) -> list[str]:
+    return sorted(path.name for path in (checkpoint / "_files").glob("[0-9]*"))
+
+
+@pytest.mark.parametrize("code", ["fetch_failed", "fetch_denied", "fetch_not_found"])
+def test_a_file_that_could_not_be_fetched_is_new_again_at_each_start_until_it_succeeds(
+    spark: SparkSession, tmp_path: Path, code: str
+) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("bad")])
+    codes = {file("a").origin: code, file("bad").origin: "truncated"}
+    files.note_failed(0, [file("a"), file("bad")], codes, lists_of(tmp_path)[0])
+    # The replay of a batch that is not committed reads it.
+    assert not planned(spark, tmp_path).is_new(file("a"))
+    commit(tmp_path, 0)
+
+    second = planned(spark, tmp_path)
+    assert [second.is_new(file(name)) for name in ("a", "bad")] == [True, False]
+    second.plan([file("a")])
+    assert not second.is_new(file("a"))
+    assert not planned(spark, tmp_path).is_new(file("a"))  # it is planned, and has not failed since
+
+    second.note_failed(1, [file("a")], codes, lists_of(tmp_path)[1])
+    commit(tmp_path, 1)
+    third = planned(spark, tmp_path)
+    assert third.is_new(file("a"))
+    third.plan([file("a")])
+    third.note_failed(2, [], {}, lists_of(tmp_path)[2])
+    commit(tmp_path, 2)
+    assert not planned(spark, tmp_path).is_new(file("a"))
+
+
+def test_a_running_stream_tries_a_file_again_after_pauses_that_grow(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(planned_files.time, "monotonic", lambda: now)
+    files = planned(spark, tmp_path)
+    files.plan([file("a")])
+    for batch_id, pause_s in enumerate((60, 120, 240)):
+        in_list = lists_of(tmp_path)[batch_id]
+        files.note_failed(batch_id, [file("a")], {file("a").origin: "fetch_failed"}, in_list)
+        commit(tmp_path, batch_id)
+        files.see_commits()
+        now += pause_s - 1
+        assert not files.is_new(file("a"))
+        now += 1
+        assert files.is_new(file("a"))
+        files.plan([file("a")])
+
+
+def test_a_replay_does_not_make_a_version_new_that_is_planned_already(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("b")])
+    in_list = lists_of(tmp_path)[0]
+    codes = {file(name).origin: "fetch_failed" for name in "ab"}
+    files.note_failed(0, [file("a"), file("b")], codes, in_list)
+
+    killed = planned(spark, tmp_path)
+    killed.plan([file("a", 2)])
+    killed.note_failed(0, [file("a")], codes, in_list)
+    commit(tmp_path, 0)
+
+    for known in (killed, planned(spark, tmp_path)):
+        assert not known.is_new(file("a", 2))
+        assert not known.is_new(file("b", 2))  # it was read by the replay
+
+
+def test_many_short_runs_merge_their_lists_as_one_long_run(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_files, "_MERGED_LISTS", 2)
+    monkeypatch.setattr(planned_files, "_KEPT_LISTS", 1)
+    for number in range(4):
+        files = planned(spark, tmp_path)
+        files.plan([file(f"{number}")])
+        in_list = lists_of(tmp_path)[-1]
+        files.note_failed(
+            number, [file(f"{number}")], {file(f"{number}").origin: "fetch_denied"}, in_list
+        )
+        files.note_read([in_list])
+        files.keep_read_lists()
+        commit(tmp_path, number)
+
+    assert len(lists_of(tmp_path)) == 2
+    later = planned(spark, tmp_path)
+    assert later.lists == 4
+    assert all(later.is_new(file(f"{number}")) for number in range(4))
+    later.plan([file("0")])
+    assert not planned(spark, tmp_path).is_new(file("0"))
+
+
 @pytest.mark.parametrize(
     ("trigger", "seconds"),
     [
