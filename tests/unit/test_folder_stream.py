@@ -98,6 +98,32 @@ def test_rows_have_bytes_or_a_reason_and_come_once_over_restarts(
     ]
 
 
+def test_a_file_that_went_and_is_put_back_as_it_was_is_read_by_the_next_start_once(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "a", "gone")
+    rows: list[tuple[str, str | None]] = []
+    for start in range(3):
+        write(tmp_path / "in", "gone")
+        with stream(spark, tmp_path, every_s=None) as files:
+            if start == 0:
+                (tmp_path / "in" / "gone").unlink()
+
+            def collect(batch: DataFrame, batch_id: int, files: FolderStream = files) -> None:
+                batch = batch.withColumnRenamed("fetch_error", "error")
+                rows.extend(
+                    (row.origin.rsplit("/", 1)[-1], row.error and row.error.code)
+                    for row in batch.collect()
+                )
+                files.note(batch, batch_id)
+
+            writer = files.records().writeStream.foreachBatch(collect)
+            writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+            writer.trigger(availableNow=True).start().awaitTermination()
+
+    assert sorted(rows, key=str) == [("a", None), ("gone", "fetch_not_found"), ("gone", None)]
+
+
 def test_a_stream_that_ends_says_what_it_left_out_and_fails_for_folders_that_nobody_has_seen(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
