@@ -145,6 +145,8 @@ def _read_record(session: SparkSession, output: str) -> Mapping[str, str] | None
         mark = owner.read_mark(session, output)
         if mark is not None:
             return mark.settings if mark.is_of(Mark(JOB, ROLE)) else None
+        if not _is_old(session, output):  # Spark logs a page for a path that is not there
+            return None
     lines = _rows(lambda: session.read.text(literal(f"{output}/{owner.NAME}")))
     return owner.parse(lines[0][0], output).settings if lines else None
 

@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.csv_format import OWN_FILES
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.hadoop import literal
+from pyspark_vision.hadoop import list_names, literal
+from pyspark_vision.session import is_connect
 from pyspark_vision.sinks.csv import csv_sink
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.listed_files import key_column, key_of
@@ -59,6 +60,10 @@ class Split:
 
 def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
     """What is at ``output``, kept for :func:`split`."""
+    if not is_connect(session):  # Spark logs a page for a path that is not there
+        names = list_names(session, output) or []
+        if not any(name.startswith("batch_id=") for name in names):
+            return Rows(None, 0)
     try:
         return _read_rows(session, output, file_format)
     except AnalysisException as error:
