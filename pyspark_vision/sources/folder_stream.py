@@ -236,7 +236,7 @@ class FolderStream:
         self._planned.see_commits()
         self._waited, self._waiting = self._waiting, {}
         files = folders.files(self._session, self._place, self._options.names, self._tally)
-        new = self._settled(file for file in files if self._planned.is_new(file))
+        new = self._settled(file for file in files if self._is_wanted(file))
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
             if not self._plan(piece):
@@ -244,6 +244,14 @@ class FolderStream:
         said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
         said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
         self._say("; ".join(said))
+
+    def _is_wanted(self, file: ListedFile) -> bool:
+        """Whether it is to have a row; a link that still leads nowhere has its own already."""
+        if not self._planned.is_new(file):
+            return False
+        if not self._planned.is_retried(file):
+            return True
+        return folders.look(self._session, self._place, file) is not None
 
     def _plan(self, files: list[ListedFile]) -> bool:
         """Whether there is room for more; what had none is found again by the next look."""

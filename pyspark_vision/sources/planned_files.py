@@ -136,6 +136,11 @@ class PlannedFiles:
         is_due = failure.again_at is not None and failure.again_at <= time.monotonic()
         return is_due and failure.batch_id <= self._committed
 
+    def is_retried(self, file: ListedFile) -> bool:
+        """Whether a file has failed and looks as it did then."""
+        failure = self._failed.get(file.origin)
+        return failure is not None and failure.version == (file.size, file.modified_ms)
+
     def see_commits(self) -> None:
         """Look which batches are committed, if a failed file may wait for that."""
         if self._committed < 0 or self._passing > self._committed:

@@ -376,10 +376,10 @@ def test_batch_embed_does_not_mix_the_vectors_of_two_preprocessings(
 def test_an_output_of_an_earlier_version_goes_on_with_the_same_file_alone(
     spark: SparkSession, tmp_path: Path, embedder: ModelSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record = {"source": "keys", "model": f"{embedder.name} {embedder.sha256}"}
+    record = {"source": "keys", "format": "parquet", "model": f"{embedder.name} {embedder.sha256}"}
     (tmp_path / "_job").mkdir()
     (tmp_path / "_job" / "part-0.txt").write_text(json.dumps(record) + "\n")
-    settings = {"source": "keys", **batch_output.model_settings(embedder)}
+    settings = {"source": "keys", "format": "parquet", **batch_output.model_settings(embedder)}
     other = (dataclasses.replace(embedder.files[0], sha256="0" * 64),)
 
     of_other = batch_output.model_settings(embedder.with_options(files=other))
