@@ -93,7 +93,7 @@ def _write(folder: Path, rows: int, part: Callable[[range], pa.Table]) -> None:
 
 def _images(count: int, size_wh: tuple[int, int]) -> Iterator[Image.Image]:
     if not PHOTOS.is_dir():
-        from pyspark_vision import scenes
+        from pyspark_vision.clients import scenes
 
         for seed in range(count):
             yield scenes.draw_scene(seed, size_wh)[0]

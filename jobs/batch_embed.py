@@ -19,24 +19,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import (
-    batch_output,
-    batch_rows,
-    checkpoint_lease,
-    config,
-    file_batches,
-    job_flags,
-    streaming,
-)
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import embedding_length
+from pyspark_vision.columns.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
-from pyspark_vision.file_batches import FileBatches, Report
 from pyspark_vision.functions import embed_image, fetch_object
-from pyspark_vision.hadoop import qualified
+from pyspark_vision.job import batch_output, batch_rows, command_line, file_batches, flags
+from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place, refuse_overlaps
-from pyspark_vision.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
-from pyspark_vision.session import is_connect, job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -45,6 +35,9 @@ from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.files import FilesSource, parent_folder, read_files
 from pyspark_vision.sources.folders import Folder, Way
 from pyspark_vision.sources.settling import settled
+from pyspark_vision.spark.hadoop import qualified
+from pyspark_vision.spark.session import is_connect, job_session
+from pyspark_vision.streaming import runner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -56,8 +49,8 @@ _ROW_BYTES = 200
 _BYTES_PER_NUMBER = {"parquet": 4, "csv": 12}
 
 
-def parser() -> config.JobParser:
-    job = config.JobParser(prog="batch_embed", description=__doc__)
+def parser() -> command_line.JobParser:
+    job = command_line.JobParser(prog="batch_embed", description=__doc__)
     source = job.add_argument_group("source")
     source.add_argument(
         "--images", metavar="URI", help="folder tree of images: s3a://, hdfs://, gs://, local"
@@ -71,7 +64,7 @@ def parser() -> config.JobParser:
     source.add_argument(
         "--all", action="store_true", help="read all objects below a prefix, whatever their names"
     )
-    job_flags.add_settle(source)
+    flags.add_settle(source)
     source.add_argument(
         "--keys",
         metavar="URI",
@@ -83,14 +76,14 @@ def parser() -> config.JobParser:
     )
     source.add_argument(
         "--fetch-concurrency",
-        type=config.positive,
+        type=command_line.positive,
         default=DEFAULT_FETCH_CONCURRENCY,
         metavar="N",
         help="objects under way at a time in one worker, for --keys",
     )
     source.add_argument(
         "--images-per-batch",
-        type=config.positive,
+        type=command_line.positive,
         default=32_000,
         metavar="N",
         help="most images after which results are written, the first ones earlier; a restart "
@@ -116,7 +109,7 @@ def parser() -> config.JobParser:
         action="store_true",
         help="remove what this job wrote at --output and begin anew",
     )
-    job_flags.add_adopt(sink)
+    flags.add_adopt(sink)
     return job
 
 
@@ -223,7 +216,7 @@ def run_whole(
         report.were_there = rows.table.count()
     sinks = {options.format: sink(session, model, options)}
     results = embed(images, F.col("content"), model, options)
-    report.counts.add(streaming.run_batch(results, rows.next_batch, sinks, value="embedding"))
+    report.counts.add(runner.run_batch(results, rows.next_batch, sinks, value="embedding"))
     report.line()
     # All that Spark has seen.
     report.tally.seen = report.counts.rows + report.were_there
@@ -232,7 +225,7 @@ def run_whole(
 
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
     """Refuse to write where the job reads."""
-    places = job_flags.read_places(images=options.images, model=options.model)
+    places = flags.read_places(images=options.images, model=options.model)
     if options.keys:
         is_prefix = object_keys.is_prefix(options.keys)
         places.append(Place("--keys", options.keys, is_prefix=is_prefix))
@@ -255,7 +248,7 @@ def run(options: argparse.Namespace) -> None:
         own = [] if is_connect(session) else [options.output]
         place = folders.folder(session, options.images, own)
     if options.dry_run:
-        print(f"batch_embed would run {model}\nwith\n{config.describe(options)}\nas the plan")
+        print(f"batch_embed would run {model}\nwith\n{command_line.describe(options)}\nas the plan")
         images = session.createDataFrame([], "origin string, uri string")
         embed(images, fetch_object("uri"), model, options).explain()
         return
@@ -281,7 +274,7 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
         return
     lease = f"{output}/_lease"
     shown = f"--output {output}"
-    with checkpoint_lease.held(session, lease, "batch_embed", reasons.append, shown):
+    with lease.held(session, lease, "batch_embed", reasons.append, shown):
         yield refuse_if_lost
 
 
@@ -338,7 +331,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         completed(options)
     except InvalidOptionError as error:
         job.error(str(error))
-    return config.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

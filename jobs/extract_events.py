@@ -15,15 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import local_path, qualified
-from pyspark_vision.job import outputs
+from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
-from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, owner, through
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.owner import Mark
@@ -31,6 +28,9 @@ from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
+from pyspark_vision.spark.hadoop import local_path, qualified
+from pyspark_vision.spark.session import job_session
+from pyspark_vision.streaming import runner
 
 NAME = "extract_events"
 ALL_EVENTS = "extracted_events"
@@ -39,10 +39,10 @@ LETTERS = "dead_letters"
 _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
 
-def parser() -> config.JobParser:
-    job = config.JobParser(prog="extract_events", description=__doc__)
+def parser() -> command_line.JobParser:
+    job = command_line.JobParser(prog="extract_events", description=__doc__)
     source = job.add_argument_group("source")
-    job_flags.add_kafka_source(source, events.TOPIC)
+    flags.add_kafka_source(source, events.TOPIC)
     source.add_argument(
         "--ending-offsets",
         metavar="WHERE",
@@ -82,12 +82,12 @@ def parser() -> config.JobParser:
         help="a further table OUTPUT/NAME with the events of these types. The last choice for a "
         "NAME counts",
     )
-    job_flags.add_dead_letters(sink)
+    flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
     stream.add_argument(
         "--stream", action="store_true", help="go on with what comes; needs --checkpoint"
     )
-    job_flags.add_stream(stream, "10 seconds", checkpoint_required=False)
+    flags.add_stream(stream, "10 seconds", checkpoint_required=False)
     return job
 
 
@@ -149,14 +149,14 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if LETTERS in folders and not options.stream:
         made[LETTERS] = through(letters, make(LETTERS))
     elif options.dead_letters:
-        made[LETTERS] = job_flags.dead_letters(session, options)
+        made[LETTERS] = flags.dead_letters(session, options)
     return made
 
 
 def written(options: argparse.Namespace) -> list[Output]:
     """The folders that the job writes: a table each, and its letters."""
     folders = [Output("--output", f"{options.output}/{name}", name) for name in tables(options)]
-    if folder := job_flags.letters_folder(options):
+    if folder := flags.letters_folder(options):
         folders.append(Output("--dead-letters", folder, LETTERS))
     return folders
 
@@ -173,7 +173,7 @@ def stream_places(options: argparse.Namespace) -> StreamPlaces:
 
 def mark(options: argparse.Namespace, role: str) -> Mark:
     """Whose a table is: of the runs that read the same topics."""
-    topics = job_flags.kafka_source(options, events.TOPIC)
+    topics = flags.kafka_source(options, events.TOPIC)
     return Mark(NAME, f"table {role}", topics.pattern or ",".join(sorted(topics.topics)))
 
 
@@ -191,7 +191,7 @@ def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], st
     if options.checkpoint:
         places.append(Place("--checkpoint", options.checkpoint, is_written=True))
     refuse_overlaps(places, qualify)
-    refuse_same_topics(job_flags.kafka_topics(options, events.TOPIC))
+    refuse_same_topics(flags.kafka_topics(options, events.TOPIC))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -200,7 +200,7 @@ def run(options: argparse.Namespace) -> None:
         outputs.check_before_spark(stream_places(options))
     else:
         check_tables(None, options)
-    source = job_flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
+    source = flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
     session = job_session(NAME)
     refuse_mixed_places(options, functools.partial(qualified, session))
     if options.stream:
@@ -208,7 +208,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         check_tables(session, options)
     if options.dry_run:
-        print(f"extract_events would run with\n{config.describe(options)}\nas the plan")
+        print(f"extract_events would run with\n{command_line.describe(options)}\nas the plan")
         # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
         extract(stream_kafka(session, source), options).explain()
         return
@@ -219,12 +219,12 @@ def run(options: argparse.Namespace) -> None:
             flush=True,
         )
     made = sinks(session, options)
-    job_flags.check_read(session, source, options)
+    flags.check_read(session, source, options)
     if options.stream:
         run_stream(session, source, options, made)
         return
     results = extract(read_kafka(session, source), options)
-    counts = streaming.run_batch(results, 0, made, value="event")
+    counts = runner.run_batch(results, 0, made, value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
@@ -234,12 +234,12 @@ def run_stream(
     options: argparse.Namespace,
     made: Mapping[str, Sink],
 ) -> None:
-    streaming.run(
+    runner.run(
         stream_kafka(session, source),
-        lambda records, _: streaming.Steps(extract(records, options)),
+        lambda records, _: runner.Steps(extract(records, options)),
         lambda: None,
         made,
-        job_flags.stream_options(options, options.trigger),
+        flags.stream_options(options, options.trigger),
         value="event",
         name="extract_events",
         words=("messages", "events"),
@@ -259,7 +259,7 @@ def check(options: argparse.Namespace) -> None:
     if options.checkpoint and not options.stream:
         raise InvalidOptionError("--checkpoint is for a stream; say --stream, or leave it out")
     if options.stream:
-        job_flags.refuse_taken_port(options)
+        flags.refuse_taken_port(options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -269,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(options)
     except InvalidOptionError as error:
         job.error(str(error))
-    return config.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,14 @@ from collections.abc import Callable, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import config, job_flags, streaming
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.hadoop import qualified
-from pyspark_vision.job import outputs
+from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import image_stream
-from pyspark_vision.session import job_session
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
@@ -32,11 +29,14 @@ from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, with_planned_time
+from pyspark_vision.spark.hadoop import qualified
+from pyspark_vision.spark.session import job_session
+from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
 
 
-def parser() -> config.JobParser:
-    job = config.JobParser(prog="stream_classify", description=__doc__)
+def parser() -> command_line.JobParser:
+    job = command_line.JobParser(prog="stream_classify", description=__doc__)
     source = job.add_argument_group("source")
     source.add_argument(
         "--input-source",
@@ -44,7 +44,7 @@ def parser() -> config.JobParser:
         default="kafka",
         help="where images come from (Pub/Sub is not built yet)",
     )
-    job_flags.add_kafka_source(source, image_stream.IMAGE_TOPIC)
+    flags.add_kafka_source(source, image_stream.IMAGE_TOPIC)
     source.add_argument("--project-id", metavar="ID", help="of Google Cloud, for Pub/Sub")
     source.add_argument("--pubsub-subscription", metavar="NAME", help="for Pub/Sub")
     model = job.add_argument_group("model")
@@ -63,7 +63,7 @@ def parser() -> config.JobParser:
     model.add_argument("--labels", metavar="FILE", help="label file of a model without its own")
     model.add_argument(
         "--confidence-threshold",
-        type=config.unit_interval,
+        type=command_line.unit_interval,
         default=0.1,
         help="labels below it are kept and marked: below_threshold",
     )
@@ -78,17 +78,17 @@ def parser() -> config.JobParser:
     sink.add_argument(
         "--console", action="store_true", help="a few results of each batch; the default sink"
     )
-    job_flags.add_dead_letters(sink)
+    flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
     stream.add_argument(
         "--trigger-seconds",
-        type=job_flags.trigger_of_seconds,
+        type=flags.trigger_of_seconds,
         default="10",
         metavar="N",
-        help=f"between micro-batches, or `{streaming.AVAILABLE_NOW}`: what is there, then stop",
+        help=f"between micro-batches, or `{runner.AVAILABLE_NOW}`: what is there, then stop",
     )
     stream.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
-    job_flags.add_stream_operation(stream)
+    flags.add_stream_operation(stream)
     return job
 
 
@@ -105,7 +105,7 @@ def classify(records: DataFrame, model: ModelSpec, options: argparse.Namespace) 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
     if options.output_kafka_topic:
-        target = job_flags.kafka_topic(
+        target = flags.kafka_topic(
             session, options, "--output-kafka-topic", options.output_kafka_topic
         )
         limit = min(options.max_message_bytes, largest_value_bytes(target))
@@ -116,7 +116,7 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         lines = json_sink(session, options.output_gcs_path)
         made["json"] = through(image_stream.table, lines)
     if options.dead_letters:
-        made["dead_letters"] = job_flags.dead_letters(session, options)
+        made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
         made["console"] = console_sink()
     return made
@@ -125,21 +125,21 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
 def places(options: argparse.Namespace) -> StreamPlaces:
     """The folders that the job writes."""
     folders = {"json": ("--output-gcs-path", options.output_gcs_path)}
-    return job_flags.stream_places("stream_classify", options, folders)
+    return flags.stream_places("stream_classify", options, folders)
 
 
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
     """Refuse to write where the job reads, or two things to one place."""
-    read = job_flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
-    refuse_overlaps([*read, *job_flags.written_places(places(options))], qualify)
-    topics = job_flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
+    read = flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
+    refuse_overlaps([*read, *flags.written_places(places(options))], qualify)
+    topics = flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
     refuse_same_topics(topics)
 
 
 def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     outputs.check_before_spark(places(options))
-    source = job_flags.kafka_source(options, image_stream.IMAGE_TOPIC)
+    source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
     session = job_session("stream_classify")
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
@@ -150,18 +150,18 @@ def run(options: argparse.Namespace) -> None:
     )
     records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
-        shown = f"{model.newest()}\nwith\n{config.describe(options)}"
+        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_classify would run {shown}\nas the plan")
         classify(records, model.newest(), options).explain()
         return
     made = sinks(session, options)
-    job_flags.check_read(session, source, options)
-    streaming.run(
+    flags.check_read(session, source, options)
+    runner.run(
         records,
-        lambda images, newest: streaming.Steps(classify(images, newest, options)),
+        lambda images, newest: runner.Steps(classify(images, newest, options)),
         model.newest,
         made,
-        job_flags.stream_options(options, options.trigger_seconds),
+        flags.stream_options(options, options.trigger_seconds),
         value="predictions",
         name="stream_classify",
         words=("images", "classified"),
@@ -189,10 +189,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         refuse_what_is_not_built(options)
-        job_flags.refuse_taken_port(options)
+        flags.refuse_taken_port(options)
     except InvalidOptionError as error:
         job.error(str(error))
-    return config.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

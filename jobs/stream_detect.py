@@ -15,21 +15,17 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import config, job_flags, seen_frames, streaming
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
-from pyspark_vision.hadoop import qualified
-from pyspark_vision.job import outputs
+from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.pycturestream import FrameFormat
-from pyspark_vision.prepared import prepared
-from pyspark_vision.seen_frames import SeenFrames
-from pyspark_vision.session import job_session
+from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
@@ -48,7 +44,11 @@ from pyspark_vision.sources.folder_stream import (
 )
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
-from pyspark_vision.time_zones import local_time_zone, time_zone
+from pyspark_vision.spark.hadoop import qualified
+from pyspark_vision.spark.prepared import prepared
+from pyspark_vision.spark.session import job_session
+from pyspark_vision.streaming import dedupe, runner
+from pyspark_vision.streaming.dedupe import SeenFrames
 from pyspark_vision.transformations import flatten_result, mark_dropped
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 SINKS = ("parquet", "json", "kafka", "events", "console")
 
 
-def parser() -> config.JobParser:
-    job = config.JobParser(prog="stream_detect", description=__doc__)
+def parser() -> command_line.JobParser:
+    job = command_line.JobParser(prog="stream_detect", description=__doc__)
     source = job.add_argument_group("source")
     source.add_argument(
         "--source",
@@ -69,13 +69,13 @@ def parser() -> config.JobParser:
     source.add_argument("--glob", default="*", help="names of the files to read")
     source.add_argument(
         "--max-files-per-trigger",
-        type=config.positive,
+        type=command_line.positive,
         default=DEFAULT_MAX_FILES,
         metavar="N",
         help="most files in one micro-batch, which ends before 256 MB, too",
     )
-    job_flags.add_settle(source)
-    job_flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
+    flags.add_settle(source)
+    flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
     source.add_argument(
         "--payload",
         choices=pictures.PAYLOADS,
@@ -106,7 +106,7 @@ def parser() -> config.JobParser:
     )
     source.add_argument(
         "--max-age",
-        type=config.above_zero,
+        type=command_line.above_zero,
         default=5.0,
         metavar="SECONDS",
         help="older frames from Kafka are dropped and counted",
@@ -118,7 +118,7 @@ def parser() -> config.JobParser:
     )
     source.add_argument(
         "--dedupe",
-        type=config.above_zero,
+        type=command_line.above_zero,
         default=None,
         metavar="SECONDS",
         help="drop and count a frame whose picture is, byte for byte, one of the same camera that "
@@ -127,10 +127,16 @@ def parser() -> config.JobParser:
     model = job.add_argument_group("model")
     model.add_argument("--model", required=True, metavar="URI", help="bundle of a detector")
     model.add_argument(
-        "--score-threshold", type=config.unit_interval, default=0.5, help="least score, exclusive"
+        "--score-threshold",
+        type=command_line.unit_interval,
+        default=0.5,
+        help="least score, exclusive",
     )
     model.add_argument(
-        "--max-detections", type=config.positive, default=100, help="most objects in one frame"
+        "--max-detections",
+        type=command_line.positive,
+        default=100,
+        help="most objects in one frame",
     )
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
@@ -155,8 +161,8 @@ def parser() -> config.JobParser:
         action="store_true",
         help="add a column `image`: JPEG with the boxes drawn (the kafka sink always does)",
     )
-    job_flags.add_dead_letters(sink)
-    job_flags.add_stream(job.add_argument_group("stream"), "3 seconds")
+    flags.add_dead_letters(sink)
+    flags.add_stream(job.add_argument_group("stream"), "3 seconds")
     return job
 
 
@@ -230,7 +236,7 @@ def steps(
     options: argparse.Namespace,
     seen: SeenFrames | None,
     folder: FolderStream | None,
-) -> streaming.Steps:
+) -> runner.Steps:
     """A frame is compared with those of its batch, or with earlier ones, or with none."""
     if folder is not None and folder.in_batch:
 
@@ -238,19 +244,19 @@ def steps(
             frames = pycturestream.read_frames(folder.with_content(batch), frame_format(options))
             return detect(frames, model, options, seen)
 
-        return streaming.Steps(records, read_and_detect)
+        return runner.Steps(records, read_and_detect)
     frames = pycturestream.read_frames(records, frame_format(options))
     if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
-        return streaming.Steps(frames, lambda batch: detect(batch, model, options, seen))
+        return runner.Steps(frames, lambda batch: detect(batch, model, options, seen))
     if keeps_all(options):
-        return streaming.Steps(detect(frames, model, options))
-    return streaming.Steps(frames, prepared(lambda batch: detect(batch, model, options)))
+        return runner.Steps(detect(frames, model, options))
+    return runner.Steps(frames, prepared(lambda batch: detect(batch, model, options)))
 
 
 def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [seen_frames.KEY, PLANNED, FILE_SIZE, FILE_LIST]
+    hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST]
     return results.drop(*hidden, *([] if options.annotate else ["image"]))
 
 
@@ -260,7 +266,7 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     # First: somebody waits for messages.
     if "kafka" in options.sink:
         topic = options.output_kafka_topic
-        target = job_flags.kafka_topic(session, options, "--output-kafka-topic", topic)
+        target = flags.kafka_topic(session, options, "--output-kafka-topic", topic)
         limit = min(options.max_message_bytes, largest_value_bytes(target))
         made["kafka"] = kafka_sink(
             target, lambda results: pycturestream.result_messages(results, threshold, limit)
@@ -277,7 +283,7 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
             json_sink(session, options.output_events),
         )
     if options.dead_letters:
-        made["dead_letters"] = job_flags.dead_letters(session, options)
+        made["dead_letters"] = flags.dead_letters(session, options)
     if "console" in options.sink:
         made["console"] = console_sink()
     return made
@@ -291,33 +297,33 @@ def places(options: argparse.Namespace) -> StreamPlaces:
         "events": ("--output-events", options.output_events),
     }
     chosen = {name: folder for name, folder in by_sink.items() if name in options.sink}
-    return job_flags.stream_places("stream_detect", options, chosen)
+    return flags.stream_places("stream_detect", options, chosen)
 
 
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
     """Refuse to write where the job reads, or two things to one place."""
     images = options.input if options.source == "files" else None
-    read = job_flags.read_places(input=images, model=options.model)
+    read = flags.read_places(input=images, model=options.model)
     objects = [Place("--uri-prefix", prefix, is_prefix=True) for prefix in options.uri_prefix]
-    written = job_flags.written_places(places(options))
+    written = flags.written_places(places(options))
     refuse_overlaps([*read, *objects, *written], qualify)
     if options.source == "kafka":
         results = options.output_kafka_topic if "kafka" in options.sink else None
-        refuse_same_topics(job_flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
+        refuse_same_topics(flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
 
 
 def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
     """The topics that are read; ``None`` from a folder."""
     if options.source == "files":
         return None
-    return job_flags.kafka_source(options, pycturestream.FRAME_TOPIC)
+    return flags.kafka_source(options, pycturestream.FRAME_TOPIC)
 
 
 def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:
     """The stream of ``--input``; ``None`` from Kafka."""
     if options.source == "kafka":
         return None
-    own = [place.uri for place in job_flags.written_places(places(options))]
+    own = [place.uri for place in flags.written_places(places(options))]
     place = folders.folder(session, options.input, own)
     every_s = listing_interval_s(options.trigger)
     how = FolderOptions(Names(options.glob), options.max_files_per_trigger, options.settle, every_s)
@@ -350,7 +356,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run:
-        shown = f"{model.newest()}\nwith\n{config.describe(options)}"
+        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
         records = folder.sample() if folder is not None else read(session, source, folder)
         frames = pycturestream.read_frames(with_planned_time(records), frame_format(options))
@@ -364,18 +370,18 @@ def run(options: argparse.Namespace) -> None:
         )
     made = sinks(session, options)
     if source is not None:
-        job_flags.check_read(session, source, options)
+        flags.check_read(session, source, options)
     if seen is not None:
         made["seen_frames"] = seen.remember
     if folder is not None:
         made["failed_files"] = folder.note
     records = with_planned_time(read(session, source, folder))
-    streaming.run(
+    runner.run(
         records,
         lambda records, newest: steps(records, newest, options, seen, folder),
         model.newest,
         made,
-        job_flags.stream_options(options, options.trigger),
+        flags.stream_options(options, options.trigger),
         value="detections",
         name="stream_detect",
         words=("frames", "detected"),
@@ -392,14 +398,14 @@ def run(options: argparse.Namespace) -> None:
 @contextmanager
 def agreed(
     session: SparkSession, source: KafkaSource | None, checkpoint: str
-) -> Iterator[streaming.SourceCheck]:
+) -> Iterator[runner.SourceCheck]:
     """The source is the one of the checkpoint."""
     if source is not None:
         with kafka_record.agreed(session, source, checkpoint) as check:
             yield check
     else:
         kafka_record.refuse_kafka(session, checkpoint)
-        yield streaming.SourceCheck()
+        yield runner.SourceCheck()
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:
@@ -416,7 +422,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     for name, flag in (("parquet", "output"), ("json", "output_json"), ("events", "output_events")):
         if name in options.sink and not getattr(options, flag):
             raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
-    job_flags.refuse_taken_port(options)
+    flags.refuse_taken_port(options)
     if options.time_zone is None:
         local = local_time_zone()
         options.time_zone = local.name
@@ -437,7 +443,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         completed(options)
     except InvalidOptionError as error:
         job.error(str(error))
-    return config.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, options)
 
 
 if __name__ == "__main__":

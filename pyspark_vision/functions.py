@@ -20,13 +20,7 @@ from pyspark.sql.types import BinaryType, StructType
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
-from pyspark_vision.column_types import ENCODED, IMAGES, URI, checked, named
-from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
-from pyspark_vision.executor.object_store import FetchOptions
-from pyspark_vision.executor.pipeline import Inference
-from pyspark_vision.options import (
+from pyspark_vision.columns.options import (
     DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,
     DEFAULT_FETCH_CONCURRENCY,
@@ -36,8 +30,14 @@ from pyspark_vision.options import (
     fetch_options,
     within_unit,
 )
-from pyspark_vision.session import active_session, row_timeout_s
-from pyspark_vision.udf import vision_udf
+from pyspark_vision.columns.type_checks import ENCODED, IMAGES, URI, checked, named
+from pyspark_vision.columns.udf import vision_udf
+from pyspark_vision.errors import InvalidModelError, InvalidOptionError
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.object_store import FetchOptions
+from pyspark_vision.executor.pipeline import Inference
+from pyspark_vision.spark.session import active_session, row_timeout_s
 
 if TYPE_CHECKING:
     from typing import Unpack

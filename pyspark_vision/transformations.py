@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.window import Window
 
-from pyspark_vision.column_names import quoted
+from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import DropReason, InvalidOptionError
 
 if TYPE_CHECKING:

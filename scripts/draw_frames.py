@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a bare checkout
 
-from pyspark_vision.scenes import draw_frame
+from pyspark_vision.clients.scenes import draw_frame
 
 
 def size_wh(text: str) -> tuple[int, int]:

@@ -7,8 +7,8 @@ import time
 
 from pyspark.sql import SparkSession
 
-from pyspark_vision import checkpoint_lease
 from pyspark_vision.errors import CheckpointInUseError
+from pyspark_vision.streaming import lease
 
 
 def outcomes_of_two(spark: SparkSession, checkpoint: str, held_s: float = 1.0) -> list[str]:
@@ -19,7 +19,7 @@ def outcomes_of_two(spark: SparkSession, checkpoint: str, held_s: float = 1.0) -
     def take() -> None:
         together.wait()
         try:
-            with checkpoint_lease.held(spark, checkpoint, "job", lambda reason: None):
+            with lease.held(spark, checkpoint, "job", lambda reason: None):
                 outcomes.append("held")
                 time.sleep(held_s)
         except CheckpointInUseError:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 # A stored picture of EXIF orientation n turns upright by this; the inverse makes the stored one.
 STORED = {

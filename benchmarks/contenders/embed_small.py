@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def make(job: Job) -> Contender:
     from pyspark_vision import schemas
     from pyspark_vision.bundles.storage import publish
+    from pyspark_vision.columns.udf import vision_udf
     from pyspark_vision.executor.heads import EmbedOptions
     from pyspark_vision.executor.images import DecodeOptions
     from pyspark_vision.executor.pipeline import Inference
-    from pyspark_vision.udf import vision_udf
 
     spark = our_session(job)
     spec = spec_of(job)

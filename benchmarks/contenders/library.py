@@ -38,7 +38,7 @@ def session(job: Job) -> SparkSession:
 
 def our_session(job: Job) -> SparkSession:
     """The same as the library's commands make it, with what its jobs set."""
-    from pyspark_vision.session import tool_session
+    from pyspark_vision.spark.session import tool_session
 
     conf = {**SESSION_CONF, **job.spark_conf}
     return tool_session(

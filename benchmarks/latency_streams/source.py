@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.latency_streams.floor import copy
 from benchmarks.latency_streams.streams import Work
-from pyspark_vision.session import job_session
 from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.spark.session import job_session
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from benchmarks.latency_streams.children import Child, running
 from benchmarks.latency_streams.clients import Place
 from benchmarks.latency_streams.names import BATCH_ROWS, CORES, OURS
 from benchmarks.places import ROOT
-from pyspark_vision.session import job_session
+from pyspark_vision.spark.session import job_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyspark_vision.bundles.keras_applications import (
+from pyspark_vision.bundles.readers.keras_applications import (
     application,
     build_application,
     imagenet_labels,

@@ -10,8 +10,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
-from pyspark_vision.hadoop import hadoop_path, literal
-from pyspark_vision.session import active_session, is_connect
+from pyspark_vision.spark.hadoop import hadoop_path, literal
+from pyspark_vision.spark.session import active_session, is_connect
 
 # Of a file in one row on its way from a Connect server: well below gRPC's limit of 128 MB.
 _PIECE_BYTES = 4 * 1024 * 1024

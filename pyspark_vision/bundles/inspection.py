@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pyspark_vision.bundles.found import ModelFound, TensorFound
-from pyspark_vision.bundles.keras_reader import family_of
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
-from pyspark_vision.bundles.raw_detectors import CONVENTIONS, class_count
+from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.raw_detectors import CONVENTIONS, class_count
 from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
@@ -115,21 +115,21 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         )
         raise InvalidModelError(f"{path} is a folder without saved_model.pb{hint}")
     if suffix == ".tflite":
-        from pyspark_vision.bundles.tflite_reader import read_tflite
+        from pyspark_vision.bundles.readers.tflite import read_tflite
 
         return read_tflite(path)
     if suffix == ".onnx":
-        from pyspark_vision.bundles.onnx_reader import read_onnx
+        from pyspark_vision.bundles.readers.onnx import read_onnx
 
         return read_onnx(path)
     if path.is_dir() or suffix in (".keras", ".h5", ".hdf5", ".pb"):
-        from pyspark_vision.bundles import tensorflow_readers
+        from pyspark_vision.bundles.readers import tensorflow
 
         if path.is_dir():
-            return tensorflow_readers.read_saved_model(path, signature)
+            return tensorflow.read_saved_model(path, signature)
         if suffix == ".pb":
-            return tensorflow_readers.read_frozen_graph(path)
-        return tensorflow_readers.read_keras(path, layer)
+            return tensorflow.read_frozen_graph(path)
+        return tensorflow.read_keras(path, layer)
     raise InvalidModelError(
         f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
         ".onnx, .keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"

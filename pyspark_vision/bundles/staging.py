@@ -19,7 +19,7 @@ from typing import Any
 
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.executor.model_files import PublishedFile
-from pyspark_vision.session import is_connect
+from pyspark_vision.spark.session import is_connect
 
 
 @dataclass

@@ -29,7 +29,7 @@ from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.model_files import PublishedFile, extract_zip, sha256_of
-from pyspark_vision.session import is_connect
+from pyspark_vision.spark.session import is_connect
 
 MODEL_JSON = "model.json"
 # Raised when a field changes its meaning; older readers then say so instead of misreading it.

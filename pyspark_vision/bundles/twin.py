@@ -18,13 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles.agreement import (
-    DEFAULT_TOLERANCE,
-    MIN_BOX_IOU,
-    Agreement,
-    compare,
-)
-from pyspark_vision.bundles.keras_reader import start_tensorflow
+from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
+from pyspark_vision.bundles.readers.keras import start_tensorflow
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.errors import InvalidModelError

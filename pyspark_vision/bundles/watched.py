@@ -16,7 +16,7 @@ from pyspark_vision.bundles import digest
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import discarded_on_error, keep_published, publish
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.hadoop import hadoop_path
+from pyspark_vision.spark.hadoop import hadoop_path
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
 from pyspark_vision.bundles.inspection import inspect_model, read_model
-from pyspark_vision.bundles.keras_applications import (
+from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
     application,
     build_application,
@@ -28,7 +28,7 @@ from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 
 if TYPE_CHECKING:
-    from pyspark_vision.bundles.found import ModelFound
+    from pyspark_vision.bundles.readers.contents import ModelFound
 
 # Sample images that are drawn where the user gives none: enough for several of each object.
 _DRAWN_IMAGES = 16
@@ -310,7 +310,7 @@ def _sample_images(folder: str | None) -> list[bytes]:
 
 
 def _drawn_images() -> Iterator[bytes]:
-    from pyspark_vision.scenes import draw_scene
+    from pyspark_vision.clients.scenes import draw_scene
 
     for seed in range(_DRAWN_IMAGES):
         encoded = io.BytesIO()

@@ -1,17 +1,17 @@
 """`pyspark-vision compact OUTPUT --checkpoint URI`: few Parquet files instead of a stream's many.
 
 The job that writes there is stopped meanwhile, and readers are not: each sees the rows as they were
-or as they are, once. How: :mod:`pyspark_vision.compaction`.
+or as they are, once. How: :mod:`pyspark_vision.streaming.compaction`.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from pyspark_vision import config, job_flags
-from pyspark_vision.compaction import compact
+from pyspark_vision.job import command_line, flags
 from pyspark_vision.job.places import Place, refuse_overlaps
-from pyspark_vision.session import tool_session
+from pyspark_vision.spark.session import tool_session
+from pyspark_vision.streaming.compaction import compact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target-mb",
-        type=config.positive,
+        type=command_line.positive,
         default=128,
         metavar="N",
         help="about the size of a merged file; files of half of it stay (%(default)s)",
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoints of streams that read OUTPUT, as `replay` does with dead letters: what "
         "they have not read, or would read again, is left as it is",
     )
-    job_flags.add_session(parser)
+    flags.add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:

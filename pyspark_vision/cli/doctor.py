@@ -11,12 +11,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from pyspark_vision import terminal
 from pyspark_vision.doctor.brokers import Client
 from pyspark_vision.doctor.checks import Asked, examine
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
-from pyspark_vision.doctor.secrets import secrets_of
 from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.sinks import terminal
+from pyspark_vision.spark.secrets import secrets_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,13 +16,10 @@ from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StructField, StructType
 
-from pyspark_vision import checkpoint_lease, job_flags, streaming
 from pyspark_vision.errors import CheckpointInUseError, ErrorCode, InvalidOptionError, StreamError
-from pyspark_vision.hadoop import hadoop_path, list_names, literal
-from pyspark_vision.job import outputs
+from pyspark_vision.job import flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
-from pyspark_vision.session import tool_session
 from pyspark_vision.sinks.dead_letters import (
     HEADER_PREFIX,
     LETTER,
@@ -30,15 +27,18 @@ from pyspark_vision.sinks.dead_letters import (
     from_records_with_size,
 )
 from pyspark_vision.sinks.kafka import KafkaTopic, send
-from pyspark_vision.sinks.put_back import (
+from pyspark_vision.sources import kafka_losses, kafka_record, kafka_start
+from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal
+from pyspark_vision.spark.session import tool_session
+from pyspark_vision.streaming import lease, runner
+from pyspark_vision.streaming.put_back import (
     not_put_back,
     refuse_other_checkpoint,
     remember,
     take_over,
     with_identity,
 )
-from pyspark_vision.sources import kafka_losses, kafka_record, kafka_start
-from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -76,16 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="brokers"
     )
     parser.add_argument("--kafka-config", metavar="FILE", help="properties file of Kafka's client")
-    job_flags.add_session(parser)
+    flags.add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Put the letters back that are there now; 0 when all of them went."""
-    if args.to is not None and not args.to.startswith(job_flags.KAFKA_SCHEME):
+    if args.to is not None and not args.to.startswith(flags.KAFKA_SCHEME):
         raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC")
     _refuse_mixed_places(args)
     kafka_start.refuse_unreachable(args.kafka_servers)
-    connection = job_flags.kafka_connection(args)
+    connection = flags.kafka_connection(args)
     session = tool_session("replay", args.master, args.conf)
     # Without a mark it is taken for its own if it looks like a stream's: an older version's.
     looks_own = "offsets" in (list_names(session, args.checkpoint) or [])
@@ -103,15 +103,15 @@ def run(args: argparse.Namespace) -> int:
         whole = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNull())
         counted = _by_code(whole)
         topic = _target(session, connection, whole, args)
-        target = KafkaTopic(connection, topic, job_flags.LARGEST_LETTER_BYTES)
+        target = KafkaTopic(connection, topic, flags.LARGEST_LETTER_BYTES)
         send(_records(whole, own_topic=args.to is None), target)
         put_back.update(counted)
         cut = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull()).select("origin").collect()
         left_out.extend(str(row["origin"]) for row in cut)
 
-    with checkpoint_lease.held(session, args.checkpoint, "replay", lost.append):
+    with lease.held(session, args.checkpoint, "replay", lost.append):
         outputs.claim(session, places)
-        if args.letters.startswith(job_flags.KAFKA_SCHEME):
+        if args.letters.startswith(flags.KAFKA_SCHEME):
             _replay_topic(session, connection, args, send_back)
         else:
             _replay_folder(session, args, send_back)
@@ -128,9 +128,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_mixed_places(args: argparse.Namespace) -> None:
     """Refuse to put letters back to where they come from, or to keep progress among them."""
-    if args.letters.startswith(job_flags.KAFKA_SCHEME):
-        read = Topic("LETTERS", args.letters.removeprefix(job_flags.KAFKA_SCHEME))
-        to = (args.to or "").removeprefix(job_flags.KAFKA_SCHEME)
+    if args.letters.startswith(flags.KAFKA_SCHEME):
+        read = Topic("LETTERS", args.letters.removeprefix(flags.KAFKA_SCHEME))
+        to = (args.to or "").removeprefix(flags.KAFKA_SCHEME)
         refuse_same_topics([read, Topic("--to", to, is_written=True)])
         return
     checkpoint = Place("--checkpoint", args.checkpoint, is_written=True)
@@ -145,7 +145,7 @@ def _replay_topic(
 ) -> None:
     """By the offsets of the dead-letter topic, which the checkpoint keeps."""
     refuse_other_checkpoint(session, args.checkpoint)
-    topic = args.letters.removeprefix(job_flags.KAFKA_SCHEME)
+    topic = args.letters.removeprefix(flags.KAFKA_SCHEME)
     source = KafkaSource(connection, topics=(topic,), starting=EARLIEST, headers=True)
     kafka_start.check_read(session, source, uses_starting=False, flag="LETTERS")
 
@@ -170,7 +170,7 @@ def _replay_topic(
         try:
             query.awaitTermination()
         except StreamingQueryException as error:
-            said = streaming.said_in_batch(str(error)) or kafka_losses.loss(str(error))
+            said = runner.said_in_batch(str(error)) or kafka_losses.loss(str(error))
             if said is None:
                 raise
             raise StreamError(said) from None
@@ -210,7 +210,7 @@ def _target(
 ) -> str:
     """The topic for all letters, or empty; raises if one that they go to is not there."""
     if args.to is not None:
-        topic = str(args.to).removeprefix(job_flags.KAFKA_SCHEME)
+        topic = str(args.to).removeprefix(flags.KAFKA_SCHEME)
         kafka_start.topic_limit(session, connection, "--to", topic)
         return topic
     _refuse_without_topic(letters)

@@ -15,12 +15,7 @@ import numpy as np
 
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, fingerprint
 from pyspark_vision.contact_sheet.rows import Card, as_text
-from pyspark_vision.executor.draw import (
-    class_color_rgb,
-    clipped_xyxy,
-    score_text,
-    text_color_rgb,
-)
+from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, score_text, text_color_rgb
 
 STAGE_RATIO = 4 / 3  # as in the style sheet
 OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only

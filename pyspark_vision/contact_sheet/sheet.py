@@ -11,17 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark_vision.contact_sheet.cards import (
-    card_html,
-    class_name,
-    color_style,
-    escape_text,
-)
-from pyspark_vision.contact_sheet.files import (
-    ANNOTATED_COLUMNS,
-    ContactSheetError,
-    open_results,
-)
+from pyspark_vision.contact_sheet.cards import card_html, class_name, color_style, escape_text
+from pyspark_vision.contact_sheet.files import ANNOTATED_COLUMNS, ContactSheetError, open_results
 from pyspark_vision.contact_sheet.page import page_html
 from pyspark_vision.contact_sheet.pictures import (
     Thumbnail,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyspark_vision.doctor.findings import Problem
-from pyspark_vision.doctor.jvm import has_class
-from pyspark_vision.doctor.network import refusal
 from pyspark_vision.sources import kafka_cluster
+from pyspark_vision.spark.java_errors import has_class
+from pyspark_vision.spark.network import refusal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -71,7 +71,7 @@ def from_executors(session: SparkSession, client: Client) -> str:
     def ask(_: Iterable[int]) -> Iterator[tuple[str, str, str | None]]:
         import socket
 
-        from pyspark_vision.doctor.network import refusal
+        from pyspark_vision.spark.network import refusal
 
         for address in addresses:
             yield socket.gethostname(), address, refusal(address)

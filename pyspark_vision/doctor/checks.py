@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark_vision import own_jvm
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import Examination
+from pyspark_vision.spark import own_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.doctor import machine
 from pyspark_vision.doctor.findings import Problem
-from pyspark_vision.doctor.network import refusal
+from pyspark_vision.spark.network import refusal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,8 +41,8 @@ def start(master: str | None) -> SparkSession:
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
-    from pyspark_vision import own_jvm
-    from pyspark_vision.session import use_own_python_locally
+    from pyspark_vision.spark import own_jvm
+    from pyspark_vision.spark.session import use_own_python_locally
 
     own_jvm.start({"spark.master": master} if master else {})
     conf = SparkConf()
@@ -80,7 +80,7 @@ def _check_master(master: str) -> None:
 
 def executors(session: SparkSession) -> str:
     """Python and packages of every executor, compared with each other and with the driver."""
-    from pyspark_vision.session import check_workers
+    from pyspark_vision.spark.session import check_workers
 
     _wait_for_executors(session)
     check_workers(session)
@@ -90,7 +90,7 @@ def executors(session: SparkSession) -> str:
 
 def file_names(session: SparkSession) -> str:
     """Driver and executors name files alike, in an encoding that has every letter."""
-    from pyspark_vision.file_names import same_charset
+    from pyspark_vision.spark.file_names import same_charset
 
     # Evaluated by the executors' JVMs; in local mode the driver's is the one.
     charset = "java_method('java.lang.System', 'getProperty', 'sun.jnu.encoding') AS charset"

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyspark_vision.doctor.secrets import Secrets
 from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.spark.secrets import Secrets
 
 OK, FAILED, NOT_CHECKED = "ok", "failed", "not checked"
 

@@ -40,7 +40,7 @@ def runs(session: SparkSession, uri: str) -> str:
 
 
 def _picture() -> bytes:
-    from pyspark_vision.scenes import draw_scene
+    from pyspark_vision.clients.scenes import draw_scene
 
     encoded = io.BytesIO()
     draw_scene(0, (320, 240))[0].save(encoded, "JPEG")

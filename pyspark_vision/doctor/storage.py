@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyspark_vision.doctor.findings import Problem
-from pyspark_vision.doctor.jvm import Remedies, explained, has_class
-from pyspark_vision.doctor.secrets import has_credentials
-from pyspark_vision.hadoop import literal
+from pyspark_vision.spark.hadoop import literal
+from pyspark_vision.spark.java_errors import Remedies, explained, has_class
+from pyspark_vision.spark.secrets import has_credentials
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import (
-    draw,
-    heads,
-    model_cache,
-    model_files,
-    object_store,
-    results,
-)
+from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions

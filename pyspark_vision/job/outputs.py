@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.compaction.checkpoint_logs import last_batch
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path, list_names, local_path
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.hadoop import hadoop_path, list_names, local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import local_path
+from pyspark_vision.spark.hadoop import local_path
 
 # One store under several names.
 _SAME_SCHEMES = {"s3a": "s3", "s3n": "s3", "viewfs": "hdfs"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
-from pyspark_vision.column_names import quoted
+from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
-from pyspark_vision.column_names import quoted
+from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages.json_fields import error, no_error, too_many_bytes
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pyspark.sql import DataFrame
 
-from pyspark_vision.prepared import prepared
+from pyspark_vision.spark.prepared import prepared
 
 Sink = Callable[[DataFrame, int], None]
 

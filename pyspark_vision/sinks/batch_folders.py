@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import StreamError
-from pyspark_vision.hadoop import hadoop_path, read_text
-from pyspark_vision.session import is_connect
 from pyspark_vision.sinks import owner
+from pyspark_vision.spark.hadoop import hadoop_path, read_text
+from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision import terminal
+from pyspark_vision.sinks import terminal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.sinks.batch_folders import batch_folder_sink
+from pyspark_vision.sinks.csv_format import RFC_4180
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import StreamError
-from pyspark_vision.prepared import prepared
+from pyspark_vision.spark.prepared import prepared
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

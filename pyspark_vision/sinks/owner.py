@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError, StreamError
-from pyspark_vision.hadoop import (
+from pyspark_vision.spark.hadoop import (
     create_text,
     hadoop_path,
     is_java_error,

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import create_text, hadoop_path
 from pyspark_vision.sinks import owner
+from pyspark_vision.spark.hadoop import create_text, hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.hadoop import hadoop_path, local_path
-from pyspark_vision.options import fetch_options
-from pyspark_vision.session import is_connect
+from pyspark_vision.columns.options import fetch_options
 from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
+from pyspark_vision.spark.hadoop import hadoop_path, local_path
+from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

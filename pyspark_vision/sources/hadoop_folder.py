@@ -16,10 +16,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
-from pyspark_vision.hadoop import hadoop_path, is_java_error, literal
-from pyspark_vision.session import parallelism
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally
+from pyspark_vision.spark.hadoop import hadoop_path, is_java_error, literal
+from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

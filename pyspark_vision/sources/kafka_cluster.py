@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pyspark_vision.doctor.jvm import Remedies, explained
+from pyspark_vision.spark.java_errors import Remedies, explained
 
 if TYPE_CHECKING:
     from py4j.protocol import Py4JJavaError
@@ -196,7 +196,7 @@ def _answer_or_none(admin: Admin, future: Any, *errors: str) -> Any:
 
 
 def _is_one_of(error: Py4JJavaError, names: Iterable[str]) -> bool:
-    from pyspark_vision.hadoop import is_java_error
+    from pyspark_vision.spark.hadoop import is_java_error
 
     return any(is_java_error(error, name) for name in names)
 

@@ -36,16 +36,16 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 
-from pyspark_vision.compaction.checkpoint_logs import last_batch
-from pyspark_vision.counts import Counts
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.hadoop import create_text, hadoop_path, list_names, read_text
-from pyspark_vision.session import is_connect
 from pyspark_vision.sources import kafka_cluster, kafka_start
 from pyspark_vision.sources.kafka_cluster import Admin
 from pyspark_vision.sources.kafka_losses import LOST_WITH_TOPIC
 from pyspark_vision.sources.kafka_offsets import Offsets, as_json, offsets_of
-from pyspark_vision.streaming import SourceCheck
+from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.hadoop import create_text, hadoop_path, list_names, read_text
+from pyspark_vision.spark.session import is_connect
+from pyspark_vision.streaming.counts import Counts
+from pyspark_vision.streaming.runner import SourceCheck
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

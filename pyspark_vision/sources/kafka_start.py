@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyspark_vision.doctor.findings import Problem
-from pyspark_vision.doctor.network import refusal
-from pyspark_vision.doctor.secrets import secrets_of
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.session import is_connect
 from pyspark_vision.sources import kafka_cluster
 from pyspark_vision.sources.kafka_cluster import Admin, Topic
 from pyspark_vision.sources.kafka_offsets import EARLIEST_OFFSET, LATEST_OFFSET, offsets_of
+from pyspark_vision.spark.network import refusal
+from pyspark_vision.spark.secrets import secrets_of
+from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.csv_format import RFC_4180
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.s3_clients import s3_client
-from pyspark_vision.hadoop import literal
+from pyspark_vision.sinks.csv_format import RFC_4180
 from pyspark_vision.sources.file_names import LeftOut, Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_column
+from pyspark_vision.spark.hadoop import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
-from pyspark_vision.hadoop import create_text, hadoop_path, read_text
 from pyspark_vision.sources.listed_files import ListedFile
+from pyspark_vision.spark.hadoop import create_text, hadoop_path, read_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

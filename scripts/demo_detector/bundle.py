@@ -13,12 +13,12 @@ from demo_detector.evaluation import (
     EmbedderReport,
 )
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.scenes import LABELS
+from pyspark_vision.clients.scenes import LABELS
 
 _COMMON = """
 ## Data
 
-Drawn pictures only (`pyspark_vision.scenes`): {labels},
+Drawn pictures only (`pyspark_vision.clients.scenes`): {labels},
 before landscapes, rooms, soft patches or clutter, with uneven light, colour casts, shadows, blur
 and noise, and with bare circles, rectangles, triangles, rings and lines as look-alikes that are no
 object. No photograph and nobody's data is in it. The pictures measured come from seeds that were

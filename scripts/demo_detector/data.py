@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from demo_detector.average_precision import Boxes
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 # Seeds of the pictures. The ranges must not meet: what is measured was never trained on.
 TRAINING_SEEDS = range(1_000_000)

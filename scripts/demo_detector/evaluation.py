@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from demo_detector import data
 from demo_detector.average_precision import Boxes, average_precisions, iou_matrix, match
-from pyspark_vision.scenes import LABELS
+from pyspark_vision.clients.scenes import LABELS
 
 NMS_IOU = 0.5
 DEFAULT_THRESHOLD = 0.5

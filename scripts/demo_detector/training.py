@@ -9,7 +9,7 @@ import numpy as np
 
 from demo_detector import data, network
 from demo_detector.input_sides import CLASSIFIER_SIDE, DETECTOR_SIDE
-from pyspark_vision.scenes import LABELS
+from pyspark_vision.clients.scenes import LABELS
 
 # Small batches: in a short training the number of steps counts.
 _BATCH = 16

@@ -12,9 +12,9 @@ from .errors import SubmitError
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # where nothing is installed
 
-from pyspark_vision import own_jvm
 from pyspark_vision.doctor.machine import PYSPARK
 from pyspark_vision.errors import WorkerEnvironmentError
+from pyspark_vision.spark import own_jvm
 
 # spark-submit's own scripts run the first of these for a Python, whatever --conf says: jupyter, or
 # a Python that another project needs. --python and --conf spark.pyspark.python name ours.

@@ -6,7 +6,7 @@ import io
 import random
 from collections.abc import Iterator
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _SIZE_WH = (96, 64)

@@ -7,9 +7,9 @@ import sys
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.counts import observe_results, observed_counts
 from pyspark_vision.functions import embed_image
-from pyspark_vision.session import is_connect, job_session
+from pyspark_vision.spark.session import is_connect, job_session
+from pyspark_vision.streaming.counts import observe_results, observed_counts
 from pyspark_vision.transformations import flatten_result
 
 

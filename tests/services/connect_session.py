@@ -21,9 +21,8 @@ from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import scenes
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.counts import count_results, observe_results, observed_counts
+from pyspark_vision.clients import scenes
 from pyspark_vision.functions import (
     classify_image,
     decode_image,
@@ -32,6 +31,7 @@ from pyspark_vision.functions import (
     embed_image,
     register,
 )
+from pyspark_vision.streaming.counts import count_results, observe_results, observed_counts
 from pyspark_vision.transformations import (
     explode_detections,
     explode_predictions,

@@ -23,8 +23,8 @@ from local_services.s3 import S3
 from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
+from pyspark_vision.columns.options import fetch_options
 from pyspark_vision.executor import object_store
-from pyspark_vision.options import fetch_options
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import list_keys

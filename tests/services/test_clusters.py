@@ -18,7 +18,7 @@ from local_services.standalone import Standalone
 from local_services.yarn import Yarn
 from submitting import environment
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 NAMES = ["0.jpg", "1.jpg", "2.jpg", "cut_short.jpg"]
 

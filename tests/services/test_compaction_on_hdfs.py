@@ -14,12 +14,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import checkpoint_lease, compaction, streaming
 from pyspark_vision.cli.main import main as pyspark_vision
-from pyspark_vision.compaction import swap
-from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.schemas import ERROR
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.streaming import compaction, lease, runner
+from pyspark_vision.streaming.compaction import swap
 
 BATCHES, ROWS_PER_BATCH = 6, 10
 ALL_IDS = list(range(BATCHES * ROWS_PER_BATCH))
@@ -43,13 +43,13 @@ class Stream:
     def run(self) -> None:
         """Read what there is, and end."""
         source = self.spark.readStream.schema("id long")
-        query, _ = streaming.start(
+        query, _ = runner.start(
             source.option("maxFilesPerTrigger", 1).parquet(f"{self.root}/in"),
             lambda batch: batch.withColumn("error", F.lit(None).cast(ERROR)),
             {"parquet": parquet_sink(self.spark, self.output)},
             value="id",
             checkpoint=self.checkpoint,
-            trigger=streaming.AVAILABLE_NOW,
+            trigger=runner.AVAILABLE_NOW,
             query_name="numbers",
         )
         query.awaitTermination()
@@ -162,9 +162,9 @@ def test_killed_between_the_renames_a_job_writes_nothing_until_the_next_run(
 def test_a_running_job_refuses_it(
     stream: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.5)
 
-    with checkpoint_lease.held(stream.spark, stream.checkpoint, "stream_detect", print):
+    with lease.held(stream.spark, stream.checkpoint, "stream_detect", print):
         code = pyspark_vision(["compact", stream.output, "--checkpoint", stream.checkpoint])
 
     assert code == 2

@@ -20,7 +20,7 @@ from local_services.proc import working_in
 from local_services.process import Daemon, free_ports, wait_until
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 HERE = Path(__file__).parent
 COMPARED = (

@@ -19,10 +19,10 @@ from local_services.kafka import Kafka
 from local_services.process import wait_until
 from pyspark.sql import SparkSession
 
-from pyspark_vision import streaming
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.streaming import runner
 
 
 def event(number: int) -> bytes:
@@ -317,16 +317,14 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
                 make_anew(topic)
                 jobs.produce(producer, topic, *map(event, range(100, 107)))
 
-        streaming.run(
+        runner.run(
             stream_kafka(spark, source),
-            lambda records, _: streaming.Steps(
+            lambda records, _: runner.Steps(
                 records.selectExpr("value", "cast(null as struct<code: string>) as error")
             ),
             lambda: None,
             {"sink": sink},
-            streaming.StreamOptions(
-                checkpoint, "1 second" if not skip_lost else "available-now", 60
-            ),
+            runner.StreamOptions(checkpoint, "1 second" if not skip_lost else "available-now", 60),
             value="value",
             name="reader",
             words=("messages", "read"),

@@ -11,9 +11,9 @@ from local_services.hdfs import Hdfs
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.hadoop import list_names
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.spark.hadoop import list_names
 
 
 def outcomes_of_four(spark: SparkSession, folder: str) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ import pytest
 from local_services.standalone import Standalone
 from test_clusters import submit
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 IMAGES = 24
 

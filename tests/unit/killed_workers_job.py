@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.clients import scenes
 from pyspark_vision.functions import detect_objects
 
 ROWS, KILLS = 1500, 3

@@ -13,8 +13,8 @@ from pathlib import Path
 from poison import CRASH, HANG, KILL
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.clients import scenes
 from pyspark_vision.functions import classify_image
 
 POISONED = {5: KILL, 11: CRASH, 17: HANG, 18: KILL}

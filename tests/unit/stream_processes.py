@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from job_environment import job_environment
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 PYTHON, SPARK_SUBMIT = "python", "spark-submit"
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import batch_rows
-from pyspark_vision.batch_rows import ALL_CODES, TRANSIENT, Rows, read_rows, split
 from pyspark_vision.errors import ErrorCode
+from pyspark_vision.job import batch_rows
+from pyspark_vision.job.batch_rows import ALL_CODES, TRANSIENT, Rows, read_rows, split
 from pyspark_vision.sinks.csv import csv_sink
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.listed_files import ListedFile

@@ -13,8 +13,8 @@ import stream_processes as streams
 from lease_race import outcomes_of_two
 from pyspark.sql import SparkSession
 
-from pyspark_vision import checkpoint_lease
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
+from pyspark_vision.streaming import lease
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_a_second_copy_is_refused_while_the_first_lives_and_not_after_it_was_kil
 def test_one_of_two_in_the_same_instant_wins(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
 
     assert outcomes_of_two(spark, str(tmp_path)) == ["held", "refused"]
 
@@ -48,24 +48,24 @@ def test_one_of_two_in_the_same_instant_wins(
 @pytest.fixture
 def by_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that is not this machine's, and fifty times as fast."""
-    monkeypatch.setattr(checkpoint_lease, "LOCAL_SCHEMES", ())
-    monkeypatch.setattr(checkpoint_lease, "RENEWED_EVERY_S", 0.2)
-    monkeypatch.setattr(checkpoint_lease, "STALE_AFTER_S", 1.5)
-    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(checkpoint_lease, "_SETTLED_AFTER_S", 0.3)
+    monkeypatch.setattr(lease, "LOCAL_SCHEMES", ())
+    monkeypatch.setattr(lease, "RENEWED_EVERY_S", 0.2)
+    monkeypatch.setattr(lease, "STALE_AFTER_S", 1.5)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lease, "_SETTLED_AFTER_S", 0.3)
 
 
 def test_a_lease_file_goes_with_its_holder_and_refuses_others_before(
     by_files: None, spark: SparkSession, tmp_path: Path
 ) -> None:
     with (
-        checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        lease.held(spark, str(tmp_path), "job", lambda reason: None),
         pytest.raises(CheckpointInUseError, match="is in use by job"),
-        checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        lease.held(spark, str(tmp_path), "job", lambda reason: None),
     ):
         pytest.fail("two hold it")
     assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == []
-    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+    with lease.held(spark, str(tmp_path), "job", lambda reason: None):
         assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["1"]
 
 
@@ -75,7 +75,7 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_at_once(
     leave_lease(spark, tmp_path, process_started="1")
 
     began_at = time.monotonic()
-    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+    with lease.held(spark, str(tmp_path), "job", lambda reason: None):
         assert time.monotonic() - began_at < 1
         assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["8"]
 
@@ -86,7 +86,7 @@ def test_another_machines_lease_is_taken_when_it_is_no_longer_renewed(
     leave_lease(spark, tmp_path, machine="other")
 
     began_at = time.monotonic()
-    with checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None):
+    with lease.held(spark, str(tmp_path), "job", lambda reason: None):
         assert time.monotonic() - began_at > 1.5
 
 
@@ -106,7 +106,7 @@ def test_another_machines_lease_that_is_renewed_refuses(
     try:
         with (
             pytest.raises(CheckpointInUseError, match="process 1 on far"),
-            checkpoint_lease.held(spark, str(tmp_path), "job", lambda reason: None),
+            lease.held(spark, str(tmp_path), "job", lambda reason: None),
         ):
             pytest.fail("two hold it")
     finally:
@@ -118,7 +118,7 @@ def test_a_holder_learns_that_another_took_its_lease(
     by_files: None, spark: SparkSession, tmp_path: Path
 ) -> None:
     reasons: list[str] = []
-    with checkpoint_lease.held(spark, str(tmp_path), "job", reasons.append):
+    with lease.held(spark, str(tmp_path), "job", reasons.append):
         leave_lease(spark, tmp_path, machine="other")
         time.sleep(1)
 
@@ -127,9 +127,7 @@ def test_a_holder_learns_that_another_took_its_lease(
 
 def leave_lease(spark: SparkSession, folder: Path, **other: str) -> Path:
     """The seventh lease of a checkpoint, of another process."""
-    owner = dataclasses.replace(
-        checkpoint_lease._this_process(spark, "job"), pid=1, host="far", **other
-    )
+    owner = dataclasses.replace(lease._this_process(spark, "job"), pid=1, host="far", **other)
     file = folder / "lease" / "7"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(dataclasses.asdict(owner)))
@@ -141,8 +139,6 @@ def test_a_folder_that_cannot_be_made_is_one_line(spark: SparkSession, tmp_path:
 
     with (
         pytest.raises(InvalidOptionError, match="--output x cannot be written: Not a directory"),
-        checkpoint_lease.held(
-            spark, f"{tmp_path}/file/out", "job", lambda reason: None, "--output x"
-        ),
+        lease.held(spark, f"{tmp_path}/file/out", "job", lambda reason: None, "--output x"),
     ):
         pass

@@ -24,16 +24,16 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import checkpoint_lease, compaction, streaming
 from pyspark_vision.cli.main import main as pyspark_vision
-from pyspark_vision.compaction import merging, plan, swap
-from pyspark_vision.compaction.plan import Batch
-from pyspark_vision.compaction.stream_readers import MAX_FILE_AGE_MS
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
 from pyspark_vision.schemas import ERROR
 from pyspark_vision.sinks.dead_letters import LETTER
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.streaming import compaction, lease, runner
+from pyspark_vision.streaming.compaction import merging, plan, swap
+from pyspark_vision.streaming.compaction.plan import Batch
+from pyspark_vision.streaming.compaction.stream_readers import MAX_FILE_AGE_MS
 
 TARGET_BYTES = 1_000_000
 ROWS_PER_BATCH = 10
@@ -396,12 +396,12 @@ def test_a_checkpoint_that_is_in_use_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
     write_batches(spark, tmp_path, range(3))
     write_checkpoint(tmp_path, done=2)
     checkpoint = str(tmp_path / "checkpoint")
 
-    with checkpoint_lease.held(spark, checkpoint, "stream_detect", lambda reason: None):
+    with lease.held(spark, checkpoint, "stream_detect", lambda reason: None):
         code = pyspark_vision(["compact", str(tmp_path / "out"), "--checkpoint", checkpoint])
 
     said = capsys.readouterr().err
@@ -414,7 +414,7 @@ def test_a_checkpoint_that_is_in_use_is_refused_in_one_line(
 def test_a_job_is_refused_while_it_compacts(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
     write_batches(spark, tmp_path, range(3))
     write_checkpoint(tmp_path, done=2)
     refused = []
@@ -422,7 +422,7 @@ def test_a_job_is_refused_while_it_compacts(
     def start_job(*args: Any) -> None:
         with (
             pytest.raises(CheckpointInUseError) as caught,
-            checkpoint_lease.held(spark, str(tmp_path / "checkpoint"), "job", print),
+            lease.held(spark, str(tmp_path / "checkpoint"), "job", print),
         ):
             pytest.fail("two hold it")
         refused.append(str(caught.value))
@@ -444,7 +444,7 @@ def test_nothing_is_changed_when_another_job_took_the_checkpoint(
         lost("another job took it")
         yield
 
-    monkeypatch.setattr(checkpoint_lease, "held", losing)
+    monkeypatch.setattr(lease, "held", losing)
     with pytest.raises(CheckpointInUseError, match="another job took it"):
         compact(spark, tmp_path)
 
@@ -563,13 +563,13 @@ def test_a_batch_that_is_replayed_after_it_leaves_each_row_once(
 
     def run_stream() -> None:
         source = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1)
-        query, _ = streaming.start(
+        query, _ = runner.start(
             source.parquet(str(tmp_path / "in")),
             lambda batch: batch.withColumn("error", F.lit(None).cast(ERROR)),
             {"parquet": parquet_sink(spark, str(tmp_path / "out"))},
             value="id",
             checkpoint=str(tmp_path / "checkpoint"),
-            trigger=streaming.AVAILABLE_NOW,
+            trigger=runner.AVAILABLE_NOW,
             query_name="numbers",
         )
         query.awaitTermination()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pyspark.errors import AnalysisException, StreamingQueryException
 
-from pyspark_vision.config import JobParser, describe, positive, run_job, unit_interval
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
+from pyspark_vision.job.command_line import JobParser, describe, positive, run_job, unit_interval
 
 Parse = Callable[..., argparse.Namespace]
 

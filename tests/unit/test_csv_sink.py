@@ -14,9 +14,9 @@ import pyarrow.csv
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import batch_rows
-from pyspark_vision.csv_format import RFC_4180
+from pyspark_vision.job import batch_rows
 from pyspark_vision.sinks.csv import csv_sink, wide
+from pyspark_vision.sinks.csv_format import RFC_4180
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.sources.object_keys import read_keys
 

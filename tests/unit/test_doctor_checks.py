@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
 from pyspark_vision.cli import main as cli
+from pyspark_vision.clients import scenes
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Problem
-from pyspark_vision.doctor.jvm import remedy
-from pyspark_vision.doctor.secrets import Secrets, has_credentials, secrets_of
+from pyspark_vision.spark.java_errors import remedy
+from pyspark_vision.spark.secrets import Secrets, has_credentials, secrets_of
 
 
 def doctor(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pyspark_vision import file_names, own_jvm
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.spark import file_names, own_jvm
 
 
 @pytest.fixture

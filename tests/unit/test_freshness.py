@@ -9,9 +9,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.counts import count_results
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.streaming import run_batch
+from pyspark_vision.streaming.counts import count_results
+from pyspark_vision.streaming.runner import run_batch
 from pyspark_vision.transformations import mark_dropped
 
 NOW = datetime(2026, 11, 21, 8, 0, 0)

@@ -14,8 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, IntegerType, StructField, StructType
 
-from pyspark_vision import scenes, schemas
+from pyspark_vision import schemas
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.clients import scenes
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.functions import (
     classify_image,

@@ -7,10 +7,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pyspark_vision.hadoop import hadoop_path
 from pyspark_vision.sources import hadoop_folder
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
+from pyspark_vision.spark.hadoop import hadoop_path
 
 
 def put(spark: SparkSession, path: Path, content: bytes) -> None:

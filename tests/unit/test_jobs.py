@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import batch_output, scenes
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.clients import scenes
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.job import batch_output
 
 
 def job(root: Path, name: str) -> Any:

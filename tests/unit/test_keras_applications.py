@@ -13,14 +13,14 @@ pytest.importorskip("tensorflow")
 import keras
 from keras.src.utils import file_utils
 
-from pyspark_vision.bundles import keras_applications
-from pyspark_vision.bundles.keras_applications import (
+from pyspark_vision.bundles.readers import keras_applications
+from pyspark_vision.bundles.readers.keras import family_of, read_keras
+from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
     application,
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.keras_reader import family_of, read_keras
 from pyspark_vision.errors import InvalidModelError
 
 

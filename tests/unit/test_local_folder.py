@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pyspark_vision.columns.options import canonical
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.object_store import FetchOptions, fetch
 from pyspark_vision.executor.row_errors import RowError
-from pyspark_vision.options import canonical
 from pyspark_vision.sources import local_folder
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.batch_report import BatchReport
-from pyspark_vision.counts import Counts, Measures, measure_results
-from pyspark_vision.stream_metrics import CONTENT_TYPE, StreamMetrics, served
+from pyspark_vision.streaming.batch_report import BatchReport
+from pyspark_vision.streaming.counts import Counts, Measures, measure_results
+from pyspark_vision.streaming.metrics import CONTENT_TYPE, StreamMetrics, served
 
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 SCHEMA = (

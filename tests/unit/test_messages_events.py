@@ -10,10 +10,10 @@ from chispa import assert_df_equality
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.counts import Counts, count_results
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
+from pyspark_vision.streaming.counts import Counts, count_results
 
 RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 123000)
 RECORDS = (

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.counts import Counts, Measures, measure_results
-from pyspark_vision.micro_batch import compute_batch
+from pyspark_vision.streaming.counts import Counts, Measures, measure_results
+from pyspark_vision.streaming.micro_batch import compute_batch
 
 ROWS = 3
 SCHEMA = "found array<int>, error struct<code:string,message:string>"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision import udf
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.columns import udf
 from pyspark_vision.functions import classify_image, register
 from pyspark_vision.transformations import split_failed
 

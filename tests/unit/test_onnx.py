@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 
 import pyspark_vision.functions as V
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.bundles.found import TensorFound
-from pyspark_vision.bundles.raw_detectors import guess_raw_roles
+from pyspark_vision.bundles.readers.contents import TensorFound
+from pyspark_vision.bundles.readers.raw_detectors import guess_raw_roles
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions, Predictions

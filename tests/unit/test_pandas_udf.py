@@ -11,9 +11,10 @@ from onnx_models import save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import functions, scenes
+from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.udf import vision_udf
+from pyspark_vision.clients import scenes
+from pyspark_vision.columns.udf import vision_udf
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.prepared import prepared
+from pyspark_vision.spark.prepared import prepared
 
 SCHEMA = "n int, text string"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.compaction.stream_readers import stream_reader
-from pyspark_vision.sinks import put_back
 from pyspark_vision.sinks.dead_letters import LETTER
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.streaming import put_back
+from pyspark_vision.streaming.compaction.stream_readers import stream_reader
 
 WHEN = dt.datetime(2026, 11, 21, 8)
 

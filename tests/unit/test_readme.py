@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyspark_vision import scenes
+from pyspark_vision.clients import scenes
 
 MAX_LINES = 10
 

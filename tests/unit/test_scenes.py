@@ -10,9 +10,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pyspark_vision import scenes
-from pyspark_vision.scenes.objects import DRAWINGS
-from pyspark_vision.scenes.pen import Pen
+from pyspark_vision.clients import scenes
+from pyspark_vision.clients.scenes.objects import DRAWINGS
+from pyspark_vision.clients.scenes.pen import Pen
 
 SMALL = (160, 120)
 _ONE_CAR = 60  # the seed of a scene with one object, a car
@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_bytes_and_boxes():
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process():
     program = (
-        "import zlib; from pyspark_vision.scenes import draw_scene;"
+        "import zlib; from pyspark_vision.clients.scenes import draw_scene;"
         f"print(zlib.crc32(draw_scene(12, {SMALL})[0].tobytes()))"
     )
     prints = {subprocess.check_output([sys.executable, "-c", program]) for _ in range(2)}
@@ -160,7 +160,5 @@ def test_a_drawing_stays_within_its_own_square(label):
 
 
 def test_scenes_import_neither_spark_nor_tensorflow():
-    program = (
-        "import sys, pyspark_vision.scenes; print(*{'pyspark', 'tensorflow'} & set(sys.modules))"
-    )
+    program = "import sys, pyspark_vision.clients.scenes; print(*{'pyspark', 'tensorflow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program]).strip() == b""

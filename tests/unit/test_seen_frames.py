@@ -18,11 +18,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from test_jobs import detect_arguments, job
 
-from pyspark_vision import schemas, seen_frames
+from pyspark_vision import schemas
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import pictures
-from pyspark_vision.seen_frames import SeenFrames, mark_duplicates
 from pyspark_vision.sources.planned_time import PLANNED
+from pyspark_vision.streaming import dedupe
+from pyspark_vision.streaming.dedupe import SeenFrames, mark_duplicates
 
 NOW_MS = 1_795_000_000_000
 PICTURE = schemas.ENCODED.simpleString()
@@ -310,7 +311,7 @@ def test_the_job_counts_duplicates_in_its_lines_and_across_a_restart(
     assert second in capsys.readouterr().out
     rows = pq.read_table(tmp_path / "out").to_pylist()
     assert len(rows) == 5
-    assert not set(rows[0]) & {seen_frames.KEY, PLANNED}
+    assert not set(rows[0]) & {dedupe.KEY, PLANNED}
 
 
 def test_the_option_goes_on_and_off_on_one_checkpoint(

@@ -20,12 +20,12 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import session
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, WorkerEnvironmentError
 from pyspark_vision.functions import classify_image, decode_image, register
-from pyspark_vision.own_jvm import end_workers
-from pyspark_vision.session import JOB_DEFAULTS, active_session, check_workers, tool_session
+from pyspark_vision.spark import session
+from pyspark_vision.spark.own_jvm import end_workers
+from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def of_a_command(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("command")
     program = (
         "import json, sys\n"
-        "from pyspark_vision.session import tool_session\n"
+        "from pyspark_vision.spark.session import tool_session\n"
         "session = tool_session('one', 'local[1]', sys.argv[1:])\n"
         "session.sparkContext.parallelize([0], 1).map(lambda x: x).count()\n"
         "java = session._jvm.java.lang\n"

@@ -84,7 +84,11 @@ def test_a_batch_that_is_given_up_is_named_and_replayed(
     assert code == 1, logged[-3000:]
     assert f"stopped within batch 0, because {why}; the next start replays it" in logged
     # Workers may say that the driver is gone; it says one line itself.
-    for frame in ("jobs/stream_detect.py", "pyspark_vision/streaming.py", "py4j/java_gateway.py"):
+    for frame in (
+        "jobs/stream_detect.py",
+        "pyspark_vision/streaming/runner.py",
+        "py4j/java_gateway.py",
+    ):
         assert f'{frame}", line' not in logged
     assert streams.batches(tmp_path, "commits") == []
     assert streams.batches_out(tmp_path) == []

@@ -17,10 +17,10 @@ from pyspark.sql import SparkSession
 from stream_progress import observed_batches
 from test_jobs import job
 
-from pyspark_vision import job_flags
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.job import flags
 from pyspark_vision.sinks.console import ROWS_SHOWN
-from pyspark_vision.stream_metrics import refuse_if_taken, served
+from pyspark_vision.streaming.metrics import refuse_if_taken, served
 
 
 def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
@@ -133,4 +133,4 @@ def test_a_port_that_was_tried_can_be_had() -> None:
 @pytest.mark.parametrize("text", ["abc", "-1", "65536", "94.5", ""])
 def test_what_is_no_port_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="1 to 65535, auto for a free one, or 0"):
-        job_flags.metrics_port(text)
+        flags.metrics_port(text)

@@ -8,8 +8,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import schemas, streaming
-from pyspark_vision.streaming import AVAILABLE_NOW, Steps, StreamOptions
+from pyspark_vision import schemas
+from pyspark_vision.streaming import runner
+from pyspark_vision.streaming.runner import AVAILABLE_NOW, Steps, StreamOptions
 
 LINES = ["a", "b", "c", "d"]
 
@@ -50,7 +51,7 @@ def test_a_new_model_is_used_from_the_next_batch_on(
         if batch_id == 1:
             models.append("large")
 
-    streaming.run(
+    runner.run(
         lines(spark, tmp_path / "lines"),
         steps,
         lambda: models[-1],

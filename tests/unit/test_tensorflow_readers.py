@@ -19,9 +19,9 @@ import keras
 import tensorflow as tf
 import tensorflow_models as models
 
-from pyspark_vision.bundles.found import TensorFound
-from pyspark_vision.bundles.keras_reader import family_of
-from pyspark_vision.bundles.tensorflow_readers import (
+from pyspark_vision.bundles.readers.contents import TensorFound
+from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.tensorflow import (
     read_frozen_graph,
     read_keras,
     read_saved_model,
@@ -157,7 +157,7 @@ def test_a_keras_file_is_read_whatever_backend_the_user_has_chosen(tmp_path: Pat
     (tmp_path / ".keras" / "keras.json").write_text('{"backend": "jax"}')
     program = (
         "import os, sys\n"
-        "from pyspark_vision.bundles.tensorflow_readers import read_keras\n"
+        "from pyspark_vision.bundles.readers.tensorflow import read_keras\n"
         "print(read_keras(sys.argv[1]).format, os.environ['KERAS_BACKEND'])\n"
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision import terminal
+from pyspark_vision.sinks import terminal
 from pyspark_vision.sinks.console import console_sink
 
 

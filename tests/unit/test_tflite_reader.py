@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pyspark_vision.bundles.found import TensorFound
-from pyspark_vision.bundles.tflite_reader import read_tflite
+from pyspark_vision.bundles.readers.contents import TensorFound
+from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.errors import InvalidModelError
 
 

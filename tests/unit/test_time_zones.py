@@ -13,11 +13,15 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision import time_zones
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.messages import json_fields
+from pyspark_vision.messages import json_fields, time_zones
 from pyspark_vision.messages.pycturestream import FrameFormat
-from pyspark_vision.time_zones import LocalTimeZone, check_time_zone, local_time_zone, time_zone
+from pyspark_vision.messages.time_zones import (
+    LocalTimeZone,
+    check_time_zone,
+    local_time_zone,
+    time_zone,
+)
 
 TAKEN = ["Europe/Zurich", "UTC", "America/Sao_Paulo", "Asia/Kolkata", "EST", "Etc/GMT+2"]
 TAKEN += ["+02:00", "-03:30", "+18:00"]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pyspark_vision.bundles import ModelSpec, inspection
-from pyspark_vision.bundles.tflite_reader import read_tflite
+from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 from test_jobs import job
 
-from pyspark_vision import job_flags
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.triggers import AVAILABLE_NOW, checked_trigger
+from pyspark_vision.job import flags
+from pyspark_vision.streaming.triggers import AVAILABLE_NOW, checked_trigger
 
 INTERVALS = (
     "3 seconds",
@@ -49,7 +49,7 @@ def java_trigger(spark: SparkSession, text: str) -> Any:
 )
 def test_available_now_may_be_spelt_as_spark_does(text: str) -> None:
     assert checked_trigger(text) == AVAILABLE_NOW
-    assert job_flags.trigger_of_seconds(text) == AVAILABLE_NOW
+    assert flags.trigger_of_seconds(text) == AVAILABLE_NOW
 
 
 def test_each_interval_that_is_taken_is_one_of_sparks(spark: SparkSession) -> None:
@@ -73,14 +73,14 @@ def test_nonsense_is_refused_with_what_is_allowed(text: str) -> None:
 def test_a_number_of_seconds_is_a_trigger_that_spark_reads(
     text: str, trigger: str, spark: SparkSession
 ) -> None:
-    assert job_flags.trigger_of_seconds(text) == trigger
+    assert flags.trigger_of_seconds(text) == trigger
     java_trigger(spark, trigger)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten", "3 seconds", ""])
 def test_what_is_no_number_of_seconds_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"number of seconds above 0.*available-n"):
-        job_flags.trigger_of_seconds(text)
+        flags.trigger_of_seconds(text)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from pyspark_vision import scenes, schemas, udf
+from pyspark_vision import schemas
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.storage import publish
+from pyspark_vision.clients import scenes
+from pyspark_vision.columns import udf
 from pyspark_vision.executor.heads import ClassifyOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.pipeline import Inference

@@ -1,0 +1,1 @@
+"""How a Column is made: the UDF wrapper, type checks, names, options."""

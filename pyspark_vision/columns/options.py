@@ -1,0 +1,94 @@
+"""Keywords of the column functions, checked on the driver: value, rule and choices in the error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.executor.images import ALLOWED_FORMATS, DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.object_store import SCHEMES, FetchOptions, canonical
+from pyspark_vision.spark.session import hadoop_setting
+
+DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
+
+# Objects under way at a time in one worker: a store answers a GET in 20 to 100 ms, and a core
+# decodes and infers about 100 pictures in a second.
+DEFAULT_FETCH_CONCURRENCY = 16
+DEFAULT_FETCH_ATTEMPTS = 5
+DEFAULT_FETCH_TIMEOUT_S = 30.0
+
+
+def decode_options(function: str, keywords: Mapping[str, Any]) -> DecodeOptions:
+    """The decoding keywords of ``function`` as :class:`DecodeOptions`."""
+    unknown = sorted(set(keywords) - set(DECODE_KEYS))
+    if unknown:
+        raise InvalidOptionError(
+            f"{function}: no option {', '.join(unknown)}; decoding takes {', '.join(DECODE_KEYS)}"
+        )
+    known = dict(keywords)
+    if "formats" in known:
+        formats = tuple(str(f).upper() for f in known["formats"])
+        refused = sorted(set(formats) - set(ALLOWED_FORMATS))
+        if refused or not formats or isinstance(known["formats"], str):
+            raise InvalidOptionError(
+                f"{function}: formats={known['formats']!r}; it is a list of "
+                f"{', '.join(ALLOWED_FORMATS)}"
+            )
+        known["formats"] = formats
+    options = DecodeOptions(**known)
+    at_least_one("max_bytes", options.max_bytes)
+    at_least_one("max_pixels", options.max_pixels)
+    return options
+
+
+def fetch_options(
+    session: Any,
+    prefixes: Sequence[str] = (),
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    concurrency: int = DEFAULT_FETCH_CONCURRENCY,
+    max_attempts: int = DEFAULT_FETCH_ATTEMPTS,
+    timeout_s: float = DEFAULT_FETCH_TIMEOUT_S,
+) -> FetchOptions:
+    """The keywords of ``fetch_object``, with the address of the store from Spark's settings."""
+    at_least_one("max_bytes", max_bytes)
+    at_least_one("concurrency", concurrency)
+    at_least_one("max_attempts", max_attempts)
+    if not isinstance(timeout_s, (int, float)) or timeout_s <= 0:
+        raise InvalidOptionError(f"timeout_s={timeout_s!r} must be a number above 0")
+    folders = []
+    for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
+        if prefix.split(":", 1)[0] not in SCHEMES:
+            raise InvalidOptionError(
+                f"prefixes: {prefix!r} must begin with one of "
+                f"{', '.join(scheme + ':' for scheme in SCHEMES)}"
+            )
+        # Without its end, s3://images would also stand for s3://images-of-others.
+        folders.append(canonical(prefix.rstrip("/") + "/"))
+    endpoint_url = hadoop_setting(session, "fs.s3a.endpoint")
+    if endpoint_url and "://" not in endpoint_url:
+        tls = hadoop_setting(session, "fs.s3a.connection.ssl.enabled") != "false"
+        endpoint_url = f"{'https' if tls else 'http'}://{endpoint_url}"
+    return FetchOptions(
+        endpoint_url=endpoint_url or None,
+        region=hadoop_setting(session, "fs.s3a.endpoint.region") or None,
+        path_style=hadoop_setting(session, "fs.s3a.path.style.access") == "true",
+        prefixes=tuple(folders),
+        max_bytes=max_bytes,
+        concurrency=concurrency,
+        max_attempts=max_attempts,
+        timeout_s=float(timeout_s),
+    )
+
+
+def at_least_one(name: str, value: Any) -> None:
+    """Raise :class:`InvalidOptionError` unless ``value`` is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidOptionError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def within_unit(name: str, value: Any) -> None:
+    """Raise :class:`InvalidOptionError` unless ``value`` is a number within 0..1."""
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise InvalidOptionError(f"{name}={value!r} must be a number within 0..1")

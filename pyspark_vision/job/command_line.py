@@ -1,0 +1,205 @@
+"""Job options: flags, or a TOML file for the same options; a flag beats the file.
+
+TOML keys are the flags' names (``score-threshold`` or ``score_threshold``), at the top level or in
+tables of any name (``[source]``, ``[model]``, ``[sink]``), which are for the reader only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import (
+    AnalysisException,
+    IllegalArgumentException,
+    StreamingQueryException,
+)
+
+from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
+from pyspark_vision.sinks import terminal
+from pyspark_vision.spark import file_names
+
+# A line of a Java or Python traceback that names an error and says something.
+_CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
+
+# Of Spark, whose last cause is then the pipe that broke with the worker.
+_WORKER_GONE = "Python worker exited unexpectedly"
+_WHY_WORKER_GONE = (
+    "a Python worker was gone at each attempt of a task: ended from outside, most often by the "
+    "system for want of memory, or by a picture if there is but one attempt (use local[N,4])"
+)
+
+# Of Kafka, whose words name no topic.
+_NO_TOPIC = "UnknownTopicOrPartitionException"
+_WHERE_NO_TOPIC = (
+    "the brokers have not every topic of --kafka-topic ({}), and make none for who reads: create "
+    "it, or correct the name"
+)
+
+
+class JobParser(argparse.ArgumentParser):
+    """An argument parser that also takes ``--config FILE.toml`` and ``--dry-run``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Abbreviated, --conf would pass here and its file never be read (parse_job).
+        super().__init__(
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs
+        )
+        self.add_argument("--config", metavar="FILE", help="TOML file with the same options")
+        self.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print what would be read, run and written, then stop",
+        )
+
+    def parse_job(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Flags over the TOML file's values over defaults; errors end with exit code 2."""
+        terminal.make_tolerant()  # before --help, whose metavars have letters beyond ASCII
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument("--config")
+        config = finder.parse_known_args(argv)[0].config
+        from_file = self._arguments(Path(config)) if config else []
+        return self.parse_args([*from_file, *(sys.argv[1:] if argv is None else argv)])
+
+    def _arguments(self, path: Path) -> list[str]:
+        """The file's options as command line arguments, so that one parser checks both."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.error(f"--config {path}: {error.strerror}")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            self.error(f"--config {path} is not TOML: {error}")
+        flat: dict[str, Any] = {}
+        for key, value in values.items():
+            for option, setting in (value if isinstance(value, dict) else {key: value}).items():
+                if option in flat:
+                    self.error(f"--config {path}: {option!r} stands in it twice")
+                flat[option] = setting
+        actions = {
+            option: action
+            for action in self._actions
+            for option in action.option_strings
+            if action.dest not in ("help", "config")
+        }
+        arguments: list[str] = []
+        for key, value in flat.items():
+            flag = "--" + key.replace("_", "-")
+            action = actions.get(flag)
+            if action is None:
+                choices = ", ".join(sorted(name[2:] for name in actions))
+                self.error(f"--config {path}: no option {key!r}; the options are {choices}")
+            if action.nargs == 0:
+                if not isinstance(value, bool):
+                    self.error(f"--config {path}: {key} = {value!r} must be true or false")
+                arguments += [flag] if value else []
+            elif isinstance(value, list):
+                arguments += [flag, *map(str, value)]
+            elif isinstance(value, bool):
+                self.error(f"--config {path}: {key} takes a value, not true or false")
+            else:
+                arguments.append(f"{flag}={value}")
+        return arguments
+
+
+def run_job(
+    name: str, run: Callable[[argparse.Namespace], None], options: argparse.Namespace
+) -> int:
+    """Run a parsed job: exit code 0; 2 for a mistake of the caller, 1 for a failure.
+
+    A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
+    that a connector refuses and what this library refuses are mistakes: one line on stderr says
+    which. A stream that ended early (``StreamError``), and a batch without a row or a reason for
+    some of its input (``IncompleteInputError``), are failures in one line, and so is a topic that
+    Kafka has not. Anything else is a failure: its traceback, then one line that says why. What the
+    library logs goes to stderr.
+    """
+    _log_to_stderr()
+    try:
+        file_names.refuse_lost_names(options)
+        run(options)
+    except (IncompleteInputError, StreamError) as error:
+        print(f"{name}: {_first_line(error)}", file=sys.stderr)
+        return 1
+    except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
+        print(f"{name}: {_first_line(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if _NO_TOPIC in str(error):
+            asked = " ".join(getattr(options, "kafka_topic", None) or ["its default"])
+            print(f"{name}: {_WHERE_NO_TOPIC.format(asked)}", file=sys.stderr)
+            return 1
+        traceback.print_exc()
+        print(f"{name}: failed: {_reason(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _log_to_stderr() -> None:
+    """This library's lines, and no others': py4j logs each callback that Spark interrupts."""
+    log = logging.getLogger("pyspark_vision")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def _reason(error: Exception) -> str:
+    """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
+    if isinstance(error, StreamingQueryException):
+        if _WORKER_GONE in str(error):
+            return _WHY_WORKER_GONE
+        causes = [cause for cause in _CAUSE.findall(str(error)) if not cause.startswith("py4j.")]
+        if causes:
+            return str(causes[-1])
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def describe(options: argparse.Namespace) -> str:
+    """The options in force, one a line, for ``--dry-run``."""
+    hidden = ("config", "dry_run")
+    shown = {key: value for key, value in sorted(vars(options).items()) if key not in hidden}
+    return "\n".join(f"  {key.replace('_', '-'):<24} {value}" for key, value in shown.items())
+
+
+def unit_interval(text: str) -> float:
+    """An argparse type: a number within 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argparse type: a number above 0."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def zero_or_more(text: str) -> float:
+    """An argparse type: a number of at least 0."""
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

@@ -1,0 +1,354 @@
+"""Flags that several jobs share, and what they mean: Kafka in and out, dead letters, the stream."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql import SparkSession
+
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.job import command_line
+from pyspark_vision.job.outputs import Output, StreamPlaces
+from pyspark_vision.job.places import Place, Topic
+from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
+from pyspark_vision.sinks.kafka import KafkaTopic
+from pyspark_vision.sources import kafka_record, kafka_start
+from pyspark_vision.sources.kafka import (
+    EARLIEST,
+    LATEST,
+    KafkaConnection,
+    KafkaSource,
+    read_properties,
+)
+from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
+from pyspark_vision.streaming.metrics import refuse_if_taken
+from pyspark_vision.streaming.runner import StreamOptions
+from pyspark_vision.streaming.triggers import AVAILABLE_NOW, checked_trigger, is_available_now
+
+if TYPE_CHECKING:
+    from pyspark_vision.sinks import Sink
+
+# Kafka's own limit is 1 MiB; 12-megapixel photos as base64 have 3 to 5.
+DEFAULT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
+
+KAFKA_SCHEME = "kafka:"
+
+# Brokers that take larger messages than this are rare; the producer needs a number.
+LARGEST_LETTER_BYTES = 32 * 1024 * 1024
+
+_LONGEST_TRIGGER_S = 366 * 24 * 60 * 60
+
+
+def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
+    """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source."""
+    group.add_argument(
+        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="brokers"
+    )
+    group.add_argument(
+        "--kafka-topic", nargs="+", default=None, metavar="TOPIC", help=f"default: {topic}"
+    )
+    group.add_argument(
+        "--kafka-topic-pattern", metavar="REGEX", help="read all topics of such names instead"
+    )
+    group.add_argument(
+        "--kafka-config",
+        metavar="FILE",
+        help="properties file of Kafka's client: security.protocol, sasl.*, ssl.*",
+    )
+    group.add_argument(
+        "--starting-offsets",
+        default=LATEST,
+        metavar="WHERE",
+        help=f"where a new checkpoint, or a batch, begins: {EARLIEST}, {LATEST}, an ISO-8601 time, "
+        'or JSON as {"topic": {"0": 23}}',
+    )
+    group.add_argument(
+        "--max-offsets-per-trigger",
+        type=command_line.positive,
+        default=KafkaSource.max_offsets_per_trigger,
+        metavar="N",
+        help="most records in one micro-batch",
+    )
+    group.add_argument(
+        "--max-message-bytes",
+        type=command_line.positive,
+        default=DEFAULT_MAX_MESSAGE_BYTES,
+        metavar="N",
+        help="larger messages are too_many_bytes; also the producer's limit for results",
+    )
+    group.add_argument(
+        "--skip-lost",
+        nargs="+",
+        default=[],
+        metavar="TOPIC",
+        help="topics (or the pattern) of which records may have gone by retention before they "
+        "were read; elsewhere that fails the job",
+    )
+
+
+def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
+    """The brokers of ``--kafka-servers`` with the properties of ``--kafka-config``."""
+    properties = read_properties(options.kafka_config) if options.kafka_config else ()
+    return KafkaConnection(options.kafka_servers, properties)
+
+
+def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) -> KafkaSource:
+    """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default.
+
+    Raises :class:`InvalidOptionError` if no broker answers and Spark is still to be started: a
+    second instead of ten. Once it runs, :func:`check_read` says so. A dry run needs no broker.
+    """
+    if not options.dry_run and SparkSession.getActiveSession() is None:
+        kafka_start.refuse_unreachable(options.kafka_servers)
+    if options.kafka_topic and options.kafka_topic_pattern:
+        raise InvalidOptionError("choose --kafka-topic or --kafka-topic-pattern, not both")
+    topics = () if options.kafka_topic_pattern else tuple(options.kafka_topic or [topic])
+    return KafkaSource(
+        kafka_connection(options),
+        topics=topics,
+        pattern=options.kafka_topic_pattern,
+        starting=options.starting_offsets,
+        ending=ending,
+        max_offsets_per_trigger=options.max_offsets_per_trigger,
+        skip_lost=tuple(options.skip_lost),
+    )
+
+
+def check_read(session: SparkSession, source: KafkaSource, options: argparse.Namespace) -> None:
+    """Raise if what ``source`` names is not there; offsets count where a checkpoint has none."""
+    checkpoint = options.checkpoint
+    goes_on = checkpoint is not None and kafka_record.has_begun(session, checkpoint)
+    kafka_start.check_read(session, source, uses_starting=not goes_on)
+
+
+def add_settle(group: argparse._ArgumentGroup) -> None:
+    """``--settle``."""
+    group.add_argument(
+        "--settle",
+        type=command_line.zero_or_more,
+        default=DEFAULT_SETTLE_S,
+        metavar="SECONDS",
+        help="a file of a folder is read when it has not changed for so long; 0: at once",
+    )
+
+
+def add_dead_letters(group: argparse._ArgumentGroup) -> None:
+    """``--dead-letters``."""
+    group.add_argument(
+        "--dead-letters",
+        metavar="WHERE",
+        help="keep what failed, with its reason: kafka:TOPIC, or a folder for Parquet",
+    )
+
+
+def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
+    """The sink that ``--dead-letters`` names."""
+    topic = letters_topic(options)
+    if topic is not None:
+        return kafka_dead_letters(kafka_topic(session, options, "--dead-letters", topic))
+    return parquet_dead_letters(session, options.dead_letters)
+
+
+def letters_topic(options: argparse.Namespace) -> str | None:
+    """The topic that ``--dead-letters`` names, if it names one."""
+    where = options.dead_letters or ""
+    return where.removeprefix(KAFKA_SCHEME) if where.startswith(KAFKA_SCHEME) else None
+
+
+def letters_folder(options: argparse.Namespace) -> str | None:
+    """The folder that ``--dead-letters`` names, if it names one."""
+    return options.dead_letters if letters_topic(options) is None else None
+
+
+def kafka_topics(
+    options: argparse.Namespace, topic: str, results: str | None = None
+) -> list[Topic]:
+    """The topics that a job reads (default: ``topic``) and writes, by their flags.
+
+    Of a pattern those are known that are written: Java's patterns are Python's, as far as names go.
+    """
+    written = [Topic("--output-kafka-topic", results, is_written=True)] if results else []
+    letters = letters_topic(options)
+    if letters is not None:
+        written.append(Topic("--dead-letters", letters, is_written=True))
+    if options.kafka_topic_pattern:
+        return [*_matching(options.kafka_topic_pattern, written), *written]
+    return [*(Topic("--kafka-topic", name) for name in options.kafka_topic or [topic]), *written]
+
+
+def _matching(pattern: str, written: Sequence[Topic]) -> list[Topic]:
+    try:
+        known = re.compile(pattern)
+    except re.error:  # Java has forms that Python lacks; Kafka judges it
+        return []
+    names = [topic.name for topic in written if known.fullmatch(topic.name)]
+    return [Topic("--kafka-topic-pattern", name) for name in names]
+
+
+def stream_places(
+    job: str, options: argparse.Namespace, folders: Mapping[str, tuple[str, str | None]]
+) -> StreamPlaces:
+    """What a stream writes: ``folders`` by role (flag, folder), and its letters."""
+    outputs = [Output(flag, uri, role) for role, (flag, uri) in folders.items() if uri]
+    if letters := letters_folder(options):
+        outputs.append(Output("--dead-letters", letters, "dead_letters"))
+    return StreamPlaces(
+        job, options.checkpoint, tuple(outputs), options.adopt, options.remove_beyond
+    )
+
+
+def written_places(places: StreamPlaces) -> list[Place]:
+    """A stream's outputs and checkpoint, to be held against what it reads."""
+    outputs = [Place(output.flag, output.folder, is_written=True) for output in places.outputs]
+    return [*outputs, Place("--checkpoint", places.checkpoint, is_written=True)]
+
+
+def read_places(**uris: str | None) -> list[Place]:
+    """What a job reads, by flag (``model="models/x"``: of ``--model``)."""
+    return [Place(f"--{flag.replace('_', '-')}", uri) for flag, uri in uris.items() if uri]
+
+
+def kafka_topic(
+    session: SparkSession, options: argparse.Namespace, flag: str, topic: str
+) -> KafkaTopic:
+    """A topic on the brokers of ``--kafka-servers`` to write to, that of ``flag``.
+
+    Raises :class:`InvalidOptionError` if the brokers have no such topic and make none.
+    """
+    # A dead letter is a message that came in, however large it was.
+    limit = max(options.max_message_bytes, LARGEST_LETTER_BYTES)
+    connection = kafka_connection(options)
+    topic_limit = kafka_start.topic_limit(session, connection, flag, topic)
+    if 0 < topic_limit < options.max_message_bytes:
+        print(
+            f"{flag} {topic} takes messages of up to {topic_limit} bytes, and --max-message-bytes "
+            f"is {options.max_message_bytes}: larger ones are sent without picture or payload",
+            file=sys.stderr,
+            flush=True,
+        )
+    return KafkaTopic(connection, topic, limit, topic_limit)
+
+
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """``--master`` and ``--conf``, for commands that are not started by spark-submit."""
+    parser.add_argument("--master", metavar="URL", help="Spark master (default: local[*])")
+    parser.add_argument(
+        "--conf",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Spark setting, as spark.jars.packages=…; may be repeated",
+    )
+
+
+def trigger(text: str) -> str:
+    """An argparse type: an interval or ``available-now``, as a trigger."""
+    try:
+        return checked_trigger(text)
+    except InvalidOptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def trigger_of_seconds(text: str) -> str:
+    """An argparse type: a number of seconds, or ``available-now``, as a trigger."""
+    if is_available_now(text):
+        return AVAILABLE_NOW
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_TRIGGER_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no trigger: give a number of seconds above 0 (at most "
+            f"{_LONGEST_TRIGGER_S:,}, a year), or {AVAILABLE_NOW}: read what is there, then stop"
+        )
+    # Not as 1e-05, which Spark does not read.
+    digits = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return trigger(f"{digits} seconds")
+
+
+def add_stream(
+    group: argparse._ArgumentGroup, default_trigger: str, *, checkpoint_required: bool = True
+) -> None:
+    """``--trigger`` and ``--checkpoint``; not required where a job also runs as a batch."""
+    group.add_argument(
+        "--trigger",
+        type=trigger,
+        default=default_trigger,
+        help="interval between micro-batches, or "
+        f"`{AVAILABLE_NOW}`: read what is there, in bounded batches, and stop",
+    )
+    group.add_argument(
+        "--checkpoint", required=checkpoint_required, metavar="URI", help="progress of the stream"
+    )
+    add_stream_operation(group)
+
+
+def add_adopt(group: argparse._ArgumentGroup) -> None:
+    """``--adopt``."""
+    group.add_argument(
+        "--adopt",
+        action="store_true",
+        help="take over folders without a mark of their owner: an older version of this job wrote "
+        "them",
+    )
+
+
+def add_stream_operation(group: argparse._ArgumentGroup) -> None:
+    """``--adopt``, ``--remove-beyond``, ``--stop-timeout`` and ``--metrics-port``."""
+    add_adopt(group)
+    group.add_argument(
+        "--remove-beyond",
+        action="store_true",
+        help="remove batches at the outputs that the checkpoint does not know, because it was "
+        "restored from a copy; they are read and written again",
+    )
+    group.add_argument(
+        "--stop-timeout",
+        type=command_line.above_zero,
+        default=60.0,
+        metavar="SECONDS",
+        help="what the batch in hand may take after SIGTERM or SIGINT",
+    )
+    group.add_argument(
+        "--metrics-port",
+        type=metrics_port,
+        default="0",
+        metavar="PORT",
+        help="serve Prometheus metrics on 127.0.0.1; `auto` finds a free port; 0 serves none",
+    )
+
+
+def metrics_port(text: str) -> int | None:
+    """An argparse type: a port, ``auto`` as 0 (the system chooses), 0 as ``None``."""
+    if text == "auto":
+        return 0
+    port = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port: give 1 to 65535, auto for a free one, or 0 for none"
+        )
+    return port or None
+
+
+def refuse_taken_port(options: argparse.Namespace) -> None:
+    """Raise :class:`InvalidOptionError` if ``--metrics-port`` cannot be had: before Spark starts,
+    which takes the better part of a minute on a cluster."""
+    if options.metrics_port:
+        refuse_if_taken(options.metrics_port)
+
+
+def stream_options(options: argparse.Namespace, trigger: str) -> StreamOptions:
+    """How the stream runs, by :func:`add_stream_operation`'s flags and ``--checkpoint``."""
+    return StreamOptions(
+        options.checkpoint,
+        trigger,
+        options.stop_timeout,
+        options.metrics_port,
+        skips_lost=bool(options.skip_lost),
+    )

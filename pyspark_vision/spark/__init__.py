@@ -1,0 +1,1 @@
+"""Spark itself: session, Connect, Hadoop file systems."""

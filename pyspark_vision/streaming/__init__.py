@@ -1,0 +1,1 @@
+"""How streams run: one query, one inference, many sinks."""

@@ -1,0 +1,304 @@
+"""One job at a time on a checkpoint, refused on the driver; a job that was killed blocks nobody.
+
+On this machine's disks it is a lock of the kernel's, which goes with the process. On HDFS or in an
+object store it is a small file that its holder writes anew every few seconds. Who finds one waits
+for as long as four renewals take and watches whether it changes, so that no two clocks are ever
+compared; a holder on this machine is looked up among the processes instead, at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JError, Py4JJavaError
+
+from pyspark_vision.errors import CheckpointInUseError
+from pyspark_vision.sinks.owner import not_written
+from pyspark_vision.spark.hadoop import hadoop_path, is_java_error
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+RENEWED_EVERY_S = 5.0
+STALE_AFTER_S = 4 * RENEWED_EVERY_S
+
+# The Python of a spark-submit that was killed lives until it misses its JVM.
+PATIENCE_S = 3.0
+
+# Disks of this machine, or that it shares with others that see each other's locks (NFS).
+LOCAL_SCHEMES: tuple[str, ...] = ("file",)
+
+# Where a file is made in one step or not at all. In an object store two may make it at the same
+# time, and the last one's stays: whose it is shows when both have been written.
+_ATOMIC = ("hdfs", "viewfs")
+_SETTLED_AFTER_S = 2.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lease. ``machine`` is empty where processes cannot be told apart."""
+
+    token: str
+    name: str
+    host: str
+    machine: str
+    pid: int
+    process_started: str
+    since: str
+    application_id: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.application_id}), process {self.pid} on {self.host}"
+
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this machine, so that its process can be looked up."""
+        return bool(self.machine) and self.machine == _machine()
+
+    def is_alive(self) -> bool:
+        """Whether that process is there; its number may be another's by now."""
+        return _process_started(self.pid) == self.process_started
+
+
+@contextmanager
+def held(
+    session: SparkSession,
+    checkpoint: str,
+    name: str,
+    lost: Callable[[str], None],
+    shown: str = "",
+) -> Iterator[None]:
+    """Hold the lease of ``checkpoint`` (any Hadoop URI) for the job ``name``, for the block.
+
+    ``shown``: what the user knows it by, for the error (default: ``--checkpoint URI``).
+
+    Raises :class:`CheckpointInUseError` while another job holds it. ``lost`` is called, in another
+    thread and with the reason, if another job took it because this one did not renew it.
+    """
+    owner = _this_process(session, name)
+    shown = shown or f"--checkpoint {checkpoint}"
+    file_system, path = hadoop_path(session, checkpoint)
+    folder = file_system.makeQualified(path)
+    if folder.toUri().getScheme() in LOCAL_SCHEMES:
+        with _locked(Path(folder.toUri().getPath()), shown, owner):
+            yield
+        return
+    leases = _Leases(session, f"{folder}/lease", owner)
+    number = _taken(leases, shown, owner, atomic=folder.toUri().getScheme() in _ATOMIC)
+    ended = threading.Event()
+    renewer = threading.Thread(
+        target=_renew, args=(leases, number, ended, lost), name="lease", daemon=True
+    )
+    renewer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewer.join(RENEWED_EVERY_S)
+        try:
+            leases.remove(number)
+        except Py4JError:  # the file system, or Spark, is gone: the next job waits a little
+            pass
+
+
+@contextmanager
+def _locked(folder: Path, shown: str, owner: Owner) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lease.lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise not_written(shown, error) from None
+    with file:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _lock(file):
+            if time.monotonic() > deadline:
+                file.seek(0)
+                raise _in_use(shown, _owner(file.read()))
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(json.dumps(asdict(owner)))
+        file.flush()
+        yield
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class _Leases:
+    """The files ``1``, ``2``, … of a folder: who made the last one holds the lease."""
+
+    def __init__(self, session: SparkSession, folder: str, owner: Owner) -> None:
+        self._jvm: Any = session.sparkContext._jvm
+        self._file_system, self._folder = hadoop_path(session, folder)
+        self._text = json.dumps(asdict(owner))
+
+    def last(self) -> tuple[int, int]:
+        """(number of the newest file, when it was written); (0, 0) for none."""
+        if not self._file_system.exists(self._folder):
+            return 0, 0
+        found = self._file_system.listStatus(self._folder)
+        files = [(status.getPath().getName(), status.getModificationTime()) for status in found]
+        return max(((int(name), at) for name, at in files if name.isdigit()), default=(0, 0))
+
+    def owner(self, number: int) -> Owner | None:
+        """Who made it; ``None`` if it is gone, or is being written."""
+        try:
+            stream = self._file_system.open(self._path(number))
+            try:
+                return _owner(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+            finally:
+                stream.close()
+        except Py4JJavaError as error:
+            if is_java_error(error, "FileNotFoundException"):
+                return None
+            raise
+
+    def make(self, number: int) -> bool:
+        """Make the file; ``False`` if another was faster."""
+        try:
+            self._write(number, overwrite=False)
+        except Py4JJavaError as error:
+            # The second: on HDFS, while the other is still writing it.
+            if is_java_error(error, "FileAlreadyExistsException") or is_java_error(
+                error, "AlreadyBeingCreatedException"
+            ):
+                return False
+            raise
+        return True
+
+    def renew(self, number: int) -> None:
+        """Write it anew, with the same text and another time."""
+        self._write(number, overwrite=True)
+
+    def remove(self, up_to: int) -> None:
+        """Remove the files up to this number."""
+        for status in self._file_system.listStatus(self._folder):
+            name = status.getPath().getName()
+            if name.isdigit() and int(name) <= up_to:
+                self._file_system.delete(status.getPath(), False)
+
+    def _path(self, number: int) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(self._folder, str(number))
+
+    def _write(self, number: int, *, overwrite: bool) -> None:
+        stream = self._file_system.create(self._path(number), overwrite)
+        try:
+            stream.write(self._text.encode())
+        finally:
+            stream.close()
+
+
+def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
+    """The number of the file that this process has made after the last one was given up."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        number, written_at = leases.last()
+        holder = leases.owner(number) if number else None
+        if holder is not None and holder.is_here():
+            if holder.is_alive():
+                if time.monotonic() > deadline:
+                    raise _in_use(shown, holder)
+                time.sleep(0.1)
+                continue
+        elif number and _is_renewed(leases, number, written_at):
+            raise _in_use(shown, leases.owner(number))
+        if not leases.make(number + 1):
+            continue
+        if not atomic:
+            time.sleep(_SETTLED_AFTER_S)
+            if leases.owner(number + 1) != owner:
+                continue
+        if number:
+            leases.remove(number)
+        return number + 1
+
+
+def _is_renewed(leases: _Leases, number: int, written_at: int) -> bool:
+    """Whether the file changes within the time of four renewals; it may also go meanwhile."""
+    deadline = time.monotonic() + STALE_AFTER_S
+    while time.monotonic() < deadline:
+        time.sleep(RENEWED_EVERY_S / 5)
+        now = leases.last()
+        if now != (number, written_at):
+            return now[0] >= number
+    return False
+
+
+def _renew(
+    leases: _Leases, number: int, ended: threading.Event, lost: Callable[[str], None]
+) -> None:
+    while not ended.wait(RENEWED_EVERY_S):
+        try:
+            last, _ = leases.last()
+            if last != number:
+                lost("another job took the checkpoint, which this one had not renewed in time")
+                return
+            leases.renew(number)
+        except Py4JError:  # while the file system is away nobody else can take it either
+            continue
+
+
+def _this_process(session: SparkSession, name: str) -> Owner:
+    return Owner(
+        token=uuid.uuid4().hex,
+        name=name,
+        host=socket.gethostname(),
+        machine=_machine(),
+        pid=os.getpid(),
+        process_started=_process_started(os.getpid()),
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        application_id=str(session.sparkContext.applicationId),
+    )
+
+
+def _machine() -> str:
+    """This boot of this machine, and the container: where a process number means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _process_started(pid: int) -> str:
+    """When a process began, in the kernel's own count; empty if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    # The 22nd field; the second is a name, which may hold spaces and brackets.
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]
+
+
+def _owner(text: str) -> Owner | None:
+    try:
+        return Owner(**json.loads(text))
+    except (TypeError, ValueError):
+        return None
+
+
+def _in_use(shown: str, owner: Owner | None) -> CheckpointInUseError:
+    holder = f"{owner}, since {owner.since}" if owner else "a job that is just starting"
+    other = "another output"
+    if not shown.startswith("--output"):
+        other = f"another checkpoint and {other}"
+    return CheckpointInUseError(
+        f"{shown} is in use by {holder}. Stop that job first, or choose {other}"
+    )

@@ -1,0 +1,298 @@
+"""One query, one inference, many sinks; watched, and stopped between two batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import TYPE_CHECKING, TypeVar
+
+from pyspark.errors import StreamingQueryException
+
+from pyspark_vision.errors import StreamError
+from pyspark_vision.sources import kafka_losses
+from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.streaming import lease, signals
+from pyspark_vision.streaming.counts import (
+    Counts,
+    measure_results,
+    observed_records,
+    observed_stream,
+)
+from pyspark_vision.streaming.metrics import StreamMetrics, served
+from pyspark_vision.streaming.micro_batch import compute_batch, with_payload_bytes
+from pyspark_vision.streaming.running_stream import RunningStream
+from pyspark_vision.streaming.triggers import AVAILABLE_NOW as AVAILABLE_NOW
+from pyspark_vision.streaming.triggers import checked_trigger
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+    from pyspark_vision.sinks import Sink
+
+# How soon a signal is seen; the batches themselves do not wait for it.
+_POLL_S = 1
+# What a batch that is cancelled may take to end, before the process ends with it.
+_CANCEL_TIMEOUT = "5s"
+_LOG_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
+_CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
+
+_IN_BATCH = re.compile(rf"^.*\b{re.escape(StreamError.__module__)}\.\w+Error: (.+)$", re.M)
+
+_Model = TypeVar("_Model")
+
+# The name by which operators find what a stream says.
+_log = logging.getLogger("pyspark_vision.streaming")
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamOptions:
+    """How a stream runs.
+
+    - ``checkpoint``: any Hadoop URI; one job at a time may work on it.
+    - ``trigger``: an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, stop).
+    - ``stop_timeout_s``: what the batch in hand may take after a signal to stop.
+    - ``metrics_port``: of 127.0.0.1, 0 for one that is free, ``None`` for none.
+    - ``skips_lost``: records may have gone before they were read; how many is counted.
+    """
+
+    checkpoint: str
+    trigger: str
+    stop_timeout_s: float
+    metrics_port: int | None = None
+    skips_lost: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceCheck:
+    """What a source has to say about its checkpoint.
+
+    - ``lost``: rows of it that are known to be gone before the stream begins.
+    - ``after_batch``: called when the sinks have a batch and before it is committed; raises
+      :class:`StreamError` if it must not be.
+    """
+
+    lost: Counts = dataclasses.field(default_factory=Counts)
+    after_batch: Callable[[], None] = lambda: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """What a stream's records go through to become flat results.
+
+    - ``rows``: each row by itself, in the plan of the stream, which Spark analyzes once.
+    - ``batch``: then, to each micro-batch, what compares its rows, and what comes after that; this
+      part of the plan is analyzed for each batch. ``None``: ``rows`` are the results.
+    """
+
+    rows: DataFrame
+    batch: Callable[[DataFrame], DataFrame] | None = None
+
+
+def start(
+    source: DataFrame,
+    transform: Callable[[DataFrame], DataFrame],
+    sinks: Mapping[str, Sink],
+    *,
+    value: str,
+    checkpoint: str,
+    trigger: str,
+    query_name: str,
+    on_batch: Callable[[Counts], None] | None = None,
+) -> tuple[StreamingQuery, Counts]:
+    """Start the stream: each micro-batch is transformed once and given to every sink.
+
+    ``trigger`` is an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, then
+    stop). A sink that fails fails the batch; Spark replays it after a restart from ``checkpoint``.
+    ``transform`` gives flat results: ``value``, ``error``, and ``dropped`` where a row was left out
+    on purpose. ``on_batch`` is told what each finished batch has seen; the returned
+    :class:`Counts` grows with it.
+    """
+    counts = Counts()
+
+    def process(batch: DataFrame, batch_id: int) -> None:
+        seen = run_batch(transform(batch), batch_id, sinks, value=value)
+        counts.add(seen)
+        if on_batch is not None:
+            on_batch(seen)
+
+    return _start(source, process, checkpoint, trigger, query_name), counts
+
+
+def run(
+    source: DataFrame,
+    steps: Callable[[DataFrame, _Model], Steps],
+    newest: Callable[[], _Model],
+    sinks: Mapping[str, Sink],
+    options: StreamOptions,
+    *,
+    value: str,
+    name: str,
+    words: tuple[str, str],
+    before: Callable[[], None] = lambda: None,
+    agreed: Callable[[], AbstractContextManager[SourceCheck]] = lambda: nullcontext(SourceCheck()),
+    feed: AbstractContextManager[object] | None = None,
+) -> None:
+    """Run a job's stream until it ends or is told to stop, then say in one line what went through.
+
+    The stream is ``steps(source, newest())``. ``newest`` is asked again before each batch: if it
+    gives another model, the query is started anew with that model's plan, and with this batch.
+
+    ``before`` is called when nobody else can work on the checkpoint, and nothing has been read or
+    written yet; what it raises ends the run.
+
+    ``feed`` is entered before the query starts, when the checkpoint is this job's alone: it gives
+    the source what it reads.
+
+    SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
+    begun. ``words`` are those of the line: ``("frames", "detected")``. ``agreed`` is entered when
+    the checkpoint is this job's, before the query starts: it refuses a source that is not the
+    checkpoint's. Raises what ended the stream; :class:`StreamError` if a batch had to be given up,
+    which is then replayed by the next start; :class:`CheckpointInUseError` while another job works
+    on the checkpoint.
+    """
+    session = source.sparkSession
+    request = signals.StopRequest()
+    run = RunningStream(
+        session,
+        request,
+        sinks,
+        StreamMetrics(name),
+        value=value,
+        skips_lost=options.skips_lost,
+    )
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(signals.listening(session, request))
+            stack.enter_context(lease.held(session, options.checkpoint, name, request.lost))
+            check = stack.enter_context(agreed())
+            before()
+            if feed is not None:
+                stack.enter_context(feed)
+            if options.metrics_port is not None:
+                port = stack.enter_context(served(run.metrics.text, options.metrics_port))
+                print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)
+            run.note(check)
+            session.conf.set("spark.sql.streaming.stopTimeout", _CANCEL_TIMEOUT)
+            source = with_payload_bytes(source)
+            is_over = False
+            while not is_over:
+                is_over = _run_query(source, steps, newest, run, options, value=value, name=name)
+    except StreamingQueryException as error:
+        said = said_in_batch(str(error)) or kafka_losses.loss(str(error))
+        if said is None:
+            raise
+        raise StreamError(said) from None
+    finally:
+        print(f"{name}: {run.counts.summary(*words)}", flush=True)
+
+
+def said_in_batch(text: str) -> str | None:
+    """What an error of this library said within a batch; Spark puts its traceback around it."""
+    found = _IN_BATCH.search(text)
+    return None if found is None else found.group(1)
+
+
+def _run_query(
+    source: DataFrame,
+    steps: Callable[[DataFrame, _Model], Steps],
+    newest: Callable[[], _Model],
+    run: RunningStream,
+    options: StreamOptions,
+    *,
+    value: str,
+    name: str,
+) -> bool:
+    """The stream with the model of now, until it is over (true) or there is another model."""
+    model = newest()
+    made = steps(source, model)
+    rows = observed_records(made.rows) if made.batch else observed_stream(made.rows, value)
+    query = run.begin(
+        lambda process: _start(rows, process, options.checkpoint, options.trigger, name),
+        made.batch,
+        lambda: newest() is model,
+    )
+    _wait(query, run, options.stop_timeout_s)
+    return not run.at_gate or run.request.asked_at is not None
+
+
+def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> None:
+    """Until the query ends, or its next batch is not to be begun, or a signal has come and the last
+    batch is committed; then end it.
+
+    Spark's stop cancels a batch in flight. So it is called when there is none: between two
+    triggers, or while the next batch, planned and not begun, waits at its gate.
+    """
+    request = run.request
+    while not query.awaitTermination(_POLL_S):
+        run.watch()
+        if run.at_gate:
+            query.stop()
+            break
+        if request.asked_at is None:
+            continue
+        if not query.status["isTriggerActive"]:
+            query.stop()
+            break
+        late = time.monotonic() - request.asked_at > stop_timeout_s
+        if late or request.at_once:
+            given_up = run.in_hand
+            run.is_cancelled = True
+            try:
+                query.stop()
+            except Exception:  # it does not end in time: it ends with the process
+                _log.warning("the batch in hand did not end when it was cancelled")
+            if given_up is None:
+                break
+            why = request.reason or f"it took more than --stop-timeout {stop_timeout_s:g} s"
+            raise StreamError(
+                f"stopped within batch {given_up}, because {why}; the next start replays it"
+            )
+    run.watch()
+
+
+def _start(
+    source: DataFrame,
+    process: Callable[[DataFrame, int], None],
+    checkpoint: str,
+    trigger: str,
+    query_name: str,
+) -> StreamingQuery:
+    _write_logs_without_a_shell(source.sparkSession, checkpoint)
+    writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
+    trigger = checked_trigger(trigger)
+    if trigger == AVAILABLE_NOW:
+        writer = writer.trigger(availableNow=True)
+    else:
+        writer = writer.trigger(processingTime=trigger)
+    return writer.foreachBatch(process).start()
+
+
+def _write_logs_without_a_shell(session: SparkSession, checkpoint: str) -> None:
+    """On this machine's disks, without Hadoop's native library, Spark's usual way to write its two
+    logs starts a process (``readlink``) for each file: a tenth of a second in every batch.
+
+    The other way, which Spark has for stores such as s3a, renames as well. That it asks first
+    whether the file is there, and not in the same step, is the lease's concern.
+    """
+    file_system, _ = hadoop_path(session, checkpoint)
+    if file_system.getUri().getScheme() == "file":
+        session.conf.set(_LOG_WRITER, f"{_CHECKPOINTING}.FileSystemBasedCheckpointFileManager")
+
+
+def run_batch(
+    results: DataFrame, batch_id: int, sinks: Mapping[str, Sink], *, value: str
+) -> Counts:
+    """Compute flat results once, count them, and give them to every sink; a line in the log.
+
+    Rows whose ``dropped`` is not null are counted and not given on.
+    """
+    report = compute_batch(
+        results, batch_id, sinks=sinks, measure=lambda made: measure_results(made, value)
+    )
+    _log.info("%s", report.line())
+    return report.counts
