@@ -14,13 +14,16 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build(target: Path) -> None:
-    """Zip every module of the package, sorted, with fixed times, modes and compression.
+    """Zip the modules that jobs import, sorted, with fixed times, modes and compression.
+
+    `clients` is for people beside Spark, and left out.
 
     A running job may be reading ``target``: it is left alone if it has these bytes, and else
     replaced at once.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    modules = sorted(ROOT.joinpath("pyspark_vision").rglob("*.py"))
+    package = ROOT.joinpath("pyspark_vision")
+    modules = sorted(set(package.rglob("*.py")) - set(package.joinpath("clients").rglob("*.py")))
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for module in modules:

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor.findings import Problem
 from pyspark_vision.sources import kafka_cluster
-from pyspark_vision.spark.java_errors import has_class
+from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.network import refusal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-_SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,9 @@ class Client:
 
 def connector(session: SparkSession) -> str:
     """Spark's Kafka source is on the class path."""
-    from pyspark_vision.sources.kafka import missing_connector
+    from pyspark_vision.sources import kafka  # PySpark may be what is missing
 
-    if not has_class(session, _SOURCE):
-        raise missing_connector(session)
-    return _SOURCE
+    return kafka.connector(session)
 
 
 def ports(servers: str) -> str:

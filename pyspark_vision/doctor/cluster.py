@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.doctor import machine
-from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.network import refusal
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.secrets import Secrets
 
 OK, FAILED, NOT_CHECKED = "ok", "failed", "not checked"
@@ -22,13 +23,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.state:<12} {self.check:<20} {self.text}"
-
-
-class Problem(Exception):
-    """A check that failed: what is wrong, and what to do about it."""
-
-    def __init__(self, what: str, to_do: str) -> None:
-        super().__init__(f"{what}. {to_do}")
 
 
 class Examination:

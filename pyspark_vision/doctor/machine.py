@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 
-from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.spark.java_errors import Problem
 
 OLDEST_JAVA = 17
 

@@ -6,8 +6,8 @@ import io
 import time
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.doctor.findings import Problem
 from pyspark_vision.doctor.storage import refuse_credentials
+from pyspark_vision.spark.java_errors import Problem
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,8 +40,8 @@ def runs(session: SparkSession, uri: str) -> str:
 
 
 def _picture() -> bytes:
-    from pyspark_vision.clients.scenes import draw_scene
+    from PIL import Image
 
     encoded = io.BytesIO()
-    draw_scene(0, (320, 240))[0].save(encoded, "JPEG")
+    Image.linear_gradient("L").convert("RGB").resize((320, 240)).save(encoded, "JPEG")
     return encoded.getvalue()

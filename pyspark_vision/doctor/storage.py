@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pyspark_vision.doctor.findings import Problem
 from pyspark_vision.spark.hadoop import literal
-from pyspark_vision.spark.java_errors import Remedies, explained, has_class
+from pyspark_vision.spark.java_errors import Problem, Remedies, explained, has_class
 from pyspark_vision.spark.secrets import has_credentials
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ _Plain = tuple[Any, ...]
 class IsolatedRows:
     """``rows(sources)`` as a predictor's ``predict``, each in a child that may die of it.
 
-    ``arguments``: what :func:`pipeline.isolated_predictor` makes the child's predictor of.
+    ``arguments``: what :func:`isolated_child.predictor` makes the child's predictor of.
     """
 
     batch_rows = 1
@@ -78,7 +78,7 @@ class _Child:
         # The package may come from a zip that only Spark has put on the path.
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pyspark_vision.executor.isolation"],
+            [sys.executable, "-m", "pyspark_vision.executor.isolated_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
@@ -168,9 +168,3 @@ def _row_of(plain: _Plain) -> Row:
     value, width, height, code, message, decode_ms, model_ms, warnings = plain
     error = None if code is None else RowError(code, message)
     return Row(value, width, height, error, decode_ms, model_ms, warnings)
-
-
-if __name__ == "__main__":
-    from pyspark_vision.executor.pipeline import isolated_predictor
-
-    serve(isolated_predictor)

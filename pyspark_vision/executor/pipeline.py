@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,16 +149,6 @@ def result_array(
     return results.result_array(
         name, values, rows, spec.name, spec.sha256, spec.digest, attempts=attempts
     )
-
-
-def isolated_predictor(
-    arguments: tuple[Inference, str, int],
-) -> Callable[[Source], Row]:
-    """For a child process: ``(inference, the model's local path, threads)`` -> a row's function."""
-    inference, path, threads = arguments
-    engine = load_engine(inference.spec, path, threads)
-    predictor = Predictor(inference.spec, engine, inference.decode, inference.head)
-    return lambda source: predictor.predict([source])[0]
 
 
 def _task() -> Any:

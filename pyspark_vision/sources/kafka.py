@@ -16,11 +16,14 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.sources.kafka_offsets import offsets_of
+from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 EARLIEST, LATEST = "earliest", "latest"
+
+_SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
 
 # How long a broker keeps a request for records that are not there yet; Kafka's own is 500. Spark
 # asks for what is there, but behind its back the consumer asks for more; what Spark asks next, for
@@ -197,6 +200,13 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
         F.col("timestamp").alias("received"),
         *(["headers"] if "headers" in records.columns else []),
     )
+
+
+def connector(session: SparkSession) -> str:
+    """The class of Spark's Kafka source; :class:`MissingDependencyError` where it is not there."""
+    if not has_class(session, _SOURCE):
+        raise missing_connector(session)
+    return _SOURCE
 
 
 def missing_connector(session: SparkSession) -> MissingDependencyError:

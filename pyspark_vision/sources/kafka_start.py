@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor.findings import Problem
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sources import kafka_cluster
+from pyspark_vision.sources.kafka import connector
 from pyspark_vision.sources.kafka_cluster import Admin, Topic
 from pyspark_vision.sources.kafka_offsets import EARLIEST_OFFSET, LATEST_OFFSET, offsets_of
+from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.network import refusal
 from pyspark_vision.spark.secrets import secrets_of
 from pyspark_vision.spark.session import is_connect
@@ -109,8 +110,6 @@ def topic_limit(session: SparkSession, connection: KafkaConnection, flag: str, t
 @contextmanager
 def asking(session: SparkSession, connection: KafkaConnection) -> Iterator[Admin]:
     """Kafka's admin client; brokers that do not answer it as they should are a StreamError."""
-    from pyspark_vision.doctor.brokers import connector
-
     connector(session)
     try:
         refuse_unreachable(connection.servers)

@@ -112,11 +112,11 @@ def _listed(settings: Mapping[str, str], key: str) -> list[str]:
 
 def _package_zip(folder: Path) -> Path:
     """The modules of this package as a zip: the one that they come from, or a fresh one."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     if package.parent.is_file():
         return package.parent
     target = folder / _PACKAGE_ZIP
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for module in sorted(package.rglob("*.py")):
+        for module in sorted(set(package.rglob("*.py")) - set(package.glob("clients/**/*.py"))):
             archive.write(module, module.relative_to(package.parent))
     return target

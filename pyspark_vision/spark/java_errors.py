@@ -9,13 +9,18 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pyspark_vision.doctor.findings import Problem
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Pairs of words that an exception says, and what to do about it; the first that fits counts.
 Remedies = Sequence[tuple[tuple[str, ...], str]]
+
+
+class Problem(Exception):
+    """A check that failed: what is wrong, and what to do about it."""
+
+    def __init__(self, what: str, to_do: str) -> None:
+        super().__init__(f"{what}. {to_do}")
 
 
 def has_class(session: SparkSession, name: str) -> bool:

@@ -18,8 +18,9 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.executor import model_files
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.isolated_child import predictor
 from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.pipeline import Inference, isolated_predictor
+from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, WarningCode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,7 +42,7 @@ def isolated(
     spec = spec or ModelSpec.load(ROOT / "models" / "demo-classifier")
     published = model_files.PublishedFile(spec.path, spec.sha256, False, on_every_node=True)
     arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1)
-    expected = isolated_predictor(arguments)(PICTURE)
+    expected = predictor(arguments)(PICTURE)
     assert expected.error is None
     return IsolatedRows(arguments, row_timeout_s)
 

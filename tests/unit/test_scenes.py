@@ -160,5 +160,6 @@ def test_a_drawing_stays_within_its_own_square(label):
 
 
 def test_scenes_import_neither_spark_nor_tensorflow():
-    program = "import sys, pyspark_vision.clients.scenes; print(*{'pyspark', 'tensorflow'} & set(sys.modules))"
+    heavy = "{'pyspark', 'tensorflow'} & set(sys.modules)"
+    program = f"import sys, pyspark_vision.clients.scenes; print(*{heavy})"
     assert subprocess.check_output([sys.executable, "-c", program]).strip() == b""

@@ -2,7 +2,8 @@
 
 The rows of many batches come into one folder, ``batch_id=<the highest of them>``: up to that batch.
 All of it is made and checked beside the output, which is then replaced as a whole
-(:mod:`~pyspark_vision.streaming.compaction.swap`). Batches that a restart may replay stay as they are.
+(:mod:`~pyspark_vision.streaming.compaction.swap`). Batches that a restart may replay stay as they
+are.
 
 A reader that lists the folder sees it as it was or as it is. One that has listed it before, and
 opens files afterwards, gets an error for the first that is gone: no name is used twice. Files that

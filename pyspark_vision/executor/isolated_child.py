@@ -1,0 +1,27 @@
+"""The program of a child process that works on one row at a time (:mod:`isolation`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.isolation import serve
+from pyspark_vision.executor.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pyspark_vision.executor.pipeline import Inference
+    from pyspark_vision.executor.results import Row
+    from pyspark_vision.executor.source_rows import Source
+
+
+def predictor(arguments: tuple[Inference, str, int]) -> Callable[[Source], Row]:
+    """``(inference, the model's local path, threads)`` -> a row's function."""
+    inference, path, threads = arguments
+    engine = load_engine(inference.spec, path, threads)
+    rows = Predictor(inference.spec, engine, inference.decode, inference.head)
+    return lambda source: rows.predict([source])[0]
+
+
+if __name__ == "__main__":
+    serve(predictor)
