@@ -40,11 +40,13 @@ services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine unt
 jars: .venv/develop.stamp ## fetch the jars of conf/ivy.xml, once per machine
 	@scripts/fetch_jars >/dev/null
 
-lint: .venv/develop.stamp ## ruff, and mypy --strict on the package
-	@echo "== ruff, mypy"
+lint: .venv/develop.stamp ## ruff, mypy --strict on package and jobs, and the direction of imports
+	@echo "== ruff, mypy, import-linter"
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@mypy jobs
+	@lint-imports --no-logo 2>/dev/null || lint-imports
 
 zip: ## build dist/pyspark_vision.zip: same commit, same bytes
 	@python3 scripts/build_zip.py $(ZIP)

@@ -28,7 +28,7 @@ setup(
         "s3": ["boto3", "obstore"],
         "bench": ["ray[data]", "daft"],
         "test": [
-            *("pytest", "chispa", "ruff", "mypy", "pandas-stubs"),
+            *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "confluent-kafka", "duckdb", "kubernetes-validate"),
             *("onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],

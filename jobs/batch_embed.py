@@ -27,17 +27,18 @@ from pyspark_vision.functions import embed_image, fetch_object
 from pyspark_vision.job import batch_output, batch_rows, command_line, file_batches, flags
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place, refuse_overlaps
+from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources import folders, object_keys
 from pyspark_vision.sources.file_names import Names
-from pyspark_vision.sources.files import FilesSource, parent_folder, read_files
+from pyspark_vision.sources.files import FilesSource, read_files
 from pyspark_vision.sources.folders import Folder, Way
 from pyspark_vision.sources.settling import settled
 from pyspark_vision.spark.hadoop import qualified
 from pyspark_vision.spark.session import is_connect, job_session
-from pyspark_vision.streaming import runner
+from pyspark_vision.streaming import lease, runner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -272,9 +273,9 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
     if is_connect(session):
         yield refuse_if_lost
         return
-    lease = f"{output}/_lease"
+    folder = f"{output}/_lease"
     shown = f"--output {output}"
-    with lease.held(session, lease, "batch_embed", reasons.append, shown):
+    with lease.held(session, folder, "batch_embed", reasons.append, shown):
         yield refuse_if_lost
 
 

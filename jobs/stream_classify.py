@@ -21,6 +21,7 @@ from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import image_stream
+from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
@@ -28,7 +29,6 @@ from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
-from pyspark_vision.sources.planned_time import PLANNED, with_planned_time
 from pyspark_vision.spark.hadoop import qualified
 from pyspark_vision.spark.session import job_session
 from pyspark_vision.streaming import runner

@@ -24,6 +24,7 @@ from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
+from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.sinks import Sink, through
@@ -43,7 +44,7 @@ from pyspark_vision.sources.folder_stream import (
     listing_interval_s,
 )
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
-from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
+from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.hadoop import qualified
 from pyspark_vision.spark.prepared import prepared
 from pyspark_vision.spark.session import job_session
@@ -398,14 +399,14 @@ def run(options: argparse.Namespace) -> None:
 @contextmanager
 def agreed(
     session: SparkSession, source: KafkaSource | None, checkpoint: str
-) -> Iterator[runner.SourceCheck]:
+) -> Iterator[SourceCheck]:
     """The source is the one of the checkpoint."""
     if source is not None:
         with kafka_record.agreed(session, source, checkpoint) as check:
             yield check
     else:
         kafka_record.refuse_kafka(session, checkpoint)
-        yield runner.SourceCheck()
+        yield SourceCheck()
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:

@@ -19,6 +19,7 @@ result lacks something carries a :class:`WarningCode` in its ``warnings``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pyspark_vision.executor.row_errors import ErrorCode, WarningCode
@@ -35,6 +36,7 @@ __all__ = [
     "StreamError",
     "WarningCode",
     "WorkerEnvironmentError",
+    "by_reason",
 ]
 
 
@@ -76,3 +78,9 @@ class StreamError(PysparkVisionError, RuntimeError):
 
 class IncompleteInputError(PysparkVisionError, RuntimeError):
     """A batch job found nothing to read, or not all that it found has a row or a reason."""
+
+
+def by_reason(counted: Mapping[str, int]) -> str:
+    """``3 (hidden 2, not_matching 1)``"""
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counted.items()))
+    return f"{sum(counted.values())}" + (f" ({reasons})" if reasons else "")

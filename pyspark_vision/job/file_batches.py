@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.errors import ErrorCode, IncompleteInputError
+from pyspark_vision.errors import ErrorCode, IncompleteInputError, by_reason
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.job import batch_rows
 from pyspark_vision.sources import hadoop_folder
@@ -23,7 +23,7 @@ from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.sources.object_keys import file_frame, in_batches
 from pyspark_vision.spark.session import parallelism
 from pyspark_vision.streaming import runner
-from pyspark_vision.streaming.counts import Counts, by_reason
+from pyspark_vision.streaming.counts import Counts
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

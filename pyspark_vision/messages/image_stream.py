@@ -22,9 +22,9 @@ from pyspark.sql.types import (
 )
 
 from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.messages.planned_time import planned_at
+from pyspark_vision.messages.result_key import result_key
 from pyspark_vision.messages.utf8 import text_of
-from pyspark_vision.sinks.kafka import result_key
-from pyspark_vision.sources.planned_time import planned_at
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

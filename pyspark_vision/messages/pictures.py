@@ -83,3 +83,9 @@ def from_bytes(value: Column, max_bytes: int) -> Column:
     too_large = F.length(value) > max_bytes
     problem = F.when(too_large, too_many_bytes(value, max_bytes)).otherwise(no_error())
     return encoded(value, problem)
+
+
+def parent_folder() -> Column:
+    """The name of the folder that ``origin`` lies in: a label, a camera; null for a bare name."""
+    parts = F.split("origin", "/")
+    return F.get(parts, F.size(parts) - 2)

@@ -18,10 +18,10 @@ from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages import json_fields, pictures
 from pyspark_vision.messages.local_times import local_text, with_all_digits
+from pyspark_vision.messages.pictures import parent_folder
+from pyspark_vision.messages.result_key import result_key
 from pyspark_vision.messages.time_zones import UTC, check_time_zone
 from pyspark_vision.messages.utf8 import text_of
-from pyspark_vision.sinks.kafka import result_key
-from pyspark_vision.sources.files import parent_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import functions as F
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.spark.prepared import prepared
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from pyspark_vision.sinks import Sink
     from pyspark_vision.sources.kafka import KafkaConnection
@@ -96,18 +95,6 @@ def _too_large(said: str, target: KafkaTopic) -> str:
     )
 
 
-def result_key(results: DataFrame) -> Column:
-    """``topic-partition-offset-model@version``: the same for each replay of a record by a model.
-
-    ``origin-model@version`` for what did not come from Kafka. The version is the first 12 digits
-    of the model's digest: results of another model, of a new version under the same name, or of
-    other preprocessing are other results.
-    """
-    model = F.concat_ws("@", "model", F.substring("model_digest", 1, 12))
-    place = ("topic", "partition", "offset") if "topic" in results.columns else ("origin",)
-    return F.concat_ws("-", *place, model)
-
-
 def largest_value_bytes(target: KafkaTopic) -> int:
-    """Of a result: what its :func:`result_key`, of names of usual length, leaves of a record."""
+    """Of a result: what its key, of names of usual length, leaves of a record."""
     return max(0, target.largest_record_bytes - 1024)

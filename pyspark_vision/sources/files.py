@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,6 @@ class FilesSource:
 
     path: str
     glob: str = "*"
-
-
-def parent_folder() -> Column:
-    """The name of the folder that ``origin`` lies in: a label, a camera; null for a bare name."""
-    parts = F.split("origin", "/")
-    return F.get(parts, F.size(parts) - 2)
 
 
 def read_files(session: SparkSession, source: FilesSource) -> DataFrame:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
-from pyspark_vision.errors import IncompleteInputError
+from pyspark_vision.errors import IncompleteInputError, by_reason
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.sources import folders, hadoop_folder
 from pyspark_vision.sources.file_names import Names
@@ -29,7 +29,6 @@ from pyspark_vision.sources.planned_files import PlannedFiles, claim
 from pyspark_vision.sources.settling import has_settled, settled
 from pyspark_vision.spark.hadoop import hadoop_path, literal
 from pyspark_vision.spark.session import parallelism
-from pyspark_vision.streaming.counts import by_reason
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

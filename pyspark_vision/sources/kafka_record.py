@@ -41,11 +41,10 @@ from pyspark_vision.sources import kafka_cluster, kafka_start
 from pyspark_vision.sources.kafka_cluster import Admin
 from pyspark_vision.sources.kafka_losses import LOST_WITH_TOPIC
 from pyspark_vision.sources.kafka_offsets import Offsets, as_json, offsets_of
+from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.checkpoint_logs import last_batch
 from pyspark_vision.spark.hadoop import create_text, hadoop_path, list_names, read_text
 from pyspark_vision.spark.session import is_connect
-from pyspark_vision.streaming.counts import Counts
-from pyspark_vision.streaming.runner import SourceCheck
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -114,7 +113,7 @@ def agreed(session: SparkSession, source: KafkaSource, checkpoint: str) -> Itera
         before = _last(session, checkpoint)
         position = _position(session, checkpoint)
         _refuse_other(admin, checkpoint, source, before, position, now)
-        lost = Counts()
+        lost: Counter[str] = Counter()
         anew = _made_anew(before, position, now)
         if anew:
             if not source.skip_lost:
@@ -290,12 +289,12 @@ def _begin_anew(
     anew: Mapping[str, str],
     before: Record | None,
     position: Offsets,
-) -> Counts:
+) -> Counter[str]:
     """Have Spark read these topics from their beginning; what is known to be lost of the old."""
     committed = last_batch(session, checkpoint, "commits")
     planned = last_batch(session, checkpoint, "offsets")
     if not position and planned < 0:
-        return Counts()  # nothing was read of any topic, and none was begun with
+        return Counter()  # nothing was read of any topic, and none was begun with
     seen = [before.ends] if before is not None else []
     known = _plan(session, checkpoint, max(committed, 0))
     if planned > committed and (given_up := _plan(session, checkpoint, planned)) is not None:
@@ -325,7 +324,7 @@ def _begin_anew(
             name, ids, gone, when,
         )  # fmt: skip
         lost += gone
-    return Counts(dropped=Counter({LOST_WITH_TOPIC: lost} if lost else {}))
+    return Counter({LOST_WITH_TOPIC: lost} if lost else {})
 
 
 def _replace_plan(session: SparkSession, checkpoint: str, batch_id: int, plan: Plan) -> None:

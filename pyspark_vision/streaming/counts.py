@@ -19,7 +19,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
-from pyspark_vision.errors import DropReason, ErrorCode
+from pyspark_vision.errors import DropReason, ErrorCode, by_reason
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -192,12 +192,6 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
 
 def _count_if(condition: Column) -> Column:
     return F.count(F.when(condition, 1))
-
-
-def by_reason(counted: Mapping[str, int]) -> str:
-    """``3 (hidden 2, not_matching 1)``"""
-    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counted.items()))
-    return f"{sum(counted.values())}" + (f" ({reasons})" if reasons else "")
 
 
 def _has_result(schema: StructType, value: str) -> Column:

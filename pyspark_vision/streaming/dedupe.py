@@ -20,8 +20,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pyspark_vision.errors import DropReason, InvalidOptionError
+from pyspark_vision.messages.planned_time import PLANNED, as_argument
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources.planned_time import PLANNED, as_argument
 from pyspark_vision.spark.hadoop import hadoop_path, literal
 from pyspark_vision.spark.session import parallelism
 

@@ -14,6 +14,7 @@ from pyspark.errors import StreamingQueryException
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_losses
+from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.hadoop import hadoop_path
 from pyspark_vision.streaming import lease, signals
 from pyspark_vision.streaming.counts import (
@@ -65,19 +66,6 @@ class StreamOptions:
     stop_timeout_s: float
     metrics_port: int | None = None
     skips_lost: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceCheck:
-    """What a source has to say about its checkpoint.
-
-    - ``lost``: rows of it that are known to be gone before the stream begins.
-    - ``after_batch``: called when the sinks have a batch and before it is committed; raises
-      :class:`StreamError` if it must not be.
-    """
-
-    lost: Counts = dataclasses.field(default_factory=Counts)
-    after_batch: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)

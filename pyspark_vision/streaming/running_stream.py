@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
     from pyspark_vision.sinks import Sink
+    from pyspark_vision.sources.source_check import SourceCheck
     from pyspark_vision.streaming.metrics import StreamMetrics
-    from pyspark_vision.streaming.runner import SourceCheck
     from pyspark_vision.streaming.signals import StopRequest
 
 # How Spark knows a Python batch that its own stop has interrupted (StreamExecution.PROXY_ERROR).
@@ -89,9 +89,8 @@ class RunningStream:
     def note(self, check: SourceCheck) -> None:
         """Count what its source has lost before it began, and ask it after each batch."""
         self._after_batch = check.after_batch
-        if check.lost.dropped:
-            self.counts.add(check.lost)
-            self.metrics.add_counts(check.lost)
+        if check.lost:
+            self._drop(check.lost)
 
     def watch(self) -> None:
         """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
@@ -152,10 +151,14 @@ class RunningStream:
         return measure_results(results, self._value)
 
     def _note_lost(self, batch_id: int, lost: int) -> None:
-        dropped = Counts(dropped=Counter({kafka_losses.LOST_BY_RETENTION: lost}))
-        self.counts.add(dropped)
-        self.metrics.add_counts(dropped)
-        _log.warning("%s", json.dumps({"batch_id": batch_id, "dropped": dict(dropped.dropped)}))
+        dropped = Counter({kafka_losses.LOST_BY_RETENTION: lost})
+        self._drop(dropped)
+        _log.warning("%s", json.dumps({"batch_id": batch_id, "dropped": dict(dropped)}))
+
+    def _drop(self, dropped: Counter[str]) -> None:
+        counts = Counts(dropped=dropped)
+        self.counts.add(counts)
+        self.metrics.add_counts(counts)
 
     def _backlog(self) -> int | None:
         progress = self._query.lastProgress if self._query is not None else None

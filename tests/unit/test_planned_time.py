@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.sources.planned_time import PLANNED, planned_at, with_planned_time
+from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
 
 BATCHES = 4
 

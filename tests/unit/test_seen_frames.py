@@ -21,7 +21,7 @@ from test_jobs import detect_arguments, job
 from pyspark_vision import schemas
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import pictures
-from pyspark_vision.sources.planned_time import PLANNED
+from pyspark_vision.messages.planned_time import PLANNED
 from pyspark_vision.streaming import dedupe
 from pyspark_vision.streaming.dedupe import SeenFrames, mark_duplicates
 

@@ -1,0 +1,22 @@
+"""The key of a result that is sent: it lets a consumer drop repeats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def result_key(results: DataFrame) -> Column:
+    """``topic-partition-offset-model@version``: the same for each replay of a record by a model.
+
+    ``origin-model@version`` for what did not come from Kafka. The version is the first 12 digits
+    of the model's digest: results of another model, of a new version under the same name, or of
+    other preprocessing are other results.
+    """
+    model = F.concat_ws("@", "model", F.substring("model_digest", 1, 12))
+    place = ("topic", "partition", "offset") if "topic" in results.columns else ("origin",)
+    return F.concat_ws("-", *place, model)
