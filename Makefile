@@ -46,7 +46,7 @@ lint: .venv/develop.stamp ## ruff, mypy --strict on package and jobs, and the di
 	@ruff format --check .
 	@mypy
 	@mypy jobs
-	@lint-imports --no-logo 2>/dev/null || lint-imports
+	@lint-imports --no-logo --no-cache
 
 zip: ## build dist/pyspark_vision.zip: same commit, same bytes
 	@python3 scripts/build_zip.py $(ZIP)
