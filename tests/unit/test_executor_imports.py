@@ -96,9 +96,8 @@ def test_unpickling_an_inference_imports_leaves_beside_the_executor(tmp_path: Pa
     file = tmp_path / "inference"
     file.write_bytes(pickle.dumps(inference))
 
-    loaded = run_fresh(
-        f"import pickle, sys; pickle.load(open({str(file)!r}, 'rb')); print(*sys.modules, sep='\\n')"
-    )
+    load = f"pickle.load(open({str(file)!r}, 'rb'))"
+    loaded = run_fresh(f"import pickle, sys; {load}; print(*sys.modules, sep='\\n')")
 
     package = {name for name in loaded if name.startswith("pyspark_vision.")}
     assert {name for name in package if not name.startswith("pyspark_vision.executor")} == {
