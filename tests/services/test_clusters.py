@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from job_environment import SHORT_LIVED_ON_CLUSTERS
-from local_services import jars
 from local_services.hdfs import Hdfs
 from local_services.standalone import Standalone
 from local_services.yarn import Yarn
 from submitting import environment
+from submitting_jobs import submit
 
 from pyspark_vision.clients import scenes
 
 NAMES = ["0.jpg", "1.jpg", "2.jpg", "cut_short.jpg"]
 
 # Two cores run all of this beside the cluster's own daemons.
-SMALL = {
-    "spark.ui.enabled": "false",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.memory": "512m",
-    "spark.executor.memory": "512m",
-    "spark.executor.cores": "1",
-    **SHORT_LIVED_ON_CLUSTERS,
-}
 
 
 @pytest.fixture(scope="module")
@@ -51,33 +39,6 @@ def on_hdfs(hdfs: Hdfs, frames: Path) -> Iterator[str]:
     hdfs.shell("-put", frames, f"{uri}/frames")
     yield uri
     hdfs.shell("-rm", "-r", uri)
-
-
-def submit(
-    root: Path,
-    *arguments: object,
-    conf: Mapping[str, str] | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> str:
-    """What scripts/submit prints, run from another folder than the checkout."""
-    settings = {**SMALL, **(conf or {})}
-    options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
-    unset = ("PYTHONPATH", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "SPARK_HOME")
-    done = subprocess.run(
-        [sys.executable, str(root / "scripts" / "submit"), *options, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=jars.pyspark_home(),
-        env={
-            **{name: value for name, value in os.environ.items() if name not in unset},
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            **(variables or {}),
-        },
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
-    return done.stdout
 
 
 def check_detections(folder: Path) -> None:

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.clients import scenes
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 COMPARED = (
     "classified",
     "decoded in the same pass",

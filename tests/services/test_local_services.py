@@ -22,7 +22,7 @@ from local_services.yarn import Yarn
 from processes import spark_submit
 from pyspark.sql import SparkSession
 
-JOB = Path(__file__).with_name("executor_folders_job.py")
+JOB = Path(__file__).parents[1] / "support" / "executor_folders_job.py"
 
 
 def test_spark_reads_what_a_kafka_client_wrote(

@@ -13,7 +13,7 @@ import pytest
 from job_environment import job_environment
 from local_services.standalone import Standalone
 
-SCRIPT = Path(__file__).with_name("long_lived_model.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "long_lived_model.py"
 CODES = [None, "unsupported_format"]
 
 

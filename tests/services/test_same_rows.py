@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from local_services.standalone import Standalone
-from test_clusters import submit
+from submitting_jobs import submit
 
 from pyspark_vision.clients import scenes
 

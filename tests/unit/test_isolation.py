@@ -97,9 +97,9 @@ def test_a_child_that_hangs_is_ended_within_its_time() -> None:
 
 
 def test_in_spark_poisoned_rows_get_errors_and_the_rest_is_kept(tmp_path: Path) -> None:
-    path = poisoned_decoder(tmp_path)["PYTHONPATH"] + os.pathsep + str(ROOT / "tests")
+    path = poisoned_decoder(tmp_path)["PYTHONPATH"] + os.pathsep + str(ROOT / "tests" / "support")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("poisoned_rows_job.py"))],
+        [sys.executable, str(ROOT / "tests" / "support" / "poisoned_rows_job.py")],
         env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable},
         capture_output=True,
         text=True,

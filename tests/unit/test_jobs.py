@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import shutil
@@ -15,22 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from job_scripts import detect_arguments, job
 from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import batch_output
-
-
-def job(root: Path, name: str) -> Any:
-    """A job script as a module; scripts are no package, as spark-submit sees them."""
-    spec = importlib.util.spec_from_file_location(name, root / "jobs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -44,22 +34,6 @@ def frames(tmp_path: Path) -> Path:
     broken = folder / "camera-1" / "5.jpg"
     broken.write_bytes(broken.read_bytes()[:3000])
     return folder
-
-
-def detect_arguments(root: Path, frames: Path, tmp_path: Path, *more: str) -> list[str]:
-    return [
-        "--input",
-        str(frames),
-        "--model",
-        str(root / "models" / "demo-detector"),
-        "--checkpoint",
-        str(tmp_path / "checkpoint"),
-        "--output",
-        str(tmp_path / "out"),
-        "--trigger",
-        "available-now",
-        *more,
-    ]
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from job_scripts import detect_arguments, job
 from pictures import scene_jpeg
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from test_jobs import detect_arguments, job
 
 from pyspark_vision import schemas
 from pyspark_vision.errors import InvalidOptionError

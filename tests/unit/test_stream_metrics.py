@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import stream_processes as streams
+from job_scripts import job
 from pyspark.sql import SparkSession
 from stream_progress import observed_batches
-from test_jobs import job
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import flags

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_scripts import job
 from pyspark.sql import SparkSession
-from test_jobs import job
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import flags

@@ -139,7 +139,7 @@ def test_sigkill_of_workers_in_the_middle_of_a_job_changes_no_row(
     root: Path, detector: ModelSpec, tmp_path: Path
 ) -> None:
     """local[2,4] retries failed tasks; plain local mode gives up at the first."""
-    script = root / "tests" / "unit" / "killed_workers_job.py"
+    script = root / "tests" / "support" / "killed_workers_job.py"
     environment = {**os.environ, "PYTHONPATH": str(root)}
     environment.pop("PYSPARK_PYTHON", None)
 
