@@ -26,7 +26,7 @@ def choose(
 
     The file follows from the bundle alone, so that driver and workers choose the same one; its
     engine also from what is installed here. Measured with MobileNetV2 in float32 on one thread,
-    LiteRT took 3.9 ms, OpenVINO 4.2 and ONNX Runtime 4.6 on an AMD EPYC (docs/speed.md); so
+    LiteRT took 3.9 ms, OpenVINO 4.2 and ONNX Runtime 4.6 on an AMD EPYC (benchmarks/NOTES.md); so
     ``auto`` takes LiteRT where the bundle has a file for it, and a file's own engine elsewhere.
     """
     wanted = "int8" if precision == "int8" else "float32"

@@ -141,7 +141,7 @@ def _collected_by_pieces(keys: DataFrame) -> Iterator[Row]:
     """The rows, a job for each piece: the driver holds one piece.
 
     Not ``toLocalIterator``: it keeps in the JVM what it has given, until its end, and a Parquet
-    file of a million keys is one partition to it (docs/speed.md).
+    file of a million keys is one partition to it (benchmarks/NOTES.md).
     """
     pieces = keys.repartition(max(1, math.ceil(keys.count() / _KEYS_PER_PIECE))).rdd
     for piece in range(pieces.getNumPartitions()):
