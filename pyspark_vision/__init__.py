@@ -1,7 +1,10 @@
 """Vision models over images in Apache Spark: encoded images in, typed rows out.
 
-Nothing is imported here on purpose: PySpark 4 imports every top-level package whose name starts
-with ``pyspark_``, so whatever stood here would slow down each session on this machine. Start with
+Nothing heavy is imported here on purpose: PySpark 4 imports every top-level package whose name
+starts with ``pyspark_``, so whatever stood here would slow down each session on this machine. The
+names below come from their modules when they are first used:
+
+>>> from pyspark_vision import ModelSpec, classify_image
 
 - :mod:`pyspark_vision.bundles` — ``ModelSpec``, the value that describes a model;
 - :mod:`pyspark_vision.functions` — ``decode_image``, ``classify_image``, ``detect_objects``, …;
@@ -9,3 +12,57 @@ with ``pyspark_``, so whatever stood here would slow down each session on this m
 """
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyspark_vision.bundles import ModelSpec
+    from pyspark_vision.functions import (
+        classify_image,
+        decode_image,
+        detect_objects,
+        draw_detections,
+        embed_image,
+        fetch_object,
+        register,
+    )
+    from pyspark_vision.transformations import (
+        explode_detections,
+        explode_predictions,
+        flatten_result,
+        newest_per_key,
+        split_failed,
+    )
+
+__all__ = [
+    "ModelSpec",
+    "classify_image",
+    "decode_image",
+    "detect_objects",
+    "draw_detections",
+    "embed_image",
+    "explode_detections",
+    "explode_predictions",
+    "fetch_object",
+    "flatten_result",
+    "newest_per_key",
+    "register",
+    "split_failed",
+]
+
+
+def __getattr__(name: str) -> object:
+    """The name from its module (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    for module in ("bundles", "functions", "transformations"):
+        value = getattr(import_module(f"{__name__}.{module}"), name, None)
+        if value is not None:
+            globals()[name] = value
+            return value
+    raise AssertionError(name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -112,3 +112,18 @@ def test_unpickling_an_inference_imports_leaves_beside_the_executor(tmp_path: Pa
 def test_importing_the_package_after_pyspark_loads_no_further_module_of_it() -> None:
     [modules] = run_fresh(IMPORT_AFTER_PYSPARK)
     assert modules == "pyspark_vision"
+
+
+def test_the_names_that_users_import_come_from_the_package_itself() -> None:
+    import pyspark_vision
+    from pyspark_vision import functions, transformations
+
+    assert pyspark_vision.ModelSpec is ModelSpec
+    by_module = {
+        name: getattr(functions, name, None) or getattr(transformations, name)
+        for name in pyspark_vision.__all__
+        if name != "ModelSpec"
+    }
+    assert {name: getattr(pyspark_vision, name) for name in by_module} == by_module
+    with pytest.raises(AttributeError, match="no attribute 'classify'"):
+        pyspark_vision.classify  # noqa: B018
