@@ -10,7 +10,6 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ from pyspark_vision.bundles.inspection import embedding_length
 from pyspark_vision.columns.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
 from pyspark_vision.functions import embed_image, fetch_object
-from pyspark_vision.job import batch_output, batch_rows, command_line, file_batches, flags
+from pyspark_vision.job import batch_output, batch_rows, command_line, file_batches, flags, start
 from pyspark_vision.job.file_batches import FileBatches, Report
-from pyspark_vision.job.places import Place, refuse_overlaps
+from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
@@ -36,8 +35,7 @@ from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.files import FilesSource, read_files
 from pyspark_vision.sources.folders import Folder, Way
 from pyspark_vision.sources.settling import settled
-from pyspark_vision.spark.hadoop import qualified
-from pyspark_vision.spark.session import is_connect, job_session
+from pyspark_vision.spark.session import is_connect
 from pyspark_vision.streaming import lease, runner
 
 if TYPE_CHECKING:
@@ -224,25 +222,21 @@ def run_whole(
     report.check(options.images)
 
 
-def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
-    """Refuse to write where the job reads."""
+def all_places(options: argparse.Namespace) -> list[Place]:
+    """What the job reads and writes."""
     places = flags.read_places(images=options.images, model=options.model)
     if options.keys:
         is_prefix = object_keys.is_prefix(options.keys)
         places.append(Place("--keys", options.keys, is_prefix=is_prefix))
-    places.append(Place("--output", options.output, is_written=True))
-    refuse_overlaps(places, qualify)
+    return [*places, Place("--output", options.output, is_written=True)]
 
 
 def run(options: argparse.Namespace) -> None:
-    refuse_mixed_places(options)
-    check_output(None, options)
     if options.images:
         folders.check_before_spark(options.images)
-    session = job_session("batch_embed")
-    if not is_connect(session):
-        refuse_mixed_places(options, functools.partial(qualified, session))
-    check_output(session, options)
+    session = start.session_for(
+        "batch_embed", all_places(options), lambda session: check_output(session, options)
+    )
     model = ModelSpec.load(options.model)
     place: Folder | None = None
     if options.images:
@@ -268,12 +262,12 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
 
     def refuse_if_lost() -> None:
         if reasons:
-            raise StreamError(f"--output {output}: {reasons[0]}")
+            raise StreamError(reasons[0])
 
     if is_connect(session):
         yield refuse_if_lost
         return
-    folder = f"{output}/_lease"
+    folder = lease.output_lease(output)
     shown = f"--output {output}"
     with lease.held(session, folder, "batch_embed", reasons.append, shown):
         yield refuse_if_lost

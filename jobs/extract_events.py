@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.job import command_line, flags, outputs
+from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import Output, StreamPlaces
-from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
+from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
 from pyspark_vision.sinks import Sink, owner, through
@@ -28,8 +28,6 @@ from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
-from pyspark_vision.spark.hadoop import local_path, qualified
-from pyspark_vision.spark.session import job_session
 from pyspark_vision.streaming import runner
 
 NAME = "extract_events"
@@ -177,37 +175,35 @@ def mark(options: argparse.Namespace, role: str) -> Mark:
     return Mark(NAME, f"table {role}", topics.pattern or ",".join(sorted(topics.topics)))
 
 
-def check_tables(session: SparkSession | None, options: argparse.Namespace) -> None:
-    """Refuse tables of others; without a session those that are on this machine."""
+def check_written(session: SparkSession | None, options: argparse.Namespace) -> None:
+    """Refuse folders of others."""
+    if options.stream:
+        outputs.check(session, stream_places(options))
+        return
     for output in written(options):
-        if session is not None or local_path(None, output.folder) is not None:
-            own = mark(options, output.role)
-            owner.check(session, output.folder, own, output.flag, adopts=options.adopt)
+        own = mark(options, output.role)
+        owner.check(session, output.folder, own, output.flag, adopts=options.adopt)
 
 
-def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
-    """Refuse to write where the job reads, or two things to one place."""
+def all_places(options: argparse.Namespace) -> list[Place]:
+    """What the job reads and writes."""
     places = [Place(output.flag, output.folder, is_written=True) for output in written(options)]
     if options.checkpoint:
         places.append(Place("--checkpoint", options.checkpoint, is_written=True))
-    refuse_overlaps(places, qualify)
-    refuse_same_topics(flags.kafka_topics(options, events.TOPIC))
+    return places
 
 
 def run(options: argparse.Namespace) -> None:
-    refuse_mixed_places(options)
-    if options.stream:
-        outputs.check_before_spark(stream_places(options))
-    else:
-        check_tables(None, options)
     source = flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
-    session = job_session(NAME)
-    refuse_mixed_places(options, functools.partial(qualified, session))
-    if options.stream:
-        outputs.check(session, stream_places(options))
-    else:
-        check_tables(session, options)
+    session = start.session_for(
+        NAME,
+        all_places(options),
+        lambda session: check_written(session, options),
+        flags.kafka_topics(options, events.TOPIC),
+    )
     if options.dry_run:
+        if options.stream:
+            outputs.beyond(session, stream_places(options))
         print(f"extract_events would run with\n{command_line.describe(options)}\nas the plan")
         # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
         extract(stream_kafka(session, source), options).explain()
@@ -241,10 +237,14 @@ def run_stream(
         made,
         flags.stream_options(options, options.trigger),
         value="event",
-        name="extract_events",
+        name=NAME,
         words=("messages", "events"),
-        before=lambda: outputs.claim(session, stream_places(options)),
-        agreed=lambda: kafka_record.agreed(session, source, options.checkpoint),
+        hold=lambda lost: outputs.held(
+            session,
+            stream_places(options),
+            lost,
+            kafka_record.agreed(session, source, options.checkpoint),
+        ),
     )
 
 

@@ -6,9 +6,8 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_classify.py --help
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,9 +16,9 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import command_line, flags, outputs
+from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
-from pyspark_vision.job.places import refuse_overlaps, refuse_same_topics
+from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.sinks import Sink, through
@@ -29,8 +28,6 @@ from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
-from pyspark_vision.spark.hadoop import qualified
-from pyspark_vision.spark.session import job_session
 from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
 
@@ -128,21 +125,21 @@ def places(options: argparse.Namespace) -> StreamPlaces:
     return flags.stream_places("stream_classify", options, folders)
 
 
-def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
-    """Refuse to write where the job reads, or two things to one place."""
+def all_places(options: argparse.Namespace) -> list[Place]:
+    """What the job reads and writes."""
     read = flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
-    refuse_overlaps([*read, *flags.written_places(places(options))], qualify)
-    topics = flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
-    refuse_same_topics(topics)
+    return [*read, *flags.written_places(places(options))]
 
 
 def run(options: argparse.Namespace) -> None:
-    refuse_mixed_places(options)
-    outputs.check_before_spark(places(options))
     source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
-    session = job_session("stream_classify")
-    refuse_mixed_places(options, functools.partial(qualified, session))
-    outputs.check(session, places(options))
+    written = places(options)
+    session = start.session_for(
+        written.job,
+        all_places(options),
+        lambda session: outputs.check(session, written),
+        flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic),
+    )
     model = WatchedBundle(
         session,
         options.model_gcs_path,
@@ -150,6 +147,7 @@ def run(options: argparse.Namespace) -> None:
     )
     records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
+        outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_classify would run {shown}\nas the plan")
         classify(records, model.newest(), options).explain()
@@ -163,10 +161,11 @@ def run(options: argparse.Namespace) -> None:
         made,
         flags.stream_options(options, options.trigger_seconds),
         value="predictions",
-        name="stream_classify",
+        name=written.job,
         words=("images", "classified"),
-        before=lambda: outputs.claim(session, places(options)),
-        agreed=lambda: kafka_record.agreed(session, source, options.checkpoint),
+        hold=lambda lost: outputs.held(
+            session, written, lost, kafka_record.agreed(session, source, options.checkpoint)
+        ),
     )
 
 

@@ -6,10 +6,9 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
@@ -19,9 +18,9 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
-from pyspark_vision.job import command_line, flags, outputs
+from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
-from pyspark_vision.job.places import Place, refuse_overlaps, refuse_same_topics
+from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
@@ -45,9 +44,7 @@ from pyspark_vision.sources.folder_stream import (
 )
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.source_check import SourceCheck
-from pyspark_vision.spark.hadoop import qualified
 from pyspark_vision.spark.prepared import prepared
-from pyspark_vision.spark.session import job_session
 from pyspark_vision.streaming import dedupe, runner
 from pyspark_vision.streaming.dedupe import SeenFrames
 from pyspark_vision.transformations import flatten_result, mark_dropped
@@ -301,16 +298,20 @@ def places(options: argparse.Namespace) -> StreamPlaces:
     return flags.stream_places("stream_detect", options, chosen)
 
 
-def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
-    """Refuse to write where the job reads, or two things to one place."""
+def all_places(options: argparse.Namespace) -> list[Place]:
+    """What the job reads and writes."""
     images = options.input if options.source == "files" else None
     read = flags.read_places(input=images, model=options.model)
     objects = [Place("--uri-prefix", prefix, is_prefix=True) for prefix in options.uri_prefix]
-    written = flags.written_places(places(options))
-    refuse_overlaps([*read, *objects, *written], qualify)
-    if options.source == "kafka":
-        results = options.output_kafka_topic if "kafka" in options.sink else None
-        refuse_same_topics(flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results))
+    return [*read, *objects, *flags.written_places(places(options))]
+
+
+def all_topics(options: argparse.Namespace) -> list[Topic]:
+    """The topics that the job reads and writes; of a job that reads files they cannot meet."""
+    if options.source == "files":
+        return []
+    results = options.output_kafka_topic if "kafka" in options.sink else None
+    return flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results)
 
 
 def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
@@ -342,14 +343,16 @@ def read(
 
 
 def run(options: argparse.Namespace) -> None:
-    refuse_mixed_places(options)
-    outputs.check_before_spark(places(options))
     source = kafka_source(options)
     if source is None:
         folders.check_before_spark(options.input)
-    session = job_session("stream_detect")
-    refuse_mixed_places(options, functools.partial(qualified, session))
-    outputs.check(session, places(options))
+    written = places(options)
+    session = start.session_for(
+        written.job,
+        all_places(options),
+        lambda session: outputs.check(session, written),
+        all_topics(options),
+    )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model)
     folder = folder_stream(session, options)
@@ -357,6 +360,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run:
+        outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
         records = folder.sample() if folder is not None else read(session, source, folder)
@@ -384,16 +388,28 @@ def run(options: argparse.Namespace) -> None:
         made,
         flags.stream_options(options, options.trigger),
         value="detections",
-        name="stream_detect",
+        name=written.job,
         words=("frames", "detected"),
-        before=lambda: outputs.claim(session, places(options)),
-        agreed=lambda: agreed(session, source, options.checkpoint),
-        feed=folder,
+        hold=lambda lost: held(session, source, folder, written, lost),
     )
     if folder is not None:
         if left_out := folder.left_out():
             print(f"stream_detect: left out {left_out}", flush=True)
         folder.check()
+
+
+@contextmanager
+def held(
+    session: SparkSession,
+    source: KafkaSource | None,
+    folder: FolderStream | None,
+    written: StreamPlaces,
+    lost: Callable[[str], None],
+) -> Iterator[SourceCheck]:
+    """The places are this job's, and then its folder is listed."""
+    same_source = agreed(session, source, written.checkpoint)
+    with outputs.held(session, written, lost, same_source) as check, folder or nullcontext():
+        yield check
 
 
 @contextmanager

@@ -6,7 +6,7 @@
     ├── InvalidModelError (ValueError)      a spec, bundle, label file or model that does not fit
     ├── InvalidOptionError (ValueError)     an argument or flag out of its range
     ├── MissingDependencyError (ImportError)  a package that an extra brings is not installed
-    ├── CheckpointInUseError (RuntimeError) another job works on this checkpoint
+    ├── CheckpointInUseError (RuntimeError) another job works on this checkpoint or output
     ├── IncompleteInputError (RuntimeError) a batch job that has no row or reason for some input
     ├── StreamError (RuntimeError)          a running stream that ended before its work was done
     └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
@@ -69,7 +69,7 @@ class WorkerEnvironmentError(PysparkVisionError, RuntimeError):
 
 
 class CheckpointInUseError(PysparkVisionError, RuntimeError):
-    """Another job works on this checkpoint; the message says which, and on which machine."""
+    """Another job works on this checkpoint or output; the message says which, and where."""
 
 
 class StreamError(PysparkVisionError, RuntimeError):

@@ -31,7 +31,7 @@ from pyspark_vision.sources import kafka_losses, kafka_record, kafka_start
 from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal
 from pyspark_vision.spark.session import tool_session
-from pyspark_vision.streaming import lease, runner
+from pyspark_vision.streaming import runner
 from pyspark_vision.streaming.put_back import (
     not_put_back,
     refuse_other_checkpoint,
@@ -109,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
         cut = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull()).select("origin").collect()
         left_out.extend(str(row["origin"]) for row in cut)
 
-    with lease.held(session, args.checkpoint, "replay", lost.append):
-        outputs.claim(session, places)
+    with outputs.held(session, places, lost.append):
         if args.letters.startswith(flags.KAFKA_SCHEME):
             _replay_topic(session, connection, args, send_back)
         else:

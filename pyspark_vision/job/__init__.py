@@ -1,1 +1,1 @@
-"""What jobs share: the places that they read and write."""
+"""What jobs share: their start, and the places that they read and write."""

@@ -19,7 +19,7 @@ from pyspark_vision.bundles import digest
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
-from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, local_path, read_text
+from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, read_text
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -43,12 +43,8 @@ _OWN = re.compile(rf"batch_id=\d+|{_CHECKPOINT}|_staging_\d+|_failed")
 def check(session: SparkSession | None, output: str, *, adopts: bool, removes: bool) -> None:
     """Raise :class:`InvalidOptionError` if ``output`` is not this job's, or to become it.
 
-    ``session`` may be ``None`` for a local path: before Spark starts.
+    ``session`` may be ``None`` for a local path, and is not one of Connect.
     """
-    if session is not None and is_connect(session):
-        return
-    if session is None and local_path(None, output) is None:
-        return
     if _is_old(session, output):
         return
     try:

@@ -1,7 +1,8 @@
-"""The folders that a stream writes, and its checkpoint: all are marked as this stream's own.
+"""The folders that a stream writes, and its checkpoint: its own by their marks, and by leases.
 
-:mod:`pyspark_vision.sinks.owner` says what a mark is. Nothing is marked, written or removed before
-every folder was found to be this stream's, or new.
+:mod:`pyspark_vision.sinks.owner` says what a mark is: it tells a stream from others. Its lease
+(:mod:`pyspark_vision.streaming.lease`) tells it from a copy of itself while both run. Nothing is
+marked, written or removed before every folder was found to be this stream's, or new.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import hadoop_path, list_names, local_path
+from pyspark_vision.spark.hadoop import hadoop_path, list_names
+from pyspark_vision.streaming import lease
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,32 +55,62 @@ class StreamPlaces:
     removes_beyond: bool = False
 
 
-def check_before_spark(places: StreamPlaces) -> None:
-    """:func:`check` as far as it can be done without a session: where all is on this machine."""
-    folders = (places.checkpoint, *(output.folder for output in places.outputs))
-    if all(local_path(None, folder) is not None for folder in folders):
-        _check(None, places)
+@contextmanager
+def held(
+    session: SparkSession,
+    places: StreamPlaces,
+    lost: Callable[[str], None],
+    agreed: AbstractContextManager[SourceCheck] | None = None,
+) -> Iterator[SourceCheck]:
+    """Hold a stream's checkpoint and outputs against all other jobs, marked as its own.
+
+    ``agreed`` is entered before anything is marked: it refuses a source that is not the
+    checkpoint's, and what it gives is given on. ``lost`` is called with a reason if the stream must
+    stop, for it did not renew a lease and another job took it.
+
+    Raises :class:`CheckpointInUseError` while another job works at one of the places, and
+    :class:`InvalidOptionError` as :func:`claim`.
+    """
+    folders = {f"--checkpoint {places.checkpoint}": places.checkpoint}
+    for output in places.outputs:
+        folders[f"{output.flag} {output.folder}"] = lease.output_lease(output.folder)
+    with (
+        lease.all_held(session, folders, places.job, lost),
+        agreed or nullcontext(SourceCheck()) as check,
+    ):
+        claim(session, places)
+        yield check
 
 
-def check(session: SparkSession, places: StreamPlaces) -> None:
-    """Raise :class:`InvalidOptionError` if one of the folders is another's; nothing is written."""
-    _check(session, places)
-    _beyond(session, places)
+def check(session: SparkSession | None, places: StreamPlaces) -> str:
+    """The id of the checkpoint; empty for a new one, which owns nothing.
+
+    ``session`` may be ``None`` if all is on this machine. Raises :class:`InvalidOptionError` if one
+    of the folders is another's; nothing is written.
+    """
+    there = owner.read_mark(session, places.checkpoint)
+    checkpoint = Mark(places.job, "checkpoint", there.owner if there else "")
+    owner.check(session, places.checkpoint, checkpoint, "--checkpoint", adopts=places.adopts)
+    for output in places.outputs:
+        mark = Mark(places.job, output.role, checkpoint.owner, places.checkpoint)
+        owner.check(session, output.folder, mark, output.flag, adopts=places.adopts)
+    return checkpoint.owner
 
 
 def claim(session: SparkSession, places: StreamPlaces) -> None:
-    """Mark all folders as this stream's, after :func:`check`.
+    """Mark all folders as this stream's, after :func:`check`; they are held meanwhile.
 
     Where the checkpoint was restored from a copy, batches beyond its last are at the outputs; they
     are removed if the user has said so, for they will be read and written again.
     """
-    check(session, places)
-    mark = Mark(places.job, "checkpoint", _checkpoint_id(session, places) or uuid.uuid4().hex)
+    checkpoint_id = check(session, places) or uuid.uuid4().hex
+    all_beyond = beyond(session, places)
+    mark = Mark(places.job, "checkpoint", checkpoint_id)
     mark = owner.claim(session, places.checkpoint, mark, "--checkpoint", adopts=places.adopts)
     for output in places.outputs:
         own = Mark(places.job, output.role, mark.owner, places.checkpoint)
         owner.claim(session, output.folder, own, output.flag, adopts=places.adopts)
-    for output, batches in _beyond(session, places):
+    for output, batches in all_beyond:
         for batch_id in batches:
             file_system, path = hadoop_path(session, f"{output.folder}/batch_id={batch_id}")
             file_system.delete(path, True)
@@ -88,22 +122,7 @@ def claim(session: SparkSession, places: StreamPlaces) -> None:
         )
 
 
-def _check(session: SparkSession | None, places: StreamPlaces) -> None:
-    checkpoint_id = _checkpoint_id(session, places)
-    for output in places.outputs:
-        mark = Mark(places.job, output.role, checkpoint_id, places.checkpoint)
-        owner.check(session, output.folder, mark, output.flag, adopts=places.adopts)
-
-
-def _checkpoint_id(session: SparkSession | None, places: StreamPlaces) -> str:
-    """The id of a checkpoint of this job's; empty for a new one, which owns nothing."""
-    there = owner.read_mark(session, places.checkpoint)
-    mark = Mark(places.job, "checkpoint", there.owner if there else "")
-    owner.check(session, places.checkpoint, mark, "--checkpoint", adopts=places.adopts)
-    return mark.owner
-
-
-def _beyond(session: SparkSession, places: StreamPlaces) -> list[tuple[Output, list[int]]]:
+def beyond(session: SparkSession, places: StreamPlaces) -> list[tuple[Output, list[int]]]:
     """The batches at each output that the checkpoint has not planned, by their numbers.
 
     Raises :class:`InvalidOptionError` if there are any, unless they are to be removed.
@@ -112,19 +131,19 @@ def _beyond(session: SparkSession, places: StreamPlaces) -> list[tuple[Output, l
     all_beyond = []
     for output in places.outputs:
         batches = _batches(session, output.folder)
-        beyond = [batch_id for batch_id in batches if batch_id > planned]
-        if not beyond:
+        unknown = [batch_id for batch_id in batches if batch_id > planned]
+        if not unknown:
             continue
         if not places.removes_beyond:
             last = f"its last batch is {planned}" if planned >= 0 else "it has no batch yet"
             raise InvalidOptionError(
-                f"{output.flag} {output.folder} holds batches {_ranges(beyond)}, which "
+                f"{output.flag} {output.folder} holds batches {_ranges(unknown)}, which "
                 f"--checkpoint {places.checkpoint} does not know: {last} (was it restored from "
                 "a copy?). What they hold will be read again, and its rows would stand there "
                 "twice. Say --remove-beyond to have these batches removed first, or restore the "
                 "newer checkpoint"
             )
-        all_beyond.append((output, beyond))
+        all_beyond.append((output, unknown))
     return all_beyond
 
 

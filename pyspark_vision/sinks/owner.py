@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,8 +23,8 @@ from pyspark_vision.spark.hadoop import (
     hadoop_path,
     is_java_error,
     list_names,
-    local_path,
     read_text,
+    settle,
 )
 
 if TYPE_CHECKING:
@@ -38,11 +37,6 @@ NAME = "_job"
 _TABLES_OF_OTHERS = ("_delta_log", "_spark_metadata", "_hudi", ".hoodie")
 # What a job's lease leaves in a checkpoint before the mark is made (checkpoint_lease.py).
 _LEASES = ("lease", "lease.lock")
-
-# Where a file is made in one step or not at all. In an object store two may make it at the same
-# time, and the last one's stays: whose it is shows when both have been written.
-_ATOMIC = ("file", "hdfs", "viewfs")
-_SETTLED_AFTER_S = 2.0
 
 # What no other option would change: a disk that is full, or broken.
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -141,8 +135,7 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
         create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
     except (OSError, Py4JJavaError) as error:
         raise not_written(f"{flag} {folder}", error) from None
-    if _scheme(session, folder) not in _ATOMIC:
-        time.sleep(_SETTLED_AFTER_S)
+    settle(hadoop_path(session, folder)[0])
     there = read_mark(session, folder)
     if there is None:
         raise InvalidOptionError(f"{flag} {folder}: its mark {NAME} is gone; start again")
@@ -157,7 +150,8 @@ def not_written(shown: str, error: OSError | Py4JJavaError) -> PysparkVisionErro
         why, is_away = error.strerror, error.errno in _MAY_PASS
     else:
         why = str(error.java_exception)
-        is_away = not is_java_error(error, "AccessControlException")
+        refusals = ("AccessControlException", "AccessDeniedException")
+        is_away = not any(is_java_error(error, name) for name in refusals)
     said = f"{shown} cannot be written: {why}"
     if is_away:
         return StreamError(f"{said}. Start again when it can")
@@ -186,9 +180,3 @@ def _other_owner(folder: str, there: Mark, mark: Mark, flag: str) -> InvalidOpti
 def _choose(flag: str) -> str:
     kind = {"--checkpoint": "checkpoint", "--dead-letters": "folder"}.get(flag, "output")
     return f"Choose a new {kind}"
-
-
-def _scheme(session: SparkSession, folder: str) -> str:
-    if local_path(session, folder) is not None:
-        return "file"
-    return str(hadoop_path(session, folder)[0].getUri().getScheme())

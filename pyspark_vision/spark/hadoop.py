@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
+
+# Where a file is made in one step or not at all. In an object store two may make it at the same
+# time, and the last one's stays: whose it is shows when both have been written.
+_ATOMIC = ("file", "hdfs", "viewfs")
+_SETTLED_AFTER_S = 2.0
 
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
@@ -124,7 +130,7 @@ def create_text(session: SparkSession, uri: str, text: str) -> bool:
     """Make a small UTF-8 file whole; ``False`` if there is one already, which stays as it is.
 
     On disks and HDFS of two that do this at the same time one succeeds. In an object store both
-    may: the caller reads the file again after a moment to see whose it is.
+    may: the caller reads the file again, after :func:`settle`, to see whose it is.
     """
     local = local_path(session, uri)
     if local is not None:
@@ -141,6 +147,12 @@ def create_text(session: SparkSession, uri: str, text: str) -> bool:
             raise
     file_system.delete(staged, False)
     return False
+
+
+def settle(file_system: Any) -> None:
+    """Wait until a file that was just made shows whose it is, where two can make one at once."""
+    if file_system.getUri().getScheme() not in _ATOMIC:
+        time.sleep(_SETTLED_AFTER_S)
 
 
 def _java_exception() -> type[Exception]:

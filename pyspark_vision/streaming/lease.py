@@ -1,4 +1,7 @@
-"""One job at a time on a checkpoint, refused on the driver; a job that was killed blocks nobody.
+"""One job at a time on a checkpoint, and at an output; a job that was killed blocks nobody.
+
+A checkpoint that was copied has the same id as its original, so the marks of outputs
+(:mod:`pyspark_vision.sinks.owner`) do not tell the two apart: only the lease of the output does.
 
 On this machine's disks it is a lock of the kernel's, which goes with the process. On HDFS or in an
 object store it is a small file that its holder writes anew every few seconds. Who finds one waits
@@ -8,6 +11,7 @@ compared; a holder on this machine is looked up among the processes instead, at 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,8 +19,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +30,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from pyspark_vision.errors import CheckpointInUseError
 from pyspark_vision.sinks.owner import not_written
-from pyspark_vision.spark.hadoop import hadoop_path, is_java_error
+from pyspark_vision.spark.hadoop import hadoop_path, is_java_error, settle
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,10 +44,8 @@ PATIENCE_S = 3.0
 # Disks of this machine, or that it shares with others that see each other's locks (NFS).
 LOCAL_SCHEMES: tuple[str, ...] = ("file",)
 
-# Where a file is made in one step or not at all. In an object store two may make it at the same
-# time, and the last one's stays: whose it is shows when both have been written.
-_ATOMIC = ("hdfs", "viewfs")
-_SETTLED_AFTER_S = 2.0
+# What a disk says that has no locks: NFS without its daemon, some of FUSE.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Owner:
         return _process_started(self.pid) == self.process_started
 
 
+def output_lease(output: str) -> str:
+    """Where the lease of an output folder is: readers, and the guard of used folders, ignore it."""
+    return f"{output}/_lease"
+
+
 @contextmanager
 def held(
     session: SparkSession,
@@ -78,27 +85,82 @@ def held(
     name: str,
     lost: Callable[[str], None],
     shown: str = "",
-) -> Iterator[None]:
-    """Hold the lease of ``checkpoint`` (any Hadoop URI) for the job ``name``, for the block.
+) -> Iterator[threading.Lock]:
+    """:func:`all_held` for one folder; ``shown`` is ``--checkpoint URI`` unless it is given."""
+    folders = {shown or f"--checkpoint {checkpoint}": checkpoint}
+    with all_held(session, folders, name, lost) as resting:
+        yield resting
 
-    ``shown``: what the user knows it by, for the error (default: ``--checkpoint URI``).
 
-    Raises :class:`CheckpointInUseError` while another job holds it. ``lost`` is called, in another
-    thread and with the reason, if another job took it because this one did not renew it.
+@contextmanager
+def all_held(
+    session: SparkSession, folders: Mapping[str, str], name: str, lost: Callable[[str], None]
+) -> Iterator[threading.Lock]:
+    """Hold the leases of ``folders`` (any Hadoop URIs) for the job ``name``, for the block.
+
+    ``folders`` are given by what the user knows them by, for the error, and are taken in this
+    order: of two jobs that want the same ones in the same instant, one gets all.
+
+    Raises :class:`CheckpointInUseError` while another job holds one. ``lost`` is called, in another
+    thread and with the reason, if another job took one because this one did not renew it.
+
+    Gives a lock: nothing is renewed while it is taken, so that a folder can be renamed. That is to
+    take less than ``STALE_AFTER_S``.
     """
     owner = _this_process(session, name)
-    shown = shown or f"--checkpoint {checkpoint}"
-    file_system, path = hadoop_path(session, checkpoint)
+    resting = threading.Lock()
+    # All are looked at before the first one is waited for: what has not changed since is not
+    # waited for again.
+    leases = [
+        _lease(session, folder, shown, owner, lost, resting) for shown, folder in folders.items()
+    ]
+    with ExitStack() as stack:
+        for lease in leases:
+            stack.enter_context(lease)
+        yield resting
+
+
+def _lease(
+    session: SparkSession,
+    uri: str,
+    shown: str,
+    owner: Owner,
+    lost: Callable[[str], None],
+    resting: threading.Lock,
+) -> AbstractContextManager[None]:
+    file_system, path = hadoop_path(session, uri)
     folder = file_system.makeQualified(path)
+
+    def by_files() -> AbstractContextManager[None]:
+        try:
+            leases = _Leases(session, f"{folder}/lease", owner)
+        except Py4JJavaError as error:
+            raise not_written(shown, error) from None
+        return _renewed(leases, shown, owner, lost, resting)
+
     if folder.toUri().getScheme() in LOCAL_SCHEMES:
-        with _locked(Path(folder.toUri().getPath()), shown, owner):
-            yield
-        return
-    leases = _Leases(session, f"{folder}/lease", owner)
-    number = _taken(leases, shown, owner, atomic=folder.toUri().getScheme() in _ATOMIC)
+        return _locked(Path(folder.toUri().getPath()), shown, owner, by_files)
+    return by_files()
+
+
+@contextmanager
+def _renewed(
+    leases: _Leases,
+    shown: str,
+    owner: Owner,
+    lost: Callable[[str], None],
+    resting: threading.Lock,
+) -> Iterator[None]:
+    try:
+        number = _taken(leases, shown, owner)
+    except Py4JJavaError as error:
+        raise not_written(shown, error) from None
     ended = threading.Event()
     renewer = threading.Thread(
-        target=_renew, args=(leases, number, ended, lost), name="lease", daemon=True
+        target=_renew,
+        args=(leases, number, shown, ended, lost, resting),
+        name="lease",
+        daemon=True,
     )
     renewer.start()
     try:
@@ -113,7 +175,12 @@ def held(
 
 
 @contextmanager
-def _locked(folder: Path, shown: str, owner: Owner) -> Iterator[None]:
+def _locked(
+    folder: Path,
+    shown: str,
+    owner: Owner,
+    without_locks: Callable[[], AbstractContextManager[None]],
+) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / "lease.lock", "a+", encoding="utf-8")  # noqa: SIM115
@@ -121,11 +188,20 @@ def _locked(folder: Path, shown: str, owner: Owner) -> Iterator[None]:
         raise not_written(shown, error) from None
     with file:
         deadline = time.monotonic() + PATIENCE_S
-        while not _lock(file):
+        try:
+            is_locked = _lock(file)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise not_written(shown, error) from None
+            with without_locks():
+                yield
+            return
+        while not is_locked:
             if time.monotonic() > deadline:
                 file.seek(0)
                 raise _in_use(shown, _owner(file.read()))
             time.sleep(0.1)
+            is_locked = _lock(file)
         file.truncate(0)
         file.write(json.dumps(asdict(owner)))
         file.flush()
@@ -141,18 +217,26 @@ def _lock(file: IO[str]) -> bool:
 
 
 class _Leases:
-    """The files ``1``, ``2``, … of a folder: who made the last one holds the lease."""
+    """The files ``1``, ``2``, … of a folder: who made the last one holds the lease.
+
+    ``first_look``: the last one when this began, and when that was, by :func:`time.monotonic`.
+    """
 
     def __init__(self, session: SparkSession, folder: str, owner: Owner) -> None:
         self._jvm: Any = session.sparkContext._jvm
         self._file_system, self._folder = hadoop_path(session, folder)
         self._text = json.dumps(asdict(owner))
+        began_at = time.monotonic()
+        self.first_look = self.last(), began_at
 
     def last(self) -> tuple[int, int]:
         """(number of the newest file, when it was written); (0, 0) for none."""
-        if not self._file_system.exists(self._folder):
-            return 0, 0
-        found = self._file_system.listStatus(self._folder)
+        try:
+            found = self._file_system.listStatus(self._folder)
+        except Py4JJavaError as error:
+            if is_java_error(error, "FileNotFoundException"):
+                return 0, 0
+            raise
         files = [(status.getPath().getName(), status.getModificationTime()) for status in found]
         return max(((int(name), at) for name, at in files if name.isdigit()), default=(0, 0))
 
@@ -186,6 +270,10 @@ class _Leases:
         """Write it anew, with the same text and another time."""
         self._write(number, overwrite=True)
 
+    def settle(self) -> None:
+        """Wait until the file that was just made shows whose it is."""
+        settle(self._file_system)
+
     def remove(self, up_to: int) -> None:
         """Remove the files up to this number."""
         for status in self._file_system.listStatus(self._folder):
@@ -204,7 +292,7 @@ class _Leases:
             stream.close()
 
 
-def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
+def _taken(leases: _Leases, shown: str, owner: Owner) -> int:
     """The number of the file that this process has made after the last one was given up."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -220,10 +308,9 @@ def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
             raise _in_use(shown, leases.owner(number))
         if not leases.make(number + 1):
             continue
-        if not atomic:
-            time.sleep(_SETTLED_AFTER_S)
-            if leases.owner(number + 1) != owner:
-                continue
+        leases.settle()
+        if leases.owner(number + 1) != owner:
+            continue
         if number:
             leases.remove(number)
         return number + 1
@@ -231,25 +318,33 @@ def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
 
 def _is_renewed(leases: _Leases, number: int, written_at: int) -> bool:
     """Whether the file changes within the time of four renewals; it may also go meanwhile."""
-    deadline = time.monotonic() + STALE_AFTER_S
-    while time.monotonic() < deadline:
-        time.sleep(RENEWED_EVERY_S / 5)
+    looked, looked_at = leases.first_look
+    since = looked_at if looked == (number, written_at) else time.monotonic()
+    while True:
         now = leases.last()
         if now != (number, written_at):
             return now[0] >= number
-    return False
+        if time.monotonic() > since + STALE_AFTER_S:
+            return False
+        time.sleep(RENEWED_EVERY_S / 5)
 
 
 def _renew(
-    leases: _Leases, number: int, ended: threading.Event, lost: Callable[[str], None]
+    leases: _Leases,
+    number: int,
+    shown: str,
+    ended: threading.Event,
+    lost: Callable[[str], None],
+    resting: threading.Lock,
 ) -> None:
     while not ended.wait(RENEWED_EVERY_S):
         try:
-            last, _ = leases.last()
-            if last != number:
-                lost("another job took the checkpoint, which this one had not renewed in time")
-                return
-            leases.renew(number)
+            with resting:
+                last, _ = leases.last()
+                if last != number:
+                    lost(f"another job took {shown}, which this one had not renewed in time")
+                    return
+                leases.renew(number)
         except Py4JError:  # while the file system is away nobody else can take it either
             continue
 
@@ -297,7 +392,7 @@ def _owner(text: str) -> Owner | None:
 def _in_use(shown: str, owner: Owner | None) -> CheckpointInUseError:
     holder = f"{owner}, since {owner.since}" if owner else "a job that is just starting"
     other = "another output"
-    if not shown.startswith("--output"):
+    if shown.startswith("--checkpoint"):
         other = f"another checkpoint and {other}"
     return CheckpointInUseError(
         f"{shown} is in use by {holder}. Stop that job first, or choose {other}"

@@ -16,7 +16,7 @@ from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.hadoop import hadoop_path
-from pyspark_vision.streaming import lease, signals
+from pyspark_vision.streaming import signals
 from pyspark_vision.streaming.counts import (
     Counts,
     measure_results,
@@ -54,7 +54,7 @@ _log = logging.getLogger("pyspark_vision.streaming")
 class StreamOptions:
     """How a stream runs.
 
-    - ``checkpoint``: any Hadoop URI; one job at a time may work on it.
+    - ``checkpoint``: any Hadoop URI.
     - ``trigger``: an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, stop).
     - ``stop_timeout_s``: what the batch in hand may take after a signal to stop.
     - ``metrics_port``: of 127.0.0.1, 0 for one that is free, ``None`` for none.
@@ -81,36 +81,6 @@ class Steps:
     batch: Callable[[DataFrame], DataFrame] | None = None
 
 
-def start(
-    source: DataFrame,
-    transform: Callable[[DataFrame], DataFrame],
-    sinks: Mapping[str, Sink],
-    *,
-    value: str,
-    checkpoint: str,
-    trigger: str,
-    query_name: str,
-    on_batch: Callable[[Counts], None] | None = None,
-) -> tuple[StreamingQuery, Counts]:
-    """Start the stream: each micro-batch is transformed once and given to every sink.
-
-    ``trigger`` is an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, then
-    stop). A sink that fails fails the batch; Spark replays it after a restart from ``checkpoint``.
-    ``transform`` gives flat results: ``value``, ``error``, and ``dropped`` where a row was left out
-    on purpose. ``on_batch`` is told what each finished batch has seen; the returned
-    :class:`Counts` grows with it.
-    """
-    counts = Counts()
-
-    def process(batch: DataFrame, batch_id: int) -> None:
-        seen = run_batch(transform(batch), batch_id, sinks, value=value)
-        counts.add(seen)
-        if on_batch is not None:
-            on_batch(seen)
-
-    return _start(source, process, checkpoint, trigger, query_name), counts
-
-
 def run(
     source: DataFrame,
     steps: Callable[[DataFrame, _Model], Steps],
@@ -121,27 +91,23 @@ def run(
     value: str,
     name: str,
     words: tuple[str, str],
-    before: Callable[[], None] = lambda: None,
-    agreed: Callable[[], AbstractContextManager[SourceCheck]] = lambda: nullcontext(SourceCheck()),
-    feed: AbstractContextManager[object] | None = None,
+    hold: Callable[[Callable[[str], None]], AbstractContextManager[SourceCheck]] = (
+        lambda lost: nullcontext(SourceCheck())
+    ),
 ) -> None:
     """Run a job's stream until it ends or is told to stop, then say in one line what went through.
 
     The stream is ``steps(source, newest())``. ``newest`` is asked again before each batch: if it
     gives another model, the query is started anew with that model's plan, and with this batch.
 
-    ``before`` is called when nobody else can work on the checkpoint, and nothing has been read or
-    written yet; what it raises ends the run.
-
-    ``feed`` is entered before the query starts, when the checkpoint is this job's alone: it gives
-    the source what it reads.
+    ``hold(lost)`` is entered before anything is read or written, for as long as the stream runs:
+    it keeps other jobs from the stream's places (:func:`pyspark_vision.job.outputs.held`). It calls
+    ``lost`` with the reason if the stream must stop at once.
 
     SIGTERM and SIGINT let the batch in hand finish, its commit included; the next one is not
-    begun. ``words`` are those of the line: ``("frames", "detected")``. ``agreed`` is entered when
-    the checkpoint is this job's, before the query starts: it refuses a source that is not the
-    checkpoint's. Raises what ended the stream; :class:`StreamError` if a batch had to be given up,
-    which is then replayed by the next start; :class:`CheckpointInUseError` while another job works
-    on the checkpoint.
+    begun. ``words`` are those of the line: ``("frames", "detected")``. Raises what ``hold`` raises,
+    and what ended the stream; :class:`StreamError` if a batch had to be given up, which is then
+    replayed by the next start.
     """
     session = source.sparkSession
     request = signals.StopRequest()
@@ -156,11 +122,7 @@ def run(
     try:
         with ExitStack() as stack:
             stack.enter_context(signals.listening(session, request))
-            stack.enter_context(lease.held(session, options.checkpoint, name, request.lost))
-            check = stack.enter_context(agreed())
-            before()
-            if feed is not None:
-                stack.enter_context(feed)
+            check = stack.enter_context(hold(request.lost))
             if options.metrics_port is not None:
                 port = stack.enter_context(served(run.metrics.text, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)

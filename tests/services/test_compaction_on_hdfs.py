@@ -12,14 +12,13 @@ from local_services.hdfs import Hdfs
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from pyspark_vision.cli.main import main as pyspark_vision
-from pyspark_vision.schemas import ERROR
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.spark.hadoop import hadoop_path
-from pyspark_vision.streaming import compaction, lease, runner
+from pyspark_vision.streaming import compaction, lease
 from pyspark_vision.streaming.compaction import swap
+from pyspark_vision.streaming.lease import output_lease
 
 BATCHES, ROWS_PER_BATCH = 6, 10
 ALL_IDS = list(range(BATCHES * ROWS_PER_BATCH))
@@ -43,16 +42,10 @@ class Stream:
     def run(self) -> None:
         """Read what there is, and end."""
         source = self.spark.readStream.schema("id long")
-        query, _ = runner.start(
-            source.option("maxFilesPerTrigger", 1).parquet(f"{self.root}/in"),
-            lambda batch: batch.withColumn("error", F.lit(None).cast(ERROR)),
-            {"parquet": parquet_sink(self.spark, self.output)},
-            value="id",
-            checkpoint=self.checkpoint,
-            trigger=runner.AVAILABLE_NOW,
-            query_name="numbers",
-        )
-        query.awaitTermination()
+        numbers = source.option("maxFilesPerTrigger", 1).parquet(f"{self.root}/in")
+        writer = numbers.writeStream.option("checkpointLocation", self.checkpoint)
+        sink = parquet_sink(self.spark, self.output)
+        writer.trigger(availableNow=True).foreachBatch(sink).start().awaitTermination()
 
     def feed(self, first: int, count: int, files: int = 1) -> None:
         rows = self.spark.range(first, first + count, 1, files)
@@ -159,12 +152,14 @@ def test_killed_between_the_renames_a_job_writes_nothing_until_the_next_run(
     assert stream.ids() == list(range(70))
 
 
+@pytest.mark.parametrize("place", ["checkpoint", "output"])
 def test_a_running_job_refuses_it(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str, stream: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lease, "PATIENCE_S", 0.5)
 
-    with lease.held(stream.spark, stream.checkpoint, "stream_detect", print):
+    held = {"checkpoint": stream.checkpoint, "output": output_lease(stream.output)}[place]
+    with lease.held(stream.spark, held, "stream_detect", print):
         code = pyspark_vision(["compact", stream.output, "--checkpoint", stream.checkpoint])
 
     assert code == 2

@@ -328,7 +328,7 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
             value="value",
             name="reader",
             words=("messages", "read"),
-            agreed=lambda: kafka_record.agreed(spark, source, checkpoint),
+            hold=lambda lost: kafka_record.agreed(spark, source, checkpoint),
         )
 
     with pytest.raises(

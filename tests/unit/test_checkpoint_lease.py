@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stream_processes as streams
@@ -14,6 +17,7 @@ from lease_race import outcomes_of_two
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
+from pyspark_vision.spark import hadoop
 from pyspark_vision.streaming import lease
 
 
@@ -37,6 +41,41 @@ def test_a_second_copy_is_refused_while_the_first_lives_and_not_after_it_was_kil
     assert streams.rows_by_frame(tmp_path) == streams.once_each(2)
 
 
+@pytest.mark.slow
+def test_a_copy_of_the_checkpoint_is_refused_while_the_first_lives_and_told_of_its_batches_after(
+    root: Path, tmp_path: Path
+) -> None:
+    streams.draw_frames(tmp_path / "frames", 4)
+    few = ("--max-files-per-trigger", "2", "--settle", "0")
+    now = ("--trigger", "available-now", *few)
+    at_copy = ("--checkpoint", str(tmp_path / "copy"), *now)
+    with streams.running(streams.PYTHON, root, tmp_path, "--trigger", "1 second", *few) as first:
+        streams.wait_for(lambda: 0 in streams.batches(tmp_path, "commits"), tmp_path)
+        shutil.copytree(
+            tmp_path / "checkpoint", tmp_path / "copy", ignore=shutil.ignore_patterns("1", ".1.crc")
+        )
+        with streams.running(streams.PYTHON, root, tmp_path, *at_copy) as second:
+            assert second.wait(timeout=60) == 2
+        logged = (tmp_path / "logged").read_text()
+        assert f"--output {tmp_path}/out is in use by stream_detect (local-" in logged
+        assert f"process {first.pid} on " in logged
+        assert "Stop that job first, or choose another output\n" in logged
+        streams.wait_for(lambda: streams.batches(tmp_path, "commits") == [0, 1], tmp_path)
+        first.kill()
+
+    with streams.running(streams.PYTHON, root, tmp_path, *at_copy) as third:
+        assert third.wait(timeout=60) == 2
+    assert (
+        f"--output {tmp_path}/out holds batches 1, which --checkpoint"
+        in (tmp_path / "logged").read_text()
+    )
+    shutil.rmtree(tmp_path / "checkpoint")
+    (tmp_path / "copy").rename(tmp_path / "checkpoint")
+    with streams.running(streams.PYTHON, root, tmp_path, *now, "--remove-beyond") as fourth:
+        assert fourth.wait(timeout=60) == 0, (tmp_path / "logged").read_text()[-3000:]
+    assert streams.rows_by_frame(tmp_path) == streams.once_each(4)
+
+
 def test_one_of_two_in_the_same_instant_wins(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,7 +91,8 @@ def by_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEWED_EVERY_S", 0.2)
     monkeypatch.setattr(lease, "STALE_AFTER_S", 1.5)
     monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(lease, "_SETTLED_AFTER_S", 0.3)
+    monkeypatch.setattr(hadoop, "_ATOMIC", ())
+    monkeypatch.setattr(hadoop, "_SETTLED_AFTER_S", 0.3)
 
 
 def test_a_lease_file_goes_with_its_holder_and_refuses_others_before(
@@ -67,6 +107,23 @@ def test_a_lease_file_goes_with_its_holder_and_refuses_others_before(
     assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == []
     with lease.held(spark, str(tmp_path), "job", lambda reason: None):
         assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["1"]
+
+
+def test_a_disk_without_locks_has_lease_files(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lease.fcntl, "flock", no_locks)
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
+
+    with (
+        lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        pytest.raises(CheckpointInUseError, match="is in use by job"),
+        lease.held(spark, str(tmp_path), "job", lambda reason: None),
+    ):
+        pytest.fail("two hold it")
 
 
 def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_at_once(
@@ -122,14 +179,32 @@ def test_a_holder_learns_that_another_took_its_lease(
         leave_lease(spark, tmp_path, machine="other")
         time.sleep(1)
 
-    assert reasons == ["another job took the checkpoint, which this one had not renewed in time"]
+    [reason] = reasons
+    assert reason.startswith(f"another job took --checkpoint {tmp_path}, which this one had not")
+
+
+def test_the_leases_of_one_dead_job_are_waited_for_at_the_same_time(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    monkeypatch.setattr(lease, "LOCAL_SCHEMES", ())
+    monkeypatch.setattr(lease, "time", clock)
+    folders = [tmp_path / name for name in ("checkpoint", "out", "letters")]
+    for folder in folders:
+        leave_lease(spark, folder, machine="other")
+
+    shown = {folder.name: str(folder) for folder in folders}
+    with lease.all_held(spark, shown, "job", lambda reason: None):
+        assert 20 < clock.now <= 21
 
 
 def leave_lease(spark: SparkSession, folder: Path, **other: str) -> Path:
     """The seventh lease of a checkpoint, of another process."""
     owner = dataclasses.replace(lease._this_process(spark, "job"), pid=1, host="far", **other)
     file = folder / "lease" / "7"
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(dataclasses.asdict(owner)))
     return file
 

@@ -26,11 +26,10 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
-from pyspark_vision.schemas import ERROR
 from pyspark_vision.sinks.dead_letters import LETTER
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.streaming import compaction, lease, runner
+from pyspark_vision.streaming import compaction, lease
 from pyspark_vision.streaming.compaction import merging, plan, swap
 from pyspark_vision.streaming.compaction.plan import Batch
 from pyspark_vision.streaming.compaction.stream_readers import MAX_FILE_AGE_MS
@@ -90,7 +89,9 @@ def beside(folder: Path) -> list[str]:
 def files(folder: Path) -> set[tuple[str, int]]:
     """Names and inodes."""
     return {
-        (str(path), path.stat().st_ino) for path in (folder / "out").rglob("*") if path.is_file()
+        (str(path), path.stat().st_ino)
+        for path in (folder / "out").rglob("*")
+        if path.is_file() and path.parent.name != "_lease"
     }
 
 
@@ -433,6 +434,67 @@ def test_a_job_is_refused_while_it_compacts(
     assert "is in use by compact (local-" in refused[0]
 
 
+def test_an_output_at_which_a_job_works_by_a_copy_of_the_checkpoint_is_refused(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
+    write_batches(spark, tmp_path, range(3))
+    write_checkpoint(tmp_path, done=2)
+    folder = lease.output_lease(str(tmp_path / "out"))
+
+    with (
+        lease.held(spark, folder, "stream_detect", print),
+        pytest.raises(CheckpointInUseError, match=f"^{tmp_path}/out is in use by stream_detect"),
+    ):
+        compact(spark, tmp_path)
+
+    assert len(batch_names(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("by_files", [False, True])
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_the_output_is_held_before_and_after_it_is_replaced(
+    exchanges: bool,
+    by_files: bool,
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lease, "RENEWED_EVERY_S", 0.1)
+    if by_files:
+        monkeypatch.setattr(lease, "LOCAL_SCHEMES", ())
+    if not exchanges:
+        monkeypatch.setattr(swap, "_can_exchange", lambda folder: False)
+    write_batches(spark, tmp_path, range(3))
+    write_checkpoint(tmp_path, done=2)
+    folder = lease.output_lease(str(tmp_path / "out"))
+    refused = []
+    clear = swap.clear
+
+    def start_job(*args: Any) -> None:
+        with (
+            pytest.raises(CheckpointInUseError) as caught,
+            lease.held(spark, folder, "job", print, "out"),
+        ):
+            pytest.fail("two hold it")
+        refused.append(str(caught.value))
+
+    def start_job_and_clear(where: swap.Places) -> None:
+        start_job()
+        clear(where)
+
+    monkeypatch.setattr(compaction, "check", start_job)
+    monkeypatch.setattr(swap, "clear", start_job_and_clear)
+    compact(spark, tmp_path)
+
+    assert [said[:27] for said in refused] == ["out is in use by compact (l"] * 3
+    assert ids(tmp_path) == list(range(30))
+    assert beside(tmp_path) == ["checkpoint", "out"]
+    with lease.held(spark, folder, "job", print):
+        pass
+
+
 def test_nothing_is_changed_when_another_job_took_the_checkpoint(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,9 +502,11 @@ def test_nothing_is_changed_when_another_job_took_the_checkpoint(
     write_checkpoint(tmp_path, done=2)
 
     @contextmanager
-    def losing(session: Any, checkpoint: str, name: str, lost: Callable[[str], None]) -> Any:
+    def losing(
+        session: Any, folder: str, name: str, lost: Callable[[str], None], shown: str = ""
+    ) -> Any:
         lost("another job took it")
-        yield
+        yield threading.Lock()
 
     monkeypatch.setattr(lease, "held", losing)
     with pytest.raises(CheckpointInUseError, match="another job took it"):
@@ -563,16 +627,10 @@ def test_a_batch_that_is_replayed_after_it_leaves_each_row_once(
 
     def run_stream() -> None:
         source = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1)
-        query, _ = runner.start(
-            source.parquet(str(tmp_path / "in")),
-            lambda batch: batch.withColumn("error", F.lit(None).cast(ERROR)),
-            {"parquet": parquet_sink(spark, str(tmp_path / "out"))},
-            value="id",
-            checkpoint=str(tmp_path / "checkpoint"),
-            trigger=runner.AVAILABLE_NOW,
-            query_name="numbers",
-        )
-        query.awaitTermination()
+        writer = source.parquet(str(tmp_path / "in")).writeStream.trigger(availableNow=True)
+        writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+        sink = parquet_sink(spark, str(tmp_path / "out"))
+        writer.foreachBatch(sink).start().awaitTermination()
 
     run_stream()
     # As if the job had been killed after it wrote batch 5, before it was committed.
@@ -696,8 +754,8 @@ def rows_or_error(folder: Path) -> int | str:
         ("_rename", 0, 40),  # the list of what is kept stands there
         ("_write", 1, "FileNotFoundError"),  # the output is renamed away
         ("_rename", 1, "ArrowInvalid"),  # the file stands in its place
-        ("_rename", 2, "ArrowInvalid"),  # one of two things that are kept is moved
-        ("_rename", 3, "FileNotFoundError"),  # all is ready
+        ("_rename", 3, "ArrowInvalid"),  # two of three things that are kept are moved
+        ("_rename", 4, "FileNotFoundError"),  # all is ready
     ],
 )
 def test_killed_at_any_moment_of_the_renames_the_next_run_ends_it(
@@ -712,7 +770,7 @@ def test_killed_at_any_moment_of_the_renames_the_next_run_ends_it(
     write_batches(spark, tmp_path, range(4))
     write_checkpoint(tmp_path, done=3)
     (tmp_path / "out" / "_SUCCESS").unlink()
-    (tmp_path / "out" / "_notes").write_text("mine")  # and batch 3 are kept
+    (tmp_path / "out" / "_notes").write_text("mine")  # this, batch 3 and the lease are kept
     with monkeypatch.context() as patch:
         patch.setattr(swap, function, Dying(getattr(swap, function), calls))
         with pytest.raises(KeyboardInterrupt):

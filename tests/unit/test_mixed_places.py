@@ -10,6 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pyspark_vision.clients import scenes
+from pyspark_vision.job import start
+from pyspark_vision.job.places import Place
 
 
 @pytest.fixture
@@ -127,6 +129,30 @@ def test_places_that_touch_are_one_line_and_nothing_is_touched(
     assert line.startswith(f"{job}: ")
     assert said.format(f=pictures) in line
     assert tree(pictures) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "has_hadoop_conf", "with_session"),
+    [("out", False, [False]), ("s3a://b/out", False, [True]), ("out", True, [True])],
+)
+def test_what_is_written_is_looked_at_once_and_before_spark_where_it_is_on_this_machine(
+    output: str,
+    has_hadoop_conf: bool,
+    with_session: list[bool],
+    spark: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "job_session", lambda name: spark)
+    for variable in ("HADOOP_CONF_DIR", "YARN_CONF_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    if has_hadoop_conf:
+        monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop")
+    calls: list[bool] = []
+    places = [Place("--output", output, is_written=True), Place("--model", "models/x")]
+
+    start.session_for("job", places, lambda session: calls.append(session is not None))
+
+    assert calls == with_session
 
 
 def test_overwrite_removes_only_what_the_job_wrote(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from functools import partial
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 from pyspark.sql import SparkSession
 
-from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError, StreamError
 from pyspark_vision.job import outputs
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.streaming import lease
 
 
 def places(
@@ -78,7 +81,7 @@ def test_what_is_anothers_is_refused_and_nothing_is_written(
     (tmp_path / "a [1]" / "batch_id=0").mkdir(parents=True)
     before = tree(tmp_path)
 
-    look = outputs.check_before_spark if before_spark else partial(outputs.claim, spark)
+    look = partial(outputs.check, None) if before_spark else partial(outputs.claim, spark)
     with pytest.raises(InvalidOptionError, match=said):
         look(places(tmp_path, **changed))
 
@@ -146,3 +149,88 @@ def test_a_sink_does_not_write_where_its_folder_was_replaced_meanwhile(
         sink(spark.range(2), 1)
 
     assert tree(tmp_path / "out") == before
+
+
+# --- a copy of the checkpoint, beside its original
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
+
+
+def copied(spark: SparkSession, tmp_path: Path, *more: Output) -> tuple[StreamPlaces, StreamPlaces]:
+    """The places of a stream that has run, and those of one on a copy of its checkpoint."""
+    first = dataclasses.replace(places(tmp_path), outputs=(*places(tmp_path).outputs, *more))
+    with outputs.held(spark, first, print):
+        run_batches(spark, tmp_path, 1)
+    shutil.copytree(tmp_path / "checkpoint", tmp_path / "copy")
+    return first, dataclasses.replace(first, checkpoint=str(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("shared", ["out", "letters"])
+def test_a_copy_of_the_checkpoint_is_refused_at_each_output_of_the_original_until_that_has_ended(
+    shared: str, impatient: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    letters = Output("--dead-letters", str(tmp_path / "letters"), "dead_letters")
+    first, copy = copied(spark, tmp_path, letters)
+    [flag] = [output.flag for output in copy.outputs if output.folder.endswith(shared)]
+    copy = dataclasses.replace(
+        copy, outputs=tuple(output for output in copy.outputs if output.flag == flag)
+    )
+
+    with outputs.held(spark, first, print):
+        before = tree(tmp_path / shared)
+        with (
+            pytest.raises(
+                CheckpointInUseError,
+                match=f"{flag} {tmp_path}/{shared} is in use by stream_detect .*another output$",
+            ),
+            outputs.held(spark, copy, print),
+        ):
+            pytest.fail("both write there")
+        assert tree(tmp_path / shared) == before
+    with outputs.held(spark, copy, print):
+        pass
+
+
+def test_a_copy_of_the_checkpoint_runs_beside_its_original_at_another_output(
+    impatient: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    first, _ = copied(spark, tmp_path)
+
+    with (
+        outputs.held(spark, first, print),
+        outputs.held(spark, places(tmp_path, "copy", "new"), print),
+    ):
+        assert (tmp_path / "new" / "_job").is_file()
+
+
+def test_of_one_checkpoint_at_its_output_the_checkpoint_is_named(
+    impatient: None, spark: SparkSession, tmp_path: Path
+) -> None:
+    with (
+        outputs.held(spark, places(tmp_path), print),
+        pytest.raises(CheckpointInUseError, match="^--checkpoint .* is in use by stream_detect"),
+        outputs.held(spark, places(tmp_path), print),
+    ):
+        pytest.fail("both work on it")
+
+
+def test_readers_of_an_output_do_not_see_its_lease(spark: SparkSession, tmp_path: Path) -> None:
+    with outputs.held(spark, places(tmp_path), print):
+        run_batches(spark, tmp_path, 2)
+
+        assert (tmp_path / "out" / "_lease").is_dir()
+        assert spark.read.parquet(str(tmp_path / "out")).count() == 4
+        assert ds.dataset(tmp_path / "out", format="parquet", partitioning="hive").count_rows() == 4
+
+
+def test_a_folder_in_which_a_job_left_only_its_lease_is_new_to_the_next(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    folder = lease.output_lease(str(tmp_path / "out"))
+    with lease.held(spark, folder, "another", print):
+        pass
+
+    outputs.claim(spark, places(tmp_path))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -60,22 +61,30 @@ def compact(
 ) -> tuple[Size, Size]:
     """Merge the small Parquet files of ``output`` (a Hadoop URI); (size before, size after).
 
-    - ``checkpoint``: of the stream that writes the output; held against it meanwhile.
+    - ``checkpoint``: of the stream that writes the output. Both are held meanwhile, against that
+      stream, and against one on a copy of its checkpoint.
     - ``target_bytes``: about the size of a merged file. Files of half of that stay as they are.
     - ``read_by``: checkpoints of streams that read the output: what they would read again stays.
 
     Batches of different columns are not merged with each other. Sizes are the same where nothing is
     to be gained. Raises :class:`InvalidOptionError` for a place, a checkpoint or files that do not
-    allow it, :class:`CheckpointInUseError` while a job runs on the checkpoint; then nothing was
-    changed.
+    allow it, :class:`CheckpointInUseError` while a job runs on the checkpoint or at the output;
+    then nothing was changed.
     """
     where = swap.places(session, output)
     _refuse_another_owner(session, output, checkpoint)
     if last_batch(session, checkpoint, "offsets") < 0:
         raise InvalidOptionError(f"--checkpoint {checkpoint} is not that of a stream which has run")
     lost: list[str] = []
-    with lease.held(session, checkpoint, "compact", lost.append):
-        swap.recover(where)
+    with ExitStack() as stack:
+        stack.enter_context(lease.held(session, checkpoint, "compact", lost.append))
+        if not swap.is_there(where):  # a run that was killed may have it beside its place
+            swap.recover(where)
+        folder = lease.output_lease(str(where.output))
+        # The lease is moved with the folder that it lies in, and must not be renewed meanwhile.
+        resting = stack.enter_context(lease.held(session, folder, "compact", lost.append, output))
+        with resting:
+            swap.recover(where)
         batches = list_batches(session, output)
         mergeable = _mergeable(session, batches, checkpoint, read_by)
         runs = plan.runs(mergeable, target_bytes)
@@ -94,7 +103,8 @@ def compact(
             swap.clear(where)
             raise
         merged = {f"batch_id={batch.batch_id}" for group in groups for batch in group.batches}
-        swap.swap(where, merged)
+        with resting:
+            swap.swap(where, merged)
         time.sleep(GRACE_S)
         swap.clear(where)
         return _size(batches), _size(list_batches(session, output))

@@ -97,6 +97,11 @@ def places(session: SparkSession, output: str) -> Places:
     )
 
 
+def is_there(where: Places) -> bool:
+    """Whether the output is a folder in its place."""
+    return bool(where.file_system.exists(where.output)) and _is_folder(where, where.output)
+
+
 def recover(where: Places) -> None:
     """End or clear away what a run left that was killed; then the output is there, and alone.
 
@@ -105,7 +110,7 @@ def recover(where: Places) -> None:
     file_system = where.file_system
     if file_system.exists(where.new) and file_system.exists(where.old):
         _finish(where)
-    if not (file_system.exists(where.output) and _is_folder(where, where.output)):
+    if not is_there(where):
         raise InvalidOptionError(f"{where.output} is not a folder")
     clear(where)
 
