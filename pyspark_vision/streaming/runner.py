@@ -15,7 +15,6 @@ from pyspark.errors import StreamingQueryException
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.source_check import SourceCheck
-from pyspark_vision.spark.hadoop import hadoop_path
 from pyspark_vision.streaming import signals
 from pyspark_vision.streaming.counts import (
     Counts,
@@ -30,7 +29,7 @@ from pyspark_vision.streaming.triggers import AVAILABLE_NOW as AVAILABLE_NOW
 from pyspark_vision.streaming.triggers import checked_trigger
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
     from pyspark_vision.sinks import Sink
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 _POLL_S = 1
 # What a batch that is cancelled may take to end, before the process ends with it.
 _CANCEL_TIMEOUT = "5s"
-_LOG_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
-_CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
-
 _IN_BATCH = re.compile(rf"^.*\b{re.escape(StreamError.__module__)}\.\w+Error: (.+)$", re.M)
 
 _Model = TypeVar("_Model")
@@ -174,15 +170,12 @@ def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> N
     """Until the query ends, or its next batch is not to be begun, or a signal has come and the last
     batch is committed; then end it.
 
-    Spark's stop cancels a batch in flight. So it is called when there is none: between two
-    triggers, or while the next batch, planned and not begun, waits at its gate.
+    Spark's stop cancels a batch in flight. So it is called between two triggers only. Where one
+    trigger follows the other at once, the next batch, planned and not begun, ends the query itself.
     """
     request = run.request
-    while not query.awaitTermination(_POLL_S):
+    while not _has_ended(query, run):
         run.watch()
-        if run.at_gate:
-            query.stop()
-            break
         if request.asked_at is None:
             continue
         if not query.status["isTriggerActive"]:
@@ -192,6 +185,7 @@ def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> N
         if late or request.at_once:
             given_up = run.in_hand
             run.is_cancelled = True
+            run.mute()
             try:
                 query.stop()
             except Exception:  # it does not end in time: it ends with the process
@@ -205,6 +199,16 @@ def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> N
     run.watch()
 
 
+def _has_ended(query: StreamingQuery, run: RunningStream) -> bool:
+    """Whether it has within a moment; raises what ended it, unless that was meant."""
+    try:
+        return query.awaitTermination(_POLL_S) or False
+    except StreamingQueryException:
+        if run.at_gate:
+            return True
+        raise
+
+
 def _start(
     source: DataFrame,
     process: Callable[[DataFrame, int], None],
@@ -212,7 +216,6 @@ def _start(
     trigger: str,
     query_name: str,
 ) -> StreamingQuery:
-    _write_logs_without_a_shell(source.sparkSession, checkpoint)
     writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
     trigger = checked_trigger(trigger)
     if trigger == AVAILABLE_NOW:
@@ -220,18 +223,6 @@ def _start(
     else:
         writer = writer.trigger(processingTime=trigger)
     return writer.foreachBatch(process).start()
-
-
-def _write_logs_without_a_shell(session: SparkSession, checkpoint: str) -> None:
-    """On this machine's disks, without Hadoop's native library, Spark's usual way to write its two
-    logs starts a process (``readlink``) for each file: a tenth of a second in every batch.
-
-    The other way, which Spark has for stores such as s3a, renames as well. That it asks first
-    whether the file is there, and not in the same step, is the lease's concern.
-    """
-    file_system, _ = hadoop_path(session, checkpoint)
-    if file_system.getUri().getScheme() == "file":
-        session.conf.set(_LOG_WRITER, f"{_CHECKPOINTING}.FileSystemBasedCheckpointFileManager")
 
 
 def run_batch(

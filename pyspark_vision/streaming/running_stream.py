@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
+from pyspark_vision.spark import internals
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results, observed_batch
 from pyspark_vision.streaming.micro_batch import compute_batch
 
@@ -26,15 +27,12 @@ if TYPE_CHECKING:
     from pyspark_vision.streaming.metrics import StreamMetrics
     from pyspark_vision.streaming.signals import StopRequest
 
-# How Spark knows a Python batch that its own stop has interrupted (StreamExecution.PROXY_ERROR).
-# The traceback of the true error is so long that Spark's pattern overflows the stack on it.
-_INTERRUPTED = (
-    "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch: "
-    "java.lang.InterruptedException"
-)
-
 # The name by which operators find a batch's line.
 _log = logging.getLogger("pyspark_vision.streaming")
+
+
+class BatchGivenUpError(Exception):
+    """Ends the query in front of a batch, or within it; the next query, or start, replays it."""
 
 
 class RunningStream:
@@ -63,6 +61,7 @@ class RunningStream:
         self._after_batch: Callable[[], None] = lambda: None
         self._query: StreamingQuery | None = None
         self._has_begun = threading.Event()
+        self._unmute: Callable[[], None] = lambda: None
         self._began_at: float | None = None
         self._last_seen = -1
 
@@ -78,6 +77,7 @@ class RunningStream:
         the query's own plan. A batch for which ``is_current`` does not hold is not begun.
         """
         self.at_gate = False
+        self._unmute()
         self._query = None
         self._has_begun.clear()
         self._query = start(
@@ -91,6 +91,10 @@ class RunningStream:
         self._after_batch = check.after_batch
         if check.lost:
             self._drop(check.lost)
+
+    def mute(self) -> None:
+        """What ends the query from here on was meant; Spark would log it as a failure."""
+        self._unmute = internals.muted_end_of_query(self._session)
 
     def watch(self) -> None:
         """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
@@ -112,7 +116,9 @@ class RunningStream:
         is_current: Callable[[], bool],
     ) -> None:
         if self.request.asked_at is not None or not is_current():
-            self._wait_for_the_end()
+            self.at_gate = True
+            self.mute()
+            raise BatchGivenUpError(f"batch {batch_id} is not begun")
         self.in_hand = batch_id
         began_at, before = time.monotonic(), self._began_at
         try:
@@ -126,7 +132,9 @@ class RunningStream:
             self._after_batch()
         except Exception:
             if self.is_cancelled:
-                raise InterruptedError(_INTERRUPTED) from None
+                # Spark searches the text for an interruption: that of the true error, with all its
+                # causes, is so long that the search overflows the stack.
+                raise BatchGivenUpError(f"batch {batch_id} was cancelled") from None
             raise
         self.in_hand = None
         self._began_at = began_at
@@ -163,13 +171,3 @@ class RunningStream:
     def _backlog(self) -> int | None:
         progress = self._query.lastProgress if self._query is not None else None
         return None if progress is None else backlog_rows(progress)
-
-    def _wait_for_the_end(self) -> None:
-        """In the JVM, on the thread of the query, which Spark's own stop interrupts there."""
-        self.at_gate = True
-        jvm = self._session.sparkContext._jvm
-        assert jvm is not None
-        try:
-            jvm.java.lang.Thread.sleep(24 * 60 * 60 * 1000)
-        except Exception:
-            raise InterruptedError(_INTERRUPTED) from None
