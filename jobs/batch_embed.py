@@ -30,10 +30,11 @@ from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.sinks import Sink, through
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.sources import folders, object_keys
+from pyspark_vision.sources import folders, linked_folders, object_keys
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.files import FilesSource, read_files
 from pyspark_vision.sources.folders import Folder, Way
+from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.settling import settled
 from pyspark_vision.spark.session import is_connect
 from pyspark_vision.streaming import lease, runner
@@ -148,7 +149,10 @@ def listed_keys(
 def listed_images(
     session: SparkSession, place: Folder, options: argparse.Namespace, report: Report
 ) -> Iterator[ListedFile]:
-    files = folders.files(session, place, Names(options.glob or "*"), report.tally)
+    linked = LinkedFolders()
+    if place.way is Way.LOCAL and not is_connect(session):
+        linked = linked_folders.kept(session, f"{options.output}/_links")
+    files = folders.files(session, place, Names(options.glob or "*"), report.tally, linked)
     if place.way is Way.S3:
         return files  # an object is there when it is whole
     return settled(

@@ -2,8 +2,8 @@
 
 A decoder or an engine can crash, be killed for memory, or hang in native code on one picture of a
 million. Spark then loses the Python worker and tries the task again, to the same end, until the job
-fails. So a retry does its work in a child, one row at a time: if the child dies or hangs, that row
-gets an error, a new child takes over, and the rest of the rows are as they would have been.
+fails. So a retry does its work in a child, one row at a time: if the child hangs, or dies twice,
+that row gets an error, a new child takes over, and the other rows are as they would have been.
 """
 
 from __future__ import annotations
@@ -60,17 +60,35 @@ class IsolatedRows:
     def _row(self, source: Any) -> Row:
         if isinstance(source, RowError):
             return Row(error=source)
+        try:
+            return self._answer(source)
+        # The task may have been lost for another reason, and the child to whoever kills processes
+        # when memory is short: one death does not say that it was this row.
+        except _ChildDied:
+            self.close()
+        except _ChildLost as lost:
+            return self._crashed(lost)
+        try:
+            return self._answer(source)
+        except _ChildLost as lost:
+            return self._crashed(lost)
+
+    def _answer(self, source: Any) -> Row:
         if self._child is None:
             self._child = _Child(self._arguments)
-        try:
-            return _row_of(self._child.ask(source, self._row_timeout_s))
-        except _ChildLost as lost:
-            self.close()
-            return Row(error=RowError(ErrorCode.CRASHED, str(lost)))
+        return _row_of(self._child.ask(source, self._row_timeout_s))
+
+    def _crashed(self, lost: _ChildLost) -> Row:
+        self.close()
+        return Row(error=RowError(ErrorCode.CRASHED, str(lost)))
 
 
 class _ChildLost(Exception):
     """The child died or hung on this row; says how."""
+
+
+class _ChildDied(_ChildLost):
+    """The child ended by itself, or was ended."""
 
 
 class _Child:
@@ -97,7 +115,7 @@ class _Child:
         try:
             _write(self._stdin, question)
         except BrokenPipeError:
-            raise _ChildLost(self._ended()) from None
+            raise _ChildDied(self._ended()) from None
         deadline = time.monotonic() + timeout_s
         ready, _, _ = select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
@@ -105,7 +123,7 @@ class _Child:
             raise _ChildLost(f"its process did not answer within {timeout_s:g} s, more than once")
         answer = _read(self._stdout)
         if answer is None:
-            raise _ChildLost(self._ended())
+            raise _ChildDied(self._ended())
         return pickle.loads(answer)  # from our own child, never from a file or a message
 
     def kill(self) -> None:

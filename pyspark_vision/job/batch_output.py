@@ -37,7 +37,7 @@ _DIGEST, _IDENTITY = "model_digest", "model_identity"
 # All that the job makes in its output, the mark last: who is stopped on the way goes on with it.
 # (An older version kept a checkpoint there.)
 _CHECKPOINT = "_checkpoint"
-_OWN = re.compile(rf"batch_id=\d+|{_CHECKPOINT}|_staging_\d+|_failed")
+_OWN = re.compile(rf"batch_id=\d+|{_CHECKPOINT}|_staging_\d+|_failed|_links")
 
 
 def check(session: SparkSession | None, output: str, *, adopts: bool, removes: bool) -> None:

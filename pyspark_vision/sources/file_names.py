@@ -28,6 +28,8 @@ class LeftOut(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     UNREADABLE_FOLDER = "unreadable_folder"
     OWN_OUTPUT = "own_output"
+    LINK_ABOVE = "link_above"
+    LINK_REPEATED = "link_repeated"
 
 
 class Names:

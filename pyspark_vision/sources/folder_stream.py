@@ -20,9 +20,10 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.errors import IncompleteInputError, by_reason
 from pyspark_vision.functions import fetch_object
-from pyspark_vision.sources import folders, hadoop_folder
+from pyspark_vision.sources import folders, hadoop_folder, linked_folders
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.folders import Folder, Way
+from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.sources.object_keys import batches_of
 from pyspark_vision.sources.planned_files import PlannedFiles, claim
@@ -101,8 +102,10 @@ class FolderStream:
         # and of this one.
         self._waited: dict[str, tuple[ListedFile, float]] = {}
         self._waiting: dict[str, tuple[ListedFile, float]] = {}
+        # Of the last listing that saw the whole folder.
         self._tally = Tally()
-        self._said = ""
+        self._linked = LinkedFolders()
+        self._left_out_said = self._trouble_said = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="list-folder", daemon=True)
 
@@ -119,7 +122,7 @@ class FolderStream:
         file_system, path = hadoop_path(self._session, self._planned.folder)
         file_system.mkdirs(path)
         reader = self._session.readStream.schema(_SCHEMA).options(
-            maxFilesPerTrigger=1, maxFileAge=_MAX_FILE_AGE, fileNameOnly=True
+            maxFilesPerTrigger=1, maxFileAge=_MAX_FILE_AGE
         )
         lists = reader.json(literal(self._planned.folder))
         return self._columns(lists.select("*", F.col("_metadata.file_name").alias(FILE_LIST)))
@@ -166,9 +169,8 @@ class FolderStream:
         self._planned.note_failed(batch_id, files, codes, row.list)
 
     def left_out(self) -> str:
-        """What of the folder has no row, and why; empty if all has one, or if it is watched on."""
-        is_watched = self._options.every_s is not None
-        return "" if is_watched or not self._tally.left_out else by_reason(self._tally.left_out)
+        """What of the folder had no row when it was listed last, and why; empty if all had one."""
+        return by_reason(self._tally.left_out) if self._tally.left_out else ""
 
     def check(self) -> None:
         """Raise :class:`IncompleteInputError` if folders could not be listed, once it has ended."""
@@ -184,6 +186,8 @@ class FolderStream:
         """List the folder for the first time."""
         claim(self._session, self._checkpoint, folders.full_name(self._session, self._place))
         self._planned.read()
+        if self._place.way is Way.LOCAL:
+            self._linked = linked_folders.kept(self._session, f"{self._checkpoint}/_links")
         self._list()
         if self._options.every_s is None and not self._planned.lists:
             left_out = self._tally.left_out
@@ -228,21 +232,24 @@ class FolderStream:
                 self._list()
             # A store that is away for a minute: the stream goes on with what is planned.
             except Exception as error:
-                self._say(f"cannot be listed now: {str(error).partition(chr(10))[0]}")
+                self._warn(f"cannot be listed now: {str(error).partition(chr(10))[0]}")
 
     def _list(self) -> None:
-        self._tally = Tally()
+        tally = Tally()
         self._planned.see_commits()
         self._waited, self._waiting = self._waiting, {}
-        files = folders.files(self._session, self._place, self._options.names, self._tally)
-        new = self._settled(file for file in files if self._is_wanted(file))
+        files = folders.files(self._session, self._place, self._options.names, tally, self._linked)
+        new = self._settled((file for file in files if self._is_wanted(file)), tally)
         while piece := list(islice(new, _SORTED_FILES)):
             piece.sort(key=lambda file: (file.modified_ms or 0, file.uri))
             if not self._plan(piece):
                 return
-        said = [f"left out {by_reason(self._tally.left_out)}"] if self._tally.left_out else []
-        said += [f"cannot list {folder}" for folder in self._tally.unreadable_folders]
-        self._say("; ".join(said))
+        self._tally = tally
+        self._warn("; ".join(f"cannot list {folder}" for folder in tally.unreadable_folders))
+        # A job that ends says it in its last lines.
+        if self._options.every_s is not None and self.left_out() != self._left_out_said:
+            self._left_out_said = self.left_out()
+            _log.info("the folder %s: left out %s", self._place.uri, self._left_out_said or "0")
 
     def _is_wanted(self, file: ListedFile) -> bool:
         """Whether it is to have a row; a link that still leads nowhere has its own already."""
@@ -265,10 +272,10 @@ class FolderStream:
             self._lists_planned += 1
         return True
 
-    def _settled(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
+    def _settled(self, files: Iterator[ListedFile], tally: Tally) -> Iterator[ListedFile]:
         settle_s = 0.0 if self._place.way is Way.S3 else self._options.settle_s
         if self._options.every_s is None:
-            yield from settled(files, settle_s, self._look, self._tally)
+            yield from settled(files, settle_s, self._look, tally)
             return
         for file in files:
             if has_settled(file, settle_s) or self._has_waited(file, settle_s):
@@ -286,8 +293,8 @@ class FolderStream:
     def _look(self, file: ListedFile) -> tuple[int, int] | None:
         return folders.look(self._session, self._place, file)
 
-    def _say(self, what: str) -> None:
-        """In the log, when it is another than before."""
-        if what != self._said:
-            self._said = what
+    def _warn(self, what: str) -> None:
+        """In the log, when it is another than before; empty: nothing is wrong."""
+        if what != self._trouble_said:
+            self._trouble_said = what
             _log.warning("the folder %s: %s", self._place.uri, what or "is whole again")

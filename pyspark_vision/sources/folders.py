@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark_vision.columns.options import fetch_options
 from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
 from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
 from pyspark_vision.spark.hadoop import hadoop_path, local_path
 from pyspark_vision.spark.session import is_connect
@@ -92,12 +93,17 @@ def check_before_spark(uri: str) -> None:
         local_folder.check(uri)
 
 
-def files(session: SparkSession, place: Folder, names: Names, tally: Tally) -> Iterator[ListedFile]:
-    """The files of a folder and all below it that ``names`` take; ``tally`` counts all."""
+def files(
+    session: SparkSession, place: Folder, names: Names, tally: Tally, linked: LinkedFolders
+) -> Iterator[ListedFile]:
+    """The files of a folder and all below it that ``names`` take; ``tally`` counts all.
+
+    ``linked``: what links lead out of it, on disks.
+    """
     if place.way is Way.LOCAL:
         barred = [local_folder.folder_path(own) for own in place.barred]
         path = local_folder.folder_path(place.uri)
-        return local_folder.files_below(path, names, tally, barred)
+        return local_folder.files_below(path, names, tally, barred, linked)
     if place.way is Way.S3:
         return _objects(session, place.uri, names, tally)
     return hadoop_folder.files_below(session, place.uri, names, tally)

@@ -23,19 +23,26 @@ class ListedFile:
     - ``uri``: by which executors fetch it.
     - ``size`` in bytes and ``modified_ms`` since 1970; ``None`` where only a list of keys says
       that it is there.
+    - ``known_as``: the URI by which it was listed first, where links lead to it by another now.
     """
 
     origin: str
     uri: str
     size: int | None = None
     modified_ms: int | None = None
+    known_as: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The same whatever links lead to the file."""
+        return self.known_as or self.uri
 
 
 @dataclass
 class Tally:
     """How many files a listing has seen, those with a row among them, and why others have none.
 
-    ``seen`` counts each file once, left out or not.
+    ``seen`` counts each file once, left out or not, and each link to a folder that is not followed.
     """
 
     seen: int = 0
@@ -53,6 +60,11 @@ class Tally:
     def leave_out(self, reason: LeftOut, files: int = 1) -> None:
         """Files that were seen and get no row."""
         self.left_out[reason.value] += files
+
+    def leave_out_link(self, reason: LeftOut) -> None:
+        """A link to a folder, which is not followed."""
+        self.seen += 1
+        self.leave_out(reason)
 
     def unreadable(self, folder: str, why: str) -> None:
         """A folder whose files nobody has seen: it counts as one."""

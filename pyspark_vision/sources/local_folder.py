@@ -10,10 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources.file_names import LeftOut, Names
+from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 
 # How Python decodes a byte that is no UTF-8.
@@ -43,55 +45,95 @@ def check(folder: str) -> None:
         raise InvalidOptionError(f"there is no {text_of(path)}")
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """``path``: the way to it. ``place``: where it is, links resolved."""
+
+    path: bytes
+    place: bytes
+
+
 def files_below(
-    path: bytes, names: Names, tally: Tally, barred: Sequence[bytes] = ()
+    path: bytes,
+    names: Names,
+    tally: Tally,
+    barred: Sequence[bytes] = (),
+    linked: LinkedFolders | None = None,
 ) -> Iterator[ListedFile]:
     """All files below a folder, or the one file that ``path`` is.
 
     ``barred``: folders that are not entered, by whatever link; each that is met counts as one.
+    ``linked``: how earlier runs have named what lies outside; it grows.
 
     Each folder is listed once, whatever links lead to it, at its own place if it has one below
-    ``path``; what a link names that leads to ``path`` or above is not below it. A link that leads
-    nowhere is a file that cannot be read.
+    ``path``; what a link names that leads to ``path`` or above is not below it. Each link, or other
+    way, that is not followed for that counts as one. A link that leads nowhere is a file that
+    cannot be read.
     """
     if not os.path.isdir(path):
         tally.seen += 1
-        yield from _listed(path, tally)
+        yield from _listed(path, path, tally)
         return
+    if linked is None:
+        linked = LinkedFolders()
     top = os.path.realpath(path)
     closed = [os.path.realpath(folder) for folder in barred]
     listed: set[tuple[int, int]] = set()
-    folders, links = [path], list[bytes]()
+    folders, links = [_Folder(path, top)], list[_Folder]()
     while folders or links:
-        if folders:
-            folder = folders.pop()
-        else:  # all that lies below the path is known by now
-            links.sort(reverse=True)
-            folder = links.pop()
-            if _is_within(top, os.path.realpath(folder)):
-                continue
-        found = list[bytes]()
-        if closed and any(_is_within(os.path.realpath(folder), own) for own in closed):
-            tally.seen += 1
-            tally.leave_out(LeftOut.OWN_OUTPUT)
+        if not folders:  # all that lies below the path, and below earlier links, is known by now
+            folders, links = _entered(links, path, top, tally, linked), []
             continue
+        folder = folders.pop()
+        if any(_is_within(folder.place, own) for own in closed):
+            tally.leave_out_link(LeftOut.OWN_OUTPUT)
+            continue
+        below = list[_Folder]()
         try:
-            known_by = os.stat(folder)
+            known_by = os.stat(folder.path)
             if (known_by.st_dev, known_by.st_ino) in listed:
+                tally.leave_out_link(LeftOut.LINK_REPEATED)
                 continue
             listed.add((known_by.st_dev, known_by.st_ino))
-            with os.scandir(folder) as entries:
+            name = _name(folder.place, path, top, linked) or folder.path
+            with os.scandir(folder.path) as entries:
                 for entry in entries:
-                    if _is_folder(entry):
-                        (links if entry.is_symlink() else found).append(entry.path)
-                    elif tally.takes(names, text_of(entry.name)):
-                        yield from _listed(entry.path, tally)
+                    if not _is_folder(entry):
+                        if tally.takes(names, text_of(entry.name)):
+                            yield from _listed(entry.path, os.path.join(name, entry.name), tally)
+                    elif entry.is_symlink():
+                        links.append(_Folder(entry.path, os.path.realpath(entry.path)))
+                    else:
+                        below.append(_Folder(entry.path, os.path.join(folder.place, entry.name)))
         except OSError as error:
             # What has gone since its parent was listed is not there; ext4's own folder is nobody's.
-            has_gone = isinstance(error, FileNotFoundError) and folder != path
-            if not has_gone and folder != os.path.join(path, b"lost+found"):
-                tally.unreadable(text_of(folder), error.strerror or str(error))
-        folders.extend(sorted(found, reverse=True))
+            has_gone = isinstance(error, FileNotFoundError) and folder.path != path
+            if not has_gone and folder.path != os.path.join(path, b"lost+found"):
+                tally.unreadable(text_of(folder.path), error.strerror or str(error))
+        folders.extend(sorted(below, key=lambda one: one.path, reverse=True))
+
+
+def _entered(
+    links: Sequence[_Folder], path: bytes, top: bytes, tally: Tally, linked: LinkedFolders
+) -> list[_Folder]:
+    """The links that do not lead above the path, the first of them last."""
+    within = list[_Folder]()
+    new = list[tuple[bytes, bytes]]()
+    for link in sorted(links, key=lambda one: one.path):
+        if _is_within(top, link.place):
+            tally.leave_out_link(LeftOut.LINK_ABOVE)
+            continue
+        within.append(link)
+        if not _is_within(link.place, top):
+            new.append((link.place, link.path))
+    linked.enter(new)
+    return within[::-1]
+
+
+def _name(place: bytes, path: bytes, top: bytes, linked: LinkedFolders) -> bytes | None:
+    if _is_within(place, top):
+        return os.path.join(path, place[len(top) :].lstrip(b"/"))
+    return linked.name(place)
 
 
 def look(uri: str) -> tuple[int, int] | None:
@@ -136,8 +178,10 @@ def _is_within(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
-def _listed(path: bytes, tally: Tally) -> Iterator[ListedFile]:
-    """One, or none if it is no file or went meanwhile."""
+def _listed(path: bytes, name: bytes, tally: Tally) -> Iterator[ListedFile]:
+    """One, or none if it is no file or went meanwhile. ``name``: the path that names it."""
+    origin, uri = "file:" + text_of(name), uri_of(path)
+    known_as = None if name == path else uri_of(name)
     try:
         status = os.stat(path)
     except OSError:
@@ -148,10 +192,10 @@ def _listed(path: bytes, tally: Tally) -> Iterator[ListedFile]:
             tally.seen -= 1
             return
         except OSError:
-            yield ListedFile("file:" + text_of(path), uri_of(path))
+            yield ListedFile(origin, uri, known_as=known_as)
             return
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         tally.leave_out(LeftOut.NOT_A_FILE)
         return
     modified_ms = status.st_mtime_ns // 1_000_000
-    yield ListedFile("file:" + text_of(path), uri_of(path), status.st_size, modified_ms)
+    yield ListedFile(origin, uri, status.st_size, modified_ms, known_as)

@@ -72,8 +72,8 @@ class PlannedFiles:
         # Of files that have failed once: the list that has them last, and how often in this run.
         self._last_list: dict[str, str] = {}
         self._failures: dict[str, int] = {}
-        # The last batch that Spark will not replay, and the last with a reason that may pass.
-        self._committed = self._passing = -1
+        # The last batch that Spark will not replay, and the last that has failed files.
+        self._committed = self._last_failed = -1
         # Batches whose failed files an earlier start has noted.
         self._noted: set[int] = set()
         self._next = 0
@@ -87,7 +87,6 @@ class PlannedFiles:
         """What earlier starts have planned."""
         text = read_text(self._session, f"{self._checkpoint}/{_READ_LISTS}")
         self._read_lists = json.loads(text or "[]")
-        self.see_commits()
         # By origin: the list it failed in, if that is known, and how.
         failed: dict[str, tuple[str | None, _Failure]] = {}
         for name in _names(self._session, self._failed_folder):
@@ -99,8 +98,7 @@ class PlannedFiles:
                 again_at = 0.0 if record.get("code") in _PASSING else None
                 found = _Failure(version, batch_id, again_at)
                 failed[record["origin"]] = (record.get("list"), found)
-                if again_at is not None:
-                    self._passing = max(self._passing, batch_id)
+                self._last_failed = max(self._last_failed, batch_id)
         last: dict[str, _Version] = {}
         for folder in (self._read_folder, self.folder):
             for name in _names(self._session, folder):
@@ -111,11 +109,12 @@ class PlannedFiles:
                     planned: dict[str, Any] = json.loads(line)
                     in_list = planned.pop("list", name)
                     file = ListedFile(**planned)
-                    self._known.add(_digest(file.uri))
+                    self._known.add(_digest(file.identity))
                     if file.origin in failed:
                         last[file.origin] = (file.size, file.modified_ms)
                         self._last_list[file.origin] = in_list
                 self._next = max(self._next, int(name.partition("-")[0]) + 1)
+        self.see_commits()
         # Those that are planned once more have not failed yet, as they are now.
         for origin, (in_list, failure) in failed.items():
             # Records of older versions do not say of which list they are.
@@ -125,16 +124,15 @@ class PlannedFiles:
 
     def is_new(self, file: ListedFile) -> bool:
         """Whether a file is not planned yet, or has failed and changed since, or is due again."""
-        if _digest(file.uri) not in self._known:
+        if _digest(file.identity) not in self._known:
             return True
         failure = self._failed.get(file.origin)
-        if failure is None:
+        # A batch that is not committed is replayed, and reads the file again as it is by then.
+        if failure is None or failure.batch_id > self._committed:
             return False
         if failure.version != (file.size, file.modified_ms):
             return True
-        # A batch that is not committed reads the file again anyway, if it is replayed.
-        is_due = failure.again_at is not None and failure.again_at <= time.monotonic()
-        return is_due and failure.batch_id <= self._committed
+        return failure.again_at is not None and failure.again_at <= time.monotonic()
 
     def is_retried(self, file: ListedFile) -> bool:
         """Whether a file has failed and looks as it did then."""
@@ -143,7 +141,7 @@ class PlannedFiles:
 
     def see_commits(self) -> None:
         """Look which batches are committed, if a failed file may wait for that."""
-        if self._committed < 0 or self._passing > self._committed:
+        if self._last_failed > self._committed:
             names = _names(self._session, f"{self._checkpoint}/commits")
             self._committed = max((int(name) for name in names if name.isdigit()), default=-1)
 
@@ -155,7 +153,7 @@ class PlannedFiles:
         create_text(self._session, f"{self.folder}/{name}", _text(files))
         self._next += 1
         for file in files:
-            self._known.add(_digest(file.uri))
+            self._known.add(_digest(file.identity))
             if self._failed.pop(file.origin, None) is not None:
                 self._last_list[file.origin] = name
 
@@ -174,10 +172,11 @@ class PlannedFiles:
         lines = []
         for name in lists:
             for line in _lines(read_text(self._session, f"{self.folder}/{name}")):
-                file = json.loads(line)
-                has_failed = file["origin"] in self._failed or file["origin"] in self._last_list
-                whole = json.dumps({**file, "list": name})
-                lines.append(whole if has_failed else _digest(file["uri"]).hex())
+                record = json.loads(line)
+                file = ListedFile(**record)
+                has_failed = file.origin in self._failed or file.origin in self._last_list
+                whole = json.dumps({**record, "list": name})
+                lines.append(whole if has_failed else _digest(file.identity).hex())
         create_text(self._session, f"{self._read_folder}/{max(lists)}", "\n".join(lines))
         for name in lists:
             file_system, path = hadoop_path(self._session, f"{self.folder}/{name}")
@@ -228,7 +227,7 @@ class PlannedFiles:
                     count = self._failures[file.origin] = self._failures.get(file.origin, 0) + 1
                     pause_s = _FIRST_PAUSE_S * 2 ** min(count - 1, _MOST_DOUBLINGS)
                     again_at = time.monotonic() + pause_s
-                    self._passing = max(self._passing, batch_id)
+                self._last_failed = max(self._last_failed, batch_id)
                 version = (file.size, file.modified_ms)
                 self._failed[file.origin] = _Failure(version, batch_id, again_at)
 
@@ -271,6 +270,7 @@ def _text(
                 "uri": file.uri,
                 "size": file.size,
                 "modified_ms": file.modified_ms,
+                **({"known_as": file.known_as} if file.known_as else {}),
                 **more(file),
             }
         )

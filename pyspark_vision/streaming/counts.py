@@ -59,12 +59,13 @@ class Counts:
 class Measures:
     """Sums over the rows that have the value; times in seconds since 1970 of rows not dropped.
 
+    ``payload_bytes``: ``None`` where no column says it: executors read the bytes themselves.
     ``retried_rows``, of those not dropped, were fetched again or their task was run again.
     ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
     95th percentile.
     """
 
-    payload_bytes: int = 0
+    payload_bytes: int | None = None
     decode_ms: float = 0.0
     decoded_rows: int = 0
     model_ms: float = 0.0
@@ -140,7 +141,7 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     )
     median_time, oldest = seen["times"] or (None, None)
     return counts, Measures(
-        payload_bytes=int(seen["payload_bytes"] or 0),
+        payload_bytes=None if seen["payload_bytes"] is None else int(seen["payload_bytes"]),
         decode_ms=seen["decode_ms"] or 0.0,
         decoded_rows=seen["decoded_rows"],
         model_ms=seen["model_ms"] or 0.0,
@@ -169,7 +170,7 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     code = of_kept(F.col("error.code"))
     numbers = {
         name: F.col(name).cast("double") if name in schema.names else F.lit(None).cast("double")
-        for name in ("payload_bytes", "decode_ms", "model_ms", "attempts")
+        for name in ("decode_ms", "model_ms", "attempts")
     }
     aggregates = {
         "rows": F.count(F.lit(1)),
@@ -178,7 +179,7 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         **{f"dropped_{known}": _count_if(reason == known.value) for known in DropReason},
         f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),
         f"dropped_{_OTHER}": _count_if(~reason.isin(*DropReason)),
-        "payload_bytes": F.sum(numbers["payload_bytes"]),
+        "payload_bytes": _payload_bytes(schema),
         "decode_ms": F.sum(numbers["decode_ms"]),
         "decoded_rows": F.count(numbers["decode_ms"]),
         "model_ms": F.sum(numbers["model_ms"]),
@@ -188,6 +189,13 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         "times": F.percentile_approx(of_kept(_time(schema)), [0.5, 0.05]),
     }
     return tuple(column.alias(name) for name, column in aggregates.items())
+
+
+def _payload_bytes(schema: StructType) -> Column:
+    """The sum, which is 0 for no rows; null where there is no such column."""
+    if "payload_bytes" not in schema.names:
+        return F.sum(F.lit(None).cast("double"))
+    return F.coalesce(F.sum(F.col("payload_bytes").cast("double")), F.lit(0.0))
 
 
 def _count_if(condition: Column) -> Column:

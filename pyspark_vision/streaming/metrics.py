@@ -45,7 +45,7 @@ class StreamMetrics:
             self._counts.add(report.counts)
             self._batches += 1
             self._retried_rows += report.measures.retried_rows
-            self._payload_bytes += report.measures.payload_bytes
+            self._payload_bytes += report.measures.payload_bytes or 0
             self._decode_s += report.measures.decode_ms / 1000
             self._model_s += report.measures.model_ms / 1000
             self._last = report

@@ -180,6 +180,15 @@ def add(place: Place, dice: random.Random, count: int, made: Made, turn: int) ->
 def add_links(place: LocalPlace, made: Made, turn: int) -> None:
     for name, target in (("loop", "."), ("cam/above", "../.."), ("again", "cam")):
         os.symlink(target, place.path(f"{name}{turn}"))
+    made.left_out.update(link_above=2, link_repeated=1)
+    outer = os.path.dirname(os.fsencode(place.uri)) + b"/outer"
+    os.makedirs(outer, exist_ok=True)
+    with open(outer + b"/%d.jpg" % turn, "wb") as file:
+        file.write(scene_jpeg(6, 64, 64))
+    # A second link to the folder, which comes before the first one, changes no file's name.
+    os.symlink(outer, place.path(f"{'za'[turn]}-outer"))
+    made.rows[f"z-outer/{turn}.jpg"] = None
+    made.left_out.update(link_repeated=turn)
     os.symlink("nowhere", place.path(f"broken{turn}.jpg"))
     made.rows[f"broken{turn}.jpg"] = "fetch_not_found"
     os.mkfifo(place.path(f"pipe{turn}.jpg"))
@@ -296,4 +305,6 @@ def test_a_folder_stream_has_a_row_or_a_reason_for_each_file(
 
         assert code == 0
         check(pq.read_table(tmp_path / "out").to_pylist(), place, made)
-        assert left_out(caplog.text) == made.left_out
+        assert left_out(capfd.readouterr().out) == made.left_out
+        # Nothing is wrong.
+        assert "left out" not in caplog.text

@@ -30,10 +30,17 @@ def workers() -> list[int]:
     while waiting:
         pid = waiting.pop()
         below = children(pid)
-        if b"pyspark.daemon" in read(Path(f"/proc/{pid}/cmdline")):
-            found += below
+        # A worker is a fork of its daemon, whose command line it keeps. A worker's own child, which
+        # a retry works in, is no worker.
+        if is_daemon(pid):
+            found += filter(is_daemon, below)
         waiting += below
     return found
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether it is a daemon of workers, or one of its workers."""
+    return b"pyspark.daemon" in read(Path(f"/proc/{pid}/cmdline"))
 
 
 def children(pid: int) -> list[int]:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.errors import IncompleteInputError
 from pyspark_vision.sources import folders
@@ -122,6 +124,62 @@ def test_a_file_that_went_and_is_put_back_as_it_was_is_read_by_the_next_start_on
             writer.trigger(availableNow=True).start().awaitTermination()
 
     assert sorted(rows, key=str) == [("a", None), ("gone", "fetch_not_found"), ("gone", None)]
+
+
+def test_a_file_that_changes_between_the_note_of_its_failure_and_the_commit_has_one_good_row(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "a", "cut")
+    rows: dict[int, list[tuple[str, str | None]]] = {}
+    for start in range(3):
+        with stream(spark, tmp_path, every_s=None) as files:
+
+            def collect(
+                batch: DataFrame, batch_id: int, start: int = start, files: FolderStream = files
+            ) -> None:
+                code = F.lit("truncated").alias("code")
+                batch = batch.withColumn("error", F.when(F.col("value") == b"cut", F.struct(code)))
+                rows[batch_id] = [
+                    (row.origin.rsplit("/", 1)[-1], row.error and row.error.code)
+                    for row in batch.collect()
+                ]
+                files.note(batch, batch_id)
+                if start == 0:
+                    raise RuntimeError("killed here")
+
+            writer = files.records().writeStream.foreachBatch(collect)
+            writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+            query = writer.trigger(availableNow=True).start()
+            if start == 0:
+                with pytest.raises(StreamingQueryException, match="killed here"):
+                    query.awaitTermination()
+                assert ("cut", "truncated") in rows[0]
+                (tmp_path / "in" / "cut").write_bytes(b"the whole picture")
+                os.utime(tmp_path / "in" / "cut", (2000, 2000))
+            else:
+                query.awaitTermination()
+
+    assert sorted(row for batch in rows.values() for row in batch) == [("a", None), ("cut", None)]
+
+
+def test_a_second_link_to_a_folder_outside_gives_no_row_again(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "own")
+    write(tmp_path / "outer", "there")
+    names: list[str] = []
+    for link in ("m", "a"):
+        (tmp_path / "in" / link).symlink_to(tmp_path / "outer")
+        with stream(spark, tmp_path, every_s=None) as files:
+            writer = files.records().writeStream.foreachBatch(
+                lambda batch, _: names.extend(row.origin for row in batch.collect())
+            )
+            writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+            writer.trigger(availableNow=True).start().awaitTermination()
+        write(tmp_path / "outer", "later")
+
+    assert files.left_out() == "1 (link_repeated 1)"
+    assert sorted(names) == [f"file:{tmp_path}/in/{name}" for name in ("m/later", "m/there", "own")]
 
 
 def test_a_stream_that_ends_says_what_it_left_out_and_fails_for_folders_that_nobody_has_seen(

@@ -84,6 +84,19 @@ def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another() -> None
     assert found[1].error.message == "its process was ended by signal 9, more than once"
 
 
+def test_a_child_that_is_killed_from_outside_costs_no_row() -> None:
+    rows = isolated()
+    try:
+        first = rows.predict([PICTURE])
+        assert rows._child is not None
+        rows._child._process.kill()
+        second = rows.predict([PICTURE])
+    finally:
+        rows.close()
+    assert second[0].error is None
+    assert second[0].value == first[0].value
+
+
 @pytest.mark.usefixtures("children_with_poisoned_decoder")
 def test_a_child_that_hangs_is_ended_within_its_time() -> None:
     rows = isolated(row_timeout_s=0.5)

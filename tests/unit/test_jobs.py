@@ -427,6 +427,35 @@ def test_batch_embed_makes_failed_rows_anew_when_their_cause_may_be_gone(
     assert len({row["origin"] for row in rows}) == 8
 
 
+def test_batch_embed_has_one_row_for_each_file_whatever_links_come_later(
+    spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any, caplog: Any
+) -> None:
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    arguments += ["--output", str(tmp_path / "vectors"), "--settle", "0"]
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    shutil.copy(frames / "camera-0" / "0.jpg", outer / "there.jpg")
+    (frames / "m").symlink_to(outer)
+    embed = job(root, "batch_embed")
+    caplog.set_level("INFO", "pyspark_vision.streaming")
+    assert embed.main(arguments) == 0
+    (frames / "a").symlink_to(outer)
+    (frames / "above").symlink_to(frames.parent)
+    shutil.copy(frames / "camera-0" / "0.jpg", outer / "later.jpg")
+    capsys.readouterr()
+
+    assert embed.main(arguments) == 0
+
+    assert "left out 2 (link_above 1, link_repeated 1), were there 7" in capsys.readouterr().out
+    outside = [row["origin"] for row in rows_of(tmp_path / "vectors") if "/m/" in row["origin"]]
+    assert sorted(outside) == [f"file:{frames}/m/{name}.jpg" for name in ("later", "there")]
+    assert len(rows_of(tmp_path / "vectors")) == 8
+    # Nobody counts bytes that executors read themselves.
+    lines = [record.getMessage() for record in caplog.records if "batch_id" in record.getMessage()]
+    assert len(lines) == 2
+    assert not any("payload_bytes" in line for line in lines)
+
+
 def test_batch_embed_ends_with_an_error_where_it_finds_no_picture(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -17,6 +17,7 @@ from pyspark_vision.executor.object_store import FetchOptions, fetch
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.sources import local_folder
 from pyspark_vision.sources.file_names import Names
+from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 
 ODD_NAMES = [
@@ -152,10 +153,58 @@ def test_links_to_folders_multiply_nothing_and_links_to_files_are_files(tmp_path
         "outside/below/a.jpg",
         "real/a.jpg",
     ]
-    assert tally == Tally(5)
+    assert tally == Tally(10, Counter(link_above=3, link_repeated=2))
     problems = [fetch(file.uri, options(folder)).content for file in files]
     codes = [one.code.value for one in problems if isinstance(one, RowError)]
     assert sorted(codes) == ["fetch_failed", "fetch_not_found"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"m": "outer"}, {"m": "outer", "a": "outer", "z": "outer"}),
+        ({"m": "outer"}, {"other-name": "outer"}),
+        ({"m": "outer/below"}, {"m": "outer/below", "a": "outer"}),
+        ({"m": "outer"}, {"a": "outer/below", "m": "outer"}),
+        ({"m": "outer/below", "n": "outer"}, {"a": "outer"}),
+        ({"m": "outer"}, {"m": "another", "z": "outer"}),
+    ],
+)
+def test_files_outside_keep_their_names_whatever_links_lead_to_them_later(
+    before: dict[str, str], after: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    for path in (folder, tmp_path / "outer" / "below", tmp_path / "another" / "below"):
+        path.mkdir(parents=True)
+    for path in ("outer/a.jpg", "outer/below/a.jpg", "another/a.jpg", "another/below/a.jpg"):
+        (tmp_path / path).write_text(path)
+    linked = LinkedFolders()
+    names_of: list[dict[str, str]] = []
+    for links in (before, after):
+        for link, target in links.items():
+            (folder / link).symlink_to(tmp_path / target)
+        tally = Tally()
+        top = os.fsencode(folder)
+
+        files = list(local_folder.files_below(top, Names("*"), tally, linked=linked))
+
+        contents = {file.origin: fetch(file.uri, options(folder)).content for file in files}
+        names_of.append({bytes(c).decode(): o for o, c in contents.items()})  # type: ignore[arg-type]
+        assert len(names_of[-1]) == len(files) == tally.seen - tally.left_out.total()
+        identities = {file.identity for file in files}
+        assert identities == {local_folder.uri_of(os.fsencode(f.origin[5:])) for f in files}
+        for link in links:
+            (folder / link).unlink()
+
+    first, second = names_of
+    assert {content: second[content] for content in first if content in second} == {
+        content: name for content, name in first.items() if content in second
+    }
+    # No name is another file's.
+    all_names = {**first, **second}
+    assert len(set(all_names.values())) == len(all_names)
+    assert "outer/below/a.jpg" in first
+    assert "outer/below/a.jpg" in second
 
 
 def test_what_went_or_became_a_pipe_since_is_a_reason_and_nobody_waits(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_code_and_a_reason_that_nobody_knows_are_counted_as_other(spark: Spark
 def test_no_rows_measure_nothing(spark: SparkSession) -> None:
     none = results(spark).limit(0)
 
-    assert measure_results(none, "found") == (Counts(), Measures())
+    assert measure_results(none, "found") == (Counts(), Measures(payload_bytes=0))
 
 
 def test_results_without_the_columns_are_counted_alone(spark: SparkSession) -> None:

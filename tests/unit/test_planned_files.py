@@ -23,6 +23,11 @@ def planned(spark: SparkSession, checkpoint: Path) -> PlannedFiles:
     return found
 
 
+def commit(checkpoint: Path, batch_id: int) -> None:
+    (checkpoint / "commits").mkdir(exist_ok=True)
+    (checkpoint / "commits" / str(batch_id)).write_text("v1")
+
+
 def test_a_file_is_new_until_it_is_planned_by_this_start_or_an_earlier_one(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -44,6 +49,8 @@ def test_a_failed_file_is_new_once_for_each_change(spark: SparkSession, tmp_path
     files = planned(spark, tmp_path)
     files.plan([file("a"), file("b")])
     files.note_failed(0, [file("a")])
+    commit(tmp_path, 0)
+    files.see_commits()
     for known in (files, planned(spark, tmp_path)):
         assert not known.is_new(file("a"))
         assert known.is_new(file("a", 2))
@@ -55,6 +62,8 @@ def test_a_failed_file_is_new_once_for_each_change(spark: SparkSession, tmp_path
     for known in (files, planned(spark, tmp_path)):
         assert [known.is_new(file("a", size)) for size in (1, 2, 3)] == [False, False, False]
     files.note_failed(1, [file("a", 2)])
+    commit(tmp_path, 1)
+    files.see_commits()
     for known in (files, planned(spark, tmp_path)):
         assert [known.is_new(file("a", size)) for size in (2, 3)] == [False, True]
 
@@ -72,6 +81,8 @@ def test_lists_that_were_read_long_ago_are_merged_and_nothing_is_forgotten(
         files.note_failed(batch_id, [file(f"bad{batch_id}")])
         files.note_read([name])
         files.note_read([name])  # a replay
+    commit(tmp_path, 6)
+    files.see_commits()
 
     later = planned(spark, tmp_path)
 
@@ -90,18 +101,31 @@ def test_a_replayed_batch_says_its_failed_files_again(spark: SparkSession, tmp_p
 
     files.note_failed(0, [file("a")])
     files.note_failed(0, [file("b")])
+    commit(tmp_path, 0)
 
     later = planned(spark, tmp_path)
     assert [later.is_new(file(name, 2)) for name in "ab"] == [False, True]
 
 
-def commit(checkpoint: Path, batch_id: int) -> None:
-    (checkpoint / "commits").mkdir(exist_ok=True)
-    (checkpoint / "commits" / str(batch_id)).write_text("v1")
-
-
 def lists_of(checkpoint: Path) -> list[str]:
     return sorted(path.name for path in (checkpoint / "_files").glob("[0-9]*"))
+
+
+def test_a_failed_file_that_has_changed_waits_for_the_commit_of_its_batch(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    files = planned(spark, tmp_path)
+    files.plan([file("a"), file("b")])
+    files.note_failed(0, [file("a"), file("b")])
+
+    killed = planned(spark, tmp_path)
+    assert not killed.is_new(file("a", 2))  # the replay reads it as it is now
+    killed.note_failed(0, [file("b")])
+    commit(tmp_path, 0)
+
+    for known in (killed, planned(spark, tmp_path)):
+        known.see_commits()
+        assert [known.is_new(file(name, 2)) for name in "ab"] == [False, True]
 
 
 @pytest.mark.parametrize("code", ["fetch_failed", "fetch_denied", "fetch_not_found"])
