@@ -1,8 +1,8 @@
-"""Images -> fixed-size vectors, as Parquet or wide CSV; label = parent folder.
+"""Embed images: one vector per image, as Parquet or wide CSV. The parent folder is the label.
 
-Two ways in: a folder tree (--images), or keys of an object store (--keys). A job that was stopped
-goes on where it was; images that came later are added, and those that could not be fetched are
-tried again.
+The job reads a folder tree (--images) or keys of an object store (--keys). The next run goes on
+where this one stopped. It adds images that came later, and tries those again that could not be
+fetched.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 """
@@ -53,61 +53,73 @@ def parser() -> command_line.JobParser:
     job = command_line.JobParser(prog="batch_embed", description=__doc__)
     source = job.add_argument_group("source")
     source.add_argument(
-        "--images", metavar="URI", help="folder tree of images: s3a://, hdfs://, gs://, local"
+        "--images", metavar="URI", help="the folder tree to read: s3a://, hdfs://, gs:// or local"
     )
     source.add_argument(
         "--glob",
         metavar="PATTERN",
-        help="names of the files to read below --images (default: all) or a prefix of --keys "
-        "(default: those with an image's suffix)",
+        help="read only files of these names. By default --images reads all, and a prefix of "
+        "--keys those with an image's suffix",
     )
     source.add_argument(
-        "--all", action="store_true", help="read all objects below a prefix, whatever their names"
+        "--all",
+        action="store_true",
+        help="read all objects below a prefix of --keys, whatever their names",
     )
     flags.add_settle(source)
     source.add_argument(
         "--keys",
         metavar="URI",
-        help="a prefix to list (s3://bucket/prefix), or a list of keys: .txt, .csv or .parquet",
+        help="a prefix that the job lists (s3://bucket/prefix), or a file that lists keys (.txt, "
+        ".csv or .parquet)",
     )
-    source.add_argument("--keys-column", metavar="NAME", help="of the .csv or .parquet list")
     source.add_argument(
-        "--keys-base", metavar="URI", help="where keys lie that are no URIs: s3://bucket/"
+        "--keys-column", metavar="NAME", help="the column of a .csv or .parquet list that has keys"
+    )
+    source.add_argument(
+        "--keys-base",
+        metavar="URI",
+        help="the prefix of keys that are no URIs, as s3://bucket/",
     )
     source.add_argument(
         "--fetch-concurrency",
         type=command_line.positive,
         default=DEFAULT_FETCH_CONCURRENCY,
         metavar="N",
-        help="objects under way at a time in one worker, for --keys",
+        help="how many objects a worker fetches at a time",
     )
     source.add_argument(
         "--images-per-batch",
         type=command_line.positive,
         default=32_000,
         metavar="N",
-        help="most images after which results are written, the first ones earlier; a restart "
-        "repeats at most these",
+        help="results are written after at most so many images, the first ones earlier. A "
+        "restart repeats at most these",
     )
     source.add_argument(
         "--retry-failed",
         nargs="*",
         choices=[code.value for code in ErrorCode],
         metavar="CODE",
-        help="make failed rows anew, all or also those of these codes; without it those of "
-        f"{', '.join(sorted(batch_rows.TRANSIENT))}, and of files that have changed since",
+        help="make failed rows anew: all of them, or those of these codes, too. By default, the "
+        f"job makes rows anew that failed with {', '.join(sorted(batch_rows.TRANSIENT))}, and "
+        "those of files that have changed since",
     )
     model = job.add_argument_group("model")
-    model.add_argument("--model", required=True, metavar="URI", help="bundle of an embedding model")
-    model.add_argument("--normalize", action="store_true", help="divide by the L2 norm")
+    model.add_argument(
+        "--model", required=True, metavar="URI", help="the bundle of an embedding model"
+    )
+    model.add_argument("--normalize", action="store_true", help="divide each vector by its L2 norm")
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
-    sink.add_argument("--output", required=True, metavar="URI", help="folder to write")
-    sink.add_argument("--format", choices=["parquet", "csv"], default="parquet", help="of --output")
+    sink.add_argument("--output", required=True, metavar="URI", help="the folder to write")
+    sink.add_argument(
+        "--format", choices=["parquet", "csv"], default="parquet", help="the format of --output"
+    )
     sink.add_argument(
         "--overwrite",
         action="store_true",
-        help="remove what this job wrote at --output and begin anew",
+        help="remove what this job wrote at --output, and begin anew",
     )
     flags.add_adopt(sink)
     return job

@@ -1,6 +1,6 @@
-"""Events from Kafka to Parquet tables, one for all and one for each named choice of event types.
+"""Extract events from Kafka to Parquet: one table of all, and one for each --split.
 
-As a batch, each table is replaced by what is in the topic now; with --stream it grows.
+A batch replaces each table by what is in the topic now. With --stream the tables grow.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/extract_events.py --help
 """
@@ -44,7 +44,7 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--ending-offsets",
         metavar="WHERE",
-        help=f"where a batch ends, as --starting-offsets; default: {LATEST}",
+        help=f"where a batch ends, in the forms of --starting-offsets (default: {LATEST})",
     )
     # An event is small: a bound as for pictures would let a busy topic run away from the stream.
     job.set_defaults(starting_offsets=EARLIEST, max_offsets_per_trigger=20_000)
@@ -54,7 +54,7 @@ def parser() -> command_line.JobParser:
         nargs="+",
         default=list(events.FIELDS),
         metavar="NAME",
-        help=f"fields that become columns; {events.EVENT_TYPE} always does",
+        help=f"the fields that become columns. {events.EVENT_TYPE} always does",
     )
     extraction.add_argument(
         "--set",
@@ -63,12 +63,15 @@ def parser() -> command_line.JobParser:
         type=name_and_value,
         default=[],
         metavar="NAME=VALUE",
-        help="give this field this value in every event, before extraction; raw_event stays. The "
-        "last value of a NAME counts",
+        help="give this field this value in every event, before extraction. raw_event stays as it "
+        "came. The last value of a NAME counts",
     )
     sink = job.add_argument_group("sink")
     sink.add_argument(
-        "--output", required=True, metavar="URI", help=f"folder of the table {ALL_EVENTS}"
+        "--output",
+        required=True,
+        metavar="URI",
+        help=f"the folder of {ALL_EVENTS} and other tables",
     )
     sink.add_argument(
         "--split",
@@ -77,13 +80,13 @@ def parser() -> command_line.JobParser:
         type=name_and_value,
         default=[],
         metavar="NAME=TYPE,…",
-        help="a further table OUTPUT/NAME with the events of these types. The last choice for a "
-        "NAME counts",
+        help="write a further table OUTPUT/NAME of the events of these types. The last choice for "
+        "a NAME counts",
     )
     flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
     stream.add_argument(
-        "--stream", action="store_true", help="go on with what comes; needs --checkpoint"
+        "--stream", action="store_true", help="go on with new messages. It needs --checkpoint"
     )
     flags.add_stream(stream, "10 seconds", checkpoint_required=False)
     return job

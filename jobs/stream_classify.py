@@ -1,4 +1,4 @@
-"""Images in, labels out, in the formats and with the flags of the Dataproc classifier ("week 9").
+"""Classify images of a stream, with the flags and formats of the Dataproc classifier ("week 9").
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/stream_classify.py --help
 """
@@ -39,41 +39,49 @@ def parser() -> command_line.JobParser:
         "--input-source",
         choices=["kafka", "pubsub", "both"],
         default="kafka",
-        help="where images come from (Pub/Sub is not built yet)",
+        help="where images come from. Pub/Sub is not built yet",
     )
     flags.add_kafka_source(source, image_stream.IMAGE_TOPIC)
-    source.add_argument("--project-id", metavar="ID", help="of Google Cloud, for Pub/Sub")
-    source.add_argument("--pubsub-subscription", metavar="NAME", help="for Pub/Sub")
+    source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
     model = job.add_argument_group("model")
     model.add_argument(
         "--model-type",
         default="mobilenet_v2",
         metavar="NAME",
-        help="mobilenet_v2, resnet50, vgg16 or another of keras.applications (which also says how "
-        "pixels are prepared), or custom",
+        help="mobilenet_v2, resnet50, vgg16 or another of keras.applications, or custom. The name "
+        "also says how pixels are prepared",
     )
     model.add_argument(
         "--model-gcs-path",
         metavar="URI",
-        help="bundle, SavedModel, .h5, .keras or .tflite, local or by any Hadoop URI",
+        help="the bundle, SavedModel, .h5, .keras or .tflite file, local or at any Hadoop URI",
     )
-    model.add_argument("--labels", metavar="FILE", help="label file of a model without its own")
+    model.add_argument("--labels", metavar="FILE", help="the label file, if the model has none")
     model.add_argument(
         "--confidence-threshold",
         type=command_line.unit_interval,
         default=0.1,
-        help="labels below it are kept and marked: below_threshold",
+        metavar="SCORE",
+        help="a label below it is kept and marked below_threshold",
     )
     sink = job.add_argument_group("sink")
     sink.add_argument(
         "--output-kafka-topic",
         metavar="TOPIC",
-        help=f"results as JSON, keyed by prediction_id (usually {image_stream.RESULT_TOPIC})",
+        help="the topic of results as JSON, keyed by prediction_id. Usually it is "
+        f"{image_stream.RESULT_TOPIC}",
     )
-    sink.add_argument("--output-gcs-path", metavar="URI", help="folder for JSON lines")
-    sink.add_argument("--output-bq-table", metavar="TABLE", help="BigQuery (not built yet)")
     sink.add_argument(
-        "--console", action="store_true", help="a few results of each batch; the default sink"
+        "--output-gcs-path", metavar="URI", help="the folder of results as JSON lines"
+    )
+    sink.add_argument(
+        "--output-bq-table", metavar="TABLE", help="the table in BigQuery, which is not built yet"
+    )
+    sink.add_argument(
+        "--console",
+        action="store_true",
+        help="print a few results of each batch. This is the default sink",
     )
     flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
@@ -82,9 +90,10 @@ def parser() -> command_line.JobParser:
         type=flags.trigger_of_seconds,
         default="10",
         metavar="N",
-        help=f"between micro-batches, or `{runner.AVAILABLE_NOW}`: what is there, then stop",
+        help="the seconds between micro-batches, or "
+        f"`{runner.AVAILABLE_NOW}`: read what is there, then stop",
     )
-    stream.add_argument("--checkpoint", required=True, metavar="URI", help="progress of the stream")
+    flags.add_checkpoint(stream)
     flags.add_stream_operation(stream)
     return job
 

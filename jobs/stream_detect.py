@@ -1,4 +1,4 @@
-"""Frames in, detected objects out: PyctureStream's topics, or a folder watched as a stream.
+"""Detect objects in the frames of a stream: PyctureStream's topics, or a folder of pictures.
 
 spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 """
@@ -61,16 +61,20 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--source",
         choices=["kafka", "files"],
-        help="default: files with --input, else kafka",
+        help="where frames come from (default: files with --input, else kafka)",
     )
-    source.add_argument("--input", metavar="URI", help="folder of image files, one per camera")
-    source.add_argument("--glob", default="*", help="names of the files to read")
+    source.add_argument(
+        "--input", metavar="URI", help="the folder to read. A file's own folder is its camera"
+    )
+    source.add_argument(
+        "--glob", default="*", metavar="PATTERN", help="read only files of these names"
+    )
     source.add_argument(
         "--max-files-per-trigger",
         type=command_line.positive,
         default=DEFAULT_MAX_FILES,
         metavar="N",
-        help="most files in one micro-batch, which ends before 256 MB, too",
+        help="a micro-batch has at most so many files, and at most 256 MB",
     )
     flags.add_settle(source)
     flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
@@ -78,36 +82,39 @@ def parser() -> command_line.JobParser:
         "--payload",
         choices=pictures.PAYLOADS,
         default=pictures.BASE64,
-        help="of a Kafka message: JSON with the picture as base64 or data URI, JSON with the URI "
-        "of an object, or the picture's bytes (camera: the record's key)",
+        help="what a Kafka message holds: JSON with the picture as base64 or data URI, JSON with "
+        "the URI of an object, or the picture's bytes (the record's key is the camera)",
     )
     source.add_argument(
-        "--image-field", default="image", metavar="NAME", help="of the picture or URI in the JSON"
+        "--image-field",
+        default="image",
+        metavar="NAME",
+        help="the field of the JSON that has the picture or URI",
     )
     source.add_argument(
         "--uri-prefix",
         nargs="+",
         default=[],
         metavar="URI",
-        help="with --payload uri: the folders of objects that messages may name",
+        help="the folders whose objects messages may name. --payload uri needs it",
     )
     source.add_argument(
-        "--cameras", nargs="+", default=[], metavar="ID", help="take no others' frames"
+        "--cameras", nargs="+", default=[], metavar="ID", help="read only frames of these cameras"
     )
     source.add_argument(
         "--time-zone",
         type=time_zone,
         default=None,
         metavar="ZONE",
-        help="of timestamps without an offset and of events' times: Europe/Zurich, UTC, +02:00; "
-        "default: this machine's",
+        help="the zone of timestamps without an offset and of events' times, as Europe/Zurich, UTC "
+        "or +02:00 (default: this machine's)",
     )
     source.add_argument(
         "--max-age",
         type=command_line.above_zero,
         default=5.0,
         metavar="SECONDS",
-        help="older frames from Kafka are dropped and counted",
+        help="an older frame from Kafka is dropped and counted",
     )
     source.add_argument(
         "--keep-all",
@@ -119,22 +126,24 @@ def parser() -> command_line.JobParser:
         type=command_line.above_zero,
         default=None,
         metavar="SECONDS",
-        help="drop and count a frame whose picture is, byte for byte, one of the same camera that "
-        "was looked at less than this before",
+        help="a frame is dropped and counted if its picture, byte for byte, is one that the same "
+        "camera sent less than this before",
     )
     model = job.add_argument_group("model")
-    model.add_argument("--model", required=True, metavar="URI", help="bundle of a detector")
+    model.add_argument("--model", required=True, metavar="URI", help="the bundle of a detector")
     model.add_argument(
         "--score-threshold",
         type=command_line.unit_interval,
         default=0.5,
-        help="least score, exclusive",
+        metavar="SCORE",
+        help="an object needs a score above it",
     )
     model.add_argument(
         "--max-detections",
         type=command_line.positive,
         default=100,
-        help="most objects in one frame",
+        metavar="N",
+        help="a frame has at most so many objects: the best ones",
     )
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
@@ -143,21 +152,23 @@ def parser() -> command_line.JobParser:
         nargs="+",
         choices=SINKS,
         default=None,
-        help="one or more; default: kafka from Kafka, parquet from files",
+        metavar="SINK",
+        help=f"where results go: one or more of {', '.join(SINKS)} (default: kafka from Kafka, "
+        "parquet from files)",
     )
-    sink.add_argument("--output", metavar="URI", help="folder of the parquet sink")
-    sink.add_argument("--output-json", metavar="URI", help="folder of the json sink")
-    sink.add_argument("--output-events", metavar="URI", help="folder of the events sink")
+    sink.add_argument("--output", metavar="URI", help="the folder of the parquet sink")
+    sink.add_argument("--output-json", metavar="URI", help="the folder of the json sink")
+    sink.add_argument("--output-events", metavar="URI", help="the folder of the events sink")
     sink.add_argument(
         "--output-kafka-topic",
         default=pycturestream.RESULT_TOPIC,
         metavar="TOPIC",
-        help="topic of the kafka sink, on the same brokers",
+        help="the topic of the kafka sink, on the same brokers",
     )
     sink.add_argument(
         "--annotate",
         action="store_true",
-        help="add a column `image`: JPEG with the boxes drawn (the kafka sink always does)",
+        help="add a column `image`: a JPEG with the boxes drawn. The kafka sink always has it",
     )
     flags.add_dead_letters(sink)
     flags.add_stream(job.add_argument_group("stream"), "3 seconds")

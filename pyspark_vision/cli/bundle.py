@@ -60,8 +60,10 @@ _FIELDS: tuple[tuple[str, str | None], ...] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two commands ``inspect`` and ``build`` with their options."""
     commands = parser.add_subparsers(dest="bundle_command", required=True, metavar="COMMAND")
-    inspect = commands.add_parser("inspect", help="read a model and show the spec it proposes")
-    build = commands.add_parser("build", help="make a bundle, with a checked LiteRT twin")
+    inspect = commands.add_parser(
+        "inspect", help="read a model, and show the spec that is proposed"
+    )
+    build = commands.add_parser("build", help="make a bundle with a checked LiteRT twin")
     for command in (inspect, build):
         command.add_argument(
             "model",
@@ -69,10 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, or the name "
             "of a keras.applications model (mobilenet_v2, resnet50, …)",
         )
-        command.add_argument("--task", choices=TASKS, help="what the model does (else: a guess)")
-        command.add_argument("--labels", metavar="FILE", help="label file (.txt, .json, .pbtxt)")
+        command.add_argument("--task", choices=TASKS, help="what the model does (default: a guess)")
         command.add_argument(
-            "--weights", metavar="FILE", help="weights of a keras.applications model (no download)"
+            "--labels", metavar="FILE", help="the label file: .txt, .json or .pbtxt"
+        )
+        command.add_argument(
+            "--weights",
+            metavar="FILE",
+            help="the weights of a keras.applications model (default: they are downloaded)",
         )
         command.add_argument(
             "--set",
@@ -80,27 +86,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="FIELD=VALUE",
             action="append",
             default=[],
-            help="a field of the spec: normalization=tf, input_hw=224x224, outputs.scores=NAME, "
-            "signature=NAME, layer=fc2; may be repeated",
+            help="set a field of the spec: normalization=tf, input_hw=224x224, "
+            "outputs.scores=NAME, signature=NAME, layer=fc2. It may be repeated",
         )
-    build.add_argument("--output", metavar="DIR", required=True, help="folder of the new bundle")
-    build.add_argument("--name", help="name of the model in results (else: the file's)")
     build.add_argument(
-        "--images", metavar="DIR", help="sample images to compare on (else: drawn scenes)"
+        "--output", metavar="DIR", required=True, help="the folder of the new bundle"
+    )
+    build.add_argument("--name", help="the model's name in results (default: the file's)")
+    build.add_argument(
+        "--images", metavar="DIR", help="compare on these pictures (default: drawn scenes)"
     )
     build.add_argument(
         "--tolerance",
         type=float,
         default=DEFAULT_TOLERANCE,
-        help="largest score difference between original and twin (default: %(default)g)",
+        metavar="SCORE",
+        help="the largest difference of scores between original and twin (default: %(default)g)",
     )
-    build.add_argument("--no-twin", action="store_true", help="only the original; no LiteRT twin")
+    build.add_argument("--no-twin", action="store_true", help="make no LiteRT twin")
     build.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="what the bundle runs in: bf16 on OpenVINO, or an int8 twin, calibrated on every "
-        "other sample image; prints how far that agrees with the original (default: %(default)s)",
+        help="the bundle's precision. bf16 runs on OpenVINO. int8 makes a twin that is calibrated "
+        "on every other sample image. The command prints how far it agrees with the original",
     )
 
 

@@ -17,25 +17,30 @@ from pyspark_vision.streaming.compaction import compact
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `compact` to its parser."""
     parser.add_argument(
-        "output", metavar="OUTPUT", help="folder of a stream's Parquet sink, or its dead letters"
+        "output",
+        metavar="OUTPUT",
+        help="the folder of a stream's Parquet sink, or of its dead letters",
     )
     parser.add_argument(
-        "--checkpoint", required=True, metavar="URI", help="of the stream, which must not run"
+        "--checkpoint",
+        required=True,
+        metavar="URI",
+        help="the checkpoint of the stream, which must not run",
     )
     parser.add_argument(
         "--target-mb",
         type=command_line.positive,
         default=128,
         metavar="N",
-        help="about the size of a merged file; files of half of it stay (%(default)s)",
+        help="a merged file has about this size. A file of half of it stays as it is",
     )
     parser.add_argument(
         "--read-by",
         nargs="+",
         default=[],
         metavar="URI",
-        help="checkpoints of streams that read OUTPUT, as `replay` does with dead letters: what "
-        "they have not read, or would read again, is left as it is",
+        help="the checkpoints of streams that read OUTPUT, as `replay` reads dead letters. What "
+        "they have not read, or would read again, stays as it is",
     )
     flags.add_session(parser)
 

@@ -11,16 +11,18 @@ from pyspark_vision.contact_sheet.sheet import DEFAULT_LIMIT, WORDS, build_conta
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `contact-sheet` to its parser."""
-    parser.add_argument("results", metavar="RESULTS", help="folder of Parquet that a job wrote")
-    parser.add_argument("--output", required=True, metavar="FILE", help="HTML file to write")
+    parser.add_argument("results", metavar="RESULTS", help="the folder of Parquet that a job wrote")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
     parser.add_argument(
         "--limit",
         type=int,
         default=DEFAULT_LIMIT,
         metavar="N",
-        help="most cards on the page, failed ones first; counts are of all rows (%(default)s)",
+        help="the page has at most so many cards, failed ones first. Its counts are of all rows",
     )
-    parser.add_argument("--title", metavar="T", help="heading of the page (name of the folder)")
+    parser.add_argument(
+        "--title", metavar="TEXT", help="the heading of the page (default: the folder's name)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from pyspark_vision.arguments import Parser
 from pyspark_vision.doctor.brokers import Client
 from pyspark_vision.doctor.checks import Asked, examine
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
@@ -21,21 +22,29 @@ from pyspark_vision.spark.secrets import secrets_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the jobs, as far as they name what a job needs."""
-    parser.add_argument("--master", help="as spark-submit's (default: what spark-submit was given)")
-    parser.add_argument("--model", metavar="URI", help="bundle to load and run on an executor")
-    parser.add_argument("--input", metavar="URI", help="folder, file or glob to read from")
-    parser.add_argument("--output", metavar="URI", help="folder to write a probe into")
-    parser.add_argument("--checkpoint", metavar="URI", help="folder to write a probe into")
-    parser.add_argument("--kafka-servers", metavar="HOST:PORT,…", help="brokers")
-    parser.add_argument("--kafka-config", metavar="FILE", help="properties of Kafka's client")
-    parser.add_argument("--kafka-topic", nargs="+", default=[], metavar="TOPIC", help="to read")
-    parser.add_argument("--output-kafka-topic", metavar="TOPIC", help="to write")
+    parser.add_argument(
+        "--master", metavar="URL", help="Spark's master (default: what spark-submit was given)"
+    )
+    parser.add_argument("--model", metavar="URI", help="load this bundle and run it on an executor")
+    parser.add_argument("--input", metavar="URI", help="read from this folder, file or glob")
+    parser.add_argument("--output", metavar="URI", help="write a probe into this folder")
+    parser.add_argument("--checkpoint", metavar="URI", help="write a probe into this folder")
+    parser.add_argument("--kafka-servers", metavar="HOST:PORT,…", help="the brokers to ask")
+    parser.add_argument(
+        "--kafka-config",
+        metavar="FILE",
+        help="a properties file of Kafka's client: security.protocol, sasl.*, ssl.*",
+    )
+    parser.add_argument(
+        "--kafka-topic", nargs="+", default=[], metavar="TOPIC", help="the topics to be read"
+    )
+    parser.add_argument("--output-kafka-topic", metavar="TOPIC", help="the topic to be written")
     parser.add_argument(
         "--max-message-bytes",
         type=int,
         default=5 * 1024 * 1024,
         metavar="N",
-        help="what topics must take (%(default)s, as the jobs')",
+        help="topics must take messages of this size. The default is that of the jobs: %(default)s",
     )
 
 
@@ -83,7 +92,7 @@ def _print(finding: Finding) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """As a script for spark-submit, which has no subcommands."""
     terminal.make_tolerant()
-    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser = Parser(prog="doctor", description=__doc__)
     add_arguments(parser)
     try:
         return run(parser.parse_args(argv))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from pyspark_vision import __version__
+from pyspark_vision.arguments import Parser
 from pyspark_vision.errors import MissingDependencyError, PysparkVisionError
 from pyspark_vision.sinks import terminal
 
 # The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
-    "bundle": "inspect a model file; build a bundle with a checked, faster twin",
+    "bundle": "inspect a model file, or build a bundle with a checked, faster twin",
     "compact": "merge the many small Parquet files of a stream's output into few",
-    "contact-sheet": "a self-contained page of results to look at",
+    "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "replay": "put dead letters back through a job",
 }
@@ -28,10 +28,10 @@ _EXTRAS = {"pyspark": "spark", "py4j": "spark"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 when it worked, 2 for a mistake of the caller (said in one line)."""
     terminal.make_tolerant()
-    parser = argparse.ArgumentParser(
-        prog="pyspark-vision", description="Vision models over images in Apache Spark."
+    parser = Parser(prog="pyspark-vision", description="Vision models over images in Apache Spark.")
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="print the version, then stop"
     )
-    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = sys.argv[1:] if argv is None else list(argv)
     # None: a call for help, or a mistake; argparse ends it below.
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pyspark-vision {chosen}: {error}", file=sys.stderr)
         return 2
     for name, summary in _COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
+        described = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(name, help=summary, description=described)
         if module and name == chosen:
             module.add_arguments(command)
     arguments = parser.parse_args(given)

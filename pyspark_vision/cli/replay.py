@@ -60,22 +60,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "letters", metavar="LETTERS", help="kafka:TOPIC, or the folder of Parquet letters"
     )
-    parser.add_argument("--checkpoint", required=True, metavar="URI", help="what was put back")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="URI",
+        help="the folder that keeps which letters were put back",
+    )
     parser.add_argument(
         "--code",
         nargs="+",
         default=[],
         choices=[code.value for code in ErrorCode],
         metavar="CODE",
-        help=f"only letters of these errors; others count as done. One of {_SHOWN_CODES}",
+        help="put only letters of these errors back. Others count as done. The codes are "
+        f"{_SHOWN_CODES}",
     )
     parser.add_argument(
-        "--to", metavar="kafka:TOPIC", help="one topic for all (default: each letter's own)"
+        "--to", metavar="kafka:TOPIC", help="send all to one topic (default: each letter's own)"
     )
     parser.add_argument(
-        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="brokers"
+        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="the brokers"
     )
-    parser.add_argument("--kafka-config", metavar="FILE", help="properties file of Kafka's client")
+    flags.add_kafka_config(parser)
     flags.add_session(parser)
 
 

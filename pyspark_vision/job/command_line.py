@@ -22,6 +22,7 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
+from pyspark_vision.arguments import Parser, did_you_mean
 from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import file_names
@@ -44,26 +45,21 @@ _WHERE_NO_TOPIC = (
 )
 
 
-class JobParser(argparse.ArgumentParser):
+class JobParser(Parser):
     """An argument parser that also takes ``--config FILE.toml`` and ``--dry-run``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # Abbreviated, --conf would pass here and its file never be read (parse_job).
-        super().__init__(
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs
-        )
-        self.add_argument("--config", metavar="FILE", help="TOML file with the same options")
+        super().__init__(**kwargs)
+        self.add_argument("--config", metavar="FILE", help="a TOML file with the same options")
         self.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="print what would be read, run and written, then stop",
+            "--dry-run", action="store_true", help="print the options and Spark's plan, then stop"
         )
 
     def parse_job(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Flags over the TOML file's values over defaults; errors end with exit code 2."""
         terminal.make_tolerant()  # before --help, whose metavars have letters beyond ASCII
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        finder.add_argument("--config")
+        finder.add_argument("--config", nargs="?")  # without a value: the parser below says so
         config = finder.parse_known_args(argv)[0].config
         from_file = self._arguments(Path(config)) if config else []
         return self.parse_args([*from_file, *(sys.argv[1:] if argv is None else argv)])
@@ -93,8 +89,10 @@ class JobParser(argparse.ArgumentParser):
             flag = "--" + key.replace("_", "-")
             action = actions.get(flag)
             if action is None:
-                choices = ", ".join(sorted(name[2:] for name in actions))
-                self.error(f"--config {path}: no option {key!r}; the options are {choices}")
+                names = sorted(name[2:] for name in actions)
+                hint = did_you_mean(key.replace("_", "-"), names)
+                hint = hint or f"; the options are {', '.join(names)}"
+                self.error(f"--config {path}: there is no option {key!r}{hint}")
             if action.nargs == 0:
                 if not isinstance(value, bool):
                     self.error(f"--config {path}: {key} = {value!r} must be true or false")

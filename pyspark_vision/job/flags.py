@@ -47,47 +47,56 @@ _LONGEST_TRIGGER_S = 366 * 24 * 60 * 60
 def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
     """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source."""
     group.add_argument(
-        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="brokers"
+        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="the brokers"
     )
     group.add_argument(
-        "--kafka-topic", nargs="+", default=None, metavar="TOPIC", help=f"default: {topic}"
+        "--kafka-topic",
+        nargs="+",
+        default=None,
+        metavar="TOPIC",
+        help=f"the topics to read (default: {topic})",
     )
     group.add_argument(
         "--kafka-topic-pattern", metavar="REGEX", help="read all topics of such names instead"
     )
-    group.add_argument(
-        "--kafka-config",
-        metavar="FILE",
-        help="properties file of Kafka's client: security.protocol, sasl.*, ssl.*",
-    )
+    add_kafka_config(group)
     group.add_argument(
         "--starting-offsets",
         default=LATEST,
         metavar="WHERE",
         help=f"where a new checkpoint, or a batch, begins: {EARLIEST}, {LATEST}, an ISO-8601 time, "
-        'or JSON as {"topic": {"0": 23}}',
+        'or JSON, as {"topic": {"0": 23}}',
     )
     group.add_argument(
         "--max-offsets-per-trigger",
         type=command_line.positive,
         default=KafkaSource.max_offsets_per_trigger,
         metavar="N",
-        help="most records in one micro-batch",
+        help="a micro-batch has at most so many records",
     )
     group.add_argument(
         "--max-message-bytes",
         type=command_line.positive,
         default=DEFAULT_MAX_MESSAGE_BYTES,
         metavar="N",
-        help="larger messages are too_many_bytes; also the producer's limit for results",
+        help="a larger message fails with too_many_bytes. Results are not larger, either",
     )
     group.add_argument(
         "--skip-lost",
         nargs="+",
         default=[],
         metavar="TOPIC",
-        help="topics (or the pattern) of which records may have gone by retention before they "
-        "were read; elsewhere that fails the job",
+        help="go on if records of these topics (or of the pattern) were deleted before they were "
+        "read, and count them. Lost records of other topics fail the job",
+    )
+
+
+def add_kafka_config(parser: argparse._ActionsContainer) -> None:
+    """``--kafka-config``."""
+    parser.add_argument(
+        "--kafka-config",
+        metavar="FILE",
+        help="a properties file of Kafka's client: security.protocol, sasl.*, ssl.*",
     )
 
 
@@ -133,7 +142,7 @@ def add_settle(group: argparse._ArgumentGroup) -> None:
         type=command_line.zero_or_more,
         default=DEFAULT_SETTLE_S,
         metavar="SECONDS",
-        help="a file of a folder is read when it has not changed for so long; 0: at once",
+        help="a file of a folder is read when it has not changed for so long. 0 reads it at once",
     )
 
 
@@ -142,7 +151,7 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dead-letters",
         metavar="WHERE",
-        help="keep what failed, with its reason: kafka:TOPIC, or a folder for Parquet",
+        help="keep what failed, with its reason, in kafka:TOPIC or in a folder (as Parquet)",
     )
 
 
@@ -236,13 +245,13 @@ def kafka_topic(
 
 def add_session(parser: argparse.ArgumentParser) -> None:
     """``--master`` and ``--conf``, for commands that are not started by spark-submit."""
-    parser.add_argument("--master", metavar="URL", help="Spark master (default: local[*])")
+    parser.add_argument("--master", metavar="URL", help="Spark's master (default: local[*])")
     parser.add_argument(
         "--conf",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="Spark setting, as spark.jars.packages=…; may be repeated",
+        help="a setting of Spark, as spark.jars.packages=…. It may be repeated",
     )
 
 
@@ -280,13 +289,22 @@ def add_stream(
         "--trigger",
         type=trigger,
         default=default_trigger,
-        help="interval between micro-batches, or "
+        metavar="INTERVAL",
+        help="the interval between micro-batches, or "
         f"`{AVAILABLE_NOW}`: read what is there, in bounded batches, and stop",
     )
-    group.add_argument(
-        "--checkpoint", required=checkpoint_required, metavar="URI", help="progress of the stream"
-    )
+    add_checkpoint(group, required=checkpoint_required)
     add_stream_operation(group)
+
+
+def add_checkpoint(group: argparse._ArgumentGroup, *, required: bool = True) -> None:
+    """``--checkpoint``."""
+    group.add_argument(
+        "--checkpoint",
+        required=required,
+        metavar="URI",
+        help="the folder that keeps the stream's progress",
+    )
 
 
 def add_adopt(group: argparse._ArgumentGroup) -> None:
@@ -294,8 +312,8 @@ def add_adopt(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--adopt",
         action="store_true",
-        help="take over folders without a mark of their owner: an older version of this job wrote "
-        "them",
+        help="take over folders that an older version of this job wrote, which have no mark of "
+        "their owner",
     )
 
 
@@ -306,21 +324,22 @@ def add_stream_operation(group: argparse._ArgumentGroup) -> None:
         "--remove-beyond",
         action="store_true",
         help="remove batches at the outputs that the checkpoint does not know, because it was "
-        "restored from a copy; they are read and written again",
+        "restored from a copy. They are read and written again",
     )
     group.add_argument(
         "--stop-timeout",
         type=command_line.above_zero,
         default=60.0,
         metavar="SECONDS",
-        help="what the batch in hand may take after SIGTERM or SIGINT",
+        help="how long the batch in hand may take after SIGTERM or SIGINT",
     )
     group.add_argument(
         "--metrics-port",
         type=metrics_port,
         default="0",
         metavar="PORT",
-        help="serve Prometheus metrics on 127.0.0.1; `auto` finds a free port; 0 serves none",
+        help="serve metrics for Prometheus at this port of 127.0.0.1. `auto` finds a free port, 0 "
+        "serves none",
     )
 
 

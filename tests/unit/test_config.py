@@ -104,10 +104,13 @@ def test_value_that_looks_like_a_flag_stays_a_value(value: str, parse: Parse) ->
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("modle = 'x'", "no option 'modle'; the options are annotate, classes, dry-run, max-fram"),
-        ("[model]\nmodle = 'x'", "no option 'modle'; the options are annotate, classes, dry-run"),
-        ("config = 'other.toml'", "no option 'config'; the options are"),
-        ("help = true", "no option 'help'; the options are"),
+        ("modle = 'x'", "there is no option 'modle'; did you mean model?"),
+        ("[model]\nmax_frame = 3", "there is no option 'max_frame'; did you mean max-frames?"),
+        (
+            "config = 'x'",
+            "there is no option 'config'; the options are annotate, classes, dry-run,",
+        ),
+        ("help = true", "there is no option 'help'; the options are"),
         ("annotate = 'yes'", "annotate = 'yes' must be true or false"),
         ("annotate = 1", "annotate = 1 must be true or false"),
         ("model = true", "model takes a value, not true or false"),
@@ -151,6 +154,14 @@ def test_unknown_or_abbreviated_flag_exits_2(flags: list[str], parse: Parse) -> 
     with pytest.raises(SystemExit) as caught:
         parse(*flags)
     assert caught.value.code == 2
+
+
+def test_config_without_a_file_is_named(parse: Parse, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--config")
+
+    expected = "job: error: argument --config: expected one argument (see --help)\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_arguments_come_from_the_command_line_where_none_are_given(

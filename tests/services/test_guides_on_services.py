@@ -1,0 +1,155 @@
+"""Commands of README.md and the guides that need Kafka, as they stand in the text."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import guides
+import job_runs as jobs
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from job_environment import job_environment
+from kafka_topics import make_topic
+from local_services.kafka import Kafka
+from pyspark.sql import SparkSession
+
+CURL = {"event_type": "purchase_sword", "User-Agent": "curl/7.47.0"}
+KNIFE = {**CURL, "event_type": "purchase_knife", "description": "very sharp knife"}
+GUILD = {"event_type": "join_guild", "metadata": {"guild": "thieves", "members": 12}}
+# The messages of docs/events.md's example.
+EVENTS = [
+    *(b"default", b"purchased_sword", b'{"event_type": "default"}'),
+    *(json.dumps(event).encode() for event in (CURL, KNIFE, GUILD)),
+    *(b'{"event_type": "defau', b""),
+]
+
+
+@pytest.fixture
+def make_topics(kafka: Kafka) -> Callable[..., None]:
+    """Topics of these names, with one partition; ``make services`` has those of the jobs."""
+
+    def make(*names: str) -> None:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+        for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+            made.result(timeout=30)
+
+    return make
+
+
+def shell(text: str, folder: Path) -> str:
+    """Run lines of a guide by a shell that has entered this environment; what they print.
+
+    ``folder`` is like the checkout, and has what they write.
+    """
+    for name in ("jobs", "models", "scripts"):
+        (folder / name).symlink_to(guides.ROOT / name)
+    environment = job_environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", text],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
+    kafka: Kafka, make_topics: Callable[..., None], consumer: Consumer, tmp_path: Path
+) -> None:
+    make_topics("pycturestream", "resultstream")
+    port = kafka.bootstrap_servers.rpartition(":")[2]
+    words = {"PORT": port, ". .venv/bin/activate\n": ""}
+    text = guides.block("README.md", ". .venv/bin/activate", words).text
+
+    printed = shell(text, tmp_path)
+
+    assert "60 frames sent to pycturestream" in printed
+    assert "stream_detect: frames in 60, detected 60, failed 0" in printed
+    results = [json.loads(m.value()) for m in jobs.consume(consumer, "resultstream", 60)]
+    assert len(results) == 60
+    assert {result["camera_id"] for result in results} == {f"camera-{n}" for n in range(4)}
+    assert sum(len(result["objects"]) for result in results) > 60
+
+
+def test_frames_that_are_not_in_their_topic_are_said(kafka: Kafka, root: Path) -> None:
+    program = [sys.executable, str(root / "scripts" / "send_frames.py"), "--count", "1"]
+    small = make_topic(kafka.bootstrap_servers, max_message_bytes="1000")
+    said = {}
+    for servers, topic in (("127.0.0.1:1", "any"), (kafka.bootstrap_servers, small)):
+        flags = ["--kafka-servers", servers, "--kafka-topic", topic]
+        done = subprocess.run(
+            [*program, *flags], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        said[topic] = done.stderr
+
+    assert said["any"].startswith("send_frames.py: no broker of --kafka-servers 127.0.0.1:1 answer")
+    assert f"send_frames.py: 1 of 1 frames are not in {small}: " in said[small]
+
+
+def test_events_md_the_example_prints_what_the_guide_shows(
+    spark: SparkSession,
+    kafka: Kafka,
+    make_topics: Callable[..., None],
+    producer: Producer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_topics("events")
+    jobs.produce(producer, "events", *EVENTS)
+    words = {**guides.paths(tmp_path), "127.0.0.1:9092": kafka.bootstrap_servers}
+    text = guides.block("events.md", "$ scripts/submit", words).text
+    submitted, counted, read, table = re.fullmatch(
+        r"\$ (scripts/submit .*?)\n(extract_events: .*?)\n\$ (python .*?\)')\n(.*)", text, re.DOTALL
+    ).groups()
+
+    assert guides.run(submitted.replace("\\\n", " ")) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == counted
+    assert shell(read, tmp_path) == table
+
+
+def test_streams_md_and_clusters_md_letters_are_replayed(
+    spark: SparkSession,
+    kafka: Kafka,
+    make_topics: Callable[..., None],
+    topic: str,
+    producer: Producer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dead = f"dead-{uuid.uuid4().hex}"
+    make_topics(dead)
+    jobs.produce(producer, topic, bytes(2000), b"not a frame")
+    code = jobs.run(
+        "stream_detect",
+        *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic, "--keep-all"),
+        *("--starting-offsets", "earliest", "--trigger", "available-now", "--sink", "console"),
+        *("--max-message-bytes", 1000, "--dead-letters", f"kafka:{dead}"),
+        *("--model", jobs.model("demo-detector"), "--checkpoint", tmp_path / "checkpoint"),
+    )
+    assert code == 0
+    servers = dict.fromkeys(("127.0.0.1:9092", "broker:9092"), kafka.bootstrap_servers)
+    words = {**guides.paths(tmp_path), "dead-frames": dead, **servers}
+    [replay] = guides.block("streams.md", "pyspark-vision replay", words).commands
+    submitted = guides.block("clusters.md", "scripts/submit replay", words).commands[0]
+    capsys.readouterr()
+
+    assert guides.run(replay) == 0
+    assert "replay: 1 letters put back (too_many_bytes 1)" in capsys.readouterr().out
+    assert guides.run(submitted) == 0
+    assert "replay: 0 letters put back" in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""README.md and the guides: each code block is run, or there is a reason; flags are known."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import guides
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.cli.main import main as pyspark_vision
+from pyspark_vision.clients import scenes
+
+# Where a block is run: by its guide and how it begins.
+RUN = {
+    ("README.md", "from pyspark.sql"): "tests/unit/test_readme.py",
+    ("README.md", "from pyspark_vision.transformations"): "tests/unit/test_readme.py",
+    ("README.md", ". .venv/bin/activate"): "tests/services/test_guides_on_services.py",
+    ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("batch.md", "import pandas"): "tests/unit/test_guides.py",
+    ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
+    ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
+    ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
+    ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
+    ("streams.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
+    ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
+    ("streams.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
+    ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
+}
+NOT_RUN = {
+    ("README.md", "make demo"): "CI runs both",
+    ("README.md", "batch 0:"): "output of make demo",
+    ("README.md", "make services"): "runs until Ctrl-C; tests start the same servers",
+    ("README.md", "make zip"): "takes the connector from Maven Central",
+    ("batch.md", "batch_embed: images in"): "output of a folder with every reason in it",
+    ("batch.md", "batch_embed: 4,000"): "output of a large folder",
+    ("clusters.md", "scripts/submit jobs"): "clusters; the flags are checked here",
+    ("clusters.md", "scripts/submit --master yarn --python"): "YARN; the flags are checked here",
+    ("clusters.md", "scripts/submit --master yarn --ship"): "YARN; the flags are checked here",
+    ("clusters.md", "pip install"): "tests/services/test_connect.py runs a server's jobs",
+    ("clusters.md", "docker build"): "needs Docker and a cluster",
+    ("events.md", "create external table"): "needs Hive",
+    ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
+    ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
+    ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
+}
+
+# Of other programs: spark-submit, kubectl and this project's benchmarks.
+OTHERS_FLAGS = {
+    *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
+    *("--only",),
+}
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """``build/demo/frames`` as after ``make demo``, with four good frames and a bad one."""
+    frames = tmp_path / "build" / "demo" / "frames"
+    frames.mkdir(parents=True)
+    for seed in range(4):
+        scenes.draw_scene(seed, (320, 240))[0].save(frames / f"{seed}.jpg")
+    (frames / "not_an_image.jpg").write_text("this is no image")
+    for file in frames.iterdir():
+        os.utime(file, (1_700_000_000, 1_700_000_000))  # nobody writes them any more
+    return frames
+
+
+def test_each_block_is_run_by_a_test_or_there_is_a_reason(root: Path) -> None:
+    listed = [*RUN, *NOT_RUN]
+    for block in guides.blocks():
+        places = [at for at in listed if at[0] == block.guide and block.text.startswith(at[1])]
+        assert len(places) == 1, f"{block.guide}: {block.text.splitlines()[0]} is in {places}"
+    for guide, begins in listed:
+        assert guides.block(guide, begins)
+    assert all((root / place).is_file() for place in RUN.values())
+
+
+def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The flags in the help of each job and command."""
+    shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
+    for job in sorted((guides.ROOT / "jobs").glob("*.py")):
+        shown += guides.script(job).parser().format_help()
+    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    for command in commands:
+        with pytest.raises(SystemExit):
+            pyspark_vision([*command.split(), "--help"])
+    return set(re.findall(r"--[a-z][a-z-]*", shown + capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("guide", guides.GUIDES, ids=lambda guide: guide.name)
+def test_each_flag_that_a_guide_names_is_one_of_a_job_or_command(
+    guide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", guide.read_text(encoding="utf-8")))
+
+    assert named - known_flags(capsys) - OTHERS_FLAGS == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for block in guides.blocks()
+        for command in block.commands
+        if command.startswith("scripts/submit")
+    ],
+)
+def test_each_submission_of_a_guide_is_one_that_can_be_made(command: str, root: Path) -> None:
+    command = command.replace("jobs/…", "jobs/stream_detect.py").replace("jobs/", f"{root}/jobs/")
+
+    submitted = guides.submission(command)
+
+    if "FLAGS" not in command and submitted.job.parent.name == "jobs":
+        assert guides.script(submitted.job).parser().parse_args(submitted.flags.argv)
+
+
+def test_batch_md_a_folder_and_keys_are_embedded_and_read(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys.csv"
+    keys.write_text("name\n0.jpg\n1.jpg\n")
+    words = {**guides.paths(tmp_path), "keys.csv": str(keys), "s3://bucket/": f"{frames.as_uri()}/"}
+    of_folder, of_keys = guides.block("batch.md", "scripts/submit", words).commands
+
+    assert guides.run(of_folder) == 0
+    first = capsys.readouterr().out
+    assert guides.run(f"{of_folder} --retry-failed") == 0
+    second = capsys.readouterr().out
+    assert guides.run(f"{of_folder} --overwrite") == 0
+    anew = capsys.readouterr().out
+    assert guides.run(of_keys) == 0
+
+    names: dict[str, Any] = {}
+    exec(guides.block("batch.md", "import pandas", words).text, names)
+    for whole in (first, anew):
+        assert whole.splitlines()[-1] == (
+            "batch_embed: images in 5, embedded 4, failed 1 (unsupported_format 1)"
+        )
+    assert "images in 1, embedded 0, failed 1 (unsupported_format 1), were there 4" in second
+    assert (len(names["good"]), len(names["failed"])) == (4, 1)
+    [file] = (tmp_path / "build" / "vectors_of_keys").rglob("*.csv")
+    assert len(pd.read_csv(file)) == 2
+
+
+def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkpoint(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = tmp_path / "build"
+    words = guides.paths(tmp_path)
+    [detect] = guides.block("streams.md", "scripts/submit", words).commands
+    [compact] = guides.block("streams.md", "pyspark-vision compact build", words).commands
+    words = {"OUTPUT": f"{build}/detections", "CHECKPOINT": f"{build}/detect_checkpoint"}
+    [again] = guides.block("streams.md", "pyspark-vision compact OUTPUT", words).commands
+
+    assert guides.run(detect) == 0
+    assert "frames in 5, detected 4, failed 1 (unsupported_format 1)" in capsys.readouterr().out
+    assert guides.run(compact) == guides.run(again) == 0
+    assert pq.read_table(build / "detections").num_rows == 5
+    assert pq.read_table(build / "letters").num_rows == 1
+
+    capsys.readouterr()
+    assert guides.run(detect.replace("detect_checkpoint", "c2")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
+    shown = guides.block("streams.md", "stream_detect: --output out belongs", words).text
+    since = re.compile(r"since [^)]+\)")
+    assert since.sub("since", said).split() == since.sub("since", shown).split()
+
+
+def test_sql_md_and_images_md_the_examples_run_as_they_stand(
+    spark: SparkSession,
+    frames: Path,
+    classifier: ModelSpec,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = spark.read.format("binaryFile").load(f"{frames}/?.jpg")
+    images.createOrReplaceTempView("images")
+    names: dict[str, Any] = {"spark": spark, "model": classifier}
+    exec(guides.block("sql.md", "from pyspark_vision.functions").text, names)
+    assert capsys.readouterr().out.count("file:/") == 4
+
+    names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
+    exec(guides.block("images.md", "from pyspark.sql").text, names)
