@@ -22,7 +22,7 @@ _COMMANDS = {
 }
 
 # The extra of this package that brings what a command imports, beside the packages it requires.
-_EXTRAS = {"pyspark": "spark", "py4j": "spark"}
+_EXTRAS = {"pyspark": "spark"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

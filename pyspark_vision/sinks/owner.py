@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError, StreamError
 from pyspark_vision.spark.hadoop import (
     create_text,
@@ -27,6 +25,7 @@ from pyspark_vision.spark.hadoop import (
     local_path,
     read_text,
 )
+from pyspark_vision.spark.internals import JavaError, java_exception
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -139,7 +138,7 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     mark = replace(mark, since=datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
-    except (OSError, Py4JJavaError) as error:
+    except (OSError, JavaError) as error:
         raise not_written(f"{flag} {folder}", error) from None
     if _scheme(session, folder) not in _ATOMIC:
         time.sleep(_SETTLED_AFTER_S)
@@ -151,12 +150,12 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     return there
 
 
-def not_written(shown: str, error: OSError | Py4JJavaError) -> PysparkVisionError:
+def not_written(shown: str, error: Exception) -> PysparkVisionError:
     """The error of a folder that cannot be made or written; ``shown`` as the user knows it."""
     if isinstance(error, OSError):
         why, is_away = error.strerror, error.errno in _MAY_PASS
     else:
-        why = str(error.java_exception)
+        why = str(java_exception(error))
         is_away = not is_java_error(error, "AccessControlException")
     said = f"{shown} cannot be written: {why}"
     if is_away:

@@ -20,13 +20,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-from py4j.protocol import Py4JError, Py4JJavaError
+from typing import IO, TYPE_CHECKING
 
 from pyspark_vision.errors import CheckpointInUseError
 from pyspark_vision.sinks.owner import not_written
-from pyspark_vision.spark.hadoop import hadoop_path, is_java_error
+from pyspark_vision.spark import hadoop
+from pyspark_vision.spark.internals import GatewayError, JavaError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,7 +87,7 @@ def held(
     """
     owner = _this_process(session, name)
     shown = shown or f"--checkpoint {checkpoint}"
-    file_system, path = hadoop_path(session, checkpoint)
+    file_system, path = hadoop.hadoop_path(session, checkpoint)
     folder = file_system.makeQualified(path)
     if folder.toUri().getScheme() in LOCAL_SCHEMES:
         with _locked(Path(folder.toUri().getPath()), shown, owner):
@@ -108,7 +107,8 @@ def held(
         renewer.join(RENEWED_EVERY_S)
         try:
             leases.remove(number)
-        except Py4JError:  # the file system, or Spark, is gone: the next job waits a little
+        # The file system, the JVM or its Spark is gone: the next job waits a little.
+        except (GatewayError, AttributeError):
             pass
 
 
@@ -144,64 +144,47 @@ class _Leases:
     """The files ``1``, ``2``, … of a folder: who made the last one holds the lease."""
 
     def __init__(self, session: SparkSession, folder: str, owner: Owner) -> None:
-        self._jvm: Any = session.sparkContext._jvm
-        self._file_system, self._folder = hadoop_path(session, folder)
+        self._session = session
+        self._folder = folder
         self._text = json.dumps(asdict(owner))
 
     def last(self) -> tuple[int, int]:
         """(number of the newest file, when it was written); (0, 0) for none."""
-        if not self._file_system.exists(self._folder):
-            return 0, 0
-        found = self._file_system.listStatus(self._folder)
-        files = [(status.getPath().getName(), status.getModificationTime()) for status in found]
-        return max(((int(name), at) for name, at in files if name.isdigit()), default=(0, 0))
+        try:
+            files = hadoop.statuses(self._session, self._folder)
+        except JavaError as error:
+            if hadoop.is_java_error(error, "FileNotFoundException"):
+                return 0, 0
+            raise
+        written = [(int(file.name), file.modified_ms) for file in files if file.name.isdigit()]
+        return max(written, default=(0, 0))
 
     def owner(self, number: int) -> Owner | None:
         """Who made it; ``None`` if it is gone, or is being written."""
-        try:
-            stream = self._file_system.open(self._path(number))
-            try:
-                return _owner(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-            finally:
-                stream.close()
-        except Py4JJavaError as error:
-            if is_java_error(error, "FileNotFoundException"):
-                return None
-            raise
+        return _owner(hadoop.read_text(self._session, f"{self._folder}/{number}") or "")
 
     def make(self, number: int) -> bool:
         """Make the file; ``False`` if another was faster."""
         try:
-            self._write(number, overwrite=False)
-        except Py4JJavaError as error:
+            self.renew(number, overwrites=False)
+        except JavaError as error:
             # The second: on HDFS, while the other is still writing it.
-            if is_java_error(error, "FileAlreadyExistsException") or is_java_error(
-                error, "AlreadyBeingCreatedException"
-            ):
+            names = ("FileAlreadyExistsException", "AlreadyBeingCreatedException")
+            if hadoop.is_java_error(error, *names):
                 return False
             raise
         return True
 
-    def renew(self, number: int) -> None:
+    def renew(self, number: int, *, overwrites: bool = True) -> None:
         """Write it anew, with the same text and another time."""
-        self._write(number, overwrite=True)
+        file = f"{self._folder}/{number}"
+        hadoop.write_text(self._session, file, self._text, overwrites=overwrites)
 
     def remove(self, up_to: int) -> None:
         """Remove the files up to this number."""
-        for status in self._file_system.listStatus(self._folder):
-            name = status.getPath().getName()
-            if name.isdigit() and int(name) <= up_to:
-                self._file_system.delete(status.getPath(), False)
-
-    def _path(self, number: int) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(self._folder, str(number))
-
-    def _write(self, number: int, *, overwrite: bool) -> None:
-        stream = self._file_system.create(self._path(number), overwrite)
-        try:
-            stream.write(self._text.encode())
-        finally:
-            stream.close()
+        for file in hadoop.statuses(self._session, self._folder):
+            if file.name.isdigit() and int(file.name) <= up_to:
+                hadoop.delete(self._session, file.uri)
 
 
 def _taken(leases: _Leases, shown: str, owner: Owner, *, atomic: bool) -> int:
@@ -250,7 +233,7 @@ def _renew(
                 lost("another job took the checkpoint, which this one had not renewed in time")
                 return
             leases.renew(number)
-        except Py4JError:  # while the file system is away nobody else can take it either
+        except GatewayError:  # while the file system is away nobody else can take it either
             continue
 
 
