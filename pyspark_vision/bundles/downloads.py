@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidModelError, WorkerEnvironmentError
 from pyspark_vision.spark.hadoop import hadoop_path, literal
+from pyspark_vision.spark.internals import JavaError, java_exception
 from pyspark_vision.spark.session import active_session, is_connect
 
 # Of a file in one row on its way from a Connect server: well below gRPC's limit of 128 MB.
@@ -32,15 +33,13 @@ def download(uri: str, target: Path) -> None:
 
 
 def _by_hadoop(session: Any, uri: str, target: Path) -> None:
-    from py4j.protocol import Py4JJavaError
-
     try:
         file_system, path = hadoop_path(session, uri)
         _, local = hadoop_path(session, target.as_uri())
         # The raw local file system: no .crc files beside the model.
         file_system.copyToLocalFile(False, path, local, True)
-    except Py4JJavaError as error:
-        raise InvalidModelError(f"cannot read {uri}: {error.java_exception}") from None
+    except JavaError as error:
+        raise InvalidModelError(f"cannot read {uri}: {java_exception(error)}") from None
 
 
 def _by_dataframe(session: Any, uri: str, target: Path) -> None:

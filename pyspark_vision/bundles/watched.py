@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from py4j.protocol import Py4JError, Py4JJavaError
-
 from pyspark_vision.bundles import digest
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import discarded_on_error, keep_published, publish
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.spark.internals import GatewayError, JavaError, java_exception
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class WatchedBundle:
         self._files, self._is_local = _lister(session, uri)
         self._load = load or functools.partial(ModelSpec.load, uri or "")
         self._seen: _Listing = ()
-        with contextlib.suppress(OSError, Py4JError):  # what is wrong is said where it is loaded
+        with contextlib.suppress(OSError, GatewayError):  # what is wrong is said where it is loaded
             self._seen = self._files()
         self._good = self._load()
         self._refused: _Listing | None = None
@@ -114,7 +113,7 @@ class WatchedBundle:
     def _listing(self) -> _Listing | None:
         try:
             listing = self._files()
-        except (OSError, Py4JError) as error:
+        except (OSError, GatewayError) as error:
             old = self._good.sha256
             self._say(_LISTING, f"{self._uri} cannot be seen now, {old} stays: {_line(error)}")
             return None
@@ -135,7 +134,7 @@ class WatchedBundle:
 
 def _line(error: Exception) -> str:
     """Why, in one line: of a Java exception its own words, not where it came from."""
-    text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+    text = str(java_exception(error) or error)
     words = text.partition("\n\tat ")[0].split()
     return " ".join(words) or type(error).__name__
 
@@ -150,7 +149,7 @@ def _lister(session: Any, uri: str | None) -> tuple[Callable[[], _Listing], bool
         return tuple, True
     try:
         file_system, path = hadoop_path(session, uri)
-    except Py4JJavaError:  # what is wrong with it is said where it is loaded
+    except JavaError:  # what is wrong with it is said where it is loaded
         return tuple, True
     if file_system.getUri().getScheme() == "file":
         return functools.partial(_local_files, path.toUri().getPath()), True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.doctor import machine
+from pyspark_vision.spark.internals import executor_count, jvm
 from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.network import refusal
 
@@ -96,8 +97,7 @@ def file_names(session: SparkSession) -> str:
     charset = "java_method('java.lang.System', 'getProperty', 'sun.jnu.encoding') AS charset"
     tasks = 2 * session.sparkContext.defaultParallelism
     rows = session.range(0, tasks, 1, tasks).selectExpr(charset).distinct().collect()
-    jvm: Any = session.sparkContext._jvm
-    on_driver = str(jvm.java.lang.System.getProperty("sun.jnu.encoding"))
+    on_driver = str(jvm(session).java.lang.System.getProperty("sun.jnu.encoding"))
     found = [("the driver", on_driver), *(("executors", row["charset"]) for row in rows)]
     wrong = [f"{where}: {one}" for where, one in found if not same_charset(one, "utf-8")]
     if wrong:
@@ -129,7 +129,7 @@ def compare(workers: Iterable[Worker]) -> str:
 
 def _wait_for_executors(session: SparkSession) -> None:
     deadline = time.monotonic() + EXECUTORS_TIMEOUT_S
-    while not _executors(session):
+    while not executor_count(session):
         if time.monotonic() > deadline:
             conf = session.sparkContext.getConf()
             raise Problem(
@@ -141,21 +141,13 @@ def _wait_for_executors(session: SparkSession) -> None:
         time.sleep(0.5)
 
 
-def _executors(session: SparkSession) -> dict[str, int]:
-    """Tasks that each living executor was given so far; in local mode the driver is the one."""
-    context: Any = session.sparkContext
-    listed = context._jsc.sc().statusStore().executorList(True)
-    all_of_them = [listed.apply(index) for index in range(listed.size())]
-    is_local = context.master.startswith("local")
-    return {one.id(): one.totalTasks() for one in all_of_them if is_local or one.id() != "driver"}
-
-
 def _ask_workers(session: SparkSession) -> tuple[set[Worker], str]:
     """Let tasks say where they run until every executor had one; (what they said, how many)."""
     context = session.sparkContext
     tasks = 2 * context.defaultParallelism
 
-    def ask(_: Iterable[int]) -> Iterator[tuple[str, str, str, tuple[tuple[str, str | None], ...]]]:
+    def ask(_: Iterable[int]) -> Iterator[tuple[tuple[str, int], tuple[Any, ...]]]:
+        import os
         import socket
         import sys
         import time
@@ -164,17 +156,21 @@ def _ask_workers(session: SparkSession) -> tuple[set[Worker], str]:
 
         time.sleep(0.2)  # so that one quick executor does not take the tasks of all
         versions = tuple(machine.versions().items())
-        yield socket.gethostname(), sys.executable, machine.python_version(), versions
+        host = socket.gethostname()
+        worker = host, sys.executable, machine.python_version(), versions
+        # An executor forks its workers from one process.
+        yield (host, os.getppid()), worker
 
+    executors: set[tuple[str, int]] = set()
     workers: set[Worker] = set()
     for _ in range(5):
         rows = context.parallelize(range(tasks), tasks).mapPartitions(ask).collect()
-        workers |= {Worker(*row) for row in rows}
-        given = _executors(session)
-        if all(given.values()):
+        executors |= {executor for executor, _ in rows}
+        workers |= {Worker(*worker) for _, worker in rows}
+        count = executor_count(session)
+        if len(executors) >= count:
             break
-    seen = sum(count > 0 for count in given.values())
-    return workers, f"{seen} of {len(given)} executors"
+    return workers, f"{len(executors)} of {max(count, len(executors))} executors"
 
 
 def _differences(workers: list[Worker]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyspark_vision.spark.hadoop import literal
+from pyspark_vision.spark.internals import hadoop_configuration, jvm
 from pyspark_vision.spark.java_errors import Problem, Remedies, explained, has_class
 from pyspark_vision.spark.secrets import has_credentials
 
@@ -122,7 +123,7 @@ def writable(session: SparkSession, uri: str) -> str:
 def checkpoint(session: SparkSession, uri: str) -> str:
     """The driver creates, renames and deletes a file, as Spark does for each micro-batch."""
     with _explained(uri), _probe(session, uri) as (file_system, probe):
-        path: Any = session.sparkContext._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
+        path = jvm(session).org.apache.hadoop.fs.Path
         stream = file_system.create(path(f"{probe}/written"), False)
         stream.write(bytearray(b"pyspark-vision doctor\n"))
         stream.close()
@@ -144,12 +145,12 @@ def _remark(session: SparkSession, uri: str) -> str:
 @contextmanager
 def _file_system(session: SparkSession, uri: str) -> Iterator[tuple[Any, Any]]:
     """(Hadoop file system, path) with short timeouts, apart from those that the session uses."""
-    jvm: Any = session.sparkContext._jvm
-    conf = jvm.org.apache.hadoop.conf.Configuration(session._jsc.hadoopConfiguration())
+    hadoop = jvm(session).org.apache.hadoop
+    conf = hadoop.conf.Configuration(hadoop_configuration(session))
     for key, value in _IMPATIENT.items():
         conf.set(key, value)
-    path = jvm.org.apache.hadoop.fs.Path(uri)
-    file_system = jvm.org.apache.hadoop.fs.FileSystem.newInstance(path.toUri(), conf)
+    path = hadoop.fs.Path(uri)
+    file_system = hadoop.fs.FileSystem.newInstance(path.toUri(), conf)
     try:
         yield file_system, path
     finally:
@@ -179,7 +180,6 @@ def _read_on_executor(session: SparkSession, name: str) -> int:
 @contextmanager
 def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, str]]:
     """A name below ``uri`` for what is written; it goes, with the folders made for it."""
-    jvm: Any = session.sparkContext._jvm
     probe = f"{uri.rstrip('/')}/{_PROBE}_{uuid.uuid4().hex}"
     with _file_system(session, uri) as (file_system, place):
         made = []
@@ -189,7 +189,7 @@ def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, str]]:
         try:
             yield file_system, probe
         finally:
-            file_system.delete(jvm.org.apache.hadoop.fs.Path(probe), True)
+            file_system.delete(jvm(session).org.apache.hadoop.fs.Path(probe), True)
             for folder in made:  # the deepest first, and only while nobody else uses it
                 if file_system.exists(folder) and not file_system.listStatus(folder):
                     file_system.delete(folder, False)

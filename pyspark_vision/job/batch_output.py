@@ -19,7 +19,12 @@ from pyspark_vision.bundles import digest
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
-from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, read_text
+from pyspark_vision.spark.hadoop import (
+    delete,
+    list_names,
+    literal,
+    read_text,
+)
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -126,8 +131,7 @@ def remove(session: SparkSession, output: str) -> None:
     if owner.read_mark(session, f"{output}/{_CHECKPOINT}") is not None:  # a stream's, by its mark
         names = [name for name in names if name != _CHECKPOINT]
     for name in [*sorted(names), owner.NAME]:
-        file_system, path = hadoop_path(session, f"{output}/{name}")
-        file_system.delete(path, True)
+        delete(session, f"{output}/{name}")
 
 
 def _is_old(session: SparkSession | None, output: str) -> bool:

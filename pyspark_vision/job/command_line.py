@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import sys
 import tomllib
 import traceback
@@ -22,16 +21,11 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
-from pyspark_vision.arguments import Parser, did_you_mean
 from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
+from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
-from pyspark_vision.spark import file_names
+from pyspark_vision.spark import file_names, internals
 
-# A line of a Java or Python traceback that names an error and says something.
-_CAUSE = re.compile(r"^\s*(?:Caused by: |: )?([\w.$]+(?:Error|Exception): .+)$", re.MULTILINE)
-
-# Of Spark, whose last cause is then the pipe that broke with the worker.
-_WORKER_GONE = "Python worker exited unexpectedly"
 _WHY_WORKER_GONE = (
     "a Python worker was gone at each attempt of a task: ended from outside, most often by the "
     "system for want of memory, or by a picture if there is but one attempt (use local[N,4])"
@@ -152,10 +146,9 @@ def _log_to_stderr() -> None:
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
     if isinstance(error, StreamingQueryException):
-        if _WORKER_GONE in str(error):
+        if internals.WORKER_GONE in str(error):
             return _WHY_WORKER_GONE
-        causes = [cause for cause in _CAUSE.findall(str(error)) if not cause.startswith("py4j.")]
-        if causes:
+        if causes := internals.CAUSE.findall(str(error)):
             return str(causes[-1])
     return _first_line(error)
 

@@ -20,7 +20,7 @@ from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import hadoop_path, list_names
+from pyspark_vision.spark.hadoop import delete, list_names
 from pyspark_vision.streaming import lease
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def claim(session: SparkSession, places: StreamPlaces) -> None:
         owner.claim(session, output.folder, own, output.flag, adopts=places.adopts)
     for output, batches in all_beyond:
         for batch_id in batches:
-            file_system, path = hadoop_path(session, f"{output.folder}/batch_id={batch_id}")
-            file_system.delete(path, True)
+            delete(session, f"{output.folder}/batch_id={batch_id}")
         _log.warning(
             "%s %s: batches %s were beyond the checkpoint's last one and are removed",
             output.flag,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from pyspark_vision.errors import StreamError
+from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.prepared import prepared
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def send(messages: DataFrame, target: KafkaTopic) -> None:
         writer = writer.option("kafka.buffer.memory", max(_BUFFER_BYTES, 2 * limit))
     try:
         writer.save()
-    except (Py4JJavaError, PySparkException) as error:
+    except (JavaError, PySparkException) as error:
         if "RecordTooLarge" not in str(error):
             raise
         raise StreamError(_too_large(str(error), target)) from None

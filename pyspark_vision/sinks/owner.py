@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError, StreamError
 from pyspark_vision.spark.hadoop import (
     create_text,
@@ -26,6 +24,7 @@ from pyspark_vision.spark.hadoop import (
     read_text,
     settle,
 )
+from pyspark_vision.spark.internals import JavaError, java_exception
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -133,7 +132,7 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     mark = replace(mark, since=datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         create_text(session, f"{folder}/{NAME}", json.dumps(asdict(mark)))
-    except (OSError, Py4JJavaError) as error:
+    except (OSError, JavaError) as error:
         raise not_written(f"{flag} {folder}", error) from None
     settle(hadoop_path(session, folder)[0])
     there = read_mark(session, folder)
@@ -144,14 +143,14 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
     return there
 
 
-def not_written(shown: str, error: OSError | Py4JJavaError) -> PysparkVisionError:
+def not_written(shown: str, error: Exception) -> PysparkVisionError:
     """The error of a folder that cannot be made or written; ``shown`` as the user knows it."""
     if isinstance(error, OSError):
         why, is_away = error.strerror, error.errno in _MAY_PASS
     else:
-        why = str(error.java_exception)
+        why = str(java_exception(error))
         refusals = ("AccessControlException", "AccessDeniedException")
-        is_away = not any(is_java_error(error, name) for name in refusals)
+        is_away = not is_java_error(error, *refusals)
     said = f"{shown} cannot be written: {why}"
     if is_away:
         return StreamError(f"{said}. Start again when it can")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
-from pyspark_vision.spark.hadoop import create_text, hadoop_path
+from pyspark_vision.spark import hadoop
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,7 +33,7 @@ def table_sink(session: SparkSession, folder: str, mark: Mark | None = None) -> 
     """
 
     def sink(results: DataFrame, batch_id: int) -> None:
-        file_system, path = hadoop_path(session, folder)
+        file_system, path = hadoop.hadoop_path(session, folder)
         target = file_system.makeQualified(path)
         staging, previous = (
             f"{target.getParent()}/_{kind}_{target.getName()}" for kind in ("staging", "previous")
@@ -42,13 +42,12 @@ def table_sink(session: SparkSession, folder: str, mark: Mark | None = None) -> 
         if mark is not None:
             # Asked again: another job may have come first while this one read.
             owner.check(session, folder, mark, "--output", adopts=True)
-            create_text(session, f"{staging}/{owner.NAME}", json.dumps(asdict(mark)))
-        _, old = hadoop_path(session, previous)
-        file_system.delete(old, True)
-        if file_system.exists(target):
-            _rename(session, str(target), previous)
-        _rename(session, staging, str(target))
-        file_system.delete(old, True)
+            hadoop.create_text(session, f"{staging}/{owner.NAME}", json.dumps(asdict(mark)))
+        hadoop.delete(session, previous)
+        if hadoop.exists(session, str(target)):
+            hadoop.rename(session, str(target), previous)
+        hadoop.rename(session, staging, str(target))
+        hadoop.delete(session, previous)
 
     return sink
 
@@ -58,19 +57,9 @@ def refuse_other_files(session: SparkSession, folder: str, expected: str) -> Non
 
     Names with ``_`` or ``.`` in front, which readers ignore, are no matter.
     """
-    file_system, path = hadoop_path(session, folder)
-    if not file_system.exists(path):
-        return
-    names = [status.getPath().getName() for status in file_system.listStatus(path)]
+    names = hadoop.list_names(session, folder) or []
     other = sorted(name for name in names if not name.startswith((expected, "_", ".")))
     if other:
         raise InvalidOptionError(
             f"{folder} holds {other[0]}, which is not of such a job; choose another output"
         )
-
-
-def _rename(session: SparkSession, source: str, target: str) -> None:
-    file_system, from_path = hadoop_path(session, source)
-    _, to_path = hadoop_path(session, target)
-    if not file_system.rename(from_path, to_path):
-        raise OSError(f"cannot rename {source} to {target}")

@@ -12,14 +12,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark_vision.columns.options import fetch_options
 from pyspark_vision.sources import hadoop_folder, local_folder, object_keys
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
-from pyspark_vision.spark.hadoop import hadoop_path, local_path
+from pyspark_vision.spark.hadoop import default_scheme, hadoop_path, local_path
+from pyspark_vision.spark.internals import hadoop_configuration
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -146,9 +147,7 @@ def _way(session: SparkSession, uri: str) -> Way:
 def _default_scheme(session: SparkSession) -> str:
     if is_connect(session):
         return str(session.conf.get("spark.hadoop.fs.defaultFS", None) or "file:").partition(":")[0]
-    jvm: Any = session.sparkContext._jvm
-    conf = session._jsc.hadoopConfiguration()
-    return str(jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(conf).getScheme())
+    return default_scheme(session)
 
 
 def _has_own_credentials(session: SparkSession, uri: str) -> bool:
@@ -158,7 +157,7 @@ def _has_own_credentials(session: SparkSession, uri: str) -> bool:
     if importlib.util.find_spec("boto3") is None:
         return True
     bucket = uri.partition("://")[2].partition("/")[0]
-    conf = session._jsc.hadoopConfiguration()
+    conf = hadoop_configuration(session)
     is_local = str(session.sparkContext.master).startswith("local[")
     for key in ("access.key", "aws.credentials.provider"):
         for name in (f"fs.s3a.{key}", f"fs.s3a.bucket.{bucket}.{key}"):

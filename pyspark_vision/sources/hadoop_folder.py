@@ -6,11 +6,9 @@ is named. What it leaves out by its name (``_DSC0001.JPG``) is read by the drive
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
@@ -18,18 +16,12 @@ from pyspark_vision import schemas
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally
-from pyspark_vision.spark.hadoop import hadoop_path, is_java_error, literal
+from pyspark_vision.spark import hadoop
+from pyspark_vision.spark.internals import JavaError, java_exception, jvm
 from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-# How a status prints itself. A name may hold anything, so its end is the last that fits.
-_STATUS = re.compile(
-    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
-    r" modification_time=(?P<time>\d+);",
-    re.DOTALL,
-)
 
 _LOOKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 
@@ -40,8 +32,7 @@ Problem = tuple[ErrorCode, str]
 
 def check(session: SparkSession, folder: str) -> None:
     """Raise :class:`InvalidOptionError` unless the folder, or file, is there."""
-    file_system, path = hadoop_path(session, folder)
-    if not file_system.exists(path):
+    if not hadoop.exists(session, folder):
         raise InvalidOptionError(f"there is no {folder}")
 
 
@@ -49,36 +40,31 @@ def files_below(
     session: SparkSession, folder: str, names: Names, tally: Tally
 ) -> Iterator[ListedFile]:
     """All files below a folder (any Hadoop URI), or the one file that it is."""
-    file_system, path = hadoop_path(session, folder)
-    folders = [file_system.makeQualified(path)]
+    folders = [hadoop.qualified(session, folder)]
     is_top = True
     while folders:
-        path = folders.pop()
+        folder = folders.pop()
         try:
-            statuses = file_system.listStatus(path)
-        except Py4JJavaError as error:
-            if is_java_error(error, "FileNotFoundException") and not is_top:
+            entries = hadoop.statuses(session, folder)
+        except JavaError as error:
+            if hadoop.is_java_error(error, "FileNotFoundException") and not is_top:
                 continue  # it went meanwhile
-            tally.unreadable(str(path.toString()), _said(error))
+            tally.unreadable(folder, _said(error))
             continue
-        below = []
-        for index, (name, is_folder, size, modified_ms) in enumerate(_statuses(session, statuses)):
-            if is_folder:
-                below.append(statuses[index].getPath())
-            elif tally.takes(names, name.rpartition("/")[2]):
-                yield ListedFile(name, name, size, modified_ms)
-        folders.extend(reversed(below))
+        for entry in entries:
+            if not entry.is_folder and tally.takes(names, entry.name):
+                yield ListedFile(entry.uri, entry.uri, entry.size, entry.modified_ms)
+        folders.extend(entry.uri for entry in reversed(entries) if entry.is_folder)
         is_top = False
 
 
 def look(session: SparkSession, uri: str) -> tuple[int, int] | None:
     """Size and time of a file as it is now; ``None`` if it is not there."""
-    file_system, path = hadoop_path(session, uri)
     try:
-        status = file_system.getFileStatus(path)
-    except Py4JJavaError:
+        now = hadoop.status(session, uri)
+    except JavaError:
         return None
-    return int(status.getLen()), int(status.getModificationTime())
+    return None if now is None else (now.size, now.modified_ms)
 
 
 def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
@@ -136,36 +122,9 @@ def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str,
     for file in files:
         try:
             _consume(session, file.uri)
-        except Py4JJavaError as error:
+        except JavaError as error:
             found[file.origin] = _problem(error)
     return found
-
-
-def _statuses(session: SparkSession, statuses: Any) -> Iterator[tuple[str, bool, int, int]]:
-    """(path, is a folder, bytes, time) of each, by a few calls into the JVM for all of them.
-
-    One by one they take six calls each: minutes for a hundred thousand files.
-    """
-    jvm: Any = session.sparkContext._jvm
-    gateway: Any = session.sparkContext._gateway
-    # Of the type that Java's methods are declared for: py4j looks for no other.
-    objects = gateway.new_array(jvm.java.lang.Object, len(statuses))
-    jvm.java.lang.System.arraycopy(statuses, 0, objects, 0, len(statuses))
-    # No name has a zero byte.
-    texts = jvm.org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
-    for status, text in zip(range(len(statuses)), texts, strict=False):
-        known = _STATUS.match(text)
-        if known is None:  # another version of Hadoop prints it otherwise
-            one = statuses[status]
-            yield (
-                str(one.getPath().toString()),
-                bool(one.isDirectory()),
-                int(one.getLen()),
-                int(one.getModificationTime()),
-            )
-        else:
-            size = int(known["size"] or 0)
-            yield known["path"], known["folder"] == "true", size, int(known["time"])
 
 
 def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:
@@ -174,7 +133,7 @@ def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:
     session.conf.set(_LOOKS, str(parallelism(session)))
     try:
         reader = session.read.format("binaryFile").option("ignoreMissingFiles", True)
-        files = reader.load([literal(uri) for uri in uris])
+        files = reader.load([hadoop.literal(uri) for uri in uris])
     finally:
         if before is None:
             session.conf.unset(_LOOKS)
@@ -190,26 +149,18 @@ def _is_hidden(uri: str) -> bool:
 
 
 def _read_by_driver(session: SparkSession, uri: str) -> dict[str, Any]:
-    jvm: Any = session.sparkContext._jvm
-    file_system, path = hadoop_path(session, uri)
     try:
-        stream = file_system.open(path)
-        try:
-            content = bytearray(jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
-            return {"content": content, "error": None}
-        finally:
-            stream.close()
-    except Py4JJavaError as error:
+        return {"content": bytearray(hadoop.read_bytes(session, uri)), "error": None}
+    except JavaError as error:
         return _failed(*_problem(error))
 
 
 def _consume(session: SparkSession, uri: str) -> None:
-    jvm: Any = session.sparkContext._jvm
-    file_system, path = hadoop_path(session, uri)
+    file_system, path = hadoop.hadoop_path(session, uri)
     stream = file_system.open(path)
     try:
-        nowhere = jvm.java.io.OutputStream.nullOutputStream()
-        jvm.org.apache.commons.io.IOUtils.copyLarge(stream, nowhere)
+        nowhere = jvm(session).java.io.OutputStream.nullOutputStream()
+        jvm(session).org.apache.commons.io.IOUtils.copyLarge(stream, nowhere)
     finally:
         stream.close()
 
@@ -218,14 +169,14 @@ def _failed(code: ErrorCode, message: str) -> dict[str, Any]:
     return {"content": None, "error": {"code": code.value, "message": message}}
 
 
-def _problem(error: Py4JJavaError) -> Problem:
+def _problem(error: Exception) -> Problem:
     code = ErrorCode.FETCH_FAILED
-    if is_java_error(error, "FileNotFoundException"):
+    if hadoop.is_java_error(error, "FileNotFoundException"):
         code = ErrorCode.FETCH_NOT_FOUND
-    elif is_java_error(error, "AccessControlException"):
+    elif hadoop.is_java_error(error, "AccessControlException"):
         code = ErrorCode.FETCH_DENIED
     return code, _said(error)
 
 
-def _said(error: Py4JJavaError) -> str:
-    return str(error.java_exception.getMessage()).partition("\n")[0][:200]
+def _said(error: Exception) -> str:
+    return str(java_exception(error).getMessage()).partition("\n")[0][:200]

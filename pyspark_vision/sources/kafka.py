@@ -16,14 +16,13 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.sources.kafka_offsets import offsets_of
+from pyspark_vision.spark.internals import KAFKA_SOURCE
 from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 EARLIEST, LATEST = "earliest", "latest"
-
-_SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
 
 # How long a broker keeps a request for records that are not there yet; Kafka's own is 500. Spark
 # asks for what is there, but behind its back the consumer asks for more; what Spark asks next, for
@@ -183,11 +182,8 @@ def _check_json(end: str, text: str) -> None:
 def _load(reader: Any, session: SparkSession) -> DataFrame:
     try:
         records: DataFrame = reader.load()
-    except AnalysisException as error:
-        if "Failed to find data source: kafka" in str(error) or "kafka" in str(
-            error.getCondition()
-        ):
-            raise missing_connector(session) from None
+    except AnalysisException:
+        connector(session)
         raise
     place = F.concat_ws("/", "topic", "partition", "offset")
     return records.select(
@@ -204,9 +200,9 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
 
 def connector(session: SparkSession) -> str:
     """The class of Spark's Kafka source; :class:`MissingDependencyError` where it is not there."""
-    if not has_class(session, _SOURCE):
+    if not has_class(session, KAFKA_SOURCE):
         raise missing_connector(session)
-    return _SOURCE
+    return KAFKA_SOURCE
 
 
 def missing_connector(session: SparkSession) -> MissingDependencyError:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyspark_vision.spark.hadoop import is_java_error
+from pyspark_vision.spark.internals import JavaError, jvm
 from pyspark_vision.spark.java_errors import Remedies, explained
 
 if TYPE_CHECKING:
-    from py4j.protocol import Py4JJavaError
     from pyspark.sql import SparkSession
 
 # Of the client, for one answer.
@@ -77,18 +78,18 @@ def admin(session: SparkSession, connection: Connection) -> Iterator[Admin]:
 @contextmanager
 def connected(session: SparkSession, connection: Connection) -> Iterator[Admin]:
     """An admin client, and the JVM's own exceptions."""
-    jvm: Any = session.sparkContext._jvm
-    properties = jvm.java.util.Properties()
+    java = jvm(session)
+    properties = java.java.util.Properties()
     for key, value in connection.properties:
         properties.put(key, value)
     properties.put("bootstrap.servers", connection.servers)
     for key in ("request.timeout.ms", "default.api.timeout.ms"):
         properties.put(key, str(_TIMEOUT_MS))
-    client = jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)
+    client = java.org.apache.kafka.clients.admin.AdminClient.create(properties)
     try:
-        yield Admin(jvm, client)
+        yield Admin(java, client)
     finally:
-        client.close(jvm.java.time.Duration.ZERO)
+        client.close(java.java.time.Duration.ZERO)
 
 
 def announced(admin: Admin) -> list[str]:
@@ -185,20 +186,12 @@ def _configs(admin: Admin, kind: str, name: str) -> Any:
 
 def _answer_or_none(admin: Admin, future: Any, *errors: str) -> Any:
     """``None`` where the answer is one of these exceptions."""
-    from py4j.protocol import Py4JJavaError
-
     try:
         return _answer(admin, future)
-    except Py4JJavaError as error:
-        if _is_one_of(error, errors):
+    except JavaError as error:
+        if is_java_error(error, *errors):
             return None
         raise
-
-
-def _is_one_of(error: Py4JJavaError, names: Iterable[str]) -> bool:
-    from pyspark_vision.spark.hadoop import is_java_error
-
-    return any(is_java_error(error, name) for name in names)
 
 
 def _answer(admin: Admin, future: Any) -> Any:

@@ -34,16 +34,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError
-
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sources import kafka_cluster, kafka_start
 from pyspark_vision.sources.kafka_cluster import Admin
 from pyspark_vision.sources.kafka_losses import LOST_WITH_TOPIC
 from pyspark_vision.sources.kafka_offsets import Offsets, as_json, offsets_of
 from pyspark_vision.sources.source_check import SourceCheck
-from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import create_text, hadoop_path, list_names, read_text
+from pyspark_vision.spark import checkpoint_logs
+from pyspark_vision.spark.checkpoint_logs import Plan, last_batch
+from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
+from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ KIND = "kafka"
 # How old the ends in the record may become: of a topic that is made anew, what came since then
 # is not known.
 _ENDS_EVERY_S = 60.0
-
-# Of a first plan: Spark completes them.
-_FIRST_SETTINGS = '{"batchWatermarkMs":0,"batchTimestampMs":0,"conf":{}}'
 
 _log = logging.getLogger(__name__)
 
@@ -77,22 +74,6 @@ class Record:
     def text(self) -> str:
         """As it is kept."""
         return json.dumps({"kind": KIND, **dataclasses.asdict(self)}, indent=1)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A batch of Spark's log ``offsets``: its settings, as they stand there, and its ends.
-
-    The form is Spark's own: a version, settings as JSON, a line per source; so from 2.x to 4.x. It
-    is read and written here only, and any other form is left as it is.
-    """
-
-    settings: str
-    ends: Offsets
-
-    def text(self) -> str:
-        """As Spark writes it."""
-        return f"v1\n{self.settings}\n{as_json(self.ends)}"
 
 
 @contextmanager
@@ -145,11 +126,10 @@ def _kind(session: SparkSession, checkpoint: str) -> str | None:
         return str(json.loads(text)["kind"])
     if "files.json" in (list_names(session, f"{checkpoint}/_source") or []):
         return "files"
-    last = last_batch(session, checkpoint, "offsets")
-    lines = (read_text(session, f"{checkpoint}/offsets/{last}") or "").splitlines()
-    if lines[:1] != ["v1"]:
+    plan = checkpoint_logs.plan(session, checkpoint, last_batch(session, checkpoint, "offsets"))
+    if plan is None:
         return None
-    return KIND if _offsets(lines[-1]) is not None else "another"
+    return KIND if _offsets(plan.ends[-1]) is not None else "another"
 
 
 def _other_kind(checkpoint: str, reads: str) -> str:
@@ -184,7 +164,7 @@ def _after_batch(
                 seen = dataclasses.replace(_seen(admin, source), ids=dict(ids))
                 _write(session, checkpoint, seen)
                 recorded, written_at = len(ids), time.monotonic()
-        except Py4JJavaError:  # brokers that are away for a while: Spark waits for them, too
+        except JavaError:  # brokers that are away for a while: Spark waits for them, too
             _log.warning("the brokers could not be asked whether a topic was made anew")
             return
         for name in anew:
@@ -296,21 +276,22 @@ def _begin_anew(
     if not position and planned < 0:
         return Counter()  # nothing was read of any topic, and none was begun with
     seen = [before.ends] if before is not None else []
-    known = _plan(session, checkpoint, max(committed, 0))
-    if planned > committed and (given_up := _plan(session, checkpoint, planned)) is not None:
-        seen.append(given_up.ends)
-    if not position or (known is None and planned >= 0):
+    known = checkpoint_logs.plan(session, checkpoint, max(committed, 0))
+    if planned > committed:
+        seen.append(_ends(checkpoint_logs.plan(session, checkpoint, planned)) or {})
+    if not position or (_ends(known) is None and planned >= 0):
         raise StreamError(
             f"--checkpoint {checkpoint}: {', '.join(anew)} was made anew, and Spark's log in this "
             "checkpoint has a form that is not known here; begin anew with another --checkpoint "
             "and output"
         )
-    settings = _FIRST_SETTINGS if known is None else known.settings
+    settings = checkpoint_logs.FIRST_SETTINGS if known is None else known.settings
     ends = {
         name: dict.fromkeys(partitions, 0) if name in anew else partitions
         for name, partitions in position.items()
     }
-    _replace_plan(session, checkpoint, committed + 1, Plan(settings, ends))
+    plan = Plan(settings, (as_json(ends),))
+    checkpoint_logs.replace_plan(session, checkpoint, committed + 1, plan)
     lost = 0
     for name, ids in anew.items():
         gone = sum(
@@ -327,35 +308,17 @@ def _begin_anew(
     return Counter({LOST_WITH_TOPIC: lost} if lost else {})
 
 
-def _replace_plan(session: SparkSession, checkpoint: str, batch_id: int, plan: Plan) -> None:
-    """Put a batch's plan into Spark's log, where there may be one that was not committed."""
-    log = f"{checkpoint}/offsets/{batch_id}"
-    file_system, path = hadoop_path(session, log)
-    file_system.delete(path, False)
-    if not create_text(session, log, plan.text()):
-        raise StreamError(f"{log} is being written by another job")
-
-
 def _position(session: SparkSession, checkpoint: str) -> Offsets:
     """Up to where committed batches have read, or where the first begins; empty if neither is."""
     committed = last_batch(session, checkpoint, "commits")
     if committed >= 0:
-        plan = _plan(session, checkpoint, committed)
-        return plan.ends if plan is not None else {}
-    text = read_text(session, f"{checkpoint}/sources/0/0")
-    # A null byte in front: of Spark 2.1's form.
-    version, _, offsets = (text or "").lstrip("\0").partition("\n")
-    return _offsets(offsets) or {} if version == "v1" else {}
+        return _ends(checkpoint_logs.plan(session, checkpoint, committed)) or {}
+    return _offsets(checkpoint_logs.beginning(session, checkpoint)) or {}
 
 
-def _plan(session: SparkSession, checkpoint: str, batch_id: int) -> Plan | None:
-    """A batch of Spark's log with one source, Kafka; ``None`` for any other form."""
-    text = read_text(session, f"{checkpoint}/offsets/{batch_id}")
-    lines = (text or "").splitlines()
-    if len(lines) != 3 or lines[0] != "v1" or not lines[1].startswith("{"):
-        return None
-    offsets = _offsets(lines[2])
-    return None if offsets is None else Plan(lines[1], offsets)
+def _ends(plan: Plan | None) -> Offsets | None:
+    """Of a plan with one source, Kafka; ``None`` for any other."""
+    return _offsets(plan.ends[0]) if plan is not None and len(plan.ends) == 1 else None
 
 
 def _offsets(text: str) -> Offsets | None:
@@ -389,13 +352,9 @@ def _write(session: SparkSession, checkpoint: str, record: Record) -> None:
     if not create_text(session, f"{checkpoint}/_source/{following}", record.text()):
         raise StreamError(f"{checkpoint}/_source/{following} was written by another job")
     if number is not None:
-        file_system, old = hadoop_path(session, f"{checkpoint}/_source/{number}")
-        file_system.delete(old, False)
+        delete(session, f"{checkpoint}/_source/{number}")
 
 
 def _number(session: SparkSession, checkpoint: str) -> int | None:
-    file_system, folder = hadoop_path(session, f"{checkpoint}/_source")
-    if not file_system.exists(folder):
-        return None
-    names = [str(status.getPath().getName()) for status in file_system.listStatus(folder)]
+    names = list_names(session, f"{checkpoint}/_source") or []
     return max((int(name) for name in names if name.isdigit()), default=None)

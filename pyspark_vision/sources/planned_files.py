@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.sources.listed_files import ListedFile
-from pyspark_vision.spark.hadoop import create_text, hadoop_path, read_text
+from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -142,8 +143,7 @@ class PlannedFiles:
     def see_commits(self) -> None:
         """Look which batches are committed, if a failed file may wait for that."""
         if self._last_failed > self._committed:
-            names = _names(self._session, f"{self._checkpoint}/commits")
-            self._committed = max((int(name) for name in names if name.isdigit()), default=-1)
+            self._committed = last_batch(self._session, self._checkpoint, "commits")
 
     def plan(self, files: Iterable[ListedFile]) -> None:
         """Make a batch of the files; it is there as a whole or not."""
@@ -179,14 +179,12 @@ class PlannedFiles:
                 lines.append(whole if has_failed else _digest(file.identity).hex())
         create_text(self._session, f"{self._read_folder}/{max(lists)}", "\n".join(lines))
         for name in lists:
-            file_system, path = hadoop_path(self._session, f"{self.folder}/{name}")
-            file_system.delete(path, False)
+            delete(self._session, f"{self.folder}/{name}")
 
     def keep_read_lists(self) -> None:
         """For the next start: many short runs merge their lists as one long run does."""
         name = f"{self._checkpoint}/{_READ_LISTS}"
-        file_system, path = hadoop_path(self._session, name)
-        file_system.delete(path, False)
+        delete(self._session, name)
         create_text(self._session, name, json.dumps(self._read_lists))
 
     def note_failed(
@@ -209,8 +207,7 @@ class PlannedFiles:
                 if failure.batch_id == batch_id:
                     self._failed.pop(origin, None)
         name = f"{self._failed_folder}/{batch_id:09d}.json"
-        file_system, path = hadoop_path(self._session, name)
-        file_system.delete(path, False)
+        delete(self._session, name)
         self._noted.add(batch_id)
         if files:
             more = {"list": in_list} if in_list else {}
@@ -237,9 +234,8 @@ def claim(session: SparkSession, checkpoint: str, folder: str) -> None:
 
     Raises :class:`InvalidOptionError` if it reads another one, or something else.
     """
-    file_system, offsets = hadoop_path(session, f"{checkpoint}/offsets")
     record = read_text(session, f"{checkpoint}/{_SOURCE}")
-    if record is None and file_system.exists(offsets) and file_system.listStatus(offsets):
+    if record is None and last_batch(session, checkpoint, "offsets") >= 0:
         raise InvalidOptionError(
             f"--checkpoint {checkpoint} is of a stream that does not read a folder, or of an older "
             f"version; --input says {folder}. Choose a new --checkpoint and a new output"
@@ -284,8 +280,4 @@ def _lines(text: str | None) -> list[str]:
 
 
 def _names(session: SparkSession, folder: str) -> list[str]:
-    file_system, path = hadoop_path(session, folder)
-    if not file_system.exists(path):
-        return []
-    names = [status.getPath().getName() for status in file_system.listStatus(path)]
-    return sorted(name for name in names if name[:1].isdigit())
+    return sorted(name for name in list_names(session, folder) or [] if name[:1].isdigit())

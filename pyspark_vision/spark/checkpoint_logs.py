@@ -1,45 +1,116 @@
-"""The logs of a checkpoint: files named by batches, whose first line is a version."""
+"""The files of a checkpoint, in Spark's own form, which Spark does not promise.
+
+Seen on Spark 4.2.0 (it is that of 2.x, too). ``offsets`` (batches planned), ``commits`` (done) and
+``sources/<n>`` hold files named by batches; Spark gathers some logs of sources in ``N.compact`` now
+and then. The first line of a file is ``v1``. A plan then has settings as JSON, and a line for each
+source; the log of a file source has a file in each line, as JSON. A file of any other form is
+refused: nothing is guessed, and nothing is written into such a log.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Spark gathers some logs, of sources for one, in a file now and then.
+_VERSION = "v1"
 _LOG_FILE = re.compile(r"(\d+)(?:\.compact)?")
+_FILES_END = re.compile(r'\{"logOffset":(-?\d+)\}')
+
+# Of a first plan: Spark completes them.
+FIRST_SETTINGS = '{"batchWatermarkMs":0,"batchTimestampMs":0,"conf":{}}'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch as it is planned: its settings, and up to where it reads each source, as they stand
+    there."""
+
+    settings: str
+    ends: tuple[str, ...]
 
 
 def last_batch(session: SparkSession, checkpoint: str, log: str) -> int:
     """The newest batch in ``offsets`` (planned) or ``commits`` (done); -1 for none."""
-    return max(map(number, log_files(session, f"{checkpoint}/{log}")), default=-1)
+    names = _log_files(session, f"{checkpoint}/{log}")
+    return max((int(name.partition(".")[0]) for name in names), default=-1)
 
 
-def number(log_file: str) -> int:
-    """The batch that a file of a log is named by."""
-    return int(log_file.partition(".")[0])
+def plan(session: SparkSession, checkpoint: str, batch_id: int) -> Plan | None:
+    """A batch in ``offsets``; ``None`` if it is not planned.
+
+    Raises :class:`InvalidOptionError`, as all that read here, for a file of another form.
+    """
+    log_file = f"{checkpoint}/offsets/{batch_id}"
+    lines = _lines(session, log_file)
+    if not lines:
+        return None
+    if len(lines) < 2 or not lines[0].startswith("{"):
+        raise _unknown_form(log_file)
+    return Plan(lines[0], tuple(lines[1:]))
 
 
-def log_files(session: SparkSession, log: str) -> list[str]:
-    """The names of a log's files; none where there is no such folder."""
-    file_system, path = hadoop_path(session, log)
-    if not file_system.exists(path):
+def beginning(session: SparkSession, checkpoint: str) -> str:
+    """Where the first source began, as it stands there; empty if it did not, or notes no such."""
+    return "\n".join(_lines(session, f"{checkpoint}/sources/0/0"))
+
+
+def files_read(
+    session: SparkSession, checkpoint: str, source: int, end: str
+) -> dict[str, int] | None:
+    """The files that a source has read up to its ``end`` in a plan: URIs, and times (ms).
+
+    ``None`` if it does not read files.
+    """
+    up_to = _FILES_END.fullmatch(end)
+    if up_to is None:
+        return None
+    files: dict[str, int] = {}
+    log = f"{checkpoint}/sources/{source}"
+    for name in _log_files(session, log):
+        for line in _lines(session, f"{log}/{name}"):
+            try:
+                entry = json.loads(line)
+                if int(entry["batchId"]) <= int(up_to.group(1)):
+                    files[str(entry["path"])] = int(entry["timestamp"])
+            except (ValueError, KeyError, TypeError):
+                raise _unknown_form(f"{log}/{name}") from None
+    return files
+
+
+def replace_plan(session: SparkSession, checkpoint: str, batch_id: int, new: Plan) -> None:
+    """Put a batch's plan where there may be one that was not committed."""
+    log_file = f"{checkpoint}/offsets/{batch_id}"
+    delete(session, log_file)
+    if not create_text(session, log_file, "\n".join((_VERSION, new.settings, *new.ends))):
+        raise StreamError(f"{log_file} is being written by another job")
+
+
+def _log_files(session: SparkSession, log: str) -> list[str]:
+    return [name for name in list_names(session, log) or [] if _LOG_FILE.fullmatch(name)]
+
+
+def _lines(session: SparkSession, log_file: str) -> list[str]:
+    """What stands below the version; nothing if there is no file."""
+    text = read_text(session, log_file)
+    if text is None:
         return []
-    names = [status.getPath().getName() for status in file_system.listStatus(path)]
-    return [name for name in names if _LOG_FILE.fullmatch(name)]
+    # A null byte in front: of Spark 2.1's form, in which sources still note their beginnings.
+    version, *lines = text.lstrip("\0").rstrip("\n").split("\n")
+    if version != _VERSION:
+        raise _unknown_form(log_file)
+    return lines
 
 
-def lines(session: SparkSession, log_file: str) -> list[str]:
-    """What stands in a file of a log, below the version."""
-    jvm: Any = session.sparkContext._jvm
-    file_system, path = hadoop_path(session, log_file)
-    stream = file_system.open(path)
-    try:
-        text = str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-    finally:
-        stream.close()
-    return text.splitlines()[1:]
+def _unknown_form(log_file: str) -> InvalidOptionError:
+    return InvalidOptionError(
+        f"{log_file} has a form that is not known here ({_VERSION} of Spark 4.2 is): choose a new "
+        "checkpoint and output"
+    )

@@ -5,7 +5,6 @@ Without a session of its own here: :func:`pyspark_vision.spark.session.job_sessi
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
+
+from pyspark_vision.spark import internals
 
 # A worker stuck in native code is found by its stack trace and replaced, as in a classic job;
 # these are the names that a session may set. Servers that do not know one ignore it.
@@ -33,9 +34,8 @@ def is_wanted() -> bool:
 
     ``SparkSession.builder`` alone does not see what ``spark-submit --remote`` says to a script.
     """
-    submitted = _submitted()
-    # The last one is set by PySpark when this process has made a Connect session.
-    named = {"SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"} & set(os.environ)
+    submitted = internals.connect_settings()
+    named = {"SPARK_REMOTE", internals.CONNECT_SESSION} & set(os.environ)
     return (
         bool(named)
         or "spark.remote" in submitted
@@ -49,15 +49,13 @@ def make_session(name: str, local_defaults: Mapping[str, str]) -> Any:
     ``local_defaults`` go to the server where this process starts it (``local[2]``); on one that
     runs already, its administrator and spark-submit have said what is to be said.
     """
-    submitted = _submitted()
+    submitted = internals.connect_settings()
     address = submitted.get("spark.remote") or os.environ.get("SPARK_REMOTE", "")
     builder = SparkSession.builder
     if address:
         builder = builder.remote(address)
     if not address.startswith("sc://"):
-        # spark-submit's JVM lacks what the server consists of: PySpark then starts another.
-        for variable in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
-            os.environ.pop(variable, None)
+        internals.leave_submitted_jvm()
         for key, value in {"spark.app.name": name, **local_defaults, **submitted}.items():
             builder = builder.config(key, value)
     with warnings.catch_warnings():
@@ -70,14 +68,6 @@ def make_session(name: str, local_defaults: Mapping[str, str]) -> Any:
             session.conf.set(key, value)
     _ship(session, submitted)
     return session
-
-
-def _submitted() -> dict[str, str]:
-    """What spark-submit was told, as it hands it on to the script for Connect."""
-    settings: dict[str, str] = {}
-    for part in range(int(os.environ.get("PYSPARK_REMOTE_INIT_CONF_LEN", "0"))):
-        settings.update(json.loads(os.environ[f"PYSPARK_REMOTE_INIT_CONF_{part}"]))
-    return settings
 
 
 def _ship(session: Any, submitted: Mapping[str, str]) -> None:

@@ -16,19 +16,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark import connect
+from pyspark_vision.spark import connect, internals
 
 # Options of jobs that name what Spark reads and writes; this Python reads the rest itself.
 _PATHS = (
     *("input", "images", "glob", "keys", "checkpoint", "dead_letters"),
     *("output", "output_json", "output_events", "output_gcs_path"),
 )
-# What comes after it in the JVM's own arguments was typed by the user.
-_MAIN_CLASS = b"org.apache.spark.deploy."
 
 
 def refuse_lost_names(options: argparse.Namespace) -> None:
@@ -39,7 +36,7 @@ def refuse_lost_names(options: argparse.Namespace) -> None:
     """
     for key in _PATHS:
         _refuse_unnameable(key, getattr(options, key, None))
-    if "PYSPARK_GATEWAY_PORT" not in os.environ or connect.is_wanted():
+    if not internals.is_submitted() or connect.is_wanted():
         return
     charset = _charset_of_jvm()
     if same_charset(charset, sys.getfilesystemencoding()):
@@ -99,13 +96,8 @@ def lost_names(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 def _charset_of_jvm() -> str:
     """How spark-submit's JVM decodes and encodes file names."""
-    from pyspark import SparkContext  # not in pyspark-client
-
-    SparkContext._ensure_initialized()
-    # A property of Java that is there from its start; PySpark has no public way to a JVM without
-    # a session, and with one it would be late: the session writes.
-    jvm: Any = SparkContext._jvm
-    return str(jvm.java.lang.System.getProperty("sun.jnu.encoding"))
+    # Without a session: it would be late, for the session writes.
+    return str(internals.started_jvm().java.lang.System.getProperty("sun.jnu.encoding"))
 
 
 def _arguments_as_typed() -> list[str]:
@@ -114,7 +106,8 @@ def _arguments_as_typed() -> list[str]:
         words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
     except OSError:  # no Linux: the options must do
         return []
-    main = next((at for at, word in enumerate(words) if word.startswith(_MAIN_CLASS)), len(words))
+    is_main = [word.startswith(internals.SUBMIT_CLASS) for word in words]
+    main = is_main.index(True) if any(is_main) else len(words)
     return [os.fsdecode(word) for word in words[main:]]
 
 

@@ -1,4 +1,8 @@
-"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3."""
+"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3.
+
+Whatever the package does in them goes through here. A URI is any that Hadoop knows; errors of the
+JVM come as :data:`~pyspark_vision.spark.internals.JavaError`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,19 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.spark.internals import JavaError, hadoop_configuration, java_exception, jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+
+_T = TypeVar("_T")
 
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 
@@ -22,13 +31,39 @@ _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _ATOMIC = ("file", "hdfs", "viewfs")
 _SETTLED_AFTER_S = 2.0
 
+# How a status prints itself. A name may hold anything, so its end is the last that fits.
+_STATUS = re.compile(
+    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
+    r" modification_time=(?P<time>\d+);",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A file or a folder as it is listed: its whole URI, and when it was changed (ms of 1970)."""
+
+    uri: str
+    is_folder: bool
+    size: int
+    modified_ms: int
+
+    @property
+    def name(self) -> str:
+        """Its name in its folder."""
+        return self.uri.rpartition("/")[2]
+
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     """(Hadoop file system of ``uri``, its path) in the JVM."""
-    jvm: Any = session.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri)
-    conf = session._jsc.hadoopConfiguration()
-    return path.getFileSystem(conf), path
+    path = jvm(session).org.apache.hadoop.fs.Path(uri)
+    return path.getFileSystem(hadoop_configuration(session)), path
+
+
+def default_scheme(session: SparkSession) -> str:
+    """The scheme of a URI without one."""
+    file_systems = jvm(session).org.apache.hadoop.fs.FileSystem
+    return str(file_systems.getDefaultUri(hadoop_configuration(session)).getScheme())
 
 
 def local_path(session: SparkSession | None, uri: str) -> Path | None:
@@ -46,11 +81,7 @@ def local_path(session: SparkSession | None, uri: str) -> Path | None:
     if session is None:
         is_local = not any(name in os.environ for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR"))
     else:
-        jvm: Any = session.sparkContext._jvm
-        default = jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(
-            session._jsc.hadoopConfiguration()
-        )
-        is_local = default.getScheme() == "file"
+        is_local = default_scheme(session) == "file"
     return Path(uri).absolute() if is_local else None
 
 
@@ -70,6 +101,49 @@ def literal(path: str) -> str:
     return re.sub(r"([][{}*?\\])", r"\\\1", path)
 
 
+def exists(session: SparkSession, uri: str) -> bool:
+    """Whether there is a file or a folder."""
+    file_system, path = hadoop_path(session, uri)
+    return bool(file_system.exists(path))
+
+
+def status(session: SparkSession, uri: str) -> Status | None:
+    """A file or a folder as it is now; ``None`` if it is not there."""
+    file_system, path = hadoop_path(session, uri)
+    return _unless_missing(lambda: _status(file_system.getFileStatus(path)))
+
+
+def statuses(session: SparkSession, folder: str) -> list[Status]:
+    """What is in a folder; ``FileNotFoundException`` of the JVM where there is no folder.
+
+    By a few calls into the JVM for all. One by one they take six calls each: minutes for a hundred
+    thousand files.
+    """
+    file_system, path = hadoop_path(session, folder)
+    listed = file_system.listStatus(path)
+    if file_system.getUri().getScheme() == "file":
+        # As text they have owners, for each of which Hadoop starts a process (`ls`).
+        return [_status(java) for java in listed]
+    java = jvm(session).java.lang
+    # Of the type that Java's methods are declared for: py4j looks for no other.
+    objects = java.reflect.Array.newInstance(java.Class.forName("java.lang.Object"), len(listed))
+    java.System.arraycopy(listed, 0, objects, 0, len(listed))
+    # No name has a zero byte.
+    texts = jvm(session).org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
+    known = [_STATUS.match(text) for text in texts[: len(listed)]]
+    return [
+        Status(text["path"], text["folder"] == "true", int(text["size"] or 0), int(text["time"]))
+        if text
+        else _status(listed[index])  # another version of Hadoop prints it otherwise
+        for index, text in enumerate(known)
+    ]
+
+
+def _status(java: Any) -> Status:
+    uri, is_folder = str(java.getPath().toString()), bool(java.isDirectory())
+    return Status(uri, is_folder, int(java.getLen()), int(java.getModificationTime()))
+
+
 def list_names(session: SparkSession | None, folder: str) -> list[str] | None:
     """The names in a folder, in no order; ``None`` if there is no folder.
 
@@ -87,15 +161,11 @@ def list_names(session: SparkSession | None, folder: str) -> list[str] | None:
                 return None
             raise InvalidOptionError(f"{folder} is a file; it must be a folder") from None
     assert session is not None
-    file_system, path = hadoop_path(session, folder)
-    try:
-        if file_system.getFileStatus(path).isFile():
-            raise InvalidOptionError(f"{folder} is a file; it must be a folder")
-        return [status.getPath().getName() for status in file_system.listStatus(path)]
-    except _java_exception() as error:
-        if is_java_error(error, "FileNotFoundException"):
-            return None
-        raise
+    there = status(session, folder)
+    if there is not None and not there.is_folder:
+        raise InvalidOptionError(f"{folder} is a file; it must be a folder")
+    listed = _unless_missing(lambda: statuses(session, folder))
+    return None if listed is None else [entry.name for entry in listed]
 
 
 def read_text(session: SparkSession | None, uri: str) -> str | None:
@@ -110,18 +180,17 @@ def read_text(session: SparkSession | None, uri: str) -> str | None:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
     assert session is not None
+    # A folder is not found, either: HDFS and s3a say so of one that is opened.
+    content = _unless_missing(lambda: read_bytes(session, uri))
+    return None if content is None else content.decode(errors="replace")
+
+
+def read_bytes(session: SparkSession, uri: str) -> bytes:
+    """What is in a file."""
     file_system, path = hadoop_path(session, uri)
-    jvm: Any = session.sparkContext._jvm
+    stream = file_system.open(path)
     try:
-        if not file_system.getFileStatus(path).isFile():
-            return None
-        stream = file_system.open(path)
-    except _java_exception() as error:
-        if is_java_error(error, "FileNotFoundException"):
-            return None
-        raise
-    try:
-        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        return bytes(jvm(session).org.apache.commons.io.IOUtils.toByteArray(stream))
     finally:
         stream.close()
 
@@ -135,18 +204,20 @@ def create_text(session: SparkSession, uri: str, text: str) -> bool:
     local = local_path(session, uri)
     if local is not None:
         return _create_local_text(local, text)
-    file_system, path = hadoop_path(session, uri)
-    if file_system.exists(path):
+    if exists(session, uri):
         return False
-    staged = _staged(session, file_system, path, text)
+    # Beside it, under a name that readers ignore.
+    folder, _, name = uri.rpartition("/")
+    staged = f"{folder}/_{name}.{uuid.uuid4().hex}"
+    write_text(session, staged, text)
     try:
-        if file_system.rename(staged, path):
-            return True
-    except _java_exception() as error:
-        if not is_java_error(error, "FileAlreadyExistsException"):
+        rename(session, staged, uri)
+    except (OSError, JavaError) as error:
+        if isinstance(error, JavaError) and not is_java_error(error, "FileAlreadyExistsException"):
             raise
-    file_system.delete(staged, False)
-    return False
+        delete(session, staged)
+        return False
+    return True
 
 
 def settle(file_system: Any) -> None:
@@ -155,23 +226,52 @@ def settle(file_system: Any) -> None:
         time.sleep(_SETTLED_AFTER_S)
 
 
-def _java_exception() -> type[Exception]:
-    """py4j's, imported late: `doctor` runs where it may be missing."""
-    from py4j.protocol import Py4JJavaError
+def write_text(session: SparkSession, uri: str, text: str, *, overwrites: bool = False) -> None:
+    """Write a UTF-8 file in its place, where others see it grow.
 
-    error: type[Exception] = Py4JJavaError
-    return error
+    Raises ``FileAlreadyExistsException`` of the JVM if it is there, unless it ``overwrites``.
+    """
+    file_system, path = hadoop_path(session, uri)
+    stream = file_system.create(path, overwrites)
+    try:
+        stream.write(text.encode())
+    finally:
+        stream.close()
 
 
-def is_java_error(error: Exception, name: str) -> bool:
-    """Whether the Java exception, or one of its causes, is of a class with this simple name."""
-    java: Any = getattr(error, "java_exception", None)
+def rename(session: SparkSession, source: str, target: str) -> None:
+    """Rename a file or a folder; raises ``OSError`` where the file system refuses."""
+    file_system, path = hadoop_path(session, source)
+    _, target_path = hadoop_path(session, target)
+    if not file_system.rename(path, target_path):
+        raise OSError(f"cannot rename {source} to {target}")
+
+
+def delete(session: SparkSession, uri: str) -> None:
+    """Remove a file, or a folder and all in it; nothing if it is not there."""
+    file_system, path = hadoop_path(session, uri)
+    file_system.delete(path, True)
+
+
+def _unless_missing(call: Callable[[], _T]) -> _T | None:
+    try:
+        return call()
+    except JavaError as error:
+        if is_java_error(error, "FileNotFoundException"):
+            return None
+        raise
+
+
+def is_java_error(error: Exception, *names: str) -> bool:
+    """Whether the Java exception, or one of its causes, is of a class with such a simple name."""
+    java = java_exception(error)
     while java is not None:
-        if java.getClass().getSimpleName() == name:
+        name = java.getClass().getSimpleName()
+        if name in names:
             return True
         # HDFS's own answer, which some calls do not unwrap.
-        if java.getClass().getSimpleName() == "RemoteException":
-            return str(java.getClassName()).endswith(f".{name}")
+        if name == "RemoteException":
+            return str(java.getClassName()).rpartition(".")[2] in names
         java = java.getCause()
     return False
 
@@ -199,16 +299,3 @@ def _create_in_place(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _staged(session: SparkSession, file_system: Any, path: Any, text: str) -> Any:
-    """A new file beside ``path`` under a name that readers ignore."""
-    jvm: Any = session.sparkContext._jvm
-    name = f"_{path.getName()}.{uuid.uuid4().hex}"
-    staged = jvm.org.apache.hadoop.fs.Path(path.getParent(), name)
-    stream = file_system.create(staged, False)
-    try:
-        stream.write(text.encode())
-    finally:
-        stream.close()
-    return staged

@@ -1,15 +1,148 @@
-"""All that Spark does not promise: each use is one function here, or not in this library.
+"""All that the package uses of Spark without Spark's promise, each use by itself, with its reason.
 
-Each says what it is for, what happens where it is missing, and on which versions it was seen.
+Seen on PySpark 4.2.0. ``tests/unit/test_public_api.py`` refuses any other use. Beside this module,
+:mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+# What a call into the JVM raises; a GatewayError also where the JVM is gone. Where PySpark brings
+# no py4j (pyspark-client) there is no JVM, and nothing raises them.
+GatewayError: type[Exception]
+JavaError: type[Exception]
+try:
+    from py4j import protocol
+except ImportError:
+    GatewayError = JavaError = type("NoJvmError", (Exception,), {})
+else:
+    GatewayError, JavaError = protocol.Py4JError, protocol.Py4JJavaError
+
+# Spark's Kafka source, to see whether its jar is there. Under another name the jar counts as
+# missing, and the error says how to bring it.
+KAFKA_SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
+
+# From where on a command line of spark-submit's JVM is the user's. Unknown: paths are looked at as
+# this Python has them.
+SUBMIT_CLASS = b"org.apache.spark.deploy."
+
+# How PySpark's parent of workers is called. Unknown: workers may print a traceback at the end.
+WORKER_DAEMON = "-m pyspark.daemon"
+
+# What an error says of a Python that executors cannot run. Unknown: the error's first words.
+NO_PYTHON = re.compile(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*")
+
+# What began an error of a stream: a line of its traceback, not py4j's; and that a worker was lost,
+# after which a broken pipe is the last cause. Unknown: the error's first line is shown.
+CAUSE = re.compile(r"^\s*(?:Caused by: |: )?((?!py4j\.)[\w.$]+(?:Error|Exception): .+)$", re.M)
+WORKER_GONE = "Python worker exited unexpectedly"
+
+# What PySpark starts a JVM with. Unknown: `--conf spark.driver.memory` of commands does nothing.
+SUBMIT_ARGS, RESOURCE = "PYSPARK_SUBMIT_ARGS", "pyspark-shell"
+
+# Set by PySpark where it has made a Connect session, and where it has started that one's server.
+# Unknown: SPARK_REMOTE says whether to use Connect, and workers run the `python3` of the path.
+CONNECT_SESSION, CONNECT_SERVER = "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE"
+
+_SUBMIT_GATEWAY = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
+_CONNECT_CONF = "PYSPARK_REMOTE_INIT_CONF"
+
+
+def jvm(session: SparkSession) -> Any:
+    """The one door to public classes of Java, Hadoop, Parquet and Kafka, in a classic session.
+
+    PySpark has no public one. Where it is missing, only Connect sessions work.
+    """
+    return session.sparkContext._jvm
+
+
+def hadoop_configuration(session: SparkSession) -> Any:
+    """Java's public ``JavaSparkContext.hadoopConfiguration``; PySpark has none. As :func:`jvm`."""
+    return session.sparkContext._jsc.hadoopConfiguration()
+
+
+def java_exception(error: Exception) -> Any:
+    """The Java exception of a :class:`JavaError`; ``None`` of any other error."""
+    return getattr(error, "java_exception", None)
+
+
+def is_submitted() -> bool:
+    """Whether spark-submit has started this process. Unknown: names and settings go unchecked."""
+    return _SUBMIT_GATEWAY[0] in os.environ
+
+
+def is_jvm_running() -> bool:
+    """Whether there is a JVM already. Unknown: settings that come too late are not refused."""
+    from pyspark import SparkContext  # not in pyspark-client
+
+    return is_submitted() or getattr(SparkContext, "_gateway", None) is not None
+
+
+def started_jvm() -> Any:
+    """The JVM, started if need be, before there is a session. As :func:`jvm`."""
+    from pyspark import SparkContext
+
+    SparkContext._ensure_initialized()
+    return SparkContext._jvm
+
+
+def leave_submitted_jvm() -> None:
+    """Have PySpark start a Connect server in a new JVM; spark-submit's has not all its classes."""
+    for variable in _SUBMIT_GATEWAY:
+        os.environ.pop(variable, None)
+
+
+def connect_settings() -> dict[str, str]:
+    """What spark-submit hands on to a Connect script. Unknown: ``--conf`` and files are ignored."""
+    settings: dict[str, str] = {}
+    for part in range(int(os.environ.get(f"{_CONNECT_CONF}_LEN", "0"))):
+        settings.update(json.loads(os.environ[f"{_CONNECT_CONF}_{part}"]))
+    return settings
+
+
+def executor_count(session: SparkSession) -> int:
+    """By Scala's public ``SparkStatusTracker``, which counts the driver; in local mode 1.
+
+    Where it is missing, the doctor's check of executors fails and says so.
+    """
+    infos = session.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
+    return max(len(infos) - 1, str(session.sparkContext.master).startswith("local"))
+
+
+def let_jvm_call_python(session: SparkSession) -> None:
+    """For signals that reach the JVM, as ``foreachBatch`` does it itself.
+
+    Where it is missing, no stream starts: a signal would end it within a batch.
+    """
+    from pyspark import java_gateway
+
+    start: Any = java_gateway.ensure_callback_server_started
+    start(session.sparkContext._gateway)
+
+
+def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
+    """What ``DataFrame.observe`` has counted as ``name`` in the batch in hand, once it was read.
+
+    Spark's progress has the same, but only when the batch has ended. ``None`` where Spark does not
+    give it: the batch's results are kept and counted in a pass of their own. Seen on 3.5.9, 4.0.5,
+    4.1.4, 4.2.0 and 4.3.0.
+    """
+    try:
+        # Of PySpark's StreamingQuery and of the JVM's StreamExecution.
+        execution: Any = query._jsq.streamingQuery().lastExecution()
+        metrics: dict[str, Any] = json.loads(execution.observedMetrics().apply(name).json())
+    except (AttributeError, TypeError, GatewayError):
+        return None
+    return metrics
 
 
 def muted_end_of_query(session: SparkSession) -> Callable[[], None]:
@@ -18,7 +151,7 @@ def muted_end_of_query(session: SparkSession) -> Callable[[], None]:
     Gives what takes that back. By the name of Spark's logger, which is that of its package (3.5 to
     4.2). Where it has another name, the log has a stack trace more.
     """
-    logs: Any = session.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
+    logs: Any = jvm(session).org.apache.logging.log4j
     name = "org.apache.spark.sql.execution.streaming"
     before = logs.LogManager.getLogger(name).getLevel()
     logs.core.config.Configurator.setLevel(name, logs.Level.OFF)

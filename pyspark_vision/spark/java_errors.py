@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from pyspark_vision.spark.internals import JavaError, java_exception, jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,13 +27,10 @@ class Problem(Exception):
 
 def has_class(session: SparkSession, name: str) -> bool:
     """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
-    from py4j.protocol import Py4JJavaError
-
-    jvm: Any = session.sparkContext._jvm
-    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    java = jvm(session).java.lang
     try:
-        jvm.java.lang.Class.forName(name, False, loader)
-    except Py4JJavaError:
+        java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
+    except JavaError:
         return False
     return True
 
@@ -39,12 +38,11 @@ def has_class(session: SparkSession, name: str) -> bool:
 @contextmanager
 def explained(what: str, remedies: Remedies) -> Iterator[None]:
     """Raise :class:`Problem` for what the JVM raises about ``what``."""
-    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     try:
         yield
-    except (Py4JJavaError, PySparkException) as error:
+    except (JavaError, PySparkException) as error:
         said = _said(error)
         to_do = remedy(said, what, remedies)
         raise Problem(f"{what}: {said[:300]}", to_do) from None
@@ -71,7 +69,7 @@ def remedy(said: str, what: str, remedies: Remedies) -> str:
 
 def _said(error: Exception) -> str:
     """The exception and what caused it, without the stack."""
-    exception: Any = getattr(error, "java_exception", None)
+    exception = java_exception(error)
     if exception is None:
         return str(error).strip().splitlines()[0]
     lines: list[str] = []

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
+from pyspark_vision.spark import internals
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,13 +31,9 @@ _AT_START = re.compile(
     r"|spark\.driver\.(memory|memoryOverhead|defaultJavaOptions|extra(JavaOptions|ClassPath|LibraryPath))"
 )
 
-_SUBMIT_ARGS = "PYSPARK_SUBMIT_ARGS"
-_RESOURCE = "pyspark-shell"
-
 # glibc has the first built in, older Red Hats only the second.
 _UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
-_DAEMON = "-m pyspark.daemon"
 _DAEMONS_END_S = 2.0
 
 
@@ -46,27 +43,18 @@ def start(settings: Mapping[str, str]) -> None:
     Raises :class:`InvalidOptionError` for a setting that a running JVM cannot take any more, and
     :class:`WorkerEnvironmentError` where Spark cannot start on this machine.
     """
-    from pyspark import SparkConf, SparkContext  # not in pyspark-client
+    from pyspark import SparkConf  # not in pyspark-client
 
     refuse_nameless_user()
-    if _runs():
-        SparkContext._ensure_initialized()
+    if internals.is_jvm_running():
+        internals.started_jvm()
         _refuse_too_late(settings, SparkConf())
         return
     _refuse_other_spark()
     # The others count when the session is made; spark-submit would refuse some in words of its own.
     at_start = {key: value for key, value in settings.items() if _AT_START.fullmatch(key)}
-    with _environment({_SUBMIT_ARGS: submit_args(at_start), **utf8_locale()}):
-        SparkContext._ensure_initialized()
-
-
-def _runs() -> bool:
-    from pyspark import SparkContext
-
-    # PySpark has no public word for it. Without _gateway, settings that come too late for a JVM of
-    # this process would be ignored in silence.
-    in_this_process = getattr(SparkContext, "_gateway", None) is not None
-    return "PYSPARK_GATEWAY_PORT" in os.environ or in_this_process
+    with _environment({internals.SUBMIT_ARGS: submit_args(at_start), **utf8_locale()}):
+        internals.started_jvm()
 
 
 def submit_args(settings: Mapping[str, str]) -> str:
@@ -75,12 +63,12 @@ def submit_args(settings: Mapping[str, str]) -> str:
     >>> submit_args({"spark.driver.memory": "2g", "spark.app.name": "a b"})
     "--conf spark.driver.memory=2g --conf 'spark.app.name=a b' pyspark-shell"
     """
-    before = shlex.split(os.environ.get(_SUBMIT_ARGS, _RESOURCE))
+    before = shlex.split(os.environ.get(internals.SUBMIT_ARGS, internals.RESOURCE))
     added = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
-    if _RESOURCE in before:
-        place = len(before) - 1 - before[::-1].index(_RESOURCE)
+    if internals.RESOURCE in before:
+        place = len(before) - 1 - before[::-1].index(internals.RESOURCE)
         return shlex.join([*before[:place], *added, *before[place:]])
-    return shlex.join([*before, *added, _RESOURCE])
+    return shlex.join([*before, *added, internals.RESOURCE])
 
 
 def utf8_locale() -> dict[str, str]:
@@ -191,8 +179,9 @@ def end_workers(session: SparkSession) -> None:
     try:
         if not context.master.startswith("local") or context.statusTracker().getActiveJobsIds():
             return
-        children = context._jvm.java.lang.ProcessHandle.current().children().toArray()
-        daemons = [one for one in children if _DAEMON in one.info().commandLine().orElse("")]
+        children = internals.jvm(session).java.lang.ProcessHandle.current().children().toArray()
+        daemon_name = internals.WORKER_DAEMON
+        daemons = [one for one in children if daemon_name in one.info().commandLine().orElse("")]
         for daemon in daemons:
             daemon.destroy()
         deadline = time.monotonic() + _DAEMONS_END_S

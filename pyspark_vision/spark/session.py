@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
-from pyspark_vision.spark import connect, own_jvm
+from pyspark_vision.spark import connect, internals, own_jvm
 
 
 def active_session() -> Any:
@@ -33,7 +33,10 @@ def active_session() -> Any:
 
 def is_connect(session: Any) -> bool:
     """Whether the session speaks Spark Connect (no JVM on this side)."""
-    return not hasattr(session, "_jsparkSession")
+    try:
+        return session.sparkContext is None
+    except (AttributeError, NotImplementedError):  # the second: PySpark 3.5
+        return True
 
 
 def parallelism(session: Any) -> int:
@@ -62,7 +65,7 @@ def hadoop_setting(session: Any, name: str) -> str | None:
     if is_connect(session):
         setting: str | None = session.conf.get(f"spark.hadoop.{name}", None)
     else:
-        setting = session._jsc.hadoopConfiguration().get(name)
+        setting = internals.hadoop_configuration(session).get(name)
     return setting
 
 
@@ -76,7 +79,7 @@ def use_own_python_locally(session: Any) -> None:
         return
     if is_connect(session):
         # Set by PySpark where this process has started the server: remote("local").
-        if "SPARK_LOCAL_REMOTE" in os.environ and not session.conf.get(_CONNECT_PYTHON, None):
+        if internals.CONNECT_SERVER in os.environ and not session.conf.get(_CONNECT_PYTHON, None):
             session.conf.set(_CONNECT_PYTHON, sys.executable)
         return
     context = session.sparkContext
@@ -220,7 +223,7 @@ def _classic_session(
 
     own_jvm.start(given)
     conf = SparkConf()
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    if not internals.is_submitted():
         # `python jobs/….py` is Spark's shell to Spark, which turns the bar on for it.
         conf.set(_PROGRESS_BAR, "false")
     for key, value in given.items():
@@ -275,7 +278,7 @@ def check_workers(session: SparkSession) -> None:
         ((found,),) = session.range(0, 1, 1, 1).select(udf("id")).collect()
     # Spark's refusal of a Python that is not there, or of another version, comes in many classes.
     except Exception as error:
-        known = re.search(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*", str(error))
+        known = internals.NO_PYTHON.search(str(error))
         python = "Python" if is_connect(session) else session.sparkContext.pythonExec
         raise WorkerEnvironmentError(
             f"executors cannot run {python}: "

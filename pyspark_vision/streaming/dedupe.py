@@ -13,7 +13,6 @@ come, and cannot be turned on or off on a checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -22,7 +21,8 @@ from pyspark.sql.window import Window
 from pyspark_vision.errors import DropReason, InvalidOptionError
 from pyspark_vision.messages.planned_time import PLANNED, as_argument
 from pyspark_vision.sinks.parquet import parquet_sink
-from pyspark_vision.spark.hadoop import hadoop_path, literal
+from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.hadoop import delete, list_names, literal
 from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
@@ -90,27 +90,19 @@ class SeenFrames:
 
     def _last_committed(self) -> int | None:
         """The newest batch with a folder among those that Spark will not replay."""
-        commits = _numbers(self._names(f"{self._checkpoint}/commits"))
-        folders = _numbers(name.removeprefix(_BATCH) for name in self._names(self._folder))
-        newest = max(commits, default=-1)
+        newest = last_batch(self._session, self._checkpoint, "commits")
+        names = [name.removeprefix(_BATCH) for name in self._names()]
+        folders = [int(name) for name in names if name.isdigit()]
         return max((number for number in folders if number <= newest), default=None)
 
     def _remove_all_but(self, *batch_ids: int | None) -> None:
         kept = {f"{_BATCH}{batch_id}" for batch_id in batch_ids}
-        for name in self._names(self._folder):
+        for name in self._names():
             if name not in kept:
-                file_system, path = hadoop_path(self._session, f"{self._folder}/{name}")
-                file_system.delete(path, True)
+                delete(self._session, f"{self._folder}/{name}")
 
-    def _names(self, folder: str) -> list[str]:
-        file_system, path = hadoop_path(self._session, folder)
-        if not file_system.exists(path):
-            return []
-        return [status.getPath().getName() for status in file_system.listStatus(path)]
-
-
-def _numbers(names: Iterable[str]) -> list[int]:
-    return [int(name) for name in names if name.isdigit()]
+    def _names(self) -> list[str]:
+        return list_names(self._session, self._folder) or []
 
 
 def mark_duplicates(frames: DataFrame, seen: DataFrame, seconds: float) -> DataFrame:

@@ -24,13 +24,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-from py4j.protocol import Py4JError, Py4JJavaError
+from typing import IO, TYPE_CHECKING
 
 from pyspark_vision.errors import CheckpointInUseError
 from pyspark_vision.sinks.owner import not_written
-from pyspark_vision.spark.hadoop import hadoop_path, is_java_error, settle
+from pyspark_vision.spark import hadoop
+from pyspark_vision.spark.internals import GatewayError, JavaError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -128,13 +127,13 @@ def _lease(
     lost: Callable[[str], None],
     resting: threading.Lock,
 ) -> AbstractContextManager[None]:
-    file_system, path = hadoop_path(session, uri)
+    file_system, path = hadoop.hadoop_path(session, uri)
     folder = file_system.makeQualified(path)
 
     def by_files() -> AbstractContextManager[None]:
         try:
             leases = _Leases(session, f"{folder}/lease", owner)
-        except Py4JJavaError as error:
+        except JavaError as error:
             raise not_written(shown, error) from None
         return _renewed(leases, shown, owner, lost, resting)
 
@@ -153,7 +152,7 @@ def _renewed(
 ) -> Iterator[None]:
     try:
         number = _taken(leases, shown, owner)
-    except Py4JJavaError as error:
+    except JavaError as error:
         raise not_written(shown, error) from None
     ended = threading.Event()
     renewer = threading.Thread(
@@ -170,7 +169,8 @@ def _renewed(
         renewer.join(RENEWED_EVERY_S)
         try:
             leases.remove(number)
-        except Py4JError:  # the file system, or Spark, is gone: the next job waits a little
+        # The file system, the JVM or its Spark is gone: the next job waits a little.
+        except (GatewayError, AttributeError):
             pass
 
 
@@ -223,8 +223,8 @@ class _Leases:
     """
 
     def __init__(self, session: SparkSession, folder: str, owner: Owner) -> None:
-        self._jvm: Any = session.sparkContext._jvm
-        self._file_system, self._folder = hadoop_path(session, folder)
+        self._session = session
+        self._folder = folder
         self._text = json.dumps(asdict(owner))
         began_at = time.monotonic()
         self.first_look = self.last(), began_at
@@ -232,64 +232,44 @@ class _Leases:
     def last(self) -> tuple[int, int]:
         """(number of the newest file, when it was written); (0, 0) for none."""
         try:
-            found = self._file_system.listStatus(self._folder)
-        except Py4JJavaError as error:
-            if is_java_error(error, "FileNotFoundException"):
+            files = hadoop.statuses(self._session, self._folder)
+        except JavaError as error:
+            if hadoop.is_java_error(error, "FileNotFoundException"):
                 return 0, 0
             raise
-        files = [(status.getPath().getName(), status.getModificationTime()) for status in found]
-        return max(((int(name), at) for name, at in files if name.isdigit()), default=(0, 0))
+        written = [(int(file.name), file.modified_ms) for file in files if file.name.isdigit()]
+        return max(written, default=(0, 0))
 
     def owner(self, number: int) -> Owner | None:
         """Who made it; ``None`` if it is gone, or is being written."""
-        try:
-            stream = self._file_system.open(self._path(number))
-            try:
-                return _owner(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-            finally:
-                stream.close()
-        except Py4JJavaError as error:
-            if is_java_error(error, "FileNotFoundException"):
-                return None
-            raise
+        return _owner(hadoop.read_text(self._session, f"{self._folder}/{number}") or "")
 
     def make(self, number: int) -> bool:
         """Make the file; ``False`` if another was faster."""
         try:
-            self._write(number, overwrite=False)
-        except Py4JJavaError as error:
+            self.renew(number, overwrites=False)
+        except JavaError as error:
             # The second: on HDFS, while the other is still writing it.
-            if is_java_error(error, "FileAlreadyExistsException") or is_java_error(
-                error, "AlreadyBeingCreatedException"
-            ):
+            names = ("FileAlreadyExistsException", "AlreadyBeingCreatedException")
+            if hadoop.is_java_error(error, *names):
                 return False
             raise
         return True
 
-    def renew(self, number: int) -> None:
+    def renew(self, number: int, *, overwrites: bool = True) -> None:
         """Write it anew, with the same text and another time."""
-        self._write(number, overwrite=True)
+        file = f"{self._folder}/{number}"
+        hadoop.write_text(self._session, file, self._text, overwrites=overwrites)
 
     def settle(self) -> None:
         """Wait until the file that was just made shows whose it is."""
-        settle(self._file_system)
+        hadoop.settle(hadoop.hadoop_path(self._session, self._folder)[0])
 
     def remove(self, up_to: int) -> None:
         """Remove the files up to this number."""
-        for status in self._file_system.listStatus(self._folder):
-            name = status.getPath().getName()
-            if name.isdigit() and int(name) <= up_to:
-                self._file_system.delete(status.getPath(), False)
-
-    def _path(self, number: int) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(self._folder, str(number))
-
-    def _write(self, number: int, *, overwrite: bool) -> None:
-        stream = self._file_system.create(self._path(number), overwrite)
-        try:
-            stream.write(self._text.encode())
-        finally:
-            stream.close()
+        for file in hadoop.statuses(self._session, self._folder):
+            if file.name.isdigit() and int(file.name) <= up_to:
+                hadoop.delete(self._session, file.uri)
 
 
 def _taken(leases: _Leases, shown: str, owner: Owner) -> int:
@@ -345,7 +325,7 @@ def _renew(
                     lost(f"another job took {shown}, which this one had not renewed in time")
                     return
                 leases.renew(number)
-        except Py4JError:  # while the file system is away nobody else can take it either
+        except GatewayError:  # while the file system is away nobody else can take it either
             continue
 
 

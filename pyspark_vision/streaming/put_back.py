@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import hadoop_path, literal
+from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, rename
 from pyspark_vision.streaming.compaction.stream_readers import PUT_BACK, file_path, stream_reader
 
 if TYPE_CHECKING:
@@ -59,11 +59,9 @@ def remember(session: SparkSession, letters: DataFrame, checkpoint: str) -> None
     folder = f"{checkpoint}/{PUT_BACK}/run={max(runs, default=-1) + 1}"
     staging = f"{checkpoint}/_{PUT_BACK}"
     letters.select(IDENTITY).write.mode("overwrite").parquet(staging)
-    file_system, staged = hadoop_path(session, staging)
-    _, target = hadoop_path(session, folder)
-    file_system.mkdirs(target.getParent())
-    if not file_system.rename(staged, target):
-        raise OSError(f"cannot rename {staging} to {folder}")
+    file_system, parent = hadoop_path(session, f"{checkpoint}/{PUT_BACK}")
+    file_system.mkdirs(parent)
+    rename(session, staging, folder)
 
 
 def take_over(session: SparkSession, letters: DataFrame, checkpoint: str) -> None:
@@ -97,8 +95,5 @@ def _place(file: str) -> str:
 
 
 def _runs(session: SparkSession, checkpoint: str) -> list[int]:
-    file_system, folder = hadoop_path(session, f"{checkpoint}/{PUT_BACK}")
-    if not file_system.exists(folder):
-        return []
-    names = [str(status.getPath().getName()) for status in file_system.listStatus(folder)]
+    names = list_names(session, f"{checkpoint}/{PUT_BACK}") or []
     return [int(name.removeprefix("run=")) for name in names if name.startswith("run=")]

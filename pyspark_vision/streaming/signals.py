@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pyspark_vision.spark.internals import jvm, let_jvm_call_python
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -54,14 +56,12 @@ def listening(session: SparkSession, request: StopRequest) -> Iterator[None]:
 
     For the main thread of a classic session: only there does Python set signal handlers.
     """
-    from pyspark import java_gateway  # not in pyspark-client
 
     def on_signal(number: int, frame: Any) -> None:
         request.signalled()
 
-    context: Any = session.sparkContext
-    jvm_signal = context._jvm.sun.misc.Signal
-    java_gateway.ensure_callback_server_started(context._gateway)  # type: ignore[no-untyped-call]
+    jvm_signal = jvm(session).sun.misc.Signal
+    let_jvm_call_python(session)
     passed_on = _JvmSignalHandler(request)
     own = {name: signal.signal(getattr(signal, f"SIG{name}"), on_signal) for name in _SIGNALS}
     of_jvm = {name: jvm_signal.handle(jvm_signal(name), passed_on) for name in _SIGNALS}

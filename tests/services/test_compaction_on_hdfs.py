@@ -117,7 +117,7 @@ def test_a_reader_gets_all_rows_or_an_error(stream: Stream) -> None:
     assert stream.names(stream.output) == ["batch_id=5", "batch_id=6"]
 
 
-@pytest.mark.parametrize(("function", "calls"), [("_write", 1), ("_rename", 1), ("_rename", 2)])
+@pytest.mark.parametrize(("function", "calls"), [("write_text", 1), ("rename", 1), ("rename", 2)])
 def test_killed_between_the_renames_the_next_run_ends_it(
     function: str, calls: int, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +139,7 @@ def test_killed_between_the_renames_a_job_writes_nothing_until_the_next_run(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "_rename", Dying(swap._rename, 1))
+        patch.setattr(swap, "rename", Dying(swap.rename, 1))
         with pytest.raises(KeyboardInterrupt):
             stream.compact()
     stream.feed(60, 10)

@@ -12,8 +12,8 @@ class Dying:
     def __init__(self, function: Callable[..., Any], calls: int) -> None:
         self.function, self.left = function, calls
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
-        return self.function(*args)
+        return self.function(*args, **keywords)

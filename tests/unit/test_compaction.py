@@ -750,12 +750,12 @@ def rows_or_error(folder: Path) -> int | str:
 @pytest.mark.parametrize(
     ("function", "calls", "sees"),
     [
-        ("_write", 0, 40),  # nothing has begun
-        ("_rename", 0, 40),  # the list of what is kept stands there
-        ("_write", 1, "FileNotFoundError"),  # the output is renamed away
-        ("_rename", 1, "ArrowInvalid"),  # the file stands in its place
-        ("_rename", 3, "ArrowInvalid"),  # two of three things that are kept are moved
-        ("_rename", 4, "FileNotFoundError"),  # all is ready
+        ("write_text", 0, 40),  # nothing has begun
+        ("rename", 0, 40),  # the list of what is kept stands there
+        ("write_text", 1, "FileNotFoundError"),  # the output is renamed away
+        ("rename", 1, "ArrowInvalid"),  # the file stands in its place
+        ("rename", 3, "ArrowInvalid"),  # two of three things that are kept are moved
+        ("rename", 4, "FileNotFoundError"),  # all is ready
     ],
 )
 def test_killed_at_any_moment_of_the_renames_the_next_run_ends_it(
@@ -808,7 +808,7 @@ def test_killed_between_the_renames_no_batch_can_be_written_until_the_next_run(
     write_batches(spark, tmp_path, range(4))
     write_checkpoint(tmp_path, done=3)
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "_rename", Dying(swap._rename, 1))
+        patch.setattr(swap, "rename", Dying(swap.rename, 1))
         with pytest.raises(KeyboardInterrupt):
             compact(spark, tmp_path)
     sink = parquet_sink(spark, str(tmp_path / "out"))
@@ -828,7 +828,7 @@ def test_batches_that_a_job_has_written_where_the_output_was_missing_are_kept(
     write_batches(spark, tmp_path, range(4))
     write_checkpoint(tmp_path, done=3)
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "_write", Dying(swap._write, 1))
+        patch.setattr(swap, "write_text", Dying(swap.write_text, 1))
         with pytest.raises(KeyboardInterrupt):
             compact(spark, tmp_path)
     sink = parquet_sink(spark, str(tmp_path / "out"))
@@ -845,20 +845,20 @@ def test_batches_that_a_job_has_written_where_the_output_was_missing_are_kept(
 KILLED = """
 import os, signal, sys
 from pyspark_vision.cli.main import main
-from pyspark_vision.compaction import swap
+from pyspark_vision.streaming.compaction import swap
 
 place, before, folder = sys.argv[1:]
-if place == "_rename":
+if place == "rename":
     swap._can_exchange = lambda folder: False
 function = getattr(swap, place)
 calls = []
 
-def dying(*args):
+def dying(*args, **keywords):
     # The first exchange is the one that tries whether the disk can.
     calls.append(args)
     if len(calls) == 2 and before == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    function(*args)
+    function(*args, **keywords)
     if len(calls) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -872,7 +872,7 @@ main(["compact", folder + "/out", "--checkpoint", folder + "/checkpoint"])
     [
         ("_exchange", "before", 40),
         ("_exchange", "after", 40),
-        ("_rename", "before", "ArrowInvalid"),
+        ("rename", "before", "ArrowInvalid"),
     ],
 )
 def test_a_process_that_is_killed_at_the_swap_loses_nothing_and_blocks_nobody(

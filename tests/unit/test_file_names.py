@@ -102,7 +102,7 @@ def test_a_jvm_that_is_not_there_yet_misnames_nothing(monkeypatch: pytest.Monkey
 def test_a_jvm_of_our_own_gets_a_utf8_locale_where_it_would_have_none(
     locale: dict[str, str], sets: str
 ) -> None:
-    program = "from pyspark_vision import own_jvm; print(own_jvm.utf8_locale().get('LC_ALL'))"
+    program = "from pyspark_vision.spark import own_jvm; print(own_jvm.utf8_locale().get('LC_ALL'))"
     others = {k: v for k, v in os.environ.items() if k != "LANG" and not k.startswith("LC_")}
 
     done = subprocess.run(

@@ -7,7 +7,6 @@ import errno
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pyspark
 import pytest
@@ -41,8 +40,6 @@ class Context:
 
 class ClassicSession:
     """A session of an application, as ``newSession`` gives several of."""
-
-    _jsparkSession: Any = None
 
     def __init__(self, context: Context) -> None:
         self.sparkContext = context

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from py4j.protocol import Py4JJavaError
+from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.spark.hadoop import hadoop_path, statuses
+from pyspark_vision.spark.internals import JavaError, hadoop_configuration, java_exception, jvm
 from pyspark_vision.streaming.compaction.plan import Batch
 
 if TYPE_CHECKING:
@@ -42,32 +41,27 @@ def list_batches(session: SparkSession, output: str) -> list[Batch]:
 
     Raises :class:`InvalidOptionError` if one holds anything but Parquet files.
     """
-    file_system, root = hadoop_path(session, output)
     found = []
-    for status in file_system.listStatus(root):
-        if name := _BATCH.fullmatch(status.getPath().getName()):
-            found.append(_batch(file_system, status.getPath(), int(name.group(1))))
+    for entry in statuses(session, output):
+        if name := _BATCH.fullmatch(entry.name):
+            found.append(_batch(session, entry.uri, int(name.group(1))))
     return sorted(found, key=lambda batch: batch.batch_id)
 
 
-def _batch(file_system: Any, folder: Any, batch_id: int) -> Batch:
-    statuses = [
-        status
-        for status in file_system.listStatus(folder)
-        if not status.getPath().getName().startswith(_HIDDEN)
-    ]
-    for status in statuses:
-        if status.isDirectory() or not status.getPath().getName().endswith(".parquet"):
+def _batch(session: SparkSession, folder: str, batch_id: int) -> Batch:
+    files = [file for file in statuses(session, folder) if not file.name.startswith(_HIDDEN)]
+    for file in files:
+        if file.is_folder or not file.name.endswith(".parquet"):
             raise InvalidOptionError(
-                f"{status.getPath()} is not a Parquet file: only outputs of --sink parquet, and "
+                f"{file.uri} is not a Parquet file: only outputs of --sink parquet, and "
                 "folders of dead letters, can be compacted"
             )
     return Batch(
         batch_id,
-        str(folder),
-        tuple(str(status.getPath()) for status in statuses),
-        sum(status.getLen() for status in statuses),
-        max((status.getModificationTime() for status in statuses), default=0),
+        folder,
+        tuple(file.uri for file in files),
+        sum(file.size for file in files),
+        max((file.modified_ms for file in files), default=0),
     )
 
 
@@ -92,14 +86,13 @@ def _contents(session: SparkSession, batch: Batch) -> Contents:
 
 
 def _footer(session: SparkSession, file: str) -> Contents:
-    jvm: Any = session.sparkContext._jvm
     _, path = hadoop_path(session, file)
-    parquet = jvm.org.apache.parquet.hadoop
+    parquet = jvm(session).org.apache.parquet.hadoop
     try:
-        opened = parquet.util.HadoopInputFile.fromPath(path, session._jsc.hadoopConfiguration())
+        opened = parquet.util.HadoopInputFile.fromPath(path, hadoop_configuration(session))
         reader = parquet.ParquetFileReader.open(opened)
-    except Py4JJavaError as error:
-        raise InvalidOptionError(f"{file} cannot be read: {error.java_exception}") from None
+    except JavaError as error:
+        raise InvalidOptionError(f"{file} cannot be read: {java_exception(error)}") from None
     try:
         schema = reader.getFileMetaData().getSchema().toString()
         blocks = reader.getFooter().getBlocks()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.spark.hadoop import hadoop_path, statuses
 from pyspark_vision.streaming.compaction.listing import Contents, list_batches, read_contents
 from pyspark_vision.streaming.compaction.plan import Group
 
@@ -37,10 +37,10 @@ def merge(
     writer = ordered.write.option("compression", known[-1]) if known else ordered.write
     folder = f"{new_root}/batch_id={group.up_to}"
     writer.parquet(folder)
-    file_system, path = hadoop_path(session, folder)
     newest_ms = max(batch.newest_ms for batch in group.batches)
-    for status in file_system.listStatus(path):
-        file_system.setTimes(status.getPath(), newest_ms, -1)
+    for file in statuses(session, folder):
+        file_system, path = hadoop_path(session, file.uri)
+        file_system.setTimes(path, newest_ms, -1)
 
 
 def check(

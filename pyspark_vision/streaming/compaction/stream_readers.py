@@ -7,15 +7,14 @@ rows. So batches of that age, if all of their files were read, can be merged wit
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark.checkpoint_logs import last_batch, lines, log_files
-from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.spark.checkpoint_logs import files_read, last_batch, plan
+from pyspark_vision.spark.hadoop import exists
 from pyspark_vision.streaming.compaction.plan import Batch
 
 if TYPE_CHECKING:
@@ -52,32 +51,20 @@ def stream_reader(session: SparkSession, checkpoint: str) -> StreamReader | None
     That is so if it has not begun, for it will read all; and of `replay`, which knows letters
     whatever file they are in. Raises :class:`InvalidOptionError` if it does not read files.
     """
-    file_system, record = hadoop_path(session, f"{checkpoint}/{PUT_BACK}")
-    if file_system.exists(record):
+    if exists(session, f"{checkpoint}/{PUT_BACK}"):
         return None
     if last_batch(session, checkpoint, "offsets") < 0:
         return None
-    last = last_batch(session, checkpoint, "commits")
-    # Spark's metadata, then a line per source.
-    sources = lines(session, f"{checkpoint}/offsets/{last}")[1:] if last >= 0 else []
+    committed = plan(session, checkpoint, last_batch(session, checkpoint, "commits"))
     files: dict[str, int] = {}
-    for source, offset in enumerate(sources):
-        read_up_to = _read_up_to(offset, checkpoint)
-        log = f"{checkpoint}/sources/{source}"
-        for name in log_files(session, log):
-            for entry in map(json.loads, lines(session, f"{log}/{name}")):
-                if entry["batchId"] <= read_up_to:
-                    files[file_path(entry["path"])] = entry["timestamp"]
+    for source, end in enumerate(committed.ends if committed is not None else ()):
+        read = files_read(session, checkpoint, source, end)
+        if read is None:
+            raise InvalidOptionError(f"--read-by {checkpoint} is not of a stream that reads files")
+        files |= {file_path(uri): modified_ms for uri, modified_ms in read.items()}
     return StreamReader(frozenset(files), max(files.values(), default=0))
 
 
 def file_path(uri: str) -> str:
     """The path of a file in a URI of Spark's, which has odd letters quoted."""
     return unquote(_FILE_SYSTEM.sub("", uri))
-
-
-def _read_up_to(offset: str, checkpoint: str) -> int:
-    found = re.fullmatch(r'\{"logOffset":(-?\d+)\}', offset)
-    if found is None:
-        raise InvalidOptionError(f"--read-by {checkpoint} is not of a stream that reads files")
-    return int(found.group(1))

@@ -24,10 +24,12 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark.hadoop import hadoop_path
+from pyspark_vision.spark import hadoop
+from pyspark_vision.spark.hadoop import rename, write_text
+from pyspark_vision.spark.internals import jvm
 from pyspark_vision.streaming.lease import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
@@ -50,13 +52,17 @@ _AT_WORK = "pyspark-vision compact works here, or was killed: then run it again,
 
 @dataclass(frozen=True)
 class Places:
-    """The output, and the two folders beside it that are there for a while (Hadoop paths)."""
+    """The output, and the two folders beside it that are there for a while: whole URIs."""
 
-    jvm: Any
-    file_system: Any
-    output: Any
-    new: Any
-    old: Any
+    session: SparkSession
+    output: str
+    new: str
+    old: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are on disks of this machine."""
+        return self.output.startswith(tuple(f"{scheme}:" for scheme in LOCAL_SCHEMES))
 
 
 def places(session: SparkSession, output: str) -> Places:
@@ -64,11 +70,9 @@ def places(session: SparkSession, output: str) -> Places:
 
     Raises :class:`InvalidOptionError` where a folder cannot be renamed in one step.
     """
-    jvm: Any = session.sparkContext._jvm
-    hadoop = jvm.org.apache.hadoop.fs
     # Asked before the file system is made, for which a jar may be missing.
-    default = hadoop.FileSystem.getDefaultUri(session._jsc.hadoopConfiguration()).getScheme()
-    scheme = hadoop.Path(output).toUri().getScheme() or default
+    path = jvm(session).org.apache.hadoop.fs.Path(output)
+    scheme = path.toUri().getScheme() or hadoop.default_scheme(session)
     if scheme not in _RENAMING:
         raise InvalidOptionError(
             f"{output} is on {scheme}, where no folder takes another's place in one step: readers "
@@ -76,30 +80,27 @@ def places(session: SparkSession, output: str) -> Places:
             "job make fewer files, by a longer --trigger, or copy the rows to a table with a log "
             "of its own (Delta Lake, Iceberg)"
         )
-    file_system, path = hadoop_path(session, output)
+    file_system, path = hadoop.hadoop_path(session, output)
     place = file_system.makeQualified(path)
+    whole = str(place.toString())
     if scheme in LOCAL_SCHEMES:
         # The folder is exchanged, not a link to it.
         local = Path(place.toUri().getPath()).resolve()
         if local.is_mount():
             raise InvalidOptionError(f"{output} is a mount: no other folder can take its place")
-        place = hadoop.Path(scheme, None, str(local))
-    parent, name = place.getParent(), place.getName()
-    if parent is None:
+        whole = f"{scheme}:{local}"
+    if place.getParent() is None:
         raise InvalidOptionError(f"{output} is the root: no other folder can take its place")
-    return Places(
-        jvm,
-        file_system,
-        place,
-        # With a dot in front: Spark reads folders such as _compacting_day=5.
-        hadoop.Path(parent, f".{name}.compacting"),
-        hadoop.Path(parent, f".{name}.compacted"),
-    )
+    parent, _, name = whole.rpartition("/")
+    # With a dot in front: Spark reads folders such as _compacting_day=5.
+    beside = f"{parent}/.{name}"
+    return Places(session, whole, f"{beside}.compacting", f"{beside}.compacted")
 
 
 def is_there(where: Places) -> bool:
     """Whether the output is a folder in its place."""
-    return bool(where.file_system.exists(where.output)) and _is_folder(where, where.output)
+    there = hadoop.status(where.session, where.output)
+    return there is not None and there.is_folder
 
 
 def recover(where: Places) -> None:
@@ -107,8 +108,7 @@ def recover(where: Places) -> None:
 
     Raises :class:`InvalidOptionError` if there is no output.
     """
-    file_system = where.file_system
-    if file_system.exists(where.new) and file_system.exists(where.old):
+    if hadoop.exists(where.session, where.new) and hadoop.exists(where.session, where.old):
         _finish(where)
     if not is_there(where):
         raise InvalidOptionError(f"{where.output} is not a folder")
@@ -118,7 +118,7 @@ def recover(where: Places) -> None:
 def clear(where: Places) -> None:
     """Remove what lies beside the output."""
     for path in (where.new, where.old):
-        where.file_system.delete(path, True)
+        hadoop.delete(where.session, path)
 
 
 def swap(where: Places, dropped: Collection[str]) -> None:
@@ -126,10 +126,11 @@ def swap(where: Places, dropped: Collection[str]) -> None:
 
     What was there before is beside it afterwards, until :func:`clear`.
     """
-    status = where.file_system.getFileStatus(where.output)
-    where.file_system.setPermission(where.new, status.getPermission())
-    if where.output.toUri().getScheme() in LOCAL_SCHEMES:
-        output, new = (Path(path.toUri().getPath()) for path in (where.output, where.new))
+    file_system, path = hadoop.hadoop_path(where.session, where.output)
+    _, new_path = hadoop.hadoop_path(where.session, where.new)
+    file_system.setPermission(new_path, file_system.getFileStatus(path).getPermission())
+    if where.is_local:
+        output, new = (Path(uri.partition(":")[2]) for uri in (where.output, where.new))
         if _can_exchange(new):
             _link(output, new, _kept(os.listdir(output), dropped))
             # The old files go soon: by then the new ones are to survive a power cut as well.
@@ -137,8 +138,8 @@ def swap(where: Places, dropped: Collection[str]) -> None:
             _exchange(output, new)
             return
     kept = json.dumps(_kept(_names(where, where.output), dropped))
-    _write(where, where.jvm.org.apache.hadoop.fs.Path(where.output, _KEPT), kept)
-    _rename(where, where.output, where.old)
+    write_text(where.session, f"{where.output}/{_KEPT}", kept, overwrites=True)
+    rename(where.session, where.output, where.old)
     _finish(where)
 
 
@@ -147,20 +148,20 @@ def _finish(where: Places) -> None:
 
     Begins again wherever it was left.
     """
-    file_system, child = where.file_system, where.jvm.org.apache.hadoop.fs.Path
-    if not file_system.exists(where.output):
-        _write(where, where.output, _AT_WORK)
+    session, new = where.session, where.new
+    if not hadoop.exists(session, where.output):
+        write_text(session, where.output, _AT_WORK)
     left = set(_names(where, where.old))
-    for name in json.loads(_read(where, child(where.old, _KEPT))):
+    for name in json.loads(hadoop.read_text(session, f"{where.old}/{_KEPT}") or ""):
         if name in left:
-            _rename(where, child(where.old, name), child(where.new, name))
-    if _is_folder(where, where.output):
+            rename(session, f"{where.old}/{name}", f"{new}/{name}")
+    if is_there(where):
         # Killed before the file stood there, and a job has begun the output anew since.
         for name in _names(where, where.output):
-            file_system.delete(child(where.new, name), True)
-            _rename(where, child(where.output, name), child(where.new, name))
-    file_system.delete(where.output, True)
-    _rename(where, where.new, where.output)
+            hadoop.delete(session, f"{new}/{name}")
+            rename(session, f"{where.output}/{name}", f"{new}/{name}")
+    hadoop.delete(session, where.output)
+    rename(session, new, where.output)
 
 
 def _can_exchange(folder: Path) -> bool:
@@ -203,30 +204,5 @@ def _link(output: Path, new: Path, names: list[str]) -> None:
             os.link(source, new / name)
 
 
-def _names(where: Places, folder: Any) -> list[str]:
-    return [status.getPath().getName() for status in where.file_system.listStatus(folder)]
-
-
-def _is_folder(where: Places, path: Any) -> bool:
-    return bool(where.file_system.getFileStatus(path).isDirectory())
-
-
-def _rename(where: Places, source: Any, target: Any) -> None:
-    if not where.file_system.rename(source, target):
-        raise OSError(f"cannot rename {source} to {target}")
-
-
-def _write(where: Places, path: Any, text: str) -> None:
-    stream = where.file_system.create(path, True)
-    try:
-        stream.write(text.encode())
-    finally:
-        stream.close()
-
-
-def _read(where: Places, path: Any) -> str:
-    stream = where.file_system.open(path)
-    try:
-        return str(where.jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
-    finally:
-        stream.close()
+def _names(where: Places, folder: str) -> list[str]:
+    return [entry.name for entry in hadoop.statuses(where.session, folder)]

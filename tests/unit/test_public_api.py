@@ -1,0 +1,138 @@
+"""What Spark does not promise stands in ``spark/internals.py``; nothing else reaches for it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INTERNALS = "pyspark_vision/spark/internals.py"
+CHECKPOINT_LOGS = "pyspark_vision/spark/checkpoint_logs.py"
+
+# Private names of other libraries than Spark.
+OF_OTHERS = {
+    "_ArgumentGroup",  # argparse: the type has no public name
+    "_get_full_signature_list",  # LiteRT
+    "_get_ops_details",  # LiteRT
+    "_keras_history",  # Keras
+}
+
+# Java classes of Spark, py4j, what PySpark tells itself by the environment, files of a checkpoint.
+PRIVATE_TEXT = re.compile(
+    r"org\.apache\.spark\.|\bpy4j\b|java_gateway|pyspark\.daemon|pyspark-shell|PYSPARK_GATEWAY"
+    r"|PYSPARK_SUBMIT_ARGS|PYSPARK_REMOTE_INIT|SPARK_CONNECT_MODE_ENABLED|SPARK_LOCAL_REMOTE"
+    r"|/(offsets|commits|sources)(/|$)|logOffset|batchWatermarkMs"
+)
+
+# The end of a stream's batch is being rebuilt on public means; until then it is as it is.
+ALLOWED = {
+    "pyspark_vision/streaming/runner.py": {
+        "org.apache.spark.sql.execution.streaming.checkpointing"
+    },
+    "pyspark_vision/streaming/running_stream.py": {
+        "_jvm",
+        "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch: "
+        "java.lang.InterruptedException",
+    },
+    # As sbin/start-master.sh has it: a cluster for the tests, no part of a job.
+    "scripts/local_services/standalone.py": {"org.apache.spark.deploy."},
+}
+
+
+def private_uses(source: str) -> set[str]:
+    """The names and texts by which a module uses Spark privately, its docstrings aside."""
+    nodes = list(ast.walk(ast.parse(source)))
+    documents = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    names = {name for node in nodes for name in _names(node)} - OF_OTHERS
+    texts = {text for node in nodes if id(node) not in documents for text in _texts(node)}
+    return {name for name in names if re.match("_[^_]", name)} | {
+        text for text in texts if PRIVATE_TEXT.search(text)
+    }
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Attributes of objects that are not the module's own, by whatever way."""
+    if isinstance(node, ast.Attribute):
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+            yield node.attr
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+        if isinstance(node.args[1], ast.Constant):
+            yield str(node.args[1].value)
+    elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyspark."):
+        yield from (alias.name for alias in node.names)
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        yield node.value if isinstance(node.value, str) else node.value.decode(errors="replace")
+    elif isinstance(node, ast.Attribute):
+        yield f"{ast.unparse(node)}."
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _modules() -> Iterator[Path]:
+    for folder in ("pyspark_vision", "jobs", "scripts"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix == ".py" or (path.is_file() and _is_script(path)):
+                yield path
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix == "" and b"python" in file.readline()
+
+
+def test_only_internals_uses_what_spark_does_not_promise() -> None:
+    found = {
+        str(path.relative_to(ROOT)): private_uses(path.read_text("utf-8")) for path in _modules()
+    }
+
+    assert "_jvm" in found.pop(INTERNALS)
+    assert "/offsets/" in found.pop(CHECKPOINT_LOGS)
+    assert {path: uses for path, uses in found.items() if uses} == ALLOWED
+
+
+def test_internals_stay_small() -> None:
+    assert len((ROOT / INTERNALS).read_text("utf-8").splitlines()) < 150
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "session._jvm.java.lang.System.exit(1)",
+        "context = session.sparkContext; context._jsc.sc()",
+        "hasattr(session, '_jsparkSession')",
+        "from py4j.protocol import Py4JJavaError",
+        "import py4j.java_gateway",
+        "from pyspark import java_gateway",
+        "from pyspark.sql.types import _parse_datatype_string",
+        "jvm(session).org.apache.spark.sql.functions.lit(1)",
+        "name = 'org.apache.spark.sql.kafka010.KafkaSourceProvider'",
+        "name = f'org.apache.spark.deploy.{main}'",
+        "os.environ['PYSPARK_GATEWAY_PORT']",
+        "read_text(session, f'{checkpoint}/offsets/{batch_id}')",
+    ],
+)
+def test_a_planted_private_use_is_found(planted: str) -> None:
+    assert private_uses(f'"""A module."""\n\n{planted}\n')
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        "'''session._jvm of py4j, org.apache.spark.sql.Row'''",
+        "jvm(session).org.apache.hadoop.fs.Path(uri)",
+        "self._jvm = self._session",
+        "'--packages org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0'",
+        "from pyspark.sql.types import StructType",
+    ],
+)
+def test_a_public_use_is_not(public: str) -> None:
+    assert private_uses(public) == set()
