@@ -19,6 +19,7 @@ from pyspark_vision.bundles import digest
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.spark.compatibility import error_condition
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.spark.session import is_connect
 
@@ -161,6 +162,6 @@ def _rows(read: Callable[[], DataFrame]) -> list[Row] | None:
     try:
         return read().collect()
     except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
+        if error_condition(error) == "PATH_NOT_FOUND":
             return None
         raise

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.sources.kafka_offsets import offsets_of
+from pyspark_vision.spark.compatibility import error_condition
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -182,7 +183,7 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
         records: DataFrame = reader.load()
     except AnalysisException as error:
         if "Failed to find data source: kafka" in str(error) or "kafka" in str(
-            error.getCondition()
+            error_condition(error)
         ):
             raise missing_connector(session) from None
         raise
@@ -201,7 +202,9 @@ def _load(reader: Any, session: SparkSession) -> DataFrame:
 
 def missing_connector(session: SparkSession) -> MissingDependencyError:
     """The error of a session without Spark's Kafka connector, with the flags that bring it."""
-    connector = f"org.apache.spark:spark-sql-kafka-0-10_2.13:{session.version}"
+    # PySpark 3.5 brings the Spark that is built with Scala 2.12.
+    scala = "2.12" if session.version.startswith("3.") else "2.13"
+    connector = f"org.apache.spark:spark-sql-kafka-0-10_{scala}:{session.version}"
     return MissingDependencyError(
         f"this Spark has no Kafka connector: submit with --packages {connector}, or through "
         f"scripts/submit; for a command of pyspark-vision: --conf spark.jars.packages={connector}"

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
 from pyspark_vision.errors import DropReason, ErrorCode
+from pyspark_vision.spark import internals
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -110,14 +111,14 @@ def observed_records(records: DataFrame) -> DataFrame:
     return records.observe(OBSERVED, *columns)
 
 
-def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures]:
+def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures] | None:
     """What :func:`observed_stream` has seen in the batch in hand, once a sink has read all of it.
 
     From the plan that has run, and not from the bus of listeners. A part of the batch that is lost
-    with its executor and computed again is counted again.
+    with its executor and computed again is counted again. ``None`` where this Spark does not say.
     """
-    execution = query._jsq.streamingQuery().lastExecution()
-    return _measured(json.loads(execution.observedMetrics().apply(OBSERVED).json()))
+    metrics = internals.observed_metrics(query, OBSERVED)
+    return None if metrics is None else _measured(metrics)
 
 
 def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:

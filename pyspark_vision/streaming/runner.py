@@ -14,7 +14,6 @@ from pyspark.errors import StreamingQueryException
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_losses
-from pyspark_vision.spark.hadoop import hadoop_path
 from pyspark_vision.streaming import lease, signals
 from pyspark_vision.streaming.counts import (
     Counts,
@@ -29,7 +28,7 @@ from pyspark_vision.streaming.triggers import AVAILABLE_NOW as AVAILABLE_NOW
 from pyspark_vision.streaming.triggers import checked_trigger
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
     from pyspark_vision.sinks import Sink
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 _POLL_S = 1
 # What a batch that is cancelled may take to end, before the process ends with it.
 _CANCEL_TIMEOUT = "5s"
-_LOG_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
-_CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 
 _IN_BATCH = re.compile(rf"^.*\b{re.escape(StreamError.__module__)}\.\w+Error: (.+)$", re.M)
 
@@ -262,7 +259,6 @@ def _start(
     trigger: str,
     query_name: str,
 ) -> StreamingQuery:
-    _write_logs_without_a_shell(source.sparkSession, checkpoint)
     writer = source.writeStream.queryName(query_name).option("checkpointLocation", checkpoint)
     trigger = checked_trigger(trigger)
     if trigger == AVAILABLE_NOW:
@@ -270,18 +266,6 @@ def _start(
     else:
         writer = writer.trigger(processingTime=trigger)
     return writer.foreachBatch(process).start()
-
-
-def _write_logs_without_a_shell(session: SparkSession, checkpoint: str) -> None:
-    """On this machine's disks, without Hadoop's native library, Spark's usual way to write its two
-    logs starts a process (``readlink``) for each file: a tenth of a second in every batch.
-
-    The other way, which Spark has for stores such as s3a, renames as well. That it asks first
-    whether the file is there, and not in the same step, is the lease's concern.
-    """
-    file_system, _ = hadoop_path(session, checkpoint)
-    if file_system.getUri().getScheme() == "file":
-        session.conf.set(_LOG_WRITER, f"{_CHECKPOINTING}.FileSystemBasedCheckpointFileManager")
 
 
 def run_batch(

@@ -65,6 +65,7 @@ class RunningStream:
         self._has_begun = threading.Event()
         self._began_at: float | None = None
         self._last_seen = -1
+        self._is_observable = True
 
     def begin(
         self,
@@ -117,12 +118,13 @@ class RunningStream:
         self.in_hand = batch_id
         began_at, before = time.monotonic(), self._began_at
         try:
+            is_observed = batch_step is None and self._is_observable
             report = compute_batch(
                 batch if batch_step is None else batch_step(batch),
                 batch_id,
                 sinks=self._sinks,
-                measure=self._observed if batch_step is None else self._measured,
-                reads=batch_step is not None,
+                measure=self._observed if is_observed else self._measured,
+                reads=not is_observed,
             )
             self._after_batch()
         except Exception:
@@ -142,11 +144,14 @@ class RunningStream:
         self.metrics.add(report)
         _log.info("%s", report.line())
 
-    def _observed(self, _: DataFrame) -> tuple[Counts, Measures]:
+    def _observed(self, results: DataFrame) -> tuple[Counts, Measures]:
         # The first batch may be done before its query is known here.
         self._has_begun.wait()
         assert self._query is not None
-        return observed_batch(self._query)
+        if (observed := observed_batch(self._query)) is not None:
+            return observed
+        self._is_observable = False
+        return self._measured(results)
 
     def _measured(self, results: DataFrame) -> tuple[Counts, Measures]:
         return measure_results(results, self._value)
