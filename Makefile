@@ -6,8 +6,11 @@ export PYTHONPATH :=
 # Of other projects; scripts/own_environment says why.
 unexport SPARK_HOME PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_DRIVER_PYTHON_OPTS PYTHONHOME PYTHONSAFEPATH
 ZIP := dist/pyspark_vision.zip
+# The newest of each version that setup.py allows.
+SPARKS := 3.5.9 4.0.5 4.1.4 4.2.0 4.3.0
+SPARK ?= 3.5.9
 
-.PHONY: help demo test test-slow test-faults test-pyspark-4.0 services jars lint zip bench bench-quick bench-latency test-environments clean
+.PHONY: help demo test test-slow test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,11 +31,15 @@ test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, a
 test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
 	@python scripts/try_environments
 
-# Spark 4.0 leaves its sockets to the garbage collector; pytest here takes warnings for errors.
-test-pyspark-4.0: export PATH := $(CURDIR)/.venv-pyspark-4.0/bin:$(PATH)
-test-pyspark-4.0: .venv-pyspark-4.0/develop.stamp ## test functions and transformations on the oldest Spark
-	@python -m pytest -p no:cacheprovider -W ignore::ResourceWarning $(addprefix tests/unit/test_, \
-	  functions.py pandas_udf.py transformations.py publish.py pipeline.py)
+# Before 4.1 Spark leaves its sockets to the garbage collector; pytest here takes warnings for errors.
+test-spark: export PATH := $(CURDIR)/.venv-spark-$(SPARK)/bin:$(PATH)
+test-spark: .venv-spark-$(SPARK)/develop.stamp zip ## run the tests that hold on each Spark, on PySpark SPARK=3.5.9
+	@python -c 'import pyspark; print("== tests on PySpark", pyspark.__version__)'
+	@scripts/fetch_jars kafka kafka-broker >/dev/null
+	@python -m pytest -p no:cacheprovider -W ignore::ResourceWarning -m every_spark
+
+test-spark-all: ## run them on the newest of each version that setup.py allows
+	@for version in $(SPARKS); do $(MAKE) --no-print-directory test-spark SPARK=$$version || exit; done
 
 services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C
 	@scripts/services
@@ -76,8 +83,8 @@ clean: ## remove what was built, not the environment
 .venv/spark-classes.jsa: .venv/develop.stamp
 	@scripts/archive_classes $@
 
-.venv-pyspark-4.0/develop.stamp: conf/constraints.txt conf/constraints-pyspark-4.0.txt setup.py
-	@scripts/make_venv develop spark,litert,test .venv-pyspark-4.0 conf/constraints-pyspark-4.0.txt
+.venv-spark-$(SPARK)/develop.stamp: conf/constraints.txt setup.py
+	@scripts/make_venv develop spark,litert,test .venv-spark-$(SPARK) <(echo pyspark==$(SPARK))
 
 .venv-bench/develop.stamp: conf/constraints.txt benchmarks/constraints.txt setup.py
 	@scripts/make_venv develop spark,litert,tensorflow,openvino,simd,s3,bench .venv-bench benchmarks/constraints.txt

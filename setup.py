@@ -17,7 +17,7 @@ setup(
     python_requires=">=3.11",
     install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13"],
     extras_require={
-        "spark": ["pyspark>=4.0,<4.4"],
+        "spark": ["pyspark>=3.5,<4.4"],
         "connect": ["pyspark[connect]>=4.0,<4.4"],
         "litert": ["ai-edge-litert>=2"],
         "tensorflow": ["tensorflow>=2.18", "h5py"],

@@ -68,8 +68,8 @@ def s3_credentials() -> Iterator[local_s3.S3Credentials]:
 def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
-    # Connectors are made for one Spark; `make test-pyspark-4.0` runs no test that needs them.
-    connectors = jars.files("kafka", "s3a") if pyspark.__version__ >= "4.2" else []
+    # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without s3a://.
+    connectors = jars.files(*(["kafka", "s3a"] if pyspark.__version__ >= "4.2" else ["kafka"]))
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")

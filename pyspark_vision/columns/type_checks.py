@@ -49,7 +49,8 @@ def checked(function: str, col: Column | str, accepted: Accepted) -> Column:
         F.lit(f"; it must be {accepted.described}`"),
     )
     schema = F.when(found.isin(*accepted.types), F.lit("a INT")).otherwise(message)
-    probe = F.from_json(F.lit("{}"), schema)
+    # By its name, because F.from_json of Spark 3.5 evaluates a schema before its column has a type.
+    probe = F.call_function("from_json", F.lit("{}"), schema)
     return F.when(probe.isNull() | probe.isNotNull(), column)
 
 

@@ -22,7 +22,7 @@ NEEDED: dict[str, tuple[str, str | None]] = {
     "pyarrow": ("15", None),
     "pillow": ("13", None),
 }
-PYSPARK: tuple[str, str | None] = ("4.0", "4.4")
+PYSPARK: tuple[str, str | None] = ("3.5", "4.4")
 # Which of these a job needs depends on its model and source; `model` and `input` find out.
 OPTIONAL = ("ai-edge-litert", "tensorflow", "boto3")
 

@@ -16,15 +16,11 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
-from pyspark_vision.spark.hadoop import (
-    delete,
-    list_names,
-    literal,
-    read_text,
-)
+from pyspark_vision.spark.hadoop import delete, list_names, literal, read_text
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -161,6 +157,6 @@ def _rows(read: Callable[[], DataFrame]) -> list[Row] | None:
     try:
         return read().collect()
     except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
+        if error_condition(error) == "PATH_NOT_FOUND":
             return None
         raise

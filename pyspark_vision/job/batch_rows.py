@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.sinks.csv import csv_sink
 from pyspark_vision.sinks.csv_format import OWN_FILES
@@ -67,7 +68,7 @@ def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
     try:
         return _read_rows(session, output, file_format)
     except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":  # no batch yet
+        if error_condition(error) == "PATH_NOT_FOUND":  # no batch yet
             return Rows(None, 0)
         raise
 
@@ -198,6 +199,6 @@ def _record(session: SparkSession, folder: str) -> DataFrame:
         record.columns  # noqa: B018  a Connect session looks now
         return record
     except AnalysisException as error:
-        if error.getCondition() != "PATH_NOT_FOUND":
+        if error_condition(error) != "PATH_NOT_FOUND":
             raise
         return session.createDataFrame([], f"{_RECORD}, batch_id int")

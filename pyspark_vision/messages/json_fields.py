@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
+from pyspark_vision.columns.compatibility import (
+    JSON_VALUE,
+    is_valid_utf8,
+    try_timestamp,
+    typed_fields,
+)
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 
@@ -103,7 +109,7 @@ def with_message(
             too_many_bytes(value, max_bytes),
         )
         .when(
-            ~F.is_valid_utf8(_without_base64(text, [record[name] for name in encoded])),
+            ~is_valid_utf8(_without_base64(text, [record[name] for name in encoded])),
             error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"),
         )
         # Spark's reader stops behind the object and does not look at what follows.
@@ -112,8 +118,9 @@ def with_message(
             error(ErrorCode.BAD_MESSAGE, "the message is not a JSON object"),
         )
     )
+    kinds, values = typed_fields(small, {name: found(name) for name in typed}, typed)
     for name, kind in typed.items():
-        given = F.schema_of_variant(found(name))
+        given = kinds[name]
         wrong = ~given.rlike(_KIND_PATTERNS[kind]) & (given != "VOID")
         message = F.concat(F.lit(f"{name} is "), F.lower(given), F.lit(f"; it must be {kind}"))
         problem = problem.when(wrong, error(ErrorCode.BAD_MESSAGE, message))
@@ -122,9 +129,7 @@ def with_message(
         F.struct(record[name].alias("content"), as_text[name].alias("text")).alias(name)
         for name in encoded
     ]
-    fields += [
-        F.try_variant_get(found(name), "$", kind).alias(name) for name, kind in typed.items()
-    ]
+    fields += [value.alias(name) for name, value in values.items()]
     message = F.struct(problem.alias("error"), F.struct(*fields).alias("fields"))
     return read.withColumn("_message", message).drop("_record", "_as_text")
 
@@ -141,8 +146,8 @@ def local_timestamp(text: Column, time_zone: str) -> Column:
     """
     naive, with_offset = text.rlike(_MOMENT + "$"), has_offset(text)
     dotted = F.translate(text, ",z", ".Z")
-    return F.when(naive, F.concat(dotted, F.lit(time_zone)).try_cast("timestamp")).when(
-        with_offset, dotted.try_cast("timestamp")
+    return F.when(naive, try_timestamp(F.concat(dotted, F.lit(time_zone)))).when(
+        with_offset, try_timestamp(dotted)
     )
 
 
@@ -174,7 +179,7 @@ def _parsed(
 ) -> Column:
     columns = [f"{quoted(name)} STRING" for name in texts]
     columns += [f"{quoted(name)} {encoded_type}" for name in encoded]
-    columns += [f"{quoted(name)} VARIANT" for name in typed]
+    columns += [f"{quoted(name)} {JSON_VALUE}" for name in typed]
     schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
     return F.from_json(text, schema, {"columnNameOfCorruptRecord": _CORRUPT})
 

@@ -25,9 +25,10 @@ def as_argument(value: Column) -> Column:
     """A literal that is another in each batch, as an argument of the code that Spark makes.
 
     By itself it is a number in that code, which is then compiled anew for each batch: by Spark for
-    25 to 50 ms, and then by the JVM. Higher-order functions are not made into code.
+    25 to 50 ms, and then by the JVM. An array is not: the code refers to it. Its index is 0 in
+    every partition, which Spark does not know: else it would make a number of the array again.
     """
-    return F.transform(F.array(value), lambda same: same)[0]
+    return F.get(F.array(value), F.least(F.spark_partition_id(), F.lit(0)))
 
 
 def planned_at() -> Column:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.compatibility import is_valid_utf8
+
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
@@ -38,7 +40,7 @@ def text_of(value: Column) -> Column:
     pieces = F.regexp_extract_all(F.decode(value, _LATIN_1), F.lit(f"({_PIECES})"), 0)
     escaped = F.array_join(F.transform(pieces, _escaped), "")
     whole = F.encode(escaped, _LATIN_1).cast("string")
-    return F.when(F.is_valid_utf8(text), text).otherwise(whole)
+    return F.when(is_valid_utf8(text), text).otherwise(whole)
 
 
 def _escaped(piece: Column) -> Column:

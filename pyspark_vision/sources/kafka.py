@@ -207,7 +207,9 @@ def connector(session: SparkSession) -> str:
 
 def missing_connector(session: SparkSession) -> MissingDependencyError:
     """The error of a session without Spark's Kafka connector, with the flags that bring it."""
-    connector = f"org.apache.spark:spark-sql-kafka-0-10_2.13:{session.version}"
+    # PySpark 3.5 brings the Spark that is built with Scala 2.12.
+    scala = "2.12" if session.version.startswith("3.") else "2.13"
+    connector = f"org.apache.spark:spark-sql-kafka-0-10_{scala}:{session.version}"
     return MissingDependencyError(
         f"this Spark has no Kafka connector: submit with --packages {connector}, or through "
         f"scripts/submit; for a command of pyspark-vision: --conf spark.jars.packages={connector}"

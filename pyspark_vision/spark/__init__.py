@@ -1,1 +1,1 @@
-"""Spark itself: session, Connect, Hadoop file systems."""
+"""Spark itself: what its versions differ in, and what it does not promise."""

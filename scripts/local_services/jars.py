@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ IVY_FILE = Path(__file__).resolve().parents[2] / "conf" / "ivy.xml"
 # Registries hiccup: pauses in seconds before the second, the third and the last attempt.
 PAUSES_S = (2, 5, 15)
 ATTEMPT_TIMEOUT_S = 600
+# For a Spark that the configuration without this does not fit.
+_OF_A_VERSION = re.compile(r"-\d+\.\d+$")
 # Some projects publish their one jar as an OSGi bundle, under these type names.
 JAR_TYPES = ("jar", "bundle", "eclipse-plugin")
 
@@ -31,13 +34,30 @@ class JarsNotFetchedError(RuntimeError):
 
 
 def configurations() -> list[str]:
-    """The configurations of ``conf/ivy.xml``, in its order."""
+    """The configurations of ``conf/ivy.xml`` for each Spark, in its order."""
+    return [name for name in _all_configurations() if not _OF_A_VERSION.search(name)]
+
+
+def _all_configurations() -> list[str]:
     found = ElementTree.parse(IVY_FILE).findall("configurations/conf")
     return [conf.attrib["name"] for conf in found]
 
 
+def _of_this_spark(configuration: str) -> str:
+    """``kafka-4.0`` for ``kafka`` where that is there, and PySpark is a 4.0."""
+    for jar in (pyspark_home() / "jars").glob("spark-core_*.jar"):
+        minor_version = ".".join(jar.stem.rpartition("-")[2].split(".")[:2])
+        if (own := f"{configuration}-{minor_version}") in _all_configurations():
+            return own
+    return configuration
+
+
 def folder(configuration: str) -> Path:
-    """The folder with the jars of a configuration, fetched now if this machine has none yet."""
+    """The folder with the jars of a configuration, fetched now if this machine has none yet.
+
+    Of the configurations that differ between versions of Spark it is that of PySpark here.
+    """
+    configuration = _of_this_spark(configuration)
     ready = _jars_root() / configuration
     if not ready.is_dir():
         with _fetching_alone():

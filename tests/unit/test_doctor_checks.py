@@ -165,7 +165,7 @@ def test_a_python_without_packages_is_told_what_it_lacks(bare_python: str, root:
 
     state, text = lines(done.stdout)["packages"]
     assert (done.returncode, state) == (1, "failed")
-    assert "no pyspark (needed: >=4.0,<4.4), no numpy (needed: >=1.26)" in text
+    assert "no pyspark (needed: >=3.5,<4.4), no numpy (needed: >=1.26)" in text
     assert "pip install" in text
     assert "Traceback" not in done.stderr
 
@@ -264,7 +264,7 @@ GOOD = {"pyspark": "4.2.0", "numpy": "2.4.6", "pandas": "2.3.3", "pyarrow": "26.
         ({"pillow": "12.9.1"}, "pillow 12.9.1 (needed: >=13)"),
         ({"pandas": "3.0.0"}, "pandas 3.0.0 (needed: >=2.2,<3)"),
         ({"numpy": None}, "no numpy (needed: >=1.26)"),
-        ({"pyspark": "3.5.4"}, "pyspark 3.5.4 (needed: >=4.0,<4.4)"),
+        ({"pyspark": "3.4.4"}, "pyspark 3.4.4 (needed: >=3.5,<4.4)"),
     ],
     ids=str,
 )
