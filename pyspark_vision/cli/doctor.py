@@ -11,11 +11,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from pyspark_vision.arguments import Parser
 from pyspark_vision.doctor.brokers import Client
 from pyspark_vision.doctor.checks import Asked, examine
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
 from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.job.arguments import Parser
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark.secrets import secrets_of
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyspark_vision import __version__
-from pyspark_vision.arguments import Parser
 from pyspark_vision.errors import MissingDependencyError, PysparkVisionError
+from pyspark_vision.job.arguments import Parser
 from pyspark_vision.sinks import terminal
 
 # The module of a command is its name with underscores; only the one that is run is imported.

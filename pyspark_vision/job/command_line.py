@@ -22,8 +22,8 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
-from pyspark_vision.arguments import Parser, did_you_mean
 from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
+from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import file_names
 

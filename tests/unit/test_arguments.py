@@ -7,8 +7,8 @@ import re
 import guides
 import pytest
 
-from pyspark_vision.arguments import Parser
 from pyspark_vision.cli.main import main as pyspark_vision
+from pyspark_vision.job.arguments import Parser
 
 JOBS = sorted((guides.ROOT / "jobs").glob("*.py"))
 COMMANDS = ["bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"]
