@@ -66,7 +66,7 @@ class KafkaSource:
     - ``starting`` (a stream's first run, or a batch), ``ending`` (batches only): ``"earliest"``,
       ``"latest"``, an ISO-8601 time, or JSON as ``{"topic": {"0": 23, "1": -2}}``.
     - ``max_offsets_per_trigger`` bounds each micro-batch, always. Between two batches the cores
-      wait some 0.2 s: a backlog goes faster in larger ones (docs/streams.md).
+      wait some 0.2 s: a backlog goes faster in larger ones (benchmarks/NOTES.md).
     - ``skip_lost``: topics (or the pattern) whose records may have gone by retention before they
       were read; without it that is an error.
     - ``headers``: give them too, as a column ``headers`` of ``array<struct<key, value>>``.

@@ -30,9 +30,9 @@ RUN = {
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
-    ("streams.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
+    ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
-    ("streams.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
+    ("operating.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
@@ -158,7 +158,7 @@ def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkp
     [detect] = guides.block("streams.md", "scripts/submit", words).commands
     [compact] = guides.block("streams.md", "pyspark-vision compact build", words).commands
     words = {"OUTPUT": f"{build}/detections", "CHECKPOINT": f"{build}/detect_checkpoint"}
-    [again] = guides.block("streams.md", "pyspark-vision compact OUTPUT", words).commands
+    [again] = guides.block("operating.md", "pyspark-vision compact OUTPUT", words).commands
 
     assert guides.run(detect) == 0
     assert "frames in 5, detected 4, failed 1 (unsupported_format 1)" in capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkp
     assert guides.run(detect.replace("detect_checkpoint", "c2")) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
-    shown = guides.block("streams.md", "stream_detect: --output out belongs", words).text
+    shown = guides.block("operating.md", "stream_detect: --output out belongs", words).text
     since = re.compile(r"since [^)]+\)")
     assert since.sub("since", said).split() == since.sub("since", shown).split()
 
