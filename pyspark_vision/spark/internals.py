@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ SUBMIT_CLASS = b"org.apache.spark.deploy."
 
 # How PySpark's parent of workers is called. Unknown: workers may print a traceback at the end.
 WORKER_DAEMON = "-m pyspark.daemon"
+
+# The logger of streaming queries. Under another name a stop that was meant logs a stack trace.
+STREAMING_LOG = "org.apache.spark.sql.execution.streaming"
 
 # What an error says of a Python that executors cannot run. Unknown: the error's first words.
 NO_PYTHON = re.compile(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*")
@@ -143,20 +145,3 @@ def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     except (AttributeError, TypeError, GatewayError):
         return None
     return metrics
-
-
-def muted_end_of_query(session: SparkSession) -> Callable[[], None]:
-    """Keep Spark from logging the end of a streaming query that was meant as a failure.
-
-    Gives what takes that back. By the name of Spark's logger, which is that of its package (3.5 to
-    4.2). Where it has another name, the log has a stack trace more.
-    """
-    logs: Any = jvm(session).org.apache.logging.log4j
-    name = "org.apache.spark.sql.execution.streaming"
-    before = logs.LogManager.getLogger(name).getLevel()
-    logs.core.config.Configurator.setLevel(name, logs.Level.OFF)
-
-    def unmute() -> None:
-        logs.core.config.Configurator.setLevel(name, before)
-
-    return unmute

@@ -95,7 +95,7 @@ class RunningStream:
 
     def mute(self) -> None:
         """What ends the query from here on was meant; Spark would log it as a failure."""
-        self._unmute = internals.muted_end_of_query(self._session)
+        self._unmute = _muted_end_of_query(self._session)
 
     def watch(self) -> None:
         """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
@@ -176,3 +176,12 @@ class RunningStream:
     def _backlog(self) -> int | None:
         progress = self._query.lastProgress if self._query is not None else None
         return None if progress is None else backlog_rows(progress)
+
+
+def _muted_end_of_query(session: SparkSession) -> Callable[[], None]:
+    """Keep Spark from logging the end of a query as a failure; gives what takes that back."""
+    logs = internals.jvm(session).org.apache.logging.log4j
+    before = logs.LogManager.getLogger(internals.STREAMING_LOG).getLevel()
+    set_level = logs.core.config.Configurator.setLevel
+    set_level(internals.STREAMING_LOG, logs.Level.OFF)
+    return lambda: set_level(internals.STREAMING_LOG, before)

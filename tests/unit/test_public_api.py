@@ -15,7 +15,8 @@ CHECKPOINT_LOGS = "pyspark_vision/spark/checkpoint_logs.py"
 
 # Private names of other libraries than Spark.
 OF_OTHERS = {
-    "_ArgumentGroup",  # argparse: the type has no public name
+    # argparse: types without public names, and the hook that tells a help's default
+    *("_ActionsContainer", "_ArgumentGroup", "_SubParsersAction", "_get_help_string"),
     "_get_full_signature_list",  # LiteRT
     "_get_ops_details",  # LiteRT
     "_keras_history",  # Keras
@@ -28,16 +29,7 @@ PRIVATE_TEXT = re.compile(
     r"|/(offsets|commits|sources)(/|$)|logOffset|batchWatermarkMs"
 )
 
-# The end of a stream's batch is being rebuilt on public means; until then it is as it is.
 ALLOWED = {
-    "pyspark_vision/streaming/runner.py": {
-        "org.apache.spark.sql.execution.streaming.checkpointing"
-    },
-    "pyspark_vision/streaming/running_stream.py": {
-        "_jvm",
-        "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch: "
-        "java.lang.InterruptedException",
-    },
     # As sbin/start-master.sh has it: a cluster for the tests, no part of a job.
     "scripts/local_services/standalone.py": {"org.apache.spark.deploy."},
 }
