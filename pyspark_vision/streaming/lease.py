@@ -46,6 +46,10 @@ LOCAL_SCHEMES: tuple[str, ...] = ("file",)
 # What a disk says that has no locks: NFS without its daemon, some of FUSE.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
+# Of the leases that this process holds. A file of another of its leases may have stayed: who is
+# interrupted while `compact` renames the folder cannot remove it there.
+_own_tokens: set[str] = set()
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -69,6 +73,8 @@ class Owner:
 
     def is_alive(self) -> bool:
         """Whether that process is there; its number may be another's by now."""
+        if self.pid == os.getpid():
+            return self.token in _own_tokens
         return _process_started(self.pid) == self.process_started
 
 
@@ -114,6 +120,8 @@ def all_held(
         _lease(session, folder, shown, owner, lost, resting) for shown, folder in folders.items()
     ]
     with ExitStack() as stack:
+        _own_tokens.add(owner.token)
+        stack.callback(_own_tokens.discard, owner.token)
         for lease in leases:
             stack.enter_context(lease)
         yield resting
