@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         refuse_what_is_not_built(options)
         flags.refuse_taken_port(options)
-    except InvalidOptionError as error:
+    except PysparkVisionError as error:
         job.error(str(error))
     return command_line.run_job(job.prog, run, options)
 

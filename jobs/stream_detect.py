@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.job import command_line, flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
@@ -442,7 +442,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         completed(options)
-    except InvalidOptionError as error:
+    except PysparkVisionError as error:
         job.error(str(error))
     return command_line.run_job(job.prog, run, options)
 
