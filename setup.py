@@ -14,7 +14,9 @@ setup(
     version=VERSION.group(1),
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
     packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
+    package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
     python_requires=">=3.11",
+    # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
     install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13", "jinja2>=3.1"],
     extras_require={
         "spark": ["pyspark>=4.0,<4.4"],
