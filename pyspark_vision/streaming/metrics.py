@@ -108,16 +108,14 @@ class StreamMetrics:
 def served(metrics: StreamMetrics, port: int) -> Iterator[int]:
     """Serve metrics at ``/metrics`` of 127.0.0.1 until the end of the block; gives the port.
 
-    ``port`` 0 is one that is free. Raises :class:`InvalidOptionError` if it cannot be had.
+    ``port`` 0 is one that is free. Raises what :func:`check_port` does.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
+    with _in_our_words(port):
+        from prometheus_client import CollectorRegistry, start_http_server
 
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    try:
+        registry = CollectorRegistry()
+        registry.register(metrics)
         server, thread = start_http_server(port, _HOST, registry)
-    except OSError as error:
-        raise _refused(port, error) from None
     try:
         yield server.server_port
     finally:
@@ -127,30 +125,29 @@ def served(metrics: StreamMetrics, port: int) -> Iterator[int]:
 
 
 def check_port(port: int) -> None:
-    """Raise if metrics could not be served at this port now.
-
-    :class:`MissingDependencyError` without prometheus_client, :class:`InvalidOptionError` if the
-    port cannot be had.
-    """
-    try:
+    """Raise :class:`InvalidOptionError` if metrics could not be served at this port now, and
+    :class:`MissingDependencyError` without prometheus_client."""
+    with _in_our_words(port):
         import prometheus_client  # noqa: F401
+
+        socket.create_server((_HOST, port)).close()
+
+
+@contextmanager
+def _in_our_words(port: int) -> Iterator[None]:
+    try:
+        yield
     except ImportError:
         raise MissingDependencyError(
             "--metrics-port needs prometheus_client: pip install pyspark_vision[metrics]"
         ) from None
-    try:
-        socket.create_server((_HOST, port)).close()
     except OSError as error:
-        raise _refused(port, error) from None
-
-
-def _refused(port: int, error: OSError) -> InvalidOptionError:
-    if error.errno == errno.EADDRINUSE:
-        why = f"another program has port {port} of {_HOST}"
-    elif error.errno == errno.EACCES:
-        why = f"this user may not have port {port} (most systems keep those below 1024)"
-    else:
-        why = f"port {port} of {_HOST} cannot be had: {error.strerror}"
-    return InvalidOptionError(
-        f"--metrics-port {port}: {why}; choose another one, or auto for one that is free"
-    )
+        if error.errno == errno.EADDRINUSE:
+            why = f"another program has port {port} of {_HOST}"
+        elif error.errno == errno.EACCES:
+            why = f"this user may not have port {port} (most systems keep those below 1024)"
+        else:
+            why = f"port {port} of {_HOST} cannot be had: {error.strerror}"
+        raise InvalidOptionError(
+            f"--metrics-port {port}: {why}; choose another one, or auto for one that is free"
+        ) from None
