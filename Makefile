@@ -73,9 +73,9 @@ bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty 
 clean: ## remove what was built, not the environment
 	rm -rf build dist
 
-# The demo needs Spark and LiteRT (300 MB); the tests also TensorFlow.
+# The demo needs Spark and LiteRT (300 MB), and who tries a stream next its metrics; the tests also TensorFlow.
 .venv/run.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv run spark,litert
+	@scripts/make_venv run spark,litert,metrics
 
 .venv/develop.stamp: conf/constraints.txt setup.py
 	@scripts/make_venv develop spark,connect,litert,tensorflow,test

@@ -14,8 +14,10 @@ setup(
     version=VERSION.group(1),
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
     packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
+    package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
     python_requires=">=3.11",
-    install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13"],
+    # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
+    install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13", "jinja2>=3.1"],
     extras_require={
         "spark": ["pyspark>=3.5,<4.4"],
         "connect": ["pyspark[connect]>=4.0,<4.4"],
@@ -26,11 +28,12 @@ setup(
         "openvino": ["openvino", "ai-edge-litert"],
         "simd": ["cykooz.resizer"],
         "s3": ["boto3", "obstore"],
+        "metrics": ["prometheus-client"],
         "bench": ["ray[data]", "daft"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
-            *("boto3", "obstore", "confluent-kafka", "duckdb", "kubernetes-validate"),
-            *("onnx", "onnxruntime", "openvino", "cykooz.resizer"),
+            *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
+            *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },
     entry_points={"console_scripts": ["pyspark-vision = pyspark_vision.cli.main:main"]},

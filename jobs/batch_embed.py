@@ -27,9 +27,10 @@ from pyspark_vision.job import batch_output, batch_rows, command_line, file_batc
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
-from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import folders, linked_folders, object_keys
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.files import FilesSource, read_files

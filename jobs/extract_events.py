@@ -15,17 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
-from pyspark_vision.sinks import Sink, owner, through
+from pyspark_vision.sinks import Sink, owner
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
 from pyspark_vision.streaming import runner
@@ -270,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         check(options)
-    except InvalidOptionError as error:
+    except PysparkVisionError as error:
         job.error(str(error))
     return command_line.run_job(job.prog, run, options)
 

@@ -14,18 +14,19 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
-from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
+from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.streaming import runner
@@ -198,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         refuse_what_is_not_built(options)
         flags.refuse_taken_port(options)
-    except InvalidOptionError as error:
+    except PysparkVisionError as error:
         job.error(str(error))
     return command_line.run_job(job.prog, run, options)
 

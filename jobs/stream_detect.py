@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.watched import WatchedBundle
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
@@ -26,12 +26,13 @@ from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
-from pyspark_vision.sinks import Sink, through
+from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import folders, kafka_record
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.folder_stream import (
@@ -469,7 +470,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         completed(options)
-    except InvalidOptionError as error:
+    except PysparkVisionError as error:
         job.error(str(error))
     return command_line.run_job(job.prog, run, options)
 

@@ -16,14 +16,15 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 def build(target: Path) -> None:
     """Zip the modules that jobs import, sorted, with fixed times, modes and compression.
 
-    `clients` is for people beside Spark, and left out.
+    Templates of pages lie beside their modules. `clients` is for people beside Spark, and left out.
 
     A running job may be reading ``target``: it is left alone if it has these bytes, and else
     replaced at once.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     package = ROOT.joinpath("pyspark_vision")
-    modules = sorted(set(package.rglob("*.py")) - set(package.joinpath("clients").rglob("*.py")))
+    files = {file for kind in ("*.py", "*.html", "*.css") for file in package.rglob(kind)}
+    modules = sorted(files - set(package.joinpath("clients").rglob("*")))
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for module in modules:
@@ -35,7 +36,7 @@ def build(target: Path) -> None:
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         beside.write_bytes(written.getvalue())
         os.replace(beside, target)
-    print(f"{target}: {len(modules)} modules, {target.stat().st_size} bytes")
+    print(f"{target}: {len(modules)} files, {target.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

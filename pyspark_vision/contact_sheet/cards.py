@@ -1,25 +1,20 @@
-"""One card of the contact sheet as HTML: the picture with its boxes, and what was found in it.
-
-Every value of a row goes through `escape_text`; into attributes go only numbers, colours and
-data: URIs made here, and the escaped `alt`.
-"""
+"""One card of the contact sheet: what `page.html` says of a picture, and where its boxes lie."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, fingerprint
-from pyspark_vision.contact_sheet.rows import Card, as_text
+from pyspark_vision.contact_sheet.rows import Card, Failure, as_text
 from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, score_text, text_color_rgb
 
 STAGE_RATIO = 4 / 3  # as in the style sheet
 OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only
-TOP_CLASSES = 5
 
 # What a plate takes on a card 300 px wide, to keep plates apart; 11.5 px text is 6.6 px a letter.
 STAGE_PX = 300.0
@@ -29,43 +24,71 @@ LETTER_PX = 6.6
 Edges = tuple[float, float, float, float]
 
 
-def escape_text(value: str) -> str:
-    """Return text that is safe in HTML, in attributes too; control characters become U+FFFD.
+@dataclass(frozen=True)
+class Item:
+    """A class of a picture or an object in it; `share`: its score, where that is one of 0 to 1."""
 
-    >>> escape_text('"><img onerror=x>')
-    '&quot;&gt;&lt;img onerror=x&gt;'
-    """
-    shown = "".join(char if char.isprintable() else _visible(char) for char in value)
-    return html.escape(shown, quote=True)
+    number: int
+    name: str
+    style: str
+    score: str
+    share: float | None
 
 
-def card_html(card: Card, task: str, picture: Thumbnail | Unavailable, boxes_drawn: bool) -> str:
-    """Return one card; `boxes_drawn` says that the picture already carries its boxes."""
-    name = escape_text(_name(card))
-    known = card.width is not None and card.height is not None
-    size = f"<span>{card.width}&#8239;×&#8239;{card.height}</span>" if known else ""
-    parts = [f'<div class="name"><h3 dir="auto">{name}</h3>{size}</div>']
-    if card.origin and card.origin != _name(card):
-        parts.append(f'<p class="from" dir="auto">{escape_text(card.origin)}</p>')
-    items = [item for item in card.items if isinstance(item, Mapping)]
-    if card.failure:
-        code, message = escape_text(card.failure.code), escape_text(card.failure.message)
-        parts.append(f'<p class="why" dir="auto"><code>{code}</code> {message}</p>')
-        if isinstance(picture, Unavailable):
-            reason = escape_text(picture.reason)
-            parts.append(f'<p class="gone">Picture not available: {reason}</p>')
-    elif task == "embed":
-        parts.append(_vector(card))
-    elif not items:
-        parts.append('<p class="nothing">Nothing found</p>')
-    elif task == "classify":
-        parts.append(_ranking(items))
-    else:
-        parts.append(_detections(items, card.items_total))
-    drawn = items if task == "detect" and not card.failure and not boxes_drawn else []
-    bare = card.failure and isinstance(picture, Unavailable)  # the reason is what counts
-    stage = "" if bare else _stage(picture, name, items, drawn)
-    return f'<article class="card">{stage}<div class="text">{"".join(parts)}</div></article>'
+@dataclass(frozen=True)
+class Box:
+    """A box over the picture and the plate at it, each with its place and colours as CSS."""
+
+    style: str
+    plate: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CardView:
+    """What a card shows: a picture so wide (a part of the stage), or why it is missing; a vector as
+    a strip of colours and its caption."""
+
+    name: str
+    origin: str | None
+    size: tuple[int | None, int | None]
+    failure: Failure | None
+    picture: Thumbnail | None
+    missing: str
+    width: float
+    alt: str
+    items: Sequence[Item]
+    items_total: int
+    boxes: Sequence[Box]
+    vector: tuple[Thumbnail, str] | None
+
+
+def card_view(
+    card: Card, task: str, picture: Thumbnail | Unavailable, boxes_drawn: bool
+) -> CardView:
+    """What one card shows; `boxes_drawn` says that the picture already carries its boxes."""
+    name = _name(card)
+    rows = [item for item in card.items if isinstance(item, Mapping)]
+    items = [_item(number, item) for number, item in enumerate(rows, start=1)]
+    found = ", ".join(f"{item.name} {item.score}" for item in items[:OPEN_ITEMS])
+    shown = picture if isinstance(picture, Thumbnail) else None
+    ratio = shown.width / shown.height if shown else STAGE_RATIO
+    width = min(1.0, ratio / STAGE_RATIO)
+    are_drawn = task == "detect" and not card.failure and not boxes_drawn
+    return CardView(
+        name=name,
+        origin=card.origin if card.origin != name else None,
+        size=(card.width, card.height),
+        failure=card.failure,
+        picture=shown,
+        missing=picture.reason if isinstance(picture, Unavailable) else "",
+        width=width,
+        alt=f"{name}: {found}" if found else name,
+        items=items,
+        items_total=card.items_total,
+        boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
+        vector=_vector(card) if task == "embed" else None,
+    )
 
 
 def class_name(class_id: Any, label: Any) -> str:
@@ -80,11 +103,6 @@ def color_style(class_id: Any) -> str:
     return f"--c:#{bytes(color).hex()};--t:#{bytes(text_color_rgb(color)).hex()}"
 
 
-def _visible(char: str) -> str:
-    # isprintable() is false for joiners too, which many scripts need
-    return char if char in "\u200c\u200d\u00a0" else " " if char.isspace() else "\ufffd"
-
-
 def _name(card: Card) -> str:
     origin = card.origin or ""
     last = origin.rstrip("/").rsplit("/", 1)[-1]
@@ -92,31 +110,9 @@ def _name(card: Card) -> str:
     return (last if "." in last else origin) or f"Row {card.number:,}"
 
 
-def _stage(
-    picture: Thumbnail | Unavailable,
-    name: str,
-    items: Sequence[Mapping[str, Any]],
-    drawn: Sequence[Mapping[str, Any]],
-) -> str:
-    if isinstance(picture, Unavailable):
-        reason = escape_text(picture.reason)
-        return f'<p class="stage empty"><b>Picture not available</b>{reason}</p>'
-    ratio = picture.width / picture.height
-    width = min(1.0, ratio / STAGE_RATIO)
-    found = ", ".join(_item_text(item) for item in items[:OPEN_ITEMS])
-    alt = name + (": " + escape_text(found) if found else "")
-    return (
-        f'<figure class="stage"><div class="picture" style="width:{width:.2%};'
-        f'aspect-ratio:{picture.width}/{picture.height}">'
-        f'<img src="{picture.data_uri}" alt="{alt}" width="{picture.width}" '
-        f'height="{picture.height}">{_overlay(drawn, width * STAGE_PX, ratio)}</div></figure>'
-    )
-
-
-def _overlay(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) -> str:
-    """Boxes first and plates above them; places are parts of the picture, so it may scale."""
-    boxes: list[str] = []
-    plates: list[str] = []
+def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) -> list[Box]:
+    """Places are parts of the picture, so it may scale."""
+    boxes: list[Box] = []
     placed: list[Edges] = []
     for number, item in enumerate(items, start=1):
         edges = clipped_xyxy(item)
@@ -124,19 +120,15 @@ def _overlay(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) 
             continue
         left, top, right, bottom = edges
         style = color_style(item.get("class_id"))
-        boxes.append(
-            f'<i class="box" style="left:{left:.2%};top:{top:.2%};width:{right - left:.2%};'
-            f'height:{bottom - top:.2%};{style}"></i>'
-        )
         label = class_name(item.get("class_id"), item.get("label"))
         text = label if len(items) == 1 else f"{number} {label}"
         text = text if len(items) <= OPEN_ITEMS else str(number)
         place, plate = _place(edges, len(text) * LETTER_PX + 10.0, width_px, ratio, placed)
         placed.append(plate)
-        plates.append(
-            f'<b class="plate" dir="auto" style="{place};{style}">{escape_text(text)}</b>'
-        )
-    return f'<div aria-hidden="true">{"".join(boxes + plates)}</div>' if boxes else ""
+        size = f"width:{right - left:.2%};height:{bottom - top:.2%}"
+        box = f"left:{left:.2%};top:{top:.2%};{size};{style}"
+        boxes.append(Box(box, f"{place};{style}", text))
+    return boxes
 
 
 def _place(
@@ -170,59 +162,24 @@ def _overlap(one: Edges, other: Edges) -> bool:
     return not (apart_x or apart_y)
 
 
-def _item_text(item: Mapping[str, Any]) -> str:
-    name = class_name(item.get("class_id"), item.get("label"))
-    return f"{name} {_score(item)}"
-
-
-def _score(item: Mapping[str, Any]) -> str:
+def _item(number: int, item: Mapping[str, Any]) -> Item:
     score = item.get("score")
-    return score_text(float(score)) if isinstance(score, int | float) else "–"
-
-
-def _detections(items: Sequence[Mapping[str, Any]], total: int) -> str:
-    rows = [
-        f'<li><span class="chip" style="{color_style(item.get("class_id"))}">{number}</span>'
-        f'<span class="label" dir="auto">'
-        f"{escape_text(class_name(item.get('class_id'), item.get('label')))}</span>"
-        f"<span>{_score(item)}</span></li>"
-        for number, item in enumerate(items, start=1)
-    ]
-    shown = f'<ol class="items">{"".join(rows[:OPEN_ITEMS])}</ol>'
-    if total <= OPEN_ITEMS:
-        return shown
-    cut = f'<li class="soft">and {total - len(items):,} more, not drawn</li>'
-    rest = "".join(rows[OPEN_ITEMS:]) + (cut if total > len(items) else "")
-    return (
-        f"{shown}<details><summary>{total - OPEN_ITEMS:,} more</summary>"
-        f'<ol class="items">{rest}</ol></details>'
+    known = float(score) if isinstance(score, int | float) else None
+    return Item(
+        number=number,
+        name=class_name(item.get("class_id"), item.get("label")),
+        style=color_style(item.get("class_id")),
+        score="–" if known is None else score_text(known),
+        share=known if known is not None and 0.0 <= known <= 1.0 else None,
     )
 
 
-def _ranking(items: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
-    for item in items[:TOP_CLASSES]:
-        score = item.get("score")
-        share = float(score) if isinstance(score, int | float) else math.nan
-        meter = f'<i class="meter" style="width:{share:.2%}"></i>' if 0.0 <= share <= 1.0 else ""
-        name = escape_text(class_name(item.get("class_id"), item.get("label")))
-        rows.append(
-            f'<li><span class="label" dir="auto">{name}</span><span>{_score(item)}</span>'
-            f"{meter}</li>"
-        )
-    return f'<ol class="items ranked">{"".join(rows)}</ol>'
-
-
-def _vector(card: Card) -> str:
+def _vector(card: Card) -> tuple[Thumbnail, str] | None:
     values = [math.nan if value is None else float(value) for value in card.items]
     vector = np.array(values, np.float64)
     strip = fingerprint(vector.astype(np.float32))
     if strip is None:
-        return '<p class="nothing">The vector is empty</p>'
+        return None
     odd = int(np.count_nonzero(~np.isfinite(vector)))
     norm = f"norm {float(np.linalg.norm(vector)):.4g}" if not odd else f"{odd:,} not finite"
-    return (
-        f'<figure class="vector"><img src="{strip.data_uri}" alt="The values of the vector as '
-        f'colours" style="aspect-ratio:{strip.width}/{strip.height}">'
-        f"<figcaption>{vector.size:,} values · {norm}</figcaption></figure>"
-    )
+    return strip, f"{vector.size:,} values · {norm}"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark_vision.contact_sheet.cards import card_html, class_name, color_style, escape_text
+from pyspark_vision.contact_sheet.cards import OPEN_ITEMS, card_view, class_name, color_style
 from pyspark_vision.contact_sheet.files import ANNOTATED_COLUMNS, ContactSheetError, open_results
 from pyspark_vision.contact_sheet.page import page_html
 from pyspark_vision.contact_sheet.pictures import (
@@ -20,10 +20,11 @@ from pyspark_vision.contact_sheet.pictures import (
     picture_from_origin,
     thumbnail,
 )
-from pyspark_vision.contact_sheet.rows import Card, Tally, read_pictures, scan
+from pyspark_vision.contact_sheet.rows import Tally, read_pictures, scan
 
 DEFAULT_LIMIT = 200  # about 8 MB of thumbnails
 TABLE_ROWS = 12
+TOP_CLASSES = 5
 MODELS_SHOWN = 3
 SHORT_SHA = 12
 
@@ -97,10 +98,25 @@ def build_contact_sheet(
             small = found if isinstance(found, Unavailable) else thumbnail(found)
             shown[card.place] = small, False
     counts = _counts(tally, task, len(cards))
-    heading = escape_text(title or f"Contact sheet of {source.resolve().name}")
-    pieces = [(card, card_html(card, task, *shown[card.place])) for card in cards]
-    body = _sections(pieces, counts) + f"<footer>Made from {escape_text(str(source))}</footer>"
-    _write(target, page_html(heading, _header(heading, counts, tally), body))
+    word, class_caption = WORDS[task]
+    named = tally.by_class if task == "detect" else ()  # only boxes have colours
+    models = tally.models.most_common(MODELS_SHOWN)
+    values = {
+        "title": title or f"Contact sheet of {source.resolve().name}",
+        "source": str(source),
+        "task": task,
+        "word": word,
+        "class_caption": class_caption,
+        "counts": counts,
+        "colors": {class_name(class_id, label): color_style(class_id) for class_id, label in named},
+        "models": [(model, sha[:SHORT_SHA]) for (model, sha), _ in models],
+        "more_models": len(tally.models) - len(models),
+        "cards": [card_view(card, task, *shown[card.place]) for card in cards],
+        "open_items": OPEN_ITEMS,
+        "table_rows": TABLE_ROWS,
+        "top_classes": TOP_CLASSES,
+    }
+    _write(target, page_html(values))
     return counts
 
 
@@ -122,99 +138,6 @@ def _counts(tally: Tally, task: str, shown: int) -> SheetCounts:
 
 def _most_first(counter: Counter[str]) -> dict[str, int]:
     return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _header(heading: str, counts: SheetCounts, tally: Tally) -> str:
-    word, class_caption = WORDS[counts.task]
-    tiles = (
-        ("Pictures", counts.pictures, "", ""),
-        (f"With {word}", counts.with_results, "ok", "with"),
-        ("Without", counts.without_results, "none", "without"),
-        ("Failed", counts.failed, "bad" if counts.failed else "none", "failed"),
-    )
-    items = [_tile(*tile) for tile in tiles]
-    share = [
-        f'<i class="{kind}" style="flex:{count}"></i>' for _, count, kind, _ in tiles[1:] if count
-    ]
-    named = tally.by_class if counts.task == "detect" else ()  # only boxes have colours
-    colors = {class_name(class_id, label): color_style(class_id) for class_id, label in named}
-    tables = _table(class_caption, counts.by_class, colors, "") if class_caption else ""
-    tables += _table("Failures by error code", counts.by_error, {}, "bad")
-    tables = f'<div class="tables">{tables}</div>' if tables else ""
-    left_out = counts.pictures - counts.shown
-    note = (
-        f'<p class="note">{counts.shown:,} of {counts.pictures:,} pictures are shown, failed ones '
-        f"first; the counts are of all. Raise <code>--limit</code> to see more.</p>"
-    )
-    return (
-        f'<h1 dir="auto">{heading}</h1><p class="about">{_models(tally)}</p>'
-        f'<ul class="counts">{"".join(items)}</ul><div class="share">{"".join(share)}</div>'
-        f"{tables}{note if left_out else ''}"
-    )
-
-
-def _tile(name: str, count: int, kind: str, anchor: str) -> str:
-    inner = f"<b>{count:,}</b><span>{name}</span>"
-    linked = f'<a href="#{anchor}">{inner}</a>' if anchor and count else inner
-    return f'<li class="{kind}">{linked}</li>'
-
-
-def _models(tally: Tally) -> str:
-    named = [
-        f"<span>{escape_text(model) or 'unnamed model'} "
-        f"<code>{escape_text(sha[:SHORT_SHA])}</code></span>"
-        for (model, sha), _ in tally.models.most_common(MODELS_SHOWN)
-    ]
-    more = len(tally.models) - MODELS_SHOWN
-    named += [f"<span>{more:,} more models</span>"] if more > 0 else []
-    return "".join(named) or "<span>The rows name no model</span>"
-
-
-def _table(caption: str, counts: dict[str, int], colors: dict[str, str], kind: str) -> str:
-    if not counts:
-        return ""
-    most = max(counts.values())
-    rows = []
-    for name, count in list(counts.items())[:TABLE_ROWS]:
-        dot = f'<i class="dot" style="{colors[name]}"></i>' if name in colors else ""
-        rows.append(
-            f'<tr><th scope="row" dir="auto">{dot}{escape_text(name)}</th>'
-            f'<td><i class="meter" style="width:{count / most:.2%}"></i></td>'
-            f'<td class="n">{count:,}</td></tr>'
-        )
-    rest = list(counts.values())[TABLE_ROWS:]
-    if rest:
-        rows.append(
-            f'<tr class="soft"><th scope="row">{len(rest):,} more</th><td></td>'
-            f'<td class="n">{sum(rest):,}</td></tr>'
-        )
-    body = "".join(rows)
-    return f'<table class="{kind}"><caption>{caption}</caption><tbody>{body}</tbody></table>'
-
-
-def _sections(pieces: Sequence[tuple[Card, str]], counts: SheetCounts) -> str:
-    word = WORDS[counts.task][0]
-    failed = [text for card, text in pieces if card.failure]
-    found = [text for card, text in pieces if not card.failure and card.items_total]
-    nothing = [text for card, text in pieces if not card.failure and not card.items_total]
-    if not counts.pictures:
-        return '<p class="note">There are no rows in these results.</p>'
-    return (
-        _section("failed", "Failed", failed, counts.failed)
-        + _section("with", f"With {word}", found, counts.with_results)
-        + _section("without", f"Without {word}", nothing, counts.without_results)
-    )
-
-
-def _section(anchor: str, heading: str, cards: Iterable[str], total: int) -> str:
-    shown = list(cards)
-    if not shown:
-        return ""
-    count = f"{total:,}" if len(shown) == total else f"{len(shown):,} of {total:,}"
-    return (
-        f'<section id="{anchor}"><header><h2>{heading}</h2><span class="soft">{count}</span>'
-        f'</header><div class="grid">{"".join(shown)}</div></section>'
-    )
 
 
 def _write(target: Path, page: str) -> None:

@@ -1,4 +1,18 @@
-"""Clients of S3, made once per process: boto3's, and obstore's for one bucket."""
+"""Clients of S3, made once per process: boto3's, and obstore's for one bucket.
+
+obstore gets whole objects. It cannot be the only client; boto3 does what obstore 0.12 does not:
+
+- Keys. ``obstore.get(store, "a//b")`` raises ``ValueError`` (empty path segment), as it does for
+  ``.`` and ``..`` between slashes and for control characters; ``"/a"`` and ``"a/"`` get ``a``.
+- Listing. One such key ends ``obstore.list(store)`` with ``InvalidPathError``: the keys of its page
+  are lost. A prefix is a folder: ``list(store, "images/2026")`` leaves out ``images/2026-01.jpg``.
+- Addresses and credentials. obstore reads no profiles, no SSO, no endpoint or region of a
+  configuration file, no ARNs; and it does not follow a bucket to its region
+  (``301 PermanentRedirect`` is a ``GenericError``).
+- Answers. Every status but 401, 403 and 404 is a ``GenericError`` whose code (``400 ExpiredToken``,
+  which is ``fetch_denied``) stands in its text only. With retries of its own, an object that came
+  does not say how often it was asked for (``attempts``).
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from pyspark_vision.sources.kafka import (
     read_properties,
 )
 from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
-from pyspark_vision.streaming.metrics import refuse_if_taken
+from pyspark_vision.streaming.metrics import check_port
 from pyspark_vision.streaming.runner import StreamOptions
 from pyspark_vision.streaming.triggers import AVAILABLE_NOW, checked_trigger, is_available_now
 
@@ -356,10 +356,10 @@ def metrics_port(text: str) -> int | None:
 
 
 def refuse_taken_port(options: argparse.Namespace) -> None:
-    """Raise :class:`InvalidOptionError` if ``--metrics-port`` cannot be had: before Spark starts,
-    which takes the better part of a minute on a cluster."""
-    if options.metrics_port:
-        refuse_if_taken(options.metrics_port)
+    """Raise what :func:`check_port` does of ``--metrics-port``: before Spark starts, which takes
+    the better part of a minute on a cluster."""
+    if options.metrics_port is not None:
+        check_port(options.metrics_port)
 
 
 def stream_options(options: argparse.Namespace, trigger: str) -> StreamOptions:

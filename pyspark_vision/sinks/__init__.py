@@ -8,15 +8,9 @@ out is not computed before they are counted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
-from pyspark_vision.spark.prepared import prepared
-
-Sink = Callable[[DataFrame, int], None]
-
-
-def through(transform: Callable[[DataFrame], DataFrame], sink: Sink) -> Sink:
-    """A sink that gets ``transform(results)``: its own choice of rows and columns."""
-    own = prepared(transform)
-    return lambda results, batch_id: sink(own(results), batch_id)
+Sink = Callable[["DataFrame", int], None]

@@ -25,9 +25,9 @@ from pyspark.sql.types import (
 )
 
 from pyspark_vision.messages.utf8 import text_of
-from pyspark_vision.sinks import through
 from pyspark_vision.sinks.kafka import KafkaTopic, kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sinks.through import through
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

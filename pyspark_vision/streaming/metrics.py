@@ -1,31 +1,30 @@
-"""A running stream's numbers in Prometheus' text format, on 127.0.0.1.
-
-The standard library's server and ten lines of format: a client package would bring a registry and
-process metrics that Spark's own endpoint has already.
-"""
+"""A running stream's numbers for Prometheus, served on 127.0.0.1 by prometheus_client."""
 
 from __future__ import annotations
 
 import errno
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.streaming.batch_report import BatchReport
 from pyspark_vision.streaming.counts import Counts
 
-# https://prometheus.io/docs/instrumenting/exposition_formats/
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-PREFIX = "pyspark_vision_"
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 # Only this machine: who scrapes from elsewhere has an agent here, or a tunnel.
 _HOST = "127.0.0.1"
 
 
 class StreamMetrics:
-    """Totals since the start, and what the last batch was. One thread adds, others read text."""
+    """Totals since the start, and what the last batch was; a collector as prometheus_client has it.
+
+    One thread adds, others collect.
+    """
 
     def __init__(self, job: str) -> None:
         self._job = job
@@ -60,108 +59,88 @@ class StreamMetrics:
         with self._lock:
             self._backlog = backlog
 
-    def text(self) -> str:
-        """All metrics as they are now."""
+    def collect(self) -> list[Metric]:
+        """All metrics as they are now; a gauge whose value is not known is left out."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        metrics: list[Metric] = []
+
+        def total(name: str, text: str, value: float) -> None:
+            by_label(name, text, "", {"": value})
+
+        def by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> None:
+            labels = ["job_name", label] if label else ["job_name"]
+            family = CounterMetricFamily(f"pyspark_vision_{name}", text, labels=labels)
+            for key, value in values.items():
+                family.add_metric([self._job, key], value)
+            metrics.append(family)
+
+        def gauge(name: str, text: str, value: float | None) -> None:
+            if value is not None:
+                family = GaugeMetricFamily(f"pyspark_vision_{name}", text, labels=["job_name"])
+                family.add_metric([self._job], value)
+                metrics.append(family)
+
         with self._lock:
-            counts = self._counts
-            lines = [
-                *self._family("batches_total", "Batches done", {"": self._batches}),
-                *self._family("rows_total", "Rows read", {"": counts.rows}),
-                *self._family(
-                    "rows_with_result_total", "Rows with a result", {"": counts.with_result}
-                ),
-                *self._family(
-                    "rows_failed_total", "Rows with an error", counts.failed, label="code"
-                ),
-                *self._family(
-                    "rows_dropped_total", "Rows left out", counts.dropped, label="reason"
-                ),
-                *self._family(
-                    "rows_retried_total", "Rows worked on again", {"": self._retried_rows}
-                ),
-                *self._family(
-                    "payload_bytes_total", "Bytes of the rows read", {"": self._payload_bytes}
-                ),
-                *self._family("decode_seconds_total", "Decoding", {"": self._decode_s}),
-                *self._family("model_seconds_total", "In the model", {"": self._model_s}),
-                *self._gauge(
-                    "backlog_rows", "Rows the source has and has not given", self._backlog
-                ),
-            ]
-            if self._last is not None:
-                lines += self._of_last_batch(self._last)
-        return "".join(f"{line}\n" for line in lines)
-
-    def _of_last_batch(self, last: BatchReport) -> list[str]:
-        return [
-            *self._gauge("result_age_p50_seconds", "From a frame's own time", last.age_p50_s),
-            *self._gauge("result_age_p95_seconds", "From a frame's own time", last.age_p95_s),
-            *self._gauge("batch_seconds", "How long the last batch took", last.took_s),
-            *self._gauge("batch_rows", "Rows of the last batch", last.counts.rows),
-            *self._gauge("input_rows_per_second", "Rows that came in", last.input_rate),
-            *self._gauge("processed_rows_per_second", "Within batches", last.processing_rate),
-            *self._gauge("catch_up_seconds", "What the backlog takes", last.catch_up_s or 0),
-            *self._gauge("last_batch_time_seconds", "When it ended, since 1970", last.ended_at),
-        ]
-
-    def _gauge(self, name: str, text: str, value: float | None) -> list[str]:
-        return [] if value is None else self._family(name, text, {"": value})
-
-    def _family(
-        self, name: str, text: str, values: Mapping[str, float], label: str = ""
-    ) -> list[str]:
-        kind = "counter" if name.endswith("_total") else "gauge"
-        samples = []
-        for key, value in sorted(values.items()):
-            labels = f'job_name="{_escaped(self._job)}"'
-            if label:
-                labels += f',{label}="{_escaped(key)}"'
-            samples.append(f"{PREFIX}{name}{{{labels}}} {value}")
-        return [f"# HELP {PREFIX}{name} {text}", f"# TYPE {PREFIX}{name} {kind}", *samples]
+            total("batches_total", "Batches done", self._batches)
+            total("rows_total", "Rows read", self._counts.rows)
+            total("rows_with_result_total", "Rows with a result", self._counts.with_result)
+            by_label("rows_failed_total", "Rows with an error", "code", self._counts.failed)
+            by_label("rows_dropped_total", "Rows left out", "reason", self._counts.dropped)
+            total("rows_retried_total", "Rows worked on again", self._retried_rows)
+            total("payload_bytes_total", "Bytes of the rows read", self._payload_bytes)
+            total("decode_seconds_total", "Decoding", self._decode_s)
+            total("model_seconds_total", "In the model", self._model_s)
+            gauge("backlog_rows", "Rows the source has and has not given", self._backlog)
+            if last := self._last:
+                gauge("result_age_p50_seconds", "From a frame's own time", last.age_p50_s)
+                gauge("result_age_p95_seconds", "From a frame's own time", last.age_p95_s)
+                gauge("batch_seconds", "How long the last batch took", last.took_s)
+                gauge("batch_rows", "Rows of the last batch", last.counts.rows)
+                gauge("input_rows_per_second", "Rows that came in", last.input_rate)
+                gauge("processed_rows_per_second", "Within batches", last.processing_rate)
+                gauge("catch_up_seconds", "What the backlog takes", last.catch_up_s or 0)
+                gauge("last_batch_time_seconds", "When it ended, since 1970", last.ended_at)
+        return metrics
 
 
 @contextmanager
-def served(text: Callable[[], str], port: int) -> Iterator[int]:
-    """Serve ``text()`` at ``/metrics`` of 127.0.0.1 until the end of the block; gives the port.
+def served(metrics: StreamMetrics, port: int) -> Iterator[int]:
+    """Serve metrics at ``/metrics`` of 127.0.0.1 until the end of the block; gives the port.
 
-    ``port`` 0 is one that is free. Raises :class:`InvalidOptionError` if it cannot be had.
+    ``port`` 0 is one that is free. Raises what :func:`check_port` does.
     """
+    with _in_our_words(port):
+        from prometheus_client import CollectorRegistry, start_http_server
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path != "/metrics":
-                self.send_error(404)
-                return
-            body = text().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", CONTENT_TYPE)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: a line for each scrape says nothing to anybody."""
-
-    server = _bound(port, Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
+        registry = CollectorRegistry()
+        registry.register(metrics)
+        server, thread = start_http_server(port, _HOST, registry)
     try:
-        yield int(server.server_address[1])
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def refuse_if_taken(port: int) -> None:
-    """Raise :class:`InvalidOptionError` if a server could not have this port now."""
-    _bound(port, BaseHTTPRequestHandler).server_close()
+def check_port(port: int) -> None:
+    """Raise :class:`InvalidOptionError` if metrics could not be served at this port now, and
+    :class:`MissingDependencyError` without prometheus_client."""
+    with _in_our_words(port):
+        import prometheus_client  # noqa: F401
+
+        socket.create_server((_HOST, port)).close()
 
 
-def _bound(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+@contextmanager
+def _in_our_words(port: int) -> Iterator[None]:
     try:
-        return ThreadingHTTPServer((_HOST, port), handler)
+        yield
+    except ImportError:
+        raise MissingDependencyError(
+            "--metrics-port needs prometheus_client: pip install pyspark_vision[metrics]"
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             why = f"another program has port {port} of {_HOST}"
@@ -172,7 +151,3 @@ def _bound(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPSer
         raise InvalidOptionError(
             f"--metrics-port {port}: {why}; choose another one, or auto for one that is free"
         ) from None
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -120,7 +120,7 @@ def run(
             stack.enter_context(signals.listening(session, request))
             check = stack.enter_context(hold(request.lost))
             if options.metrics_port is not None:
-                port = stack.enter_context(served(run.metrics.text, options.metrics_port))
+                port = stack.enter_context(served(run.metrics, options.metrics_port))
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)
             run.note(check)
             session.conf.set("spark.sql.streaming.stopTimeout", _CANCEL_TIMEOUT)

@@ -246,7 +246,7 @@ def test_everything_from_data_is_escaped(folder: Path, name: str) -> None:
     assert {link.split(",")[0] for link in seen.links} <= {
         "data:image/jpeg;base64", "#with", "#without", "#failed",
     }  # fmt: skip
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
 
 
 def test_page_is_self_contained(folder: Path) -> None:

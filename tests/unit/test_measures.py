@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import socket
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.streaming.batch_report import BatchReport
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results
-from pyspark_vision.streaming.metrics import CONTENT_TYPE, StreamMetrics, served
+from pyspark_vision.streaming.metrics import StreamMetrics, served
 
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 SCHEMA = (
@@ -46,6 +49,12 @@ def report(**given: Any) -> BatchReport:
     measures = Measures(1350, 6.0, 2, 30.0, 2, 2, NOON.timestamp() + 10, NOON.timestamp())
     ended_at = NOON.timestamp() + 21
     return BatchReport(7, counts, measures, 2.0, ended_at, ("parquet",), **given)
+
+
+def exposition(metrics: StreamMetrics) -> str:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return generate_latest(registry).decode()
 
 
 def test_counts_and_measures_come_from_one_pass(spark: SparkSession) -> None:
@@ -116,38 +125,55 @@ def test_catching_up_is_said_of_more_than_one_batch(
     assert report(backlog=backlog).catch_up_s == seconds
 
 
-def test_metrics_add_up_over_batches_and_label_values_are_escaped() -> None:
-    metrics = StreamMetrics('a "job"')
+def test_metrics_add_up_over_batches_under_the_names_and_labels_of_dashboards() -> None:
+    job = 'a "job"'
+    metrics = StreamMetrics(job)
     metrics.add(report())
     metrics.add(report(backlog=5))
     metrics.behind(9)
 
-    lines = metrics.text().splitlines()
+    families = text_string_to_metric_families(exposition(metrics))
 
-    for line in (
-        'pyspark_vision_rows_total{job_name="a \\"job\\""} 8',
-        'pyspark_vision_rows_failed_total{job_name="a \\"job\\"",code="truncated"} 2',
-        'pyspark_vision_rows_dropped_total{job_name="a \\"job\\"",reason="stale"} 2',
-        'pyspark_vision_rows_retried_total{job_name="a \\"job\\""} 4',
-        'pyspark_vision_model_seconds_total{job_name="a \\"job\\""} 0.06',
-        'pyspark_vision_backlog_rows{job_name="a \\"job\\""} 9',
-        'pyspark_vision_catch_up_seconds{job_name="a \\"job\\""} 2.5',
-        'pyspark_vision_result_age_p95_seconds{job_name="a \\"job\\""} 21.0',
-    ):
-        assert line in lines
+    shown = {
+        (family.type, sample.name, family.documentation, *sample.labels.items()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    own, age = ("job_name", job), "From a frame's own time"
+    failed, dropped = ("code", "truncated"), ("reason", "stale")
+    assert shown == {
+        ("counter", "pyspark_vision_batches_total", "Batches done", own): 2,
+        ("counter", "pyspark_vision_rows_total", "Rows read", own): 8,
+        ("counter", "pyspark_vision_rows_with_result_total", "Rows with a result", own): 2,
+        ("counter", "pyspark_vision_rows_failed_total", "Rows with an error", failed, own): 2,
+        ("counter", "pyspark_vision_rows_dropped_total", "Rows left out", own, dropped): 2,
+        ("counter", "pyspark_vision_rows_retried_total", "Rows worked on again", own): 4,
+        ("counter", "pyspark_vision_payload_bytes_total", "Bytes of the rows read", own): 2700,
+        ("counter", "pyspark_vision_decode_seconds_total", "Decoding", own): 0.012,
+        ("counter", "pyspark_vision_model_seconds_total", "In the model", own): 0.06,
+        ("gauge", "pyspark_vision_backlog_rows", "Rows the source has and has not given", own): 9,
+        ("gauge", "pyspark_vision_result_age_p50_seconds", age, own): 11,
+        ("gauge", "pyspark_vision_result_age_p95_seconds", age, own): 21,
+        ("gauge", "pyspark_vision_batch_seconds", "How long the last batch took", own): 2,
+        ("gauge", "pyspark_vision_batch_rows", "Rows of the last batch", own): 4,
+        ("gauge", "pyspark_vision_processed_rows_per_second", "Within batches", own): 2,
+        ("gauge", "pyspark_vision_catch_up_seconds", "What the backlog takes", own): 2.5,
+        (
+            *("gauge", "pyspark_vision_last_batch_time_seconds"),
+            *("When it ended, since 1970", own),
+        ): NOON.timestamp() + 21,
+    }
 
 
 def test_metrics_are_served_on_this_machine_until_the_end() -> None:
-    with served(StreamMetrics("job").text, 0) as port:
-        url = f"http://127.0.0.1:{port}"
-        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
-            assert answer.headers["Content-Type"] == CONTENT_TYPE
+    with served(StreamMetrics("job"), 0) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
             assert 'pyspark_vision_rows_total{job_name="job"} 0' in answer.read().decode()
-        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-            urllib.request.urlopen(f"{url}/", timeout=5)
-        refused.value.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"{url}/metrics", timeout=5)
+        urllib.request.urlopen(url, timeout=5)
 
 
 @pytest.mark.parametrize("file", ["grafana/pyspark_vision.json", "prometheus/alerts.yml"])
@@ -155,7 +181,7 @@ def test_dashboard_and_alerts_ask_for_metrics_that_are_served(root: Path, file: 
     metrics = StreamMetrics("job")
     metrics.add(report(input_rate=1.0, backlog=5))
     metrics.behind(5)
-    served_names = set(re.findall(r"^pyspark_vision_\w+", metrics.text(), re.MULTILINE))
+    served_names = set(re.findall(r"^pyspark_vision_\w+", exposition(metrics), re.MULTILINE))
 
     # "{" and "[" follow the name of a metric; a dashboard's own names are followed by neither.
     asked = set(re.findall(r"(pyspark_vision_\w+)(?=[{\[])", (root / "conf" / file).read_text()))

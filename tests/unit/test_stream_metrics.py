@@ -7,7 +7,7 @@ import errno
 import json
 import re
 import socket
-import socketserver
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from stream_progress import observed_batches
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import flags
 from pyspark_vision.sinks.console import ROWS_SHOWN
-from pyspark_vision.streaming.metrics import refuse_if_taken, served
+from pyspark_vision.streaming.metrics import StreamMetrics, check_port, served
 
 
 def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
@@ -38,8 +38,9 @@ def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
         with urllib.request.urlopen(address[1], timeout=10) as answer:
             lines = answer.read().decode().splitlines()
 
-    assert 'pyspark_vision_rows_total{job_name="stream_detect"} 4' in lines
-    assert 'pyspark_vision_rows_failed_total{job_name="stream_detect",code="truncated"} 1' in lines
+    assert 'pyspark_vision_rows_total{job_name="stream_detect"} 4.0' in lines
+    labels = 'code="truncated",job_name="stream_detect"'
+    assert f"pyspark_vision_rows_failed_total{{{labels}}} 1.0" in lines
     logged = (tmp_path / "logged").read_text()
     [record] = [json.loads(line) for line in re.findall(r"streaming: (\{.*\})", logged)]
     sizes = [file.stat().st_size for file in frames.iterdir()]
@@ -109,24 +110,42 @@ def test_a_taken_port_is_refused_before_spark_starts(
     assert "or auto for one that is free" in said
 
 
+@pytest.mark.parametrize("port", ["auto", "9400"])
+def test_metrics_without_their_package_are_refused_before_spark_starts(
+    port: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    script = job(root, "stream_classify")
+    monkeypatch.setattr(script, "job_session", None)  # called, it would be another error
+
+    with pytest.raises(SystemExit) as exit_:
+        script.main(["--checkpoint", "c", "--metrics-port", port])
+
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(
+        "--metrics-port needs prometheus_client: pip install pyspark_vision[metrics]"
+    )
+
+
 def test_a_port_that_the_user_may_not_have_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def denied(server: socketserver.TCPServer) -> None:
+    def denied(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(socketserver.TCPServer, "server_bind", denied)
+    monkeypatch.setattr(socket.socket, "bind", denied)
 
     with pytest.raises(InvalidOptionError, match=r"this user may not have port 80 .* or auto"):
-        refuse_if_taken(80)
+        check_port(80)
 
 
 def test_a_port_that_was_tried_can_be_had() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-    refuse_if_taken(port)
+    check_port(port)
 
-    with served(lambda: "text\n", port) as got:
+    with served(StreamMetrics("job"), port) as got:
         assert got == port
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyspark
 import pytest
 from local_services import jars
-from submitting.environment import requirements
+from submitting.environment import DEFAULT_EXTRAS, requirements
 from submitting.errors import SubmitError
 from submitting.flags import connectors, read_flags
 from submitting.line import COMMANDS, Baggage, Submission, spark_submit_line
@@ -410,9 +410,10 @@ def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, roo
 
 
 def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:
-    wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(["litert", "s3"])]
+    wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
 
-    assert wanted == ["numpy", "pandas", "pyarrow", "pillow", "ai-edge-litert", "boto3", "obstore"]
+    required = ["numpy", "pandas", "pyarrow", "pillow", "jinja2"]
+    assert wanted == [*required, "ai-edge-litert", "boto3", "obstore", "prometheus-client"]
 
 
 def test_an_unknown_extra_is_refused_with_the_choices() -> None:

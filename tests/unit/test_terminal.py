@@ -14,6 +14,8 @@ from pyspark.sql import SparkSession
 from pyspark_vision.sinks import terminal
 from pyspark_vision.sinks.console import console_sink
 
+TOLERANT = "from pyspark_vision.sinks import terminal; terminal.make_tolerant()"
+
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -27,7 +29,7 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_a_letter_that_the_encoding_lacks_is_an_escape() -> None:
-    program = "from pyspark_vision import terminal; terminal.make_tolerant(); print('caf\\u00e9 …')"
+    program = f"{TOLERANT}; print('caf\\u00e9 …')"
 
     done = run("-c", program, PYTHONIOENCODING="ascii")
 
@@ -35,13 +37,13 @@ def test_a_letter_that_the_encoding_lacks_is_an_escape() -> None:
 
 
 def test_a_letter_that_the_encoding_has_stays() -> None:
-    program = "from pyspark_vision import terminal; terminal.make_tolerant(); print('caf\\u00e9')"
+    program = f"{TOLERANT}; print('caf\\u00e9')"
 
     assert run("-c", program, PYTHONIOENCODING="utf-8").stdout == "café\n"
 
 
 def test_a_half_letter_of_a_file_name_is_an_escape_in_utf8_too() -> None:
-    program = "from pyspark_vision import terminal; terminal.make_tolerant(); print('\\udce9')"
+    program = f"{TOLERANT}; print('\\udce9')"
 
     assert run("-c", program, PYTHONIOENCODING="utf-8").stdout == "\\udce9\n"
 
@@ -65,7 +67,7 @@ def test_the_help_of_a_command_is_shown_by_an_ascii_terminal(command: list[str])
 def test_what_is_written_after_the_reader_has_gone_goes_nowhere(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys\n"
-        "from pyspark_vision import terminal\n"
+        "from pyspark_vision.sinks import terminal\n"
         "terminal.make_tolerant()\n"
         "for line in range(50_000): print('line', line, flush=line % 2 == 0)\n"
         f"pathlib.Path({str(tmp_path / 'done')!r}).touch()\n"

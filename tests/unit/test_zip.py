@@ -1,4 +1,4 @@
-"""dist/pyspark_vision.zip: reproducible, pure Python, importable as it is."""
+"""dist/pyspark_vision.zip: reproducible, no machine's code, usable as it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def build(root: Path, target: Path) -> bytes:
@@ -17,13 +20,13 @@ def test_the_same_sources_give_the_same_bytes(root: Path, tmp_path: Path) -> Non
     assert build(root, tmp_path / "a.zip") == build(root, tmp_path / "b" / "b.zip")
 
 
-def test_it_holds_python_modules_only(root: Path, tmp_path: Path) -> None:
+def test_it_holds_modules_and_templates_only(root: Path, tmp_path: Path) -> None:
     build(root, tmp_path / "a.zip")
 
     names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
 
     assert "pyspark_vision/functions.py" in names
-    assert {Path(name).suffix for name in names} == {".py"}
+    assert {Path(name).suffix for name in names} == {".py", ".html", ".css"}
     assert {name.split("/")[0] for name in names} == {"pyspark_vision"}
 
 
@@ -41,6 +44,23 @@ def test_every_package_in_it_is_importable(root: Path, tmp_path: Path) -> None:
     )
 
     assert "a.zip" in run.stdout
+
+
+def test_a_page_is_made_by_its_template_in_the_zip(root: Path, tmp_path: Path) -> None:
+    build(root, tmp_path / "a.zip")
+    pq.write_table(pa.table({"embedding": [[3.0, 4.0]]}), tmp_path / "rows.parquet")
+
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pyspark_vision.cli.main"),
+            *("contact-sheet", "rows.parquet", "--output", "page.html"),
+        ],
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "a.zip"), "PATH": "/usr/bin:/bin"},
+    )
+
+    assert "norm 5" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_zip_of_the_same_bytes_is_left_alone(root: Path, tmp_path: Path) -> None:
