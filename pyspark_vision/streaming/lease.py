@@ -257,7 +257,9 @@ class _Leases:
             finally:
                 stream.close()
         except Py4JJavaError as error:
-            if is_java_error(error, "FileNotFoundException"):
+            # The second: on a disk, between the file and its checksum.
+            being_written = ("FileNotFoundException", "ChecksumException")
+            if any(is_java_error(error, name) for name in being_written):
                 return None
             raise
 
