@@ -58,6 +58,7 @@ def test_stream_detect_writes_each_frame_once_with_its_result_or_reason(
     assert {(row["width"], row["height"]) for row in rows[:5]} == {(320, 240)}
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "_job",
+        "_lease",
         "batch_id=0",
         "batch_id=1",
     ]
