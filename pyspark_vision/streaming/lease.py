@@ -250,14 +250,7 @@ class _Leases:
 
     def owner(self, number: int) -> Owner | None:
         """Who made it; ``None`` if it is gone, or is being written."""
-        try:
-            text = hadoop.read_text(self._session, f"{self._folder}/{number}")
-        except JavaError as error:
-            # Without HDFS, by Hadoop's own checksums: it is being renewed.
-            if hadoop.is_java_error(error, "ChecksumException"):
-                return None
-            raise
-        return _owner(text or "")
+        return _owner(hadoop.read_text(self._session, f"{self._folder}/{number}") or "")
 
     def make(self, number: int) -> bool:
         """Make the file; ``False`` if another was faster."""
