@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks import table as table_module
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.spark import hadoop
 
 
 def write(spark: SparkSession, folder: Path, rows: DataFrame) -> None:
@@ -62,14 +62,14 @@ def test_a_run_that_dies_between_renames_leaves_no_half_and_the_next_one_ends_it
     renames_done: int, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(spark, tmp_path / "t", spark.range(5))
-    rename, done = table_module._rename, []
+    rename, done = hadoop.rename, []
 
     def dying(*args: Any) -> None:
         if len(done) == renames_done:
             raise KeyboardInterrupt
         done.append(rename(*args))
 
-    monkeypatch.setattr(table_module, "_rename", dying)
+    monkeypatch.setattr(hadoop, "rename", dying)
     with pytest.raises(KeyboardInterrupt):
         write(spark, tmp_path / "t", spark.range(7, 9))
     monkeypatch.undo()
