@@ -34,8 +34,8 @@ test-pyspark-4.0: .venv-pyspark-4.0/develop.stamp ## test functions and transfor
 	@python -m pytest -p no:cacheprovider -W ignore::ResourceWarning $(addprefix tests/unit/test_, \
 	  functions.py pandas_udf.py transformations.py publish.py pipeline.py)
 
-services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C
-	@scripts/services
+services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C; SERVICES="--kafka-port 0": any port
+	@scripts/services $(SERVICES)
 
 jars: .venv/develop.stamp ## fetch the jars of conf/ivy.xml, once per machine
 	@scripts/fetch_jars >/dev/null

@@ -201,7 +201,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         check_tables(None, options)
     source = flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
-    session = job_session(NAME)
+    session = job_session(NAME, checks=not options.dry_run)
     refuse_mixed_places(options, functools.partial(qualified, session))
     if options.stream:
         outputs.check(session, stream_places(options))

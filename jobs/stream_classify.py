@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
-from pyspark_vision.bundles.watched import WatchedBundle
+from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.job import command_line, flags, outputs
@@ -52,15 +52,15 @@ def parser() -> command_line.JobParser:
         "--model-type",
         default="mobilenet_v2",
         metavar="NAME",
-        help="mobilenet_v2, resnet50, vgg16 or another of keras.applications (which also says how "
-        "pixels are prepared), or custom",
+        help="mobilenet_v2 (or mobilenet), resnet50, vgg16 or another of keras.applications (which "
+        "also says how pixels are prepared), or custom",
     )
     model.add_argument(
         "--model-gcs-path",
         metavar="URI",
-        help="bundle, SavedModel, .h5, .keras or .tflite, local or by any Hadoop URI",
+        help=flags.MODEL,
     )
-    model.add_argument("--labels", metavar="FILE", help="label file of a model without its own")
+    flags.add_labels(model)
     model.add_argument(
         "--confidence-threshold",
         type=command_line.unit_interval,
@@ -140,14 +140,14 @@ def run(options: argparse.Namespace) -> None:
     refuse_mixed_places(options)
     outputs.check_before_spark(places(options))
     source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
-    session = job_session("stream_classify")
+    load = functools.partial(
+        by_name.classifier, options.model_type, options.model_gcs_path, options.labels
+    )
+    first = load_before_spark(options.model_gcs_path, load)
+    session = job_session("stream_classify", checks=not options.dry_run)
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
-    model = WatchedBundle(
-        session,
-        options.model_gcs_path,
-        lambda: by_name.classifier(options.model_type, options.model_gcs_path, options.labels),
-    )
+    model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.bundles.watched import WatchedBundle
+from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.job import command_line, flags, outputs
@@ -126,7 +126,8 @@ def parser() -> command_line.JobParser:
         "was looked at less than this before",
     )
     model = job.add_argument_group("model")
-    model.add_argument("--model", required=True, metavar="URI", help="bundle of a detector")
+    flags.add_model(model, "a detector")
+    flags.add_labels(model)
     model.add_argument(
         "--score-threshold",
         type=command_line.unit_interval,
@@ -304,7 +305,7 @@ def places(options: argparse.Namespace) -> StreamPlaces:
 def refuse_mixed_places(options: argparse.Namespace, qualify: Callable[[str], str] = str) -> None:
     """Refuse to write where the job reads, or two things to one place."""
     images = options.input if options.source == "files" else None
-    read = flags.read_places(input=images, model=options.model)
+    read = flags.read_places(input=images, model=options.model, labels=options.labels)
     objects = [Place("--uri-prefix", prefix, is_prefix=True) for prefix in options.uri_prefix]
     written = flags.written_places(places(options))
     refuse_overlaps([*read, *objects, *written], qualify)
@@ -347,11 +348,13 @@ def run(options: argparse.Namespace) -> None:
     source = kafka_source(options)
     if source is None:
         folders.check_before_spark(options.input)
-    session = job_session("stream_detect")
+    load = functools.partial(by_name.model, options.model, "detect", options.labels)
+    first = load_before_spark(options.model, load)
+    session = job_session("stream_detect", checks=not options.dry_run)
     refuse_mixed_places(options, functools.partial(qualified, session))
     outputs.check(session, places(options))
     refuse_zone_unknown_to_spark(session, options.time_zone)
-    model = WatchedBundle(session, options.model)
+    model = WatchedBundle(session, options.model, load, first)
     folder = folder_stream(session, options)
     seen: SeenFrames | None = None
     if options.dedupe is not None:

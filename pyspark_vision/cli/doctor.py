@@ -22,7 +22,7 @@ from pyspark_vision.spark.secrets import secrets_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the jobs, as far as they name what a job needs."""
     parser.add_argument("--master", help="as spark-submit's (default: what spark-submit was given)")
-    parser.add_argument("--model", metavar="URI", help="bundle to load and run on an executor")
+    parser.add_argument("--model", metavar="URI", help="bundle or model file to run on an executor")
     parser.add_argument("--input", metavar="URI", help="folder, file or glob to read from")
     parser.add_argument("--output", metavar="URI", help="folder to write a probe into")
     parser.add_argument("--checkpoint", metavar="URI", help="folder to write a probe into")

@@ -196,7 +196,7 @@ def test_a_missing_model_is_one_line_and_exit_code_2(
 
     error = capsys.readouterr().err
     assert code == 2
-    assert error.startswith("stream_detect: no bundle at")
+    assert error.startswith("stream_detect: no model at")
     assert len(error.splitlines()) == 1
 
 
