@@ -126,6 +126,6 @@ def _inspected(
 def _how_to_settle(uri: str) -> str:
     """For what a bare file cannot say."""
     return (
-        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `bundle build` makes a bundle "
-        "of it, in which --set FIELD=VALUE and --labels FILE say what the file does not"
+        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `bundle build` makes a "
+        "bundle of it, in which --set FIELD=VALUE and --labels FILE say what the file does not"
     )

@@ -96,6 +96,12 @@ def propose_model(
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     chosen_task = task or _guess_task(found)
+    if chosen_task == "classify" and not outputs and _guess_task(found) == "detect":
+        raise InvalidModelError(
+            f"{file}: task='classify' does not fit, for the outputs "
+            f"({', '.join(f'{t.name} {t.shape}' for t in found.outputs)}) are a detector's; say "
+            "task='detect', or name the output of the classes with outputs={'scores': 'NAME'}"
+        )
     known = found.roles if chosen_task == "detect" else ()  # what readers know are detectors
     roles = tuple((outputs or {}).items()) or known or _guess_roles(found, chosen_task, file)
     _check_outputs(roles, found, file)

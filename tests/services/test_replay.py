@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer
 from kafka_topics import make_topic
 from local_services.kafka import Kafka
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.errors import StreamError
