@@ -10,6 +10,7 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/batch_embed.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.inspection import embedding_length
+from pyspark_vision.bundles.watched import load_before_spark
 from pyspark_vision.columns.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
 from pyspark_vision.functions import embed_image, fetch_object
@@ -29,6 +31,7 @@ from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.csv import csv_sink, wide
+from pyspark_vision.sinks.dead_letters import parquet_dead_letters
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import folders, linked_folders, object_keys
@@ -107,9 +110,7 @@ def parser() -> command_line.JobParser:
         "those of files that have changed since",
     )
     model = job.add_argument_group("model")
-    model.add_argument(
-        "--model", required=True, metavar="URI", help="the bundle of an embedding model"
-    )
+    flags.add_model(model, "an embedding model")
     model.add_argument("--normalize", action="store_true", help="divide each vector by its L2 norm")
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
@@ -121,6 +122,12 @@ def parser() -> command_line.JobParser:
         "--overwrite",
         action="store_true",
         help="remove what this job wrote at --output, and begin anew",
+    )
+    sink.add_argument(
+        "--dead-letters",
+        metavar="URI",
+        help="folder that lists what failed, with its reason, as Parquet; the pictures stay where "
+        "they are",
     )
     flags.add_adopt(sink)
     return job
@@ -136,6 +143,7 @@ def embed(
         "label",
         "result.embedding",
         "result.model",
+        "result.model_sha256",
         "result.model_digest",
         "result.error",
     )
@@ -143,7 +151,8 @@ def embed(
 
 def sink(session: SparkSession, model: ModelSpec, options: argparse.Namespace) -> Sink:
     if options.format == "parquet":
-        return parquet_sink(session, options.output)
+        parquet = parquet_sink(session, options.output)
+        return through(lambda vectors: vectors.drop("model_sha256"), parquet)
     length = embedding_length(model)
     return through(lambda vectors: wide(vectors, length), csv_sink(session, options.output))
 
@@ -215,6 +224,9 @@ def run_files(
         prefixes=prefixes,
         by_executors=place is None or place.fetched,
         retried=retried_codes(session, options),
+        letters=parquet_dead_letters(session, options.dead_letters)
+        if options.dead_letters
+        else None,
     )
     file_batches.run(session, files, batches, report)
     report.check(options.images or options.keys)
@@ -245,19 +257,30 @@ def all_places(options: argparse.Namespace) -> list[Place]:
     if options.keys:
         is_prefix = object_keys.is_prefix(options.keys)
         places.append(Place("--keys", options.keys, is_prefix=is_prefix))
-    return [*places, Place("--output", options.output, is_written=True)]
+    places.append(Place("--output", options.output, is_written=True))
+    if options.dead_letters:
+        places.append(Place("--dead-letters", options.dead_letters, is_written=True))
+    return places
 
 
 def run(options: argparse.Namespace) -> None:
     if options.images:
         folders.check_before_spark(options.images)
+    else:
+        object_keys.check_before_spark(options.keys)
+    load = functools.partial(by_name.model, options.model, "embed")
+    known = load_before_spark(options.model, load)
     session = start.session_for(
-        "batch_embed", all_places(options), lambda session: check_output(session, options)
+        "batch_embed",
+        all_places(options),
+        lambda session: check_output(session, options),
+        checks_executors=not options.dry_run,
     )
-    model = ModelSpec.load(options.model)
+    model = known.spec if known is not None else load()
     place: Folder | None = None
     if options.images:
-        own = [] if is_connect(session) else [options.output]
+        written = [options.output, *([options.dead_letters] if options.dead_letters else [])]
+        own = [] if is_connect(session) else written
         place = folders.folder(session, options.images, own)
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{command_line.describe(options)}\nas the plan")
@@ -270,6 +293,15 @@ def run(options: argparse.Namespace) -> None:
 
 def check_output(session: SparkSession | None, options: argparse.Namespace) -> None:
     batch_output.check(session, options.output, adopts=options.adopt, removes=options.overwrite)
+    if options.dead_letters:
+        if session is not None and is_connect(session):
+            raise InvalidOptionError(
+                "--dead-letters needs a file system, which a Connect session does not have: leave "
+                "it out; failed rows stand at --output, with their error"
+            )
+        batch_output.check_letters(
+            session, options.dead_letters, options.output, adopts=options.adopt
+        )
 
 
 @contextmanager
@@ -299,6 +331,8 @@ def embed_all(
 ) -> None:
     if options.overwrite:
         batch_output.remove(session, options.output)
+        if options.dead_letters:
+            batch_output.remove_letters(session, options.dead_letters, options.output)
     settings = {
         "source": "keys" if place is None else folders.full_name(session, place),
         **batch_output.model_settings(model),
@@ -310,6 +344,10 @@ def embed_all(
     adopts = options.adopt or options.overwrite
     spelled = {} if place is None else {"source": options.images}
     batch_output.claim(session, options.output, settings, adopts=adopts, spelled=spelled)
+    if options.dead_letters:
+        batch_output.claim_letters(
+            session, options.dead_letters, options.output, adopts=options.adopt
+        )
     report = Report("batch_embed", refuse_if_lost)
     try:
         if place is not None and place.way is Way.SPARK:
@@ -333,6 +371,11 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
         )
     if options.glob and options.all:
         raise InvalidOptionError("choose --glob or --all")
+    if flags.letters_topic(options) is not None:
+        raise InvalidOptionError(
+            f"--dead-letters {options.dead_letters}: this job keeps its letters in a folder; name "
+            "one"
+        )
     return options
 
 

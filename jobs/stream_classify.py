@@ -6,6 +6,7 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_classify.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
-from pyspark_vision.bundles.watched import WatchedBundle
+from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
 from pyspark_vision.job import command_line, flags, outputs, start
@@ -50,15 +51,15 @@ def parser() -> command_line.JobParser:
         "--model-type",
         default="mobilenet_v2",
         metavar="NAME",
-        help="mobilenet_v2, resnet50, vgg16 or another of keras.applications, or custom. The name "
-        "also says how pixels are prepared",
+        help="mobilenet_v2 (or mobilenet), resnet50, vgg16 or another of keras.applications, or "
+        "custom. The name also says how pixels are prepared",
     )
     model.add_argument(
         "--model-gcs-path",
         metavar="URI",
-        help="the bundle, SavedModel, .h5, .keras or .tflite file, local or at any Hadoop URI",
+        help=flags.MODEL,
     )
-    model.add_argument("--labels", metavar="FILE", help="the label file, if the model has none")
+    flags.add_labels(model)
     model.add_argument(
         "--confidence-threshold",
         type=command_line.unit_interval,
@@ -143,18 +144,19 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 def run(options: argparse.Namespace) -> None:
     source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
+    load = functools.partial(
+        by_name.classifier, options.model_type, options.model_gcs_path, options.labels
+    )
+    first = load_before_spark(options.model_gcs_path, load)
     written = places(options)
     session = start.session_for(
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
         flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic),
+        checks_executors=not options.dry_run,
     )
-    model = WatchedBundle(
-        session,
-        options.model_gcs_path,
-        lambda: by_name.classifier(options.model_type, options.model_gcs_path, options.labels),
-    )
+    model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))
     if options.dry_run:
         outputs.beyond(session, written)

@@ -6,6 +6,7 @@ spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.bundles.watched import WatchedBundle
+from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.job import command_line, flags, outputs, start
@@ -131,7 +132,8 @@ def parser() -> command_line.JobParser:
         "camera sent less than this before",
     )
     model = job.add_argument_group("model")
-    model.add_argument("--model", required=True, metavar="URI", help="the bundle of a detector")
+    flags.add_model(model, "a detector")
+    flags.add_labels(model)
     model.add_argument(
         "--score-threshold",
         type=command_line.unit_interval,
@@ -313,7 +315,7 @@ def places(options: argparse.Namespace) -> StreamPlaces:
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     images = options.input if options.source == "files" else None
-    read = flags.read_places(input=images, model=options.model)
+    read = flags.read_places(input=images, model=options.model, labels=options.labels)
     objects = [Place("--uri-prefix", prefix, is_prefix=True) for prefix in options.uri_prefix]
     return [*read, *objects, *flags.written_places(places(options))]
 
@@ -358,15 +360,18 @@ def run(options: argparse.Namespace) -> None:
     source = kafka_source(options)
     if source is None:
         folders.check_before_spark(options.input)
+    load = functools.partial(by_name.model, options.model, "detect", options.labels)
+    first = load_before_spark(options.model, load)
     written = places(options)
     session = start.session_for(
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
         all_topics(options),
+        checks_executors=not options.dry_run,
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
-    model = WatchedBundle(session, options.model)
+    model = WatchedBundle(session, options.model, load, first)
     folder = folder_stream(session, options)
     seen: SeenFrames | None = None
     if options.dedupe is not None:

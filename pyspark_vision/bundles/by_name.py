@@ -1,29 +1,87 @@
-"""A model however a job's flag names it: a bundle, a bare model file, or a known architecture."""
+"""A model however a job names it: a bundle, a bare model file, or a known architecture."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
+from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.keras_applications import (
     application,
     build_application,
     imagenet_labels,
 )
 from pyspark_vision.bundles.spec import ModelSpec
-from pyspark_vision.bundles.storage import MODEL_JSON, local_copy, scratch_folder
+from pyspark_vision.bundles.storage import (
+    MODEL_JSON,
+    is_on_this_machine,
+    load_bundle,
+    local_copy,
+    scratch_folder,
+)
 from pyspark_vision.errors import InvalidModelError
 
 CUSTOM = "custom"
+
+# The Dataproc classifier's word for it; keras.applications gives the name to the first version.
+_OTHER_NAMES = {"mobilenet": "mobilenet_v2"}
+
+_log = logging.getLogger(__name__)
+
+
+def model(
+    uri: str, task: str | None = None, labels: str | None = None, **settings: Any
+) -> ModelSpec:
+    """The bundle or bare model file at ``uri`` (local or any Hadoop URI), for ``task`` or any.
+
+    A bundle says itself how it is run. For a file (SavedModel folder, ``.keras``, ``.h5``, frozen
+    ``.pb``, ``.tflite``, ``.onnx``) a spec is proposed: ``labels`` is its label file, ``settings``
+    are fields of the spec, and a warning in the log says which other fields are guesses.
+
+    Raises :class:`InvalidModelError` for a model that is not there, cannot be read or is of another
+    task, and for ``labels`` of a bundle, which has its own.
+    """
+    path = local_copy(uri)
+    here = uri if is_on_this_machine(uri) else str(path)
+    try:
+        if not path.exists():
+            raise InvalidModelError(
+                f"no model at {uri}: give a bundle (a folder or .zip with {MODEL_JSON}), or a file "
+                "that bundle inspect reads (.tflite, .onnx, .keras, .h5, .pb, SavedModel)"
+            )
+        if _is_bundle(path):
+            if labels is not None:
+                raise InvalidModelError(
+                    f"{uri} is a bundle, which has its own labels: leave out the label file "
+                    f"{labels}, or build the bundle anew with it"
+                )
+            spec = load_bundle(here)
+        else:
+            spec = _inspected(path, uri, task, labels, settings)
+    except OSError as error:
+        raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+    except InvalidModelError as error:
+        if str(path) in uri or str(path) not in str(error):
+            raise
+        raise InvalidModelError(str(error).replace(str(path), uri)) from error
+    if task is not None and spec.task != task:
+        raise InvalidModelError(
+            f"{uri}: the task of model {spec.name!r} is {spec.task!r}; this job needs a model for "
+            f"{task!r}"
+        )
+    return spec
 
 
 def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpec:
     """The classifier that ``--model-type`` and ``--model-gcs-path`` name.
 
-    ``custom``: the bundle, SavedModel, ``.h5``, ``.keras`` or ``.tflite`` at ``uri`` (local or any
-    Hadoop URI). A name of ``keras.applications``: the model at ``uri`` with the preprocessing of
-    that family, or without ``uri`` the architecture with its ImageNet weights. ``labels``: a label
-    file for a model without its own. Raises :class:`InvalidModelError`.
+    ``custom``: the model at ``uri`` (:func:`model`). A name of ``keras.applications``: the model at
+    ``uri`` with the preprocessing of that family, or without ``uri`` the architecture with its
+    ImageNet weights; ``mobilenet`` is MobileNetV2. ``labels``: a label file for a model without its
+    own. Raises :class:`InvalidModelError`.
     """
+    model_type = _OTHER_NAMES.get(model_type.lower(), model_type)
     app = application(model_type)
     if app is None and model_type != CUSTOM:
         raise InvalidModelError(
@@ -32,19 +90,42 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
         )
     if app is None and uri is None:
         raise InvalidModelError(f"--model-type {CUSTOM} needs --model-gcs-path: where the model is")
-    settings = {"task": "classify", **({"labels": labels} if labels else {})}
+    settings: dict[str, Any] = {}
     if app is not None:
-        settings |= {"normalization": app.normalization, "color_order": app.color_order}
-    if uri is None:
-        folder = scratch_folder()
-        settings["labels"] = str(imagenet_labels(folder, labels))
-        return ModelSpec.inspect(build_application(model_type, folder), **settings)
-    path = local_copy(uri)
-    if (path / MODEL_JSON).is_file() or path.suffix == ".zip":
-        return ModelSpec.load(path)
-    if not path.exists():
-        raise InvalidModelError(f"no model at {uri}")
+        settings = {"normalization": app.normalization, "color_order": app.color_order}
+    if uri is not None:
+        return model(uri, "classify", labels, **settings)
+    folder = scratch_folder()
+    settings["labels"] = str(imagenet_labels(folder, labels))
+    return ModelSpec.inspect(build_application(model_type, folder), task="classify", **settings)
+
+
+def _is_bundle(path: Path) -> bool:
+    is_folder = path.is_dir() and not (path / "saved_model.pb").is_file()
+    return is_folder or (path / MODEL_JSON).is_file() or path.suffix == ".zip"
+
+
+def _inspected(
+    path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
+) -> ModelSpec:
     try:
-        return ModelSpec.inspect(Path(path), **settings)
-    except OSError as error:
-        raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+        spec, guesses = propose_model(path, task, labels, source=uri, **settings)
+    except InvalidModelError as error:
+        # It speaks of parameters, which a bundle keeps and a job does not have.
+        hint = f". {_how_to_settle(uri)}" if "=" in str(error) else ""
+        raise InvalidModelError(f"{error}{hint}") from error
+    if guesses:
+        guessed = ", ".join(
+            f"{name}{f' {value}' if (value := getattr(spec, name, None)) else ''} ({guess.why})"
+            for name, guess in guesses.items()
+        )
+        _log.warning("%s is a bare file; guessed are: %s. %s", uri, guessed, _how_to_settle(uri))
+    return spec.with_options(on_every_node=uri.startswith("local:"))
+
+
+def _how_to_settle(uri: str) -> str:
+    """For what a bare file cannot say."""
+    return (
+        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `bundle build` makes a "
+        "bundle of it, in which --set FIELD=VALUE and --labels FILE say what the file does not"
+    )

@@ -47,7 +47,8 @@ def choose(
     elif fitting:
         for file in fitting:
             if file.engine == "litert":
-                return file, f"the bundle holds a LiteRT file in {wanted}"
+                kind = "an int8 LiteRT file" if wanted == "int8" else "a LiteRT file"
+                return file, f"the model has {kind}"
         return _with_what_is_installed(fitting[0])
     held = ", ".join(sorted({file.engine for file in files}))
     of_precision = "" if precision == "float32" else f" of precision {precision!r}"
@@ -102,7 +103,7 @@ def _with_what_is_installed(file: ModelFile) -> tuple[ModelFile, str]:
     package, other = _STANDS_IN.get(file.engine, (None, ""))
     if package and not _installed(package) and _installed(other):
         return replace(file, engine=other), f"{package} is not installed, and {other} is"
-    return file, f"{file.engine} runs the bundle's {file.format} file"
+    return file, f"{file.engine} runs the model's {file.format} file"
 
 
 def _installed(package: str) -> bool:

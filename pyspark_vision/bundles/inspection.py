@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pyspark_vision.bundles.guesses import Guess, guessed, is_detector, is_embedding_name
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
@@ -55,6 +56,8 @@ def inspect_model(
 ) -> ModelSpec:
     """Read a model and propose its spec; it can be used at once, or saved as a bundle.
 
+    :func:`propose_model` also says which fields are guesses.
+
     - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
     - ``task``: ``classify | detect | embed``; guessed from the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
@@ -65,12 +68,40 @@ def inspect_model(
     Raises :class:`InvalidModelError` for a file that is not there, cannot be read or run, is
     refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few.
     """
+    return propose_model(
+        path, task, labels, outputs=outputs, signature=signature, layer=layer, **overrides
+    )[0]
+
+
+def propose_model(
+    path: str | Path,
+    task: str | None = None,
+    labels: str | Path | Sequence[str] | Mapping[int, str] | None = None,
+    *,
+    outputs: Mapping[str, str] | None = None,
+    signature: str | None = None,
+    layer: str | None = None,
+    **overrides: Any,
+) -> tuple[ModelSpec, dict[str, Guess]]:
+    """As :func:`inspect_model`; and the fields that the file does not settle, by their names."""
     file = Path(path).absolute()
+    given = {
+        *overrides,
+        *(f"outputs.{role}" for role in outputs or ()),
+        *(["task"] if task or layer else []),
+        *(["labels"] if labels is not None else []),
+    }
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     chosen_task = task or _guess_task(found)
+    if chosen_task == "classify" and not outputs and _guess_task(found) == "detect":
+        raise InvalidModelError(
+            f"{file}: task='classify' does not fit, for the outputs "
+            f"({', '.join(f'{t.name} {t.shape}' for t in found.outputs)}) are a detector's; say "
+            "task='detect', or name the output of the classes with outputs={'scores': 'NAME'}"
+        )
     known = found.roles if chosen_task == "detect" else ()  # what readers know are detectors
     roles = tuple((outputs or {}).items()) or known or _guess_roles(found, chosen_task, file)
     _check_outputs(roles, found, file)
@@ -99,7 +130,8 @@ def inspect_model(
     ).with_options(**overrides)
     spec = _guess_labels(spec, found, overrides)
     check_fits(spec, found)
-    return _guess_values(spec, conventions | overrides)
+    guesses = {name: guess for name, guess in guessed(found, spec).items() if name not in given}
+    return _guess_values(spec, conventions | overrides), guesses
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -211,9 +243,9 @@ def _guess_task(found: ModelFound) -> str:
         return "embed"
     named = {tensor.name.lower().split(":")[0] for tensor in found.outputs}
     boxes = any(len(t.shape) == 3 and t.shape[-1] == 4 for t in found.outputs)
-    if found.roles or boxes or named & set(_NAMES["boxes"]):
+    if is_detector(found) or boxes or named & set(_NAMES["boxes"]):
         return "detect"
-    if any("embedding" in name or "feature_vector" in name for name in named):
+    if any(map(is_embedding_name, named)):
         return "embed"
     return "classify"
 

@@ -253,11 +253,16 @@ def _zip_folder(folder: Path, archive: Path) -> None:
                     shutil.copyfileobj(source, target)
 
 
+def is_on_this_machine(uri: str) -> bool:
+    """Whether a model is read where it lies; a path without a scheme is."""
+    return urlsplit(uri).scheme in ("", "file", "local")
+
+
 def local_copy(uri: str) -> Path:
     """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark."""
-    scheme = urlsplit(uri).scheme
-    if scheme not in ("", "file", "local"):
+    if not is_on_this_machine(uri):
         return _downloaded(uri)
+    scheme = urlsplit(uri).scheme
     path = Path(urlsplit(uri).path if scheme else uri)
     if scheme and not path.exists():  # Hadoop takes paths as they are, Path.as_uri escapes
         path = Path(unquote(str(path)))

@@ -8,11 +8,18 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.bundles import digest
 from pyspark_vision.bundles.spec import ModelSpec
-from pyspark_vision.bundles.storage import discarded_on_error, keep_published, publish
+from pyspark_vision.bundles.storage import (
+    discarded_on_error,
+    is_on_this_machine,
+    keep_published,
+    local_copy,
+    publish,
+)
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.spark.hadoop import hadoop_path
 from pyspark_vision.spark.internals import GatewayError, JavaError, java_exception
@@ -30,6 +37,27 @@ _FILES, _LISTING, _VERSION = "files", "listing", "version"
 _FETCHED_AGAIN_AFTER_S = 10.0
 
 
+@dataclass(frozen=True)
+class Version:
+    """A model as its files were when it was loaded."""
+
+    listing: _Listing
+    spec: ModelSpec
+
+
+def load_before_spark(uri: str | None, load: Callable[[], ModelSpec]) -> Version | None:
+    """``load()`` where it needs no session: a mistake is said before the JVM starts.
+
+    ``None`` for a model that lies elsewhere, which Spark fetches.
+    """
+    if uri is not None and not is_on_this_machine(uri):
+        return None
+    listing: _Listing = ()
+    with contextlib.suppress(OSError):  # what is wrong is said where it is loaded
+        listing = _files_here(uri)()
+    return Version(listing, load())
+
+
 class WatchedBundle:
     """A bundle (folder or zip, any Hadoop URI) that may be replaced while a job runs.
 
@@ -41,9 +69,15 @@ class WatchedBundle:
     """
 
     def __init__(
-        self, session: Any, uri: str | None, load: Callable[[], ModelSpec] | None = None
+        self,
+        session: Any,
+        uri: str | None,
+        load: Callable[[], ModelSpec] | None = None,
+        first: Version | None = None,
     ) -> None:
         """``load`` makes the spec (default: ``ModelSpec.load(uri)``); without ``uri`` it is final.
+
+        ``first``: what :func:`load_before_spark` gave, which counts unless it was replaced since.
 
         Raises :class:`InvalidModelError` if the version that is there now is not good.
         """
@@ -54,7 +88,8 @@ class WatchedBundle:
         self._seen: _Listing = ()
         with contextlib.suppress(OSError, GatewayError):  # what is wrong is said where it is loaded
             self._seen = self._files()
-        self._good = self._load()
+        is_first = first is not None and first.listing == self._seen
+        self._good = first.spec if first is not None and is_first else self._load()
         self._refused: _Listing | None = None
         self._refused_at = 0.0
         self._said: dict[str, str] = {}
@@ -143,17 +178,22 @@ def _lister(session: Any, uri: str | None) -> tuple[Callable[[], _Listing], bool
     """How to list the bundle's files, and whether they are on this machine.
 
     There not by Hadoop, which starts a process (``ls``) for each file: longer than a batch of a few
-    frames takes. What lies on every node (``local:``) is not looked at again: nothing is listed.
+    frames takes.
     """
-    if uri is None or uri.startswith("local:"):
-        return tuple, True
+    if uri is None or is_on_this_machine(uri):
+        return _files_here(uri), True
     try:
         file_system, path = hadoop_path(session, uri)
     except JavaError:  # what is wrong with it is said where it is loaded
         return tuple, True
-    if file_system.getUri().getScheme() == "file":
-        return functools.partial(_local_files, path.toUri().getPath()), True
     return functools.partial(_hadoop_files, file_system, path), False
+
+
+def _files_here(uri: str | None) -> Callable[[], _Listing]:
+    """What lies on every node (``local:``) is not looked at again: nothing is listed."""
+    if uri is None or uri.startswith("local:"):
+        return tuple
+    return functools.partial(_local_files, str(local_copy(uri)))
 
 
 def _hadoop_files(file_system: Any, path: Any) -> _Listing:

@@ -11,12 +11,12 @@ import dataclasses
 import io
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
-from pyspark_vision.bundles.inspection import inspect_model, read_model
+from pyspark_vision.bundles.inspection import propose_model, read_model
 from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
     application,
@@ -28,6 +28,7 @@ from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 
 if TYPE_CHECKING:
+    from pyspark_vision.bundles.guesses import Guess
     from pyspark_vision.bundles.readers.contents import ModelFound
 
 # Sample images that are drawn where the user gives none: enough for several of each object.
@@ -128,10 +129,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace, work: Path) -> None:
-    path, spec, settings = _proposed(args, work)
+    path, spec, settings, guesses = _proposed(args, work)
     file = spec.file
     found = read_model(path, signature=file.signature, layer=file.layer)
-    print("\n".join(_table(path, found, spec, settings)))
+    print("\n".join(_table(path, found, spec, settings, guesses)))
 
 
 def _build(args: argparse.Namespace, work: Path) -> None:
@@ -141,7 +142,7 @@ def _build(args: argparse.Namespace, work: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InvalidOptionError(f"--output {output} exists and is not an empty folder")
     images = _sample_images(args.images)
-    path, spec, _ = _proposed(args, work)
+    path, spec, _, _ = _proposed(args, work)
     if spec.file.engine == "tensorflow" and not args.no_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
@@ -174,8 +175,10 @@ def _lowered(spec: ModelSpec, precision: str, images: Sequence[bytes], place: Pa
     return lowered
 
 
-def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, ModelSpec, dict[str, Any]]:
-    """The model's file, its spec, and what the user has set."""
+def _proposed(
+    args: argparse.Namespace, work: Path
+) -> tuple[Path, ModelSpec, dict[str, Any], Mapping[str, Guess]]:
+    """The model's file, its spec, what the user has set, and what is a guess."""
     settings = _settings(args.settings)
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
@@ -206,11 +209,16 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, ModelSpec, di
             settings["labels"] = imagenet_labels(work, settings.get("labels"))
         settings = {**known, **settings}
     _progress(f"reading {path}")
-    return path, inspect_model(path, **settings), settings
+    spec, guesses = propose_model(path, **settings)
+    return path, spec, settings, guesses
 
 
 def _table(
-    path: Path, found: ModelFound, spec: ModelSpec, settings: dict[str, Any]
+    path: Path,
+    found: ModelFound,
+    spec: ModelSpec,
+    settings: Mapping[str, Any],
+    guesses: Mapping[str, Guess],
 ) -> Iterator[str]:
     yield f"model       {path} ({found.format})"
     yield f"runs on     {spec.runs_on}"
@@ -223,46 +231,27 @@ def _table(
             yield f"{kind:<11} {tensor.name} {list(tensor.shape)} {tensor.dtype}{used}"
     yield ""
     yield "proposed spec"
-    unsure = _unsure(found, spec, settings)
     for name, task in _FIELDS:
         if task not in (None, spec.task) or (name == "score_kind" and spec.task == "embed"):
             continue
-        why = "given" if name in settings else "unsure" if name in unsure else ""
+        why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
     elif spec.task != "embed":
         yield f"  {'labels':<17} none"
-    if unsure:
+    if guesses:
         yield ""
         yield "unsure"
-        for name, reason in unsure.items():
-            yield f"  {name}: {reason}"
+        for name, guess in guesses.items():
+            yield f"  {name}: {guess.why}; {_how_to_say(name, guess)}"
 
 
-def _unsure(found: ModelFound, spec: ModelSpec, settings: dict[str, Any]) -> dict[str, str]:
-    """Fields whose value is a guess that the file cannot settle -> what to do about it."""
-    unsure = {}
-    if "task" not in settings:
-        unsure["task"] = f"guessed from the outputs; --task {' | '.join(TASKS)}"
-    if spec.input_dtype.startswith("float") and found.family is None:
-        unsure["normalization"] = (
-            "the file does not say how pixels are scaled; "
-            "--set normalization=none | unit | tf | caffe | torch"
-        )
-    if -1 in found.inputs[0].shape[1:]:
-        unsure["input_hw"] = "the model takes any size; --set input_hw=HEIGHTxWIDTH"
-    if spec.task == "detect" and not found.roles and not _named_as_detections(found):
-        unsure["box_format"] = "--set box_format=yxyx | xyxy | xywh | cxcywh"
-    if spec.task != "embed" and not spec.labels:
-        unsure["labels"] = "results carry class ids only; --labels FILE"
-    return {name: reason for name, reason in unsure.items() if name not in settings}
-
-
-def _named_as_detections(found: ModelFound) -> bool:
-    # TensorFlow's Object Detection API always writes yxyx under this name.
-    return any(tensor.name.startswith("detection_boxes") for tensor in found.outputs)
+def _how_to_say(name: str, guess: Guess) -> str:
+    """The flag that settles a guess."""
+    flag = f"--{name} " if name in ("task", "labels") else f"--set {name}="
+    return f"{flag}{guess.choices}"
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

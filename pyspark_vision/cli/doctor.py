@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--master", metavar="URL", help="Spark's master (default: what spark-submit was given)"
     )
-    parser.add_argument("--model", metavar="URI", help="load this bundle and run it on an executor")
+    parser.add_argument(
+        "--model", metavar="URI", help="run this bundle or model file on an executor"
+    )
     parser.add_argument("--input", metavar="URI", help="read from this folder, file or glob")
     parser.add_argument("--output", metavar="URI", help="write a probe into this folder")
     parser.add_argument("--checkpoint", metavar="URI", help="write a probe into this folder")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException, StreamingQueryException
@@ -99,21 +99,24 @@ def run(args: argparse.Namespace) -> int:
     outputs.check(session, places)
     put_back: Counter[str] = Counter()
     left_out: list[str] = []
-
+    of_files: list[str] = []
     lost: list[str] = []
 
     def send_back(letters: DataFrame) -> None:
         if lost:
             raise CheckpointInUseError(lost[0])
         chosen = _chosen(letters, args)
+        # Their pictures are where they were; a letter of a topic may have had no value.
+        without = F.col("topic").isNull() & F.col("payload").isNull()
+        of_files.extend(_origins(chosen.where(without)))
+        chosen = chosen.where(~without)
         whole = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNull())
         counted = _by_code(whole)
         topic = _target(session, connection, whole, args)
         target = KafkaTopic(connection, topic, flags.LARGEST_LETTER_BYTES)
         send(_records(whole, own_topic=args.to is None), target)
         put_back.update(counted)
-        cut = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull()).select("origin").collect()
-        left_out.extend(str(row["origin"]) for row in cut)
+        left_out.extend(_origins(chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull())))
 
     with outputs.held(session, places, lost.append):
         if args.letters.startswith(flags.KAFKA_SCHEME):
@@ -123,12 +126,24 @@ def run(args: argparse.Namespace) -> int:
     codes = ", ".join(f"{code} {n}" for code, n in sorted(put_back.items()))
     print(f"replay: {sum(put_back.values())} letters put back" + (f" ({codes})" if codes else ""))
     if left_out:
-        shown = ", ".join(left_out[:_SHOWN_ORIGINS]) + (", …" if left_out[_SHOWN_ORIGINS:] else "")
         print(
             f"replay: {len(left_out)} letters not put back, for they are without their payload, "
-            f"which was larger than their topic takes: {shown}"
+            f"which was larger than their topic takes: {_shown(left_out)}"
+        )
+    if of_files:
+        print(
+            f"replay: {len(of_files)} letters not put back, for they name files, which are where "
+            f"they were (batch_embed --retry-failed takes them again): {_shown(of_files)}"
         )
     return 0
+
+
+def _origins(letters: DataFrame) -> list[str]:
+    return [str(row["origin"]) for row in letters.select("origin").collect()]
+
+
+def _shown(origins: Sequence[str]) -> str:
+    return ", ".join(origins[:_SHOWN_ORIGINS]) + (", …" if origins[_SHOWN_ORIGINS:] else "")
 
 
 def _refuse_mixed_places(args: argparse.Namespace) -> None:

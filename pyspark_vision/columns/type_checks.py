@@ -1,4 +1,20 @@
-"""Columns of the wrong type are refused when the query is made, not in a worker."""
+"""Columns of the wrong type are refused when the query is made, not in a worker.
+
+The error is Spark's ``AnalysisException``, of the condition ``FIELD_NOT_FOUND``, with our words in
+it. A class of our own would need our code to run while Spark analyzes, and no public means brings
+it there: a Column does not know its DataFrame's types when a function makes it, PySpark chooses the
+class of an error by the JVM's, and Python that Spark calls in analysis (``analyze`` of a table
+function) serves tables only. What else was tried, on Spark 3.5.9 and 4.3.0:
+
+- ``raise_error``: our words alone (``USER_RAISED_EXCEPTION``), but it is never folded, so it comes
+  from a task;
+- a ``from_json`` whose schema is the message: ``PARSE_SYNTAX_ERROR``; fails for right types on 3.5;
+- ``date_part`` of a field that is the message: ``INVALID_EXTRACT_FIELD``, and the text ends with a
+  date.
+
+SQL functions (``register``) get their columns from Spark without a chance to look at them before:
+there the worker raises, and Spark's ``PythonException`` ends with our words.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +37,8 @@ class Accepted:
     described: str
 
 
-_BYTES = "BINARY (encoded images, as spark.read.format('binaryFile') gives)"
+# Spark quotes the words as a name: no dots and backticks in them.
+_BYTES = "BINARY (encoded images, as the binaryFile source gives)"
 _ENCODED_TYPES = ("binary", schemas.ENCODED.simpleString(), schemas.FETCHED.simpleString())
 
 URI = Accepted(("string",), "STRING (URIs of objects)")
@@ -31,26 +48,28 @@ IMAGES = Accepted(
     f"{_BYTES}, the struct of fetch_object or an image struct (as decode_image gives)",
 )
 
+_RIGHT = "image or uri"
+
 
 def checked(function: str, col: Column | str, accepted: Accepted) -> Column:
     """The column itself, in a plan that cannot be analyzed if its type is wrong.
 
     A UDF's input type is not Spark's concern, and an error in a worker comes late and from far
-    away. So the column is tied to a ``from_json`` of nothing, whose schema is a legal one if the
-    column's type is right, and else our message: Spark evaluates schemas during analysis, so the
-    message comes as an AnalysisException from the line that made the query. The optimizer then
-    folds all of it away; the plan keeps the bare column.
+    away. So the column is tied to a field of a struct. The struct's only field has the name that is
+    looked for if the column's type is right, and else our message for its name, which Spark then
+    gives as all the fields there are: field names are known in analysis, so the error comes from
+    the line that made the query. The optimizer folds all of it away; the plan keeps the bare
+    column.
     """
     column = F.col(col) if isinstance(col, str) else col
     found = F.typeof(column)
     message = F.concat(
-        F.lit(f"a `{function}: the column is "),
-        found,
-        F.lit(f"; it must be {accepted.described}`"),
+        F.lit(f"{function}: the column is "),
+        F.translate(found, ".`", "_'"),
+        F.lit(f"; it must be {accepted.described}"),
     )
-    schema = F.when(found.isin(*accepted.types), F.lit("a INT")).otherwise(message)
-    # By its name, because F.from_json of Spark 3.5 evaluates a schema before its column has a type.
-    probe = F.call_function("from_json", F.lit("{}"), schema)
+    name = F.when(found.isin(*accepted.types), F.lit(_RIGHT)).otherwise(message)
+    probe = F.named_struct(name, F.lit(0)).getField(_RIGHT)
     return F.when(probe.isNull() | probe.isNotNull(), column)
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def runs(session: SparkSession, uri: str) -> str:
-    """Load and publish the bundle, and put one drawn picture through it on an executor."""
+    """Load and publish the model, and put one drawn picture through it on an executor."""
     from pyspark_vision import functions as V
-    from pyspark_vision.bundles import ModelSpec
+    from pyspark_vision.bundles import by_name
 
     refuse_credentials(uri)
-    model = ModelSpec.load(uri)
+    model = by_name.model(uri)
     by_task: dict[str, Any] = {
         "classify": V.classify_image,
         "detect": V.detect_objects,

@@ -20,7 +20,14 @@ from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
-from pyspark_vision.spark.hadoop import delete, list_names, literal, read_text
+from pyspark_vision.spark.hadoop import (
+    delete,
+    list_names,
+    literal,
+    local_path,
+    qualified,
+    read_text,
+)
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 JOB, ROLE = "batch_embed", "vectors"
+_LETTERS_FLAG = "--dead-letters"
 
 # In the record of an output: the model's identity, by which it is decided, and in words.
 _DIGEST, _IDENTITY = "model_digest", "model_identity"
@@ -87,6 +95,42 @@ def claim(
             f"--output {output} is of a job with other settings ({said}); choose another, or "
             "--overwrite"
         )
+
+
+def check_letters(session: SparkSession | None, folder: str, output: str, *, adopts: bool) -> None:
+    """Raise :class:`InvalidOptionError` if ``folder`` is not for the letters of ``output``'s job.
+
+    Without a session nothing is said of folders that are elsewhere.
+    """
+    if session is None and None in (local_path(None, folder), local_path(None, output)):
+        return
+    owner.check(session, folder, _letters(session, output), _LETTERS_FLAG, adopts=adopts)
+
+
+def claim_letters(session: SparkSession, folder: str, output: str, *, adopts: bool) -> None:
+    """Mark ``folder`` as that of the letters of ``output``'s job, or find that it is."""
+    owner.claim(session, folder, _letters(session, output), _LETTERS_FLAG, adopts=adopts)
+
+
+def remove_letters(session: SparkSession, folder: str, output: str) -> None:
+    """Delete the letters of ``output``'s job, whose batches begin anew."""
+    mark = owner.read_mark(session, folder)
+    if mark is None or not mark.is_of(_letters(session, output)):
+        return
+    for name in list_names(session, folder) or []:
+        if _OWN.fullmatch(name):
+            delete(session, f"{folder}/{name}")
+
+
+def _letters(session: SparkSession | None, output: str) -> Mark:
+    """Batches of two outputs have the same numbers: each output has a folder of its own."""
+    local = local_path(session, output)
+    if local is not None:
+        place = f"file://{local}"
+    else:
+        assert session is not None
+        place = qualified(session, output)
+    return Mark(JOB, f"dead letters of {place.rstrip('/')}")
 
 
 def model_settings(model: ModelSpec) -> dict[str, str]:

@@ -194,6 +194,10 @@ def _batch(session: SparkSession, output: str, file_format: str, batch_id: int) 
 
 
 def _record(session: SparkSession, folder: str) -> DataFrame:
+    nothing = session.createDataFrame([], f"{_RECORD}, batch_id int")
+    # Spark logs a page for a path that is not there.
+    if not is_connect(session) and list_names(session, folder) is None:
+        return nothing
     try:
         record = session.read.schema(f"{_RECORD}, batch_id int").parquet(literal(folder))
         record.columns  # noqa: B018  a Connect session looks now
@@ -201,4 +205,4 @@ def _record(session: SparkSession, folder: str) -> DataFrame:
     except AnalysisException as error:
         if error_condition(error) != "PATH_NOT_FOUND":
             raise
-        return session.createDataFrame([], f"{_RECORD}, batch_id int")
+        return nothing

@@ -109,6 +109,7 @@ class FileBatches:
       systems need not.
     - ``retried``: codes of failed rows that are made anew, beside those of files that have changed;
       ``None``: failed rows stay.
+    - ``letters``: a sink that gets the failed rows, too.
     """
 
     transform: Callable[[DataFrame, Column], DataFrame]
@@ -121,6 +122,7 @@ class FileBatches:
     prefixes: Sequence[str] = ()
     by_executors: bool = True
     retried: frozenset[ErrorCode] | None = batch_rows.TRANSIENT
+    letters: Sink | None = None
 
 
 def run(
@@ -195,6 +197,7 @@ def _make(
 
     sinks = {
         "failures": batch_rows.failures_sink(session, batches.output, files),
+        **({"dead_letters": batches.letters} if batches.letters else {}),
         batches.file_format: write,
     }
 

@@ -38,6 +38,8 @@ DEFAULT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 
 KAFKA_SCHEME = "kafka:"
 
+MODEL = "a bundle, or a bare .tflite, .onnx, .keras, .h5 or SavedModel, local or by any Hadoop URI"
+
 # Brokers that take larger messages than this are rare; the producer needs a number.
 LARGEST_LETTER_BYTES = 32 * 1024 * 1024
 
@@ -133,6 +135,16 @@ def check_read(session: SparkSession, source: KafkaSource, options: argparse.Nam
     checkpoint = options.checkpoint
     goes_on = checkpoint is not None and kafka_record.has_begun(session, checkpoint)
     kafka_start.check_read(session, source, uses_starting=not goes_on)
+
+
+def add_model(group: argparse._ArgumentGroup, what: str) -> None:
+    """``--model``; ``what``: ``"a detector"``."""
+    group.add_argument("--model", required=True, metavar="URI", help=f"{what}: {MODEL}")
+
+
+def add_labels(group: argparse._ArgumentGroup) -> None:
+    """``--labels``."""
+    group.add_argument("--labels", metavar="FILE", help="label file of a model without its own")
 
 
 def add_settle(group: argparse._ArgumentGroup) -> None:

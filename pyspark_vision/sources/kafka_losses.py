@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 LOST_BY_RETENTION, LOST_WITH_TOPIC = "lost_by_retention", "lost_with_topic"
+LOSSES = frozenset((LOST_BY_RETENTION, LOST_WITH_TOPIC))
 
 _HOW_TO_GO_ON = (
     "Go on without them by --skip-lost TOPIC, or begin anew with another --checkpoint and output"

@@ -22,7 +22,7 @@ from pyspark_vision.executor.s3_clients import s3_client
 from pyspark_vision.sinks.csv_format import RFC_4180
 from pyspark_vision.sources.file_names import LeftOut, Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_column
-from pyspark_vision.spark.hadoop import literal
+from pyspark_vision.spark.hadoop import literal, local_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -44,6 +44,16 @@ _KEYS_PER_PIECE = 50_000
 def is_prefix(keys: str) -> bool:
     """Whether ``--keys`` names a prefix to list, and not a file with a list of keys."""
     return keys.startswith(("s3://", "s3a://")) and PurePosixPath(keys).suffix not in _LISTS
+
+
+def check_before_spark(keys: str) -> None:
+    """Raise :class:`InvalidOptionError` for a list that is none, or is not on this machine."""
+    if is_prefix(keys):
+        return
+    _kind(keys)
+    local = local_path(None, keys)
+    if local is not None and not local.exists():
+        raise InvalidOptionError(f"--keys {keys} does not exist: name a list or a prefix")
 
 
 def list_keys(
@@ -86,6 +96,15 @@ def list_object(uri: str, options: FetchOptions, tally: Tally) -> Iterator[Liste
         return
 
 
+def _kind(path: str) -> str:
+    kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
+    if kind is None:
+        raise InvalidOptionError(
+            f"--keys {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3://"
+        )
+    return kind
+
+
 def read_keys(
     session: SparkSession,
     path: str,
@@ -100,11 +119,7 @@ def read_keys(
     once; blank entries are none. Raises :class:`InvalidOptionError` for another suffix, a column
     that is not there, and entries without a URI and without a ``base``.
     """
-    kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
-    if kind is None:
-        raise InvalidOptionError(
-            f"--keys {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3://"
-        )
+    kind = _kind(path)
     reader = session.read.options(**RFC_4180) if kind == "csv" else session.read
     table = reader.format(kind).load(literal(path))
     if column is None and len(table.columns) != 1:

@@ -180,11 +180,12 @@ def how_to_set(session: Any) -> str:
     return _HOW_TO_SET
 
 
-def job_session(name: str) -> SparkSession:
+def job_session(name: str, *, checks: bool = True) -> SparkSession:
     """The session of a job: what ``spark-submit`` says wins, ``JOB_DEFAULTS`` fill the rest.
 
     Executors' Python is tried before anything is read, so that a cluster without the packages says
-    so at once, in one error that names the setting. With ``spark-submit --remote`` or
+    so at once, in one error that names the setting; not without ``checks``, for a job that runs
+    nothing on executors. With ``spark-submit --remote`` or
     ``SPARK_REMOTE`` it is a Spark Connect session, to which the package has been shipped.
     """
     session: SparkSession
@@ -193,7 +194,8 @@ def job_session(name: str) -> SparkSession:
     else:
         session = _classic_session(name, {}, JOB_DEFAULTS)
     use_own_python_locally(session)
-    check_workers(session)
+    if checks:
+        check_workers(session)
     return session
 
 

@@ -56,6 +56,7 @@ class BatchReport:
             "batch_id": self.batch_id,
             "rows": self.counts.rows,
             "with_result": self.counts.with_result,
+            "without_result": self.counts.without_result,
             "failed": dict(self.counts.failed),
             "dropped": dict(self.counts.dropped),
             "retried": measures.retried_rows,

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
 from pyspark_vision.errors import DropReason, ErrorCode, by_reason
+from pyspark_vision.sources.kafka_losses import LOSSES
 from pyspark_vision.spark import internals
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ _OTHER = "other"
 
 @dataclass
 class Counts:
-    """What a run has seen so far: rows in, with at least one result, failed by code, dropped."""
+    """What a run has seen so far: rows in, with at least one result, failed by code, dropped.
+
+    Records that were lost before they were read are in ``dropped``, too, and not in ``rows``.
+    """
 
     rows: int = 0
     with_result: int = 0
@@ -49,11 +53,30 @@ class Counts:
         self.failed.update(other.failed)
         self.dropped.update(other.dropped)
 
+    @property
+    def without_result(self) -> int:
+        """Rows that went well and have nothing to show: a frame without an object."""
+        dropped = self.dropped.total() - self._lost.total()
+        return self.rows - self.with_result - self.failed.total() - dropped
+
+    @property
+    def _lost(self) -> Counter[str]:
+        return Counter({reason: self.dropped[reason] for reason in LOSSES & self.dropped.keys()})
+
     def summary(self, noun: str, verb: str) -> str:
-        """``frames in 60, detected 52, failed 3 (truncated 2, unsupported_format 1)``"""
-        dropped = f", dropped {by_reason(self.dropped)}" if self.dropped else ""
-        failed = by_reason(self.failed)
-        return f"{noun} in {self.rows}, {verb} {self.with_result}, failed {failed}{dropped}"
+        """``frames in 60, detected 52, failed 3 (truncated 2, unsupported_format 1), nothing in 5``
+
+        Each row that came in stands in one of the counts after it; what was lost did not come in.
+        """
+        lost, dropped = self._lost, self.dropped - self._lost
+        said = f"{noun} in {self.rows}, {verb} {self.with_result}, failed {by_reason(self.failed)}"
+        if dropped:
+            said += f", dropped {by_reason(dropped)}"
+        if self.without_result:
+            said += f", nothing in {self.without_result}"
+        if lost:
+            said += f", lost {by_reason(lost)}"
+        return said
 
 
 @dataclass(frozen=True)

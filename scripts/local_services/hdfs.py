@@ -49,9 +49,14 @@ class Hdfs:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Hdfs]:
-    """A fresh file system with its blocks in ``folder``, until the end of the block."""
-    rpc, namenode_http, data, datanode_http, ipc = (f"127.0.0.1:{port}" for port in free_ports(5))
+def running(folder: Path, port: int | None = None) -> Iterator[Hdfs]:
+    """A fresh file system with its blocks in ``folder``, until the end of the block.
+
+    ``port``: of its URI; ``None``: any that is free.
+    """
+    free, *others = free_ports(5)
+    ports = (port or free, *others)
+    rpc, namenode_http, data, datanode_http, ipc = (f"127.0.0.1:{number}" for number in ports)
     namenode_url, datanode_url = f"http://{namenode_http}", f"http://{datanode_http}"
     conf_dir = folder / "conf"
     conf_dir.mkdir()

@@ -52,9 +52,11 @@ def running(
     *,
     message_max_bytes: int = MESSAGE_MAX_BYTES,
     auto_create_topics: bool = False,
+    port: int | None = None,
 ) -> Iterator[Kafka]:
-    """A broker with its data in ``folder``, until the end of the block."""
-    plain, sasl, controller = free_ports(3)
+    """A broker with its data in ``folder``, until the end of the block; ``None``: any free port."""
+    free, sasl, controller = free_ports(3)
+    plain = port or free
     password = secrets.token_urlsafe(16)
     settings = {
         "process.roles": "broker,controller",

@@ -163,6 +163,18 @@ def run_once(
         raise ServiceError(f"{name} failed:\n{(done.stdout + done.stderr)[-3000:]}")
 
 
+def is_free(port: int) -> bool:
+    """Whether nothing has this port of 127.0.0.1, or of all addresses."""
+    with socket.socket() as probe:
+        # As servers do: a connection that has just ended keeps its port for a minute.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """Ports on 127.0.0.1 that nothing listens on, each another.
 

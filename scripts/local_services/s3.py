@@ -58,9 +58,12 @@ def random_credentials() -> S3Credentials:
 
 
 @contextmanager
-def running(folder: Path, credentials: S3Credentials) -> Iterator[S3]:
-    """A server with its buckets below ``folder``, until the end of the block."""
-    [port] = free_ports(1)
+def running(folder: Path, credentials: S3Credentials, port: int | None = None) -> Iterator[S3]:
+    """A server with its buckets below ``folder``, until the end of the block.
+
+    ``port`` ``None``: any that is free.
+    """
+    port = port or free_ports(1)[0]
     endpoint_url = f"http://127.0.0.1:{port}"
     buckets = folder / "buckets"
     buckets.mkdir()

@@ -240,7 +240,7 @@ def test_what_an_old_topic_had_and_a_batch_that_was_planned_of_it_are_counted_as
     code = extract(*read, "--skip-lost", topic, other)
 
     assert code == 0
-    assert "messages in 12, events 12, failed 0, dropped 6 (lost_with_topic 6)" in (
+    assert "messages in 12, events 12, failed 0, lost 6 (lost_with_topic 6)" in (
         capsys.readouterr().out
     )
     assert rows(tmp_path) == sorted(

@@ -73,7 +73,7 @@ def test_lost_records_are_named_and_counted_when_they_may_be_skipped(
 
     assert extract("--skip-lost", topic) == 0
 
-    assert "dropped 3 (lost_by_retention 3)" in capsys.readouterr().out
+    assert "lost 3 (lost_by_retention 3)" in capsys.readouterr().out
     assert offsets_out(tmp_path) == [0, 1, 2, 6, 7]
 
 

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer
 from kafka_topics import make_topic
 from local_services.kafka import Kafka
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.errors import StreamError
@@ -84,7 +85,9 @@ def test_letters_of_files_need_to_be_told_a_topic(
     consumer: Consumer,
     tmp_path: Path,
 ) -> None:
-    parquet_sink(spark, str(tmp_path / "letters"))(letters(spark, None, 1), 0)
+    whole = letters(spark, None, 1)
+    file_only = letters(spark, None, 2).withColumn("payload", F.lit(None).cast("binary"))
+    parquet_sink(spark, str(tmp_path / "letters"))(whole.unionAll(file_only), 0)
 
     refused = replay(tmp_path / "letters")
     missing = replay(tmp_path / "letters", "--to", "kafka:no-such-topic")
@@ -93,7 +96,12 @@ def test_letters_of_files_need_to_be_told_a_topic(
     assert refused[0] == missing[0] == 2
     assert "the letter of file:/pictures/1 came from no topic: say --to kafka:TOPIC" in refused[1]
     assert "--to no-such-topic: the brokers of --kafka-servers" in missing[1]
-    assert went == (0, "replay: 1 letters put back (truncated 1)\n")
+    assert went == (
+        0,
+        "replay: 1 letters put back (truncated 1)\n"
+        "replay: 1 letters not put back, for they name files, which are where they were "
+        "(batch_embed --retry-failed takes them again): file:/pictures/2\n",
+    )
     assert [m.value() for m in jobs.consume(consumer, topic, 1)] == [b"1"]
 
 

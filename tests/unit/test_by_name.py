@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidModelError
 
 
@@ -32,6 +33,7 @@ def h5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("mobilenet_v2", "tf", "rgb"),
         ("MobileNetV2", "tf", "rgb"),
+        ("mobilenet", "tf", "rgb"),
         ("resnet50", "caffe", "bgr"),
         ("vgg16", "caffe", "bgr"),
         ("custom", "none", "rgb"),
@@ -80,7 +82,7 @@ def test_without_a_path_the_weights_of_imagenet_are_built(
 ) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"class {n}" for n in range(1000)))
-    asked: list[str] = []
+    asked: list[str] = []  # the Dataproc classifier's "mobilenet" is the second version
 
     def built(name: str, folder: Path) -> Path:
         # The download itself is Keras'; see tests/unit/test_keras_applications.py.
@@ -92,7 +94,7 @@ def test_without_a_path_the_weights_of_imagenet_are_built(
 
     monkeypatch.setattr(by_name, "build_application", built)
 
-    spec = by_name.classifier("mobilenet_v2", None, str(labels))
+    spec = by_name.classifier("mobilenet", None, str(labels))
 
     assert asked == ["mobilenet_v2"]
     assert (spec.input_hw, spec.normalization) == ((224, 224), "tf")
@@ -105,8 +107,62 @@ def test_a_model_file_that_cannot_be_read_is_refused_in_words(
     def denied(*arguments: object, **keywords: object) -> ModelSpec:
         raise PermissionError(13, "Permission denied", str(tiny_tflite))
 
-    monkeypatch.setattr(ModelSpec, "inspect", denied)
+    monkeypatch.setattr(by_name, "propose_model", denied)
     with pytest.raises(
         InvalidModelError, match=r"tiny\.tflite cannot be read: .*Permission denied"
     ):
         by_name.classifier("custom", str(tiny_tflite), None)
+
+
+def test_a_bare_file_is_a_model_and_its_guesses_are_said(
+    tiny_tflite: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "labels.txt").write_text("whole\ncorner\nrest\n")
+
+    spec = by_name.model(tiny_tflite.as_uri(), "classify", str(tmp_path / "labels.txt"))
+
+    assert (spec.task, spec.file.format, spec.on_every_node) == ("classify", "tflite", False)
+    assert dict(spec.labels)[1] == "corner"
+    [said] = caplog.messages
+    assert "normalization none (the file does not say how pixels are scaled)" in said
+    assert "labels" not in said.partition("`pyspark-vision")[0]
+
+
+def test_a_bare_file_that_every_node_has_is_not_shipped(tiny_tflite: Path) -> None:
+    assert by_name.model(f"local:{tiny_tflite}", "classify").on_every_node
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "labels", "said"),
+    [
+        ("demo-detector", "classify", None, "the task of model 'demo-detector' is 'detect'"),
+        ("demo-detector", "detect", "labels.txt", "is a bundle, which has its own labels"),
+        ("demo-detector/labels.txt", "detect", None, "no reader for '.txt'"),
+        ("demo-detector/model.tflite", "classify", None, "`bundle build` makes a bundle of it"),
+        ("none.onnx", "embed", None, "no model at"),
+    ],
+)
+def test_a_model_that_is_not_for_the_job_is_refused(
+    model: str, task: str, labels: str | None, said: str, root: Path
+) -> None:
+    with pytest.raises(InvalidModelError) as error:
+        by_name.model(str(root / "models" / model), task, labels)
+
+    assert said in str(error.value)
+
+
+def test_a_model_on_this_machine_is_read_before_spark_and_once(root: Path) -> None:
+    bundle = str(root / "models" / "demo-detector")
+    loaded: list[ModelSpec] = []
+
+    def load() -> ModelSpec:
+        loaded.append(by_name.model(bundle, "detect"))
+        return loaded[-1]
+
+    first = load_before_spark(bundle, load)
+    watched = WatchedBundle(None, bundle, load, first)  # a local bundle needs no session
+
+    assert first is not None
+    assert watched._good is first.spec
+    assert len(loaded) == 1
+    assert load_before_spark("s3a://bucket/model", load) is None

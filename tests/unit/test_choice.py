@@ -22,14 +22,20 @@ ONNX = ModelFile("onnx", "onnx", "m.onnx", "d", outputs=SCORES)
 @pytest.mark.parametrize(
     ("files", "options", "path", "engine", "why"),
     [
-        ((KERAS, TFLITE, INT8), {}, "m.tflite", "litert", "LiteRT file in float32"),
-        ((KERAS,), {}, "m.keras", "tensorflow", "tensorflow runs the bundle's keras file"),
-        ((ONNX,), {}, "m.onnx", "onnx", "onnx runs the bundle's onnx file"),
+        ((KERAS, TFLITE, INT8), {}, "m.tflite", "litert", "litert: the model has a LiteRT file"),
+        ((KERAS,), {}, "m.keras", "tensorflow", "tensorflow runs the model's keras file"),
+        ((ONNX,), {}, "m.onnx", "onnx", "onnx runs the model's onnx file"),
         ((KERAS, TFLITE), {"engine": "tensorflow"}, "m.keras", "tensorflow", "engine is tensor"),
         ((ONNX, TFLITE), {"engine": "openvino"}, "m.tflite", "openvino", "engine is openvino"),
         ((ONNX,), {"engine": "openvino"}, "m.onnx", "openvino", "engine is openvino"),
         ((KERAS, TFLITE), {"precision": "bf16"}, "m.tflite", "openvino", "precision is bf16"),
-        ((KERAS, TFLITE, INT8), {"precision": "int8"}, "m-int8.tflite", "litert", "in int8"),
+        (
+            (KERAS, TFLITE, INT8),
+            {"precision": "int8"},
+            "m-int8.tflite",
+            "litert",
+            "the model has an int8 LiteRT file",
+        ),
     ],
 )
 def test_engine_and_precision_choose_the_file(

@@ -46,7 +46,7 @@ def test_inspect_shows_what_was_found_proposed_given_and_unsure(
     out, err = capsys.readouterr()
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert lines[0] == f"model {model} (keras)"
-    assert lines[1] == "runs on tensorflow: tensorflow runs the bundle's keras file"
+    assert lines[1] == "runs on tensorflow: tensorflow runs the model's keras file"
     for line in (
         "input image [-1, 8, 8, 3] float32",
         "output scores [-1, 4] float32 -> scores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.streaming.counts import count_results
+from pyspark_vision.streaming.counts import Counts, count_results
 from pyspark_vision.streaming.runner import run_batch
 from pyspark_vision.transformations import mark_dropped
 
@@ -123,7 +124,19 @@ def test_counts_tell_dropped_from_failed(spark: SparkSession) -> None:
     counts = count_results(counted(spark), "found")
 
     assert counts.summary("frames", "detected") == (
-        "frames in 6, detected 1, failed 1 (truncated 1), dropped 3 (stale 2, superseded 1)"
+        "frames in 6, detected 1, failed 1 (truncated 1), dropped 3 (stale 2, superseded 1), "
+        "nothing in 1"
+    )
+
+
+def test_what_was_lost_before_it_was_read_did_not_come_in() -> None:
+    dropped = Counter(stale=2, lost_with_topic=6)
+
+    counts = Counts(rows=5, with_result=1, failed=Counter(truncated=1), dropped=dropped)
+
+    assert counts.summary("frames", "detected") == (
+        "frames in 5, detected 1, failed 1 (truncated 1), dropped 2 (stale 2), nothing in 1, "
+        "lost 6 (lost_with_topic 6)"
     )
 
 

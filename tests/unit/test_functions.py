@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -285,12 +286,20 @@ def test_tiff_is_read_only_when_allowed(spark: SparkSession, classifier: ModelSp
     assert allowed[0]["error"] is None
 
 
-@pytest.mark.parametrize("column", [lambda: "id", lambda: F.lit("text"), lambda: F.struct("id")])
+@pytest.mark.parametrize(
+    "column",
+    [lambda: "id", lambda: F.lit("text"), lambda: F.struct(F.col("id").alias("a.`b"))],
+)
 def test_a_column_of_the_wrong_type_is_refused_before_the_job(
     column: Any, images: DataFrame, classifier: ModelSpec
 ) -> None:
-    with pytest.raises(AnalysisException, match="classify_image: the column is .* must be BINARY"):
+    with pytest.raises(AnalysisException) as error:
         images.select(classify_image(column(), classifier))
+
+    said = (
+        r"\[FIELD_NOT_FOUND\] No such struct field `image or uri` in `classify_image: the column "
+    )
+    assert re.match(rf"{said}is .*; it must be BINARY \(", str(error.value))
 
 
 def test_a_registered_function_answers_in_sql(

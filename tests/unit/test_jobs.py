@@ -197,7 +197,7 @@ def test_a_missing_model_is_one_line_and_exit_code_2(
 
     error = capsys.readouterr().err
     assert code == 2
-    assert error.startswith("stream_detect: no bundle at")
+    assert error.startswith("stream_detect: no model at")
     assert len(error.splitlines()) == 1
 
 
@@ -249,6 +249,30 @@ def test_batch_embed_writes_vectors_with_origin_label_and_error(
     assert rows[5]["error"]["code"] == "truncated"
     assert rows[0]["model"] == embedder.name
     assert "batch_embed: images in 6, embedded 5, failed 1 (truncated 1)" in capsys.readouterr().out
+
+
+def test_batch_embed_lists_what_failed_as_letters_of_one_output(
+    spark: SparkSession,
+    root: Path,
+    frames: Path,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    embed, out = job(root, "batch_embed"), tmp_path / "vectors"
+    arguments = ["--images", str(frames), "--model", str(root / "models" / "demo-embedder")]
+    arguments += ["--dead-letters", str(tmp_path / "letters"), "--output"]
+
+    assert embed.main([*arguments, str(out)]) == 0
+
+    [letter] = rows_of(tmp_path / "letters")
+    assert letter["origin"].endswith("camera-1/5.jpg")
+    assert (letter["error_code"], letter["payload"], letter["batch_id"]) == ("truncated", None, 0)
+    assert letter["model_sha256"] is not None
+    assert embed.main([*arguments, str(tmp_path / "other")]) == 2
+    assert "--dead-letters" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    assert embed.main([*arguments, str(out), "--overwrite"]) == 0
+    assert len(rows_of(tmp_path / "letters")) == 1
 
 
 def test_batch_embed_writes_wide_csv(

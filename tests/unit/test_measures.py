@@ -101,6 +101,7 @@ def test_a_batch_is_one_line_of_json() -> None:
         "batch_id": 7,
         "rows": 4,
         "with_result": 1,
+        "without_result": 1,
         "failed": {"truncated": 1},
         "dropped": {"stale": 1},
         "retried": 2,

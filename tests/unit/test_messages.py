@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.messages import image_stream, json_fields, pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.sinks.json import json_sink
 
 RECORD = "origin string, key binary, value binary, topic string, partition int, offset long, "
 RECORD += "received timestamp"
@@ -271,6 +275,29 @@ def test_a_result_whose_picture_could_not_be_drawn_is_sent_without_it(spark: Spa
 
     assert "image" not in json.loads(row.value)
     assert json.loads(row.value)["objects"] == []
+
+
+def test_the_documented_line_makes_one_json_array_of_the_events_sink(
+    spark: SparkSession, root: Path, tmp_path: Path
+) -> None:
+    text = (root / "docs" / "streams.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"```sh\n(python -c '.*?events\.json)\n```", text, re.DOTALL)
+    later = [("boat \u2028é", "2026-11-27 08:00:02.500000", "yard")]
+    earlier = [("Nothing detected", "2026-11-27 08:00:00.000000", "gate")]
+    sink = json_sink(spark, str(tmp_path / "events"))
+    for batch_id, events in ((9, later), (10, earlier)):
+        sink(
+            spark.createDataFrame(events, "event_type string, timestamp string, camera_id string"),
+            batch_id,
+        )
+
+    subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+
+    expected = [
+        dict(zip(("event_type", "timestamp", "camera_id"), event, strict=True))
+        for event in (*earlier, *later)
+    ]
+    assert json.loads((tmp_path / "events.json").read_text()) == expected
 
 
 def test_failed_frames_give_no_result_message_and_no_event(spark: SparkSession) -> None:

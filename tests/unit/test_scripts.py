@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import types
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
+from local_services.process import free_ports
 
 
 def executable(folder: Path, name: str, text: str) -> None:
@@ -172,6 +176,28 @@ def test_scripts_find_their_modules_without_their_folder_on_the_path(
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_services_take_their_usual_ports_or_the_ones_they_are_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = SourceFileLoader("services", str(root / "scripts" / "services"))
+    services = types.ModuleType("services")
+    services.__file__ = loader.path
+    loader.exec_module(services)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        [free, other] = free_ports(2)
+        monkeypatch.setattr(services, "USUAL_PORTS", {"kafka": free, "s3": taken, "hdfs": taken})
+
+        ports = services.chosen_ports(["--hdfs-port", str(other)])
+
+        assert ports == {"kafka": free, "s3": None, "hdfs": other}
+        assert f"port {taken} is taken: s3 gets another" in capsys.readouterr().err
+        assert services.chosen_ports(["--kafka-port", "0"])["kafka"] is None
+        with pytest.raises(SystemExit):
+            services.chosen_ports(["--kafka-port", str(taken)])
+        assert f"--kafka-port {taken} is taken" in capsys.readouterr().err
 
 
 def old_python(root: Path, argv: list[str]) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pyspark_vision.bundles import ModelSpec, inspection
+from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
@@ -51,6 +52,12 @@ def test_classifier_is_understood_from_its_file(tiny_tflite: Path) -> None:
     spec = ModelSpec.inspect(tiny_tflite)
     assert (spec.task, spec.input_hw, spec.input_dtype) == ("classify", (8, 8), "float32")
     assert (spec.score_kind, spec.fixed_batch) == ("probability", 1)
+
+
+def test_the_detection_operator_settles_the_task(tiny_detector: Path, tiny_tflite: Path) -> None:
+    assert not {"task", "box_format"} & propose_model(tiny_detector)[1].keys()
+    assert "task" in propose_model(tiny_tflite)[1]
+    assert "task" not in propose_model(tiny_tflite, "classify")[1]
 
 
 def test_detection_operator_gives_the_roles_whatever_outputs_are_called(
