@@ -31,6 +31,7 @@ RUN = {
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
     ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
+    ("streams.md", "python -c"): "tests/unit/test_messages.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
     ("operating.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
