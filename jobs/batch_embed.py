@@ -134,10 +134,10 @@ def parser() -> command_line.JobParser:
 
 
 def embed(
-    images: DataFrame, picture: Column, model: ModelSpec, options: argparse.Namespace
+    images: DataFrame, picture: Column, model: ModelSpec, *, normalize: bool, exact: bool
 ) -> DataFrame:
     """``origin`` and its picture -> one row of results each."""
-    result = embed_image(picture, model, normalize=options.normalize, exact=options.exact)
+    result = embed_image(picture, model, normalize=normalize, exact=exact)
     return images.select("origin", parent_folder().alias("label"), result.alias("result")).select(
         "origin",
         "label",
@@ -214,7 +214,9 @@ def run_files(
         files = listed_images(session, place, options, report)
         prefixes = place.prefixes
     batches = FileBatches(
-        lambda images, picture: embed(images, picture, model, options),
+        lambda images, picture: embed(
+            images, picture, model, normalize=options.normalize, exact=options.exact
+        ),
         sink(session, model, options),
         options.output,
         options.format,
@@ -243,7 +245,9 @@ def run_whole(
         images = images.join(done, "origin", "left_anti")
         report.were_there = rows.table.count()
     sinks = {options.format: sink(session, model, options)}
-    results = embed(images, F.col("content"), model, options)
+    results = embed(
+        images, F.col("content"), model, normalize=options.normalize, exact=options.exact
+    )
     report.counts.add(runner.run_batch(results, rows.next_batch, sinks, value="embedding"))
     report.line()
     # All that Spark has seen.
@@ -285,7 +289,9 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print(f"batch_embed would run {model}\nwith\n{command_line.describe(options)}\nas the plan")
         images = session.createDataFrame([], "origin string, uri string")
-        embed(images, fetch_object("uri"), model, options).explain()
+        embed(
+            images, fetch_object("uri"), model, normalize=options.normalize, exact=options.exact
+        ).explain()
         return
     with alone_at(session, options.output) as refuse_if_lost:
         embed_all(session, model, options, place, refuse_if_lost)

@@ -122,9 +122,9 @@ def splits(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     return chosen
 
 
-def extract(records: DataFrame, options: argparse.Namespace) -> DataFrame:
+def extract(records: DataFrame, event_format: EventFormat) -> DataFrame:
     """Records in, one row each with its event or its error; no I/O."""
-    read = events.read_events(records, event_format(options))
+    read = events.read_events(records, event_format)
     return with_payload_if_failed(read, "value").drop("value")
 
 
@@ -211,7 +211,7 @@ def run(options: argparse.Namespace) -> None:
             outputs.beyond(session, stream_places(options))
         print(f"extract_events would run with\n{command_line.describe(options)}\nas the plan")
         # A stream's, in both cases: to plan a batch, Spark asks the brokers for their offsets.
-        extract(stream_kafka(session, source), options).explain()
+        extract(stream_kafka(session, source), event_format(options)).explain()
         return
     if not options.dead_letters:
         print(
@@ -224,7 +224,7 @@ def run(options: argparse.Namespace) -> None:
     if options.stream:
         run_stream(session, source, options, made)
         return
-    results = extract(read_kafka(session, source), options)
+    results = extract(read_kafka(session, source), event_format(options))
     counts = runner.run_batch(results, 0, made, value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
@@ -237,7 +237,7 @@ def run_stream(
 ) -> None:
     runner.run(
         stream_kafka(session, source),
-        lambda records, _: runner.Steps(extract(records, options)),
+        lambda records, _: runner.Steps(extract(records, event_format(options))),
         lambda: None,
         made,
         flags.stream_options(options, options.trigger),

@@ -100,13 +100,15 @@ def parser() -> command_line.JobParser:
     return job
 
 
-def classify(records: DataFrame, model: ModelSpec, options: argparse.Namespace) -> DataFrame:
+def classify(
+    records: DataFrame, model: ModelSpec, *, max_message_bytes: int, confidence_threshold: float
+) -> DataFrame:
     """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
-    images = image_stream.read_images(records, options.max_message_bytes)
+    images = image_stream.read_images(records, max_message_bytes)
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
-    results = image_stream.results(flat, options.confidence_threshold)
+    results = image_stream.results(flat, confidence_threshold)
     return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at", PLANNED)
 
 
@@ -158,17 +160,22 @@ def run(options: argparse.Namespace) -> None:
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))
+    results = functools.partial(
+        classify,
+        max_message_bytes=options.max_message_bytes,
+        confidence_threshold=options.confidence_threshold,
+    )
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_classify would run {shown}\nas the plan")
-        classify(records, model.newest(), options).explain()
+        results(records, model.newest()).explain()
         return
     made = sinks(session, options)
     flags.check_read(session, source, options)
     runner.run(
         records,
-        lambda images, newest: runner.Steps(classify(images, newest, options)),
+        lambda images, newest: runner.Steps(results(images, newest)),
         model.newest,
         made,
         flags.stream_options(options, options.trigger_seconds),

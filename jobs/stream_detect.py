@@ -10,26 +10,23 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
 from pyspark_vision.job import command_line, flags, outputs, start
+from pyspark_vision.job.detection import Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
-from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
+from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
-from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -46,13 +43,8 @@ from pyspark_vision.sources.folder_stream import (
 )
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.source_check import SourceCheck
-from pyspark_vision.spark.prepared import prepared
 from pyspark_vision.streaming import dedupe, runner
 from pyspark_vision.streaming.dedupe import SeenFrames
-from pyspark_vision.transformations import flatten_result, mark_dropped
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 SINKS = ("parquet", "json", "kafka", "events", "console")
 
@@ -190,86 +182,25 @@ def frame_format(options: argparse.Namespace) -> FrameFormat:
     )
 
 
-def mark(frames: DataFrame, options: argparse.Namespace) -> DataFrame:
-    """Frames with ``dropped``: stale or superseded ones, unless all are to be kept."""
-    if keeps_all(options):
-        return frames.withColumn("dropped", F.lit(None).cast("string"))
-    return mark_dropped(
-        frames,
-        key="camera_id",
-        now=planned_at(),
-        timestamp="timestamp",
-        max_age_s=options.max_age,
-        unless=F.col("problem").isNotNull(),
-        payload="value",
-    )
-
-
-def keeps_all(options: argparse.Namespace) -> bool:
-    return bool(options.keep_all or options.source == "files")
-
-
-def detect(
-    frames: DataFrame,
-    model: ModelSpec,
-    options: argparse.Namespace,
-    seen: SeenFrames | None = None,
-) -> DataFrame:
-    """Read frames in, one flat row each with its typed detections or its error; no I/O of its own.
-
-    Of ``with_planned_time``'s records. With ``seen`` duplicates are dropped, too.
-    """
-    fetch: Column | None = None
-    if frame_format(options).payload == pictures.URI:
-        fetch = fetch_object("uri", prefixes=options.uri_prefix)
-    frames = pycturestream.with_picture(mark(frames, options), frame_format(options), fetch)
-    if seen is not None:
-        frames = seen.mark(frames)
-    found = detect_objects(
-        "picture",
-        model,
+def detection(options: argparse.Namespace) -> Detection:
+    """How frames become results."""
+    every_frame = options.keep_all or options.source == "files"
+    return Detection(
+        frame_format(options),
+        max_age_s=None if every_frame else options.max_age,
+        uri_prefixes=tuple(options.uri_prefix),
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,
-        timings=True,
         exact=options.exact,
+        draws=options.annotate or "kafka" in options.sink,
     )
-    results = flatten_result(frames.withColumn("result", found))
-    if options.annotate or "kafka" in options.sink:
-        # Not those that failed: a picture that ends its decoder would end this one, too.
-        good = F.when(F.col("error").isNull(), F.col("picture"))
-        results = results.withColumn("image", draw_detections(good, "detections"))
-    results = with_payload_if_failed(results, "value")
-    return results.drop("value", "picture", "problem", "uri")
 
 
-def steps(
-    records: DataFrame,
-    model: ModelSpec,
-    options: argparse.Namespace,
-    seen: SeenFrames | None,
-    folder: FolderStream | None,
-) -> runner.Steps:
-    """A frame is compared with those of its batch, or with earlier ones, or with none."""
-    if folder is not None and folder.in_batch:
-
-        def read_and_detect(batch: DataFrame) -> DataFrame:
-            frames = pycturestream.read_frames(folder.with_content(batch), frame_format(options))
-            return detect(frames, model, options, seen)
-
-        return runner.Steps(records, read_and_detect)
-    frames = pycturestream.read_frames(records, frame_format(options))
-    if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
-        return runner.Steps(frames, lambda batch: detect(batch, model, options, seen))
-    if keeps_all(options):
-        return runner.Steps(detect(frames, model, options))
-    return runner.Steps(frames, prepared(lambda batch: detect(batch, model, options)))
-
-
-def table(results: DataFrame, options: argparse.Namespace) -> DataFrame:
+def table(results: DataFrame, *, with_image: bool) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
     hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST]
-    return results.drop(*hidden, *([] if options.annotate else ["image"]))
+    return results.drop(*hidden, *([] if with_image else ["image"]))
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
@@ -285,10 +216,12 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         )
     if "parquet" in options.sink:
         parquet = parquet_sink(session, options.output)
-        made["parquet"] = through(lambda results: table(results, options), parquet)
+        made["parquet"] = through(
+            lambda results: table(results, with_image=options.annotate), parquet
+        )
     if "json" in options.sink:
         lines = json_sink(session, options.output_json)
-        made["json"] = through(lambda results: table(results, options), lines)
+        made["json"] = through(lambda results: table(results, with_image=options.annotate), lines)
     if "events" in options.sink:
         made["events"] = through(
             lambda results: pycturestream.events(results, threshold, options.time_zone),
@@ -381,8 +314,9 @@ def run(options: argparse.Namespace) -> None:
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
         print(f"stream_detect would run {shown}\nas the plan")
         records = folder.sample() if folder is not None else read(session, source, folder)
-        frames = pycturestream.read_frames(with_planned_time(records), frame_format(options))
-        detect(frames, model.newest(), options, seen).explain()
+        how = detection(options)
+        frames = pycturestream.read_frames(with_planned_time(records), how.frames)
+        detect(frames, model.newest(), how, seen).explain()
         return
     if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
         print(
@@ -400,7 +334,7 @@ def run(options: argparse.Namespace) -> None:
     records = with_planned_time(read(session, source, folder))
     runner.run(
         records,
-        lambda records, newest: steps(records, newest, options, seen, folder),
+        lambda records, newest: steps(records, newest, detection(options), seen, folder),
         model.newest,
         made,
         flags.stream_options(options, options.trigger),
