@@ -180,7 +180,9 @@ def read_text(session: SparkSession | None, uri: str) -> str | None:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
     assert session is not None
-    # A folder is not found, either: HDFS and s3a say so of one that is opened.
+    there = status(session, uri)  # first: below a file, opening is another error
+    if there is None or there.is_folder:
+        return None
     content = _unless_missing(lambda: read_bytes(session, uri))
     return None if content is None else content.decode(errors="replace")
 
