@@ -32,7 +32,7 @@ MODEL = {"stream_classify": "--model-gcs-path"}
         (
             "stream_detect",
             "--model {models}/demo-detector --labels {models}/demo-detector/labels.txt",
-            "is a bundle, which has its own labels",
+            "is a bundle, which says its labels itself",
         ),
     ],
 )
