@@ -12,7 +12,8 @@
     └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
 
 All but ``IncompleteInputError`` and ``StreamError`` are raised on the driver, before a job starts,
-and name the value, the rule and the choices.
+and name the value, the rule and the choices. A column of the wrong type is Spark's own
+``AnalysisException``, with our words (``columns/type_checks.py`` says why).
 A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field. A row whose
 result lacks something carries a :class:`WarningCode` in its ``warnings``.
 """

@@ -53,7 +53,7 @@ def model(
         if _is_bundle(path):
             if labels is not None:
                 raise InvalidModelError(
-                    f"{uri} is a bundle, which has its own labels: leave out the label file "
+                    f"{uri} is a bundle, which says its labels itself: leave out the label file "
                     f"{labels}, or build the bundle anew with it"
                 )
             spec = load_bundle(here)

@@ -72,7 +72,7 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
 ) -> None:
     make_topics("pycturestream", "resultstream")
     port = kafka.bootstrap_servers.rpartition(":")[2]
-    words = {"PORT": port, ". .venv/bin/activate\n": ""}
+    words = {"9092": port, ". .venv/bin/activate\n": ""}
     text = guides.block("README.md", ". .venv/bin/activate", words).text
 
     printed = shell(text, tmp_path)

@@ -136,7 +136,7 @@ def test_a_bare_file_that_every_node_has_is_not_shipped(tiny_tflite: Path) -> No
     ("model", "task", "labels", "said"),
     [
         ("demo-detector", "classify", None, "the task of model 'demo-detector' is 'detect'"),
-        ("demo-detector", "detect", "labels.txt", "is a bundle, which has its own labels"),
+        ("demo-detector", "detect", "labels.txt", "is a bundle, which says its labels itself"),
         ("demo-detector/labels.txt", "detect", None, "no reader for '.txt'"),
         ("demo-detector/model.tflite", "classify", None, "`bundle build` makes a bundle of it"),
         ("none.onnx", "embed", None, "no model at"),
