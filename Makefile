@@ -47,12 +47,11 @@ services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine unt
 jars: .venv/develop.stamp ## fetch the jars of conf/ivy.xml, once per machine
 	@scripts/fetch_jars >/dev/null
 
-lint: .venv/develop.stamp ## ruff, mypy --strict on package and jobs, and the direction of imports
+lint: .venv/develop.stamp ## ruff, mypy --strict, and the direction of imports
 	@echo "== ruff, mypy, import-linter"
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@mypy jobs
 	@lint-imports --no-logo --no-cache
 
 zip: ## build dist/pyspark_vision.zip: same commit, same bytes

@@ -156,7 +156,7 @@ def _detections(model: keras.Model) -> dict[str, Any]:
     """Heads as SSD has them on two maps; random weights, boxes and scores by a sigmoid."""
     import keras
 
-    boxes, scores = [], []
+    boxes, scores = list[Any](), list[Any]()
     for name in ("block_13_expand_relu", "out_relu"):
         features = model.get_layer(name).output
         # Normalized, so that random weights give scores that differ from cell to cell.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa  # Spark looks up a UDF's annotations
@@ -67,10 +68,10 @@ def tasks() -> None:
 
     for name, settings in _WORKERS.items():
         spark = session("local[2]", settings)
-        empty_s = median_s(lambda spark=spark: write(spark.range(0, TASKS, 1, TASKS)))
-        identity = F.arrow_udf(same, "long")
+        empty_s = median_s(partial(write, spark.range(0, TASKS, 1, TASKS)))
+        identity = F.arrow_udf(same, "long")  # type: ignore[attr-defined] # not in PySpark's hints
         frame = spark.range(0, PYTHON_TASKS, 1, PYTHON_TASKS).select(identity("id"))
-        python_s = median_s(lambda frame=frame: write(frame))
+        python_s = median_s(partial(write, frame))
         spark.stop()
         print(
             f"two at a time, {name}: an empty task {empty_s / TASKS * 1000:.1f} ms, one with a "

@@ -59,7 +59,7 @@ def measure(job: Job) -> dict[str, Any]:
 
     spark = session(job)
 
-    @F.arrow_udf("long")
+    @F.arrow_udf("long")  # type: ignore[attr-defined] # not in PySpark's hints
     def length(arrays: Iterator[pa.Array]) -> Iterator[pa.Array]:
         import pyarrow.compute as pc
 

@@ -20,6 +20,7 @@ from pyspark_vision.executor import draw  # noqa: E402
 from pyspark_vision.executor.engines import load_engine  # noqa: E402
 from pyspark_vision.executor.heads import DetectOptions  # noqa: E402
 from pyspark_vision.executor.images import DecodeOptions  # noqa: E402
+from pyspark_vision.executor.pipeline import result_array  # noqa: E402
 from pyspark_vision.executor.predictor import Predictor  # noqa: E402
 
 CAMERAS = (17, 19, 20)
@@ -30,13 +31,15 @@ def main() -> None:
     """One frame of each camera, side by side."""
     model = ModelSpec.load(ROOT / "models" / "demo-detector")
     engine = load_engine(model, model.path, threads=1)
-    predictor = Predictor(model, engine, DecodeOptions(), DetectOptions(0.5, 100, 0.5))
+    head = DetectOptions(0.5, 100, 0.5)
+    predictor = Predictor(model, engine, DecodeOptions(), head)
     sheet = Image.new("RGB", (TILE_WH[0] * len(CAMERAS), TILE_WH[1]))
     for column, camera in enumerate(CAMERAS):
         image, _ = draw_frame(camera, 0, (960, 720))
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=95)
-        result = predictor.result_array(predictor.predict([encoded.getvalue()])).to_pylist()[0]
+        rows = predictor.predict([encoded.getvalue()])
+        [result] = result_array(model, head, rows).to_pylist()
         drawn = draw.draw_boxes(image, result["detections"])
         sheet.paste(drawn.resize(TILE_WH), (column * TILE_WH[0], 0))
     target = ROOT / "docs" / "detections.jpg"

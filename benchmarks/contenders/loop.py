@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from benchmarks.contenders.library import best_class, head_of, spec_of
 from benchmarks.contenders.processes import Run, contender
@@ -27,10 +28,11 @@ def load(job: Job, share: int, shares: int) -> Run:
     preprocessor = Preprocessor(spec, exact=job.exact)
     batch = preprocessor.empty_batch(engine.batch_size)
 
-    def results(waiting: list) -> Iterator[tuple[int, int]]:
+    def results(waiting: list[Any]) -> Iterator[tuple[int, int]]:
         outputs = engine.run(batch[: len(waiting)])
         for index, (row, placement) in enumerate(waiting):
             own = {role: values[index] for role, values in outputs.items()}
+            value: Any
             if isinstance(head, heads.ClassifyOptions):
                 value = heads.classify(spec, own, head)
             elif isinstance(head, heads.DetectOptions):
@@ -41,7 +43,7 @@ def load(job: Job, share: int, shares: int) -> Run:
         waiting.clear()
 
     def run(folder: str) -> Iterator[tuple[int, int]]:
-        waiting: list = []  # (id, placement) of the pictures that stand in the batch
+        waiting: list[Any] = []  # (id, placement) of the pictures that stand in the batch
         for row, content in read_rows(folder, share, shares):
             image, _ = decode(content, DecodeOptions(exact=job.exact), spec.input_hw)
             waiting.append((row, preprocessor.fill(batch, len(waiting), image)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.library import our_session, spec_of
 from benchmarks.contenders.protocol import Contender, Job, Outcome, serve
@@ -29,7 +29,11 @@ def with_results(job: Job, frame: DataFrame) -> DataFrame:
     """``id`` and ``r``, the result of the job's function with its default options."""
     from pyspark_vision.functions import classify_image, detect_objects, embed_image, fetch_object
 
-    functions = {"classify": classify_image, "detect": detect_objects, "embed": embed_image}
+    functions: dict[str, Any] = {
+        "classify": classify_image,
+        "detect": detect_objects,
+        "embed": embed_image,
+    }
     source: Column | str = "content"
     if job.uri_prefix:
         source = fetch_object("uri", prefixes=[job.uri_prefix])

@@ -21,7 +21,7 @@ def make(job: Job) -> Contender:
     from pyspark.sql.types import ArrayType, FloatType
 
     spark = session(job)
-    decode_udf = F.pandas_udf(decode, ArrayType(FloatType()))
+    decode_udf = F.pandas_udf(decode, ArrayType(FloatType()))  # type: ignore[attr-defined]
     predict = predict_batch_udf(
         partial(make_predict, job.weights),
         return_type=ArrayType(FloatType()),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.contenders.library import head_of, our_session, spec_of
+from benchmarks.contenders.library import TOP_K, our_session, spec_of
 from benchmarks.contenders.ours import with_results
 from benchmarks.contenders.protocol import Job, serve_section
 from benchmarks.material import read_rows
@@ -38,7 +38,8 @@ def _steps(job: Job) -> dict[str, float]:
     from pyspark_vision.executor.preprocess import Preprocessor
     from pyspark_vision.executor.results import Row
 
-    spec, head, options = spec_of(job), head_of(job), DecodeOptions(exact=job.exact)
+    spec, options = spec_of(job), DecodeOptions(exact=job.exact)
+    head = heads.ClassifyOptions(TOP_K, 0.0)
     engine = load_engine(spec, spec.path, threads=1)
     preprocessor = Preprocessor(spec)
     filter_ = Image.Resampling[spec.resize_filter.upper()]

@@ -160,7 +160,9 @@ def lambda_layer(bundle: Path) -> None:
 
     image = keras.Input((8, 8, 3), name="image")
     target = str(bundle.parent / "executed")
-    scores = keras.layers.Lambda(lambda x: (Path(target).touch(), x)[1], name="runs_code")(image)
+    scores = keras.layers.Lambda(lambda x: Path(target).write_bytes(b"") or x, name="runs_code")(
+        image
+    )
     (bundle.parent / "executed").unlink()
     shutil.rmtree(bundle)
     keras.Model(image, keras.layers.Flatten()(scores)).save(bundle.with_suffix(".keras"))

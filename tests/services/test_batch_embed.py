@@ -24,7 +24,7 @@ from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
 from pyspark_vision.columns.options import fetch_options
-from pyspark_vision.executor import object_store
+from pyspark_vision.executor import s3_clients
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import list_keys
@@ -186,7 +186,7 @@ def test_twenty_thousand_keys_are_computed_while_they_are_listed_in_flat_memory(
         watcher = threading.Thread(target=watch, args=(proxy,), daemon=True)
         watcher.start()
         # Making a client reads megabytes of service descriptions, once per process.
-        object_store.s3_client(fetch_options(spark))
+        s3_clients.s3_client(fetch_options(spark))
         tracemalloc.start()
         try:
             code = embed(

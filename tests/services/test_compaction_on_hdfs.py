@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.spark import hadoop
 from pyspark_vision.spark.hadoop import hadoop_path
 from pyspark_vision.streaming import compaction, lease
 from pyspark_vision.streaming.compaction import swap
@@ -139,7 +140,7 @@ def test_killed_between_the_renames_a_job_writes_nothing_until_the_next_run(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "rename", Dying(swap.rename, 1))
+        patch.setattr(swap, "rename", Dying(hadoop.rename, 1))
         with pytest.raises(KeyboardInterrupt):
             stream.compact()
     stream.feed(60, 10)

@@ -190,8 +190,10 @@ def test_objects_are_compared_by_what_they_hold_and_not_by_their_names(
 
     put("one", 1)
     put("copy", 1)
-    options = ("--payload", "uri", "--uri-prefix", f"s3://{bucket}/")
-    options += ("--keep-all", "--dedupe", "3600")
+    options = (
+        *("--payload", "uri", "--uri-prefix", f"s3://{bucket}/"),
+        *("--keep-all", "--dedupe", "3600"),
+    )
     jobs.produce(producer, topic, *map(claim, ("one", "copy", "none", "none")))
 
     expected = "detected 1, failed 2 (fetch_not_found 2), dropped 1 (duplicate 1)"

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.doctor import brokers, storage
 from pyspark_vision.doctor.brokers import Client
-from pyspark_vision.doctor.findings import Problem
+from pyspark_vision.spark.java_errors import Problem
 
 FIVE_MIB = 5 * 1024 * 1024
 

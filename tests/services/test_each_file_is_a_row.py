@@ -108,13 +108,14 @@ class HdfsPlace:
 
     def __init__(self, spark: SparkSession, hdfs: Hdfs) -> None:
         self.uri = f"{hdfs.fs_uri}/each-{uuid.uuid4().hex}/in"
-        self._jvm: Any = spark._jvm
-        uri = self._jvm.java.net.URI(hdfs.fs_uri)
+        jvm: Any = spark._jvm
+        self._path = jvm.org.apache.hadoop.fs.Path
+        uri = jvm.java.net.URI(hdfs.fs_uri)
         conf = spark._jsc.hadoopConfiguration()
-        self._file_system = self._jvm.org.apache.hadoop.fs.FileSystem.get(uri, conf)
+        self._file_system = jvm.org.apache.hadoop.fs.FileSystem.get(uri, conf)
 
     def path(self, name: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(f"{self.uri}/{name}")
+        return self._path(f"{self.uri}/{name}")
 
     def put(self, name: str, content: bytes, at: float | None) -> None:
         stream = self._file_system.create(self.path(name))

@@ -62,7 +62,7 @@ def extract(spark: SparkSession, kafka: Kafka, topic: str, tmp_path: Path) -> Ca
 
 def query(folder: Path, columns: str, files: str = "*.parquet") -> list[tuple[Any, ...]]:
     """What DuckDB reads of a table, by offset; a stream's files are ``*/*.parquet``."""
-    found = duckdb.sql(
+    found = duckdb.execute(
         f"select {columns} from read_parquet('{folder}/{files}') "
         "order by kafka_partition, kafka_offset"
     )
@@ -148,7 +148,9 @@ def test_named_tables_have_their_event_types_and_set_fields_their_values(
 
 def check_empty_and_typed(folder: Path, files: str) -> None:
     assert query(folder, "*", files) == []
-    described = duckdb.sql(f"describe select * from read_parquet('{folder}/{files}')").fetchall()
+    described = duckdb.execute(
+        f"describe select * from read_parquet('{folder}/{files}')"
+    ).fetchall()
     types = {name: kind for name, kind, *_ in described}
     assert list(types)[: len(COLUMNS)] == COLUMNS
     assert types["timestamp"].startswith("TIMESTAMP")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def proxy(s3: S3, spark: SparkSession) -> Iterator[FaultyProxy]:
         conf.set("fs.s3a.endpoint", s3.endpoint_url)
 
 
-def fetched(spark: SparkSession, uris: list[str | None], **options: Any) -> list[Any]:
+def fetched(spark: SparkSession, uris: Sequence[str | None], **options: Any) -> list[Any]:
     """(content, error code) of each URI, in order."""
     frame = spark.createDataFrame(list(enumerate(uris)), "n int, uri string").coalesce(1)
     rows = frame.select("n", fetch_object("uri", **options).alias("f")).collect()

@@ -113,9 +113,11 @@ def test_events_md_the_example_prints_what_the_guide_shows(
     jobs.produce(producer, "events", *EVENTS)
     words = {**guides.paths(tmp_path), "127.0.0.1:9092": kafka.bootstrap_servers}
     text = guides.block("events.md", "$ scripts/submit", words).text
-    submitted, counted, read, table = re.fullmatch(
-        r"\$ (scripts/submit .*?)\n(extract_events: .*?)\n\$ (python .*?\)')\n(.*)", text, re.DOTALL
-    ).groups()
+    [(submitted, counted, read, table)] = re.findall(
+        r"\A\$ (scripts/submit .*?)\n(extract_events: .*?)\n\$ (python .*?\)')\n(.*)\Z",
+        text,
+        re.DOTALL,
+    )
 
     assert guides.run(submitted.replace("\\\n", " ")) == 0
 

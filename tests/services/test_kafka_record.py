@@ -155,7 +155,7 @@ def test_a_folder_streams_checkpoint_is_refused(
     (tmp_path / "texts" / "one").write_text("a word")
     (
         spark.readStream.text(str(tmp_path / "texts"))
-        .writeStream.foreachBatch(lambda batch, _: batch.collect())
+        .writeStream.foreachBatch(lambda batch, _: None)
         .option("checkpointLocation", str(tmp_path / "checkpoint"))
         .trigger(availableNow=True)
         .start()
@@ -304,7 +304,7 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
 ) -> None:
     topic = new_topic(1)
     jobs.produce(producer, topic, *map(event, range(4)))
-    seen: dict[int, list[int]] = {}
+    seen: dict[int, list[bytes]] = {}
     connection = KafkaConnection(kafka.bootstrap_servers)
     checkpoint = str(tmp_path / "checkpoint")
 

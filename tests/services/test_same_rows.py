@@ -37,7 +37,8 @@ def on_one_core(root: Path, pictures: Path, tmp_path_factory: pytest.TempPathFac
 def rows(root: Path, pictures: Path, place: Path, master: str, *options: object) -> Any:
     """What stream_detect writes, in the order of the files' names."""
     submit(
-        *(root, "--master", master, *options),
+        root,
+        *("--master", master, *options),
         *(root / "jobs" / "stream_detect.py", "--"),
         *("--input", pictures, "--model", root / "models" / "demo-detector"),
         *("--output", place / "out", "--checkpoint", place / "checkpoint"),

@@ -249,7 +249,7 @@ def test_frames_come_as_bytes_or_as_claim_checks_too(
     now = dt.datetime.now().isoformat()
     claims = [f"s3://{bucket}/frames/{name}" for name in ("1.jpg", "none.jpg")]
     claims.append(f"s3://{bucket}/secret/2.jpg")
-    sent = {
+    sent: dict[str, list[Any]] = {
         "image": [("front", scene_jpeg(1)), ("front", b"no picture"), (None, b"")],
         "uri": [
             json.dumps({"image": uri, "timestamp": now, "camera_id": "front"}).encode()

@@ -156,7 +156,7 @@ def _messages(servers: str, topic: str) -> tuple[Counter[Place], list[str]]:
     while time.monotonic() - quiet_since < 5:
         for message in consumer.consume(500, 1.0):
             assert message.error() is None, message.error()
-            key, value = message.key().decode(), hash(message.value())
+            key, value = (message.key() or b"").decode(), hash(message.value())
             partition, offset = key.split("@", 1)[0].rsplit("-", 4)[-4:-2]
             places[int(partition), int(offset)] += 1
             if values.setdefault(key, value) != value:

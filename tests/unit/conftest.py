@@ -31,7 +31,7 @@ def tiny_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier, 8x8x3 float -> softmax of the mean red, green and blue over 32."""
     tf = pytest.importorskip("tensorflow")
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32, name="image")])
     def classify(image: Any) -> dict[str, Any]:
         return {"scores": tf.nn.softmax(tf.reduce_mean(image, [1, 2]) / 32)}
 
@@ -65,11 +65,11 @@ def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'attr {{ key: "{key}" value {{ {value} }} }}' for key, value in attributes.items()
     )
 
-    @tf.function(experimental_implements=implements)  # type: ignore[untyped-decorator]
+    @tf.function(experimental_implements=implements)
     def postprocess(encodings: Any, scores: Any, anchors: Any) -> Any:
         return tf.zeros((1, 3, 4)), tf.zeros((1, 3)), tf.zeros((1, 3)), tf.zeros((1,))
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32, name="image")])
     def detect(image: Any) -> dict[str, Any]:
         light = tf.reduce_mean(image) / 255
         zero = tf.zeros_like(light)

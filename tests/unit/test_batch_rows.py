@@ -39,7 +39,7 @@ def write(
         (file(name).origin, "in", None if code else [1.0], {"code": code} if code else None)
         for name, code in rows.items()
     ]
-    results = spark.createDataFrame(data, ROW)  # type: ignore[type-var]
+    results = spark.createDataFrame(data, ROW)
     if notes:
         batch_rows.failures_sink(spark, str(output), map(file, rows))(results, batch_id)
     if file_format == "parquet":

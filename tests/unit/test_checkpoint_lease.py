@@ -115,7 +115,7 @@ def test_a_disk_without_locks_has_lease_files(
     def no_locks(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lease.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     monkeypatch.setattr(lease, "PATIENCE_S", 0.2)
 
     with (

@@ -17,6 +17,7 @@ import tensorflow_models as models
 from PIL import Image
 
 from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.bundles.twin import with_twin
 from pyspark_vision.cli import bundle
 from pyspark_vision.errors import InvalidOptionError
 
@@ -109,7 +110,7 @@ def test_build_takes_the_users_images_and_leaves_the_twin_out_on_demand(
 def test_a_twin_beyond_the_tolerance_is_refused_and_nothing_is_saved(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    honest = bundle.with_twin
+    honest = with_twin
 
     def other_weights(spec: ModelSpec, folder: Path) -> ModelSpec:
         twinned = honest(spec, folder)

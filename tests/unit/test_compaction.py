@@ -29,6 +29,7 @@ from pyspark_vision.errors import CheckpointInUseError, InvalidOptionError
 from pyspark_vision.sinks.dead_letters import LETTER
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.spark import hadoop
 from pyspark_vision.streaming import compaction, lease
 from pyspark_vision.streaming.compaction import merging, plan, swap
 from pyspark_vision.streaming.compaction.plan import Batch
@@ -809,7 +810,7 @@ def test_killed_between_the_renames_no_batch_can_be_written_until_the_next_run(
     write_batches(spark, tmp_path, range(4))
     write_checkpoint(tmp_path, done=3)
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "rename", Dying(swap.rename, 1))
+        patch.setattr(swap, "rename", Dying(hadoop.rename, 1))
         with pytest.raises(KeyboardInterrupt):
             compact(spark, tmp_path)
     sink = parquet_sink(spark, str(tmp_path / "out"))
@@ -829,7 +830,7 @@ def test_batches_that_a_job_has_written_where_the_output_was_missing_are_kept(
     write_batches(spark, tmp_path, range(4))
     write_checkpoint(tmp_path, done=3)
     with monkeypatch.context() as patch:
-        patch.setattr(swap, "write_text", Dying(swap.write_text, 1))
+        patch.setattr(swap, "write_text", Dying(hadoop.write_text, 1))
         with pytest.raises(KeyboardInterrupt):
             compact(spark, tmp_path)
     sink = parquet_sink(spark, str(tmp_path / "out"))

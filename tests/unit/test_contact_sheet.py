@@ -17,8 +17,9 @@ from page_tags import page_tags
 from PIL import Image
 
 from pyspark_vision.cli import contact_sheet
+from pyspark_vision.contact_sheet.files import ContactSheetError
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, thumbnail
-from pyspark_vision.contact_sheet.sheet import ContactSheetError, SheetCounts, build_contact_sheet
+from pyspark_vision.contact_sheet.sheet import SheetCounts, build_contact_sheet
 
 SCORED = [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
 EDGES = [(name, pa.float32()) for name in ("xmin", "ymin", "xmax", "ymax")]

@@ -92,7 +92,7 @@ def test_pyarrow_reads_what_was_written_and_tells_empty_from_null(file: Path) ->
 
 def test_duckdb_reads_what_was_written_and_tells_empty_from_null(file: Path) -> None:
     options = "header=true, all_varchar=true, allow_quoted_nulls=false, hive_partitioning=false"
-    relation = duckdb.sql(f"SELECT * FROM read_csv('{file}', {options})")
+    relation: Any = duckdb.sql(f"SELECT * FROM read_csv('{file}', {options})")
     assert relation.columns == [name.strip() for name in HEADER]
     found = [(a, int(b), float(c), d) for a, b, c, d in relation.fetchall()]
     assert found == expected("", None)

@@ -86,7 +86,7 @@ def test_letters_come_back_from_a_topic_as_they_went(spark: SparkSession) -> Non
 
 def test_the_time_of_a_letter_is_the_same_in_another_time_zone(spark: SparkSession) -> None:
     kept = dead_letters.with_payload_if_failed(results(spark), "value").drop("value")
-    zone = spark.conf.get("spark.sql.session.timeZone")
+    zone: Any = spark.conf.get("spark.sql.session.timeZone")
     records = dead_letters.to_records(dead_letters.letters(kept)).collect()
     schema = "key binary, value binary, headers array<struct<key:string,value:binary>>"
 

@@ -20,8 +20,8 @@ from pyspark.sql import SparkSession
 from pyspark_vision.cli import main as cli
 from pyspark_vision.clients import scenes
 from pyspark_vision.doctor import brokers, cluster, machine, model, storage
-from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Problem
-from pyspark_vision.spark.java_errors import remedy
+from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination
+from pyspark_vision.spark.java_errors import Problem, remedy
 from pyspark_vision.spark.secrets import Secrets, has_credentials, secrets_of
 
 

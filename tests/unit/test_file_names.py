@@ -19,7 +19,7 @@ def posix_jvm(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under spark-submit with LC_ALL=POSIX."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     monkeypatch.setattr(file_names, "_charset_of_jvm", lambda: "ANSI_X3.4-1968")
-    monkeypatch.setattr(file_names.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
 
 
 def options(**values: object) -> argparse.Namespace:

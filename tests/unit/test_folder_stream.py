@@ -137,8 +137,9 @@ def test_a_file_that_changes_between_the_note_of_its_failure_and_the_commit_has_
             def collect(
                 batch: DataFrame, batch_id: int, start: int = start, files: FolderStream = files
             ) -> None:
-                code = F.lit("truncated").alias("code")
-                batch = batch.withColumn("error", F.when(F.col("value") == b"cut", F.struct(code)))
+                error = F.struct(F.lit("truncated").alias("code"))
+                is_cut = F.col("value") == F.lit(b"cut")
+                batch = batch.withColumn("error", F.when(is_cut, error))
                 rows[batch_id] = [
                     (row.origin.rsplit("/", 1)[-1], row.error and row.error.code)
                     for row in batch.collect()

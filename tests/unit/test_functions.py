@@ -67,7 +67,7 @@ def by_id(df: DataFrame, column: str = "r") -> dict[int, Any]:
 
 
 def executed_plan(df: DataFrame) -> str:
-    return str(df._jdf.queryExecution().executedPlan().toString())  # type: ignore[operator]
+    return str(df._jdf.queryExecution().executedPlan().toString())
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,10 @@ def test_a_registered_function_says_which_type_it_needs(
         (lambda m: classify_image("content", m, top_k=0), "top_k=0 .* at least 1"),
         (lambda m: classify_image("content", m, score_threshold=2), "score_threshold=2 .* 0..1"),
         (lambda m: classify_image("content", m, formats=["HEIF"]), "HEIF.*JPEG"),
-        (lambda m: classify_image("content", m, precise=True), "no option precise.*exact"),
+        (
+            lambda m: classify_image("content", m, precise=True),  # type: ignore[call-arg]
+            "no option precise.*exact",
+        ),
         (lambda m: classify_image("content", m, max_pixels=0), "max_pixels=0"),
     ],
 )
@@ -373,17 +376,17 @@ def test_a_spec_that_does_not_fit_its_model_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "function", "message"),
     [
-        (("bad name", classify_image), "not a SQL identifier"),
-        (("f", len), "cannot be registered.*classify_image"),
+        ("bad name", classify_image, "not a SQL identifier"),
+        ("f", len, "cannot be registered.*classify_image"),
     ],
 )
 def test_register_refuses_what_it_cannot_do(
-    arguments: Any, message: str, spark: SparkSession, classifier: ModelSpec
+    name: str, function: Any, message: str, spark: SparkSession, classifier: ModelSpec
 ) -> None:
     with pytest.raises(InvalidOptionError, match=message):
-        register(spark, *arguments, classifier)
+        register(spark, name, function, classifier)
 
 
 def test_register_refuses_an_option_of_another_function(

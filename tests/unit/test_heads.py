@@ -407,7 +407,7 @@ def test_a_box_without_area_is_left_out_and_counted(
     box: tuple[float, ...], roles: str, iou_threshold: float | None
 ) -> None:
     boxes = [box, *APART[:2], box]
-    outputs: dict[str, Any] = {
+    by_roles: dict[str, dict[str, Any]] = {
         "scores": {"boxes": boxes, "scores": [0.95, 0.9, 0.8, 0.1]},
         "class_scores": {"boxes": boxes, "class_scores": [[0.95], [0.9], [0.8], [0.1]]},
         "end_to_end": {
@@ -416,8 +416,8 @@ def test_a_box_without_area_is_left_out_and_counted(
             ]
         },
         "detr_logits": {"boxes": boxes, "detr_logits": [[3, 0], [2, 0], [1, 0], [-3, 0]]},
-    }[roles]
-    found = detected(outputs, score_threshold=0.5, iou_threshold=iou_threshold)
+    }
+    found = detected(by_roles[roles], score_threshold=0.5, iou_threshold=iou_threshold)
     np.testing.assert_allclose(found.xyxy, APART[:2])
     assert codes(found) == ["boxes_without_area"]
     assert "1 of 3 boxes above the threshold have no area in the picture" in (

@@ -51,11 +51,11 @@ def test_each_of_2000_rows_gets_its_own_result_or_reason(
     assert sorted(row["id"] for row in found) == list(range(ROWS))
     assert {row["name"] for row in found} == set(names)
     for row in found:
-        error = row["r"]["error"]
-        assert (error and error["code"]) == expected[row["name"]], row["name"]
+        failure = row["r"]["error"]
+        assert (failure and failure["code"]) == expected[row["name"]], row["name"]
         assert row["name"] == names[row["id"]]
-        assert error is None or (error["code"] in list(ErrorCode) and error["message"])
-        assert (row["r"]["predictions"] is None) == (error is not None)
+        assert failure is None or (failure["code"] in list(ErrorCode) and failure["message"])
+        assert (row["r"]["predictions"] is None) == (failure is not None)
     results = {(row["name"], str(row["r"])) for row in found}
     assert len(results) == len(set(names)), "the same bytes gave different results"
     assert sum(code is not None for code in expected.values()) > 20

@@ -38,7 +38,7 @@ def failure(data: bytes | None, options: DecodeOptions | None = None) -> RowErro
     return caught.value
 
 
-def one_colour(data: bytes) -> tuple[int, ...]:
+def one_colour(data: bytes) -> tuple[int, ...] | float:
     """The picture's only colour; fails where it has several."""
     colours = rgb_of(data).getcolors()
     assert colours is not None

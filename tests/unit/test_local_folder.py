@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pyspark_vision.columns.options import canonical
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.object_store import FetchOptions, fetch
+from pyspark_vision.executor.object_store import FetchOptions, canonical, fetch
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.sources import local_folder
 from pyspark_vision.sources.file_names import Names
@@ -176,8 +175,8 @@ def test_files_outside_keep_their_names_whatever_links_lead_to_them_later(
     folder = tmp_path / "in"
     for path in (folder, tmp_path / "outer" / "below", tmp_path / "another" / "below"):
         path.mkdir(parents=True)
-    for path in ("outer/a.jpg", "outer/below/a.jpg", "another/a.jpg", "another/below/a.jpg"):
-        (tmp_path / path).write_text(path)
+    for name in ("outer/a.jpg", "outer/below/a.jpg", "another/a.jpg", "another/below/a.jpg"):
+        (tmp_path / name).write_text(name)
     linked = LinkedFolders()
     names_of: list[dict[str, str]] = []
     for links in (before, after):

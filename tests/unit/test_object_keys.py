@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.object_store import FetchOptions, RowError, fetch, fetch_ahead
+from pyspark_vision.executor.object_store import FetchOptions, fetch, fetch_ahead
+from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.sources import object_keys
 from pyspark_vision.sources.listed_files import Tally

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
@@ -72,7 +73,7 @@ def test_a_stream_goes_on_at_places_that_were_moved(spark: SparkSession, tmp_pat
     ],
 )
 def test_what_is_anothers_is_refused_and_nothing_is_written(
-    changed: dict[str, str], said: str, before_spark: bool, spark: SparkSession, tmp_path: Path
+    changed: dict[str, Any], said: str, before_spark: bool, spark: SparkSession, tmp_path: Path
 ) -> None:
     outputs.claim(spark, places(tmp_path))
     outputs.claim(spark, places(tmp_path, "third", "of-another-run"))

@@ -160,7 +160,7 @@ def test_a_running_stream_tries_a_file_again_after_pauses_that_grow(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(planned_files.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     files = planned(spark, tmp_path)
     files.plan([file("a")])
     for batch_id, pause_s in enumerate((60, 120, 240)):

@@ -100,9 +100,10 @@ def test_a_mark_seen_in_the_input_maps_back_to_where_it_is(
     width, height = size_wh
     source_xyxy = (0.4, 0.45, 0.6, 0.55)
     picture = Image.new("RGB", size_wh)
-    picture.paste(
-        "white", tuple(round(v * s) for v, s in zip(source_xyxy, (width, height) * 2, strict=True))
+    left, top, right, bottom = (
+        round(v * s) for v, s in zip(source_xyxy, (width, height) * 2, strict=True)
     )
+    picture.paste("white", (left, top, right, bottom))
     pixels, placement = filled(picture, resize=resize, input_hw=(400, 600))
     rows, columns = np.nonzero(pixels[:, :, 0] > 127)
     model = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)

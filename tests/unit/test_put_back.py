@@ -84,7 +84,7 @@ def test_what_an_earlier_version_has_put_back_is_not_put_back_again(
     stream = stream.option("checkpointLocation", str(tmp_path / "replay")).trigger(
         availableNow=True
     )
-    stream.foreachBatch(lambda batch, _: batch.collect()).start().awaitTermination()
+    stream.foreachBatch(lambda batch, _: None).start().awaitTermination()
     sink(letters(spark, 1, 2), 0)  # by files these would be new
     sink(letters(spark, 4), 2)
 

@@ -177,7 +177,7 @@ def batch(spark: SparkSession, tmp_path: Path) -> Batch:
         given = frames(spark, *rows, planned_ms=NOW_MS + round(seconds_later * 1000))
         found = seen.mark(given)
         error = F.struct(F.lit("truncated").alias("code"), F.lit("cut").alias("message"))
-        fails = F.col("picture.content") == failing
+        fails = F.col("picture.content") == F.lit(failing)
         results = found.withColumn("error", F.when(fails, error))
         seen.remember(results.where(F.col("dropped").isNull()), batch_id)
         marks = dropped(found)

@@ -71,7 +71,7 @@ def test_a_worker_gets_no_more_bytes_at_once_than_spark_is_told_to_send(
     rows = [(bytes(100_000),)] * 40  # 4 MB
     spark.createDataFrame(rows, "content binary").coalesce(1).write.parquet(str(tmp_path / "rows"))
 
-    @F.arrow_udf("long")
+    @F.arrow_udf("long")  # type: ignore[attr-defined] # not in PySpark's hints
     def rows_at_once(arrays: Iterator[pa.Array]) -> Iterator[pa.Array]:
         for array in arrays:
             yield pa.array([len(array)] * len(array), pa.int64())
@@ -299,5 +299,5 @@ def test_the_folder_of_workers_sockets_is_measured_in_bytes(
 ) -> None:
     """A socket's name has 108 bytes, and Spark's own part of it 43."""
     for folder, fits in (("/" + "t" * 58, True), ("/" + "é" * 29, True), ("/" + "é" * 30, False)):
-        monkeypatch.setattr(session.tempfile, "gettempdir", lambda folder=folder: folder)
+        monkeypatch.setattr("tempfile.gettempdir", lambda folder=folder: folder)
         assert bool(session._local_sockets()) is fits, folder

@@ -383,7 +383,7 @@ def test_without_a_home_the_cache_is_a_folder_of_this_user_alone(
     for name in ("PYSPARK_VISION_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setattr(jars.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
 
     folder = jars.cache_folder()
 

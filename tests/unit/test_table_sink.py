@@ -62,7 +62,7 @@ def test_a_run_that_dies_between_renames_leaves_no_half_and_the_next_one_ends_it
     renames_done: int, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(spark, tmp_path / "t", spark.range(5))
-    rename, done = hadoop.rename, []
+    rename, done = hadoop.rename, list[None]()
 
     def dying(*args: Any) -> None:
         if len(done) == renames_done:

@@ -22,7 +22,7 @@ from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.predictor import Predictor
 
 
-def predict(spec: ModelSpec, head: HeadOptions, colour: tuple[int, int, int]) -> object:
+def predict(spec: ModelSpec, head: HeadOptions, colour: tuple[int, int, int]) -> Any:
     """What the model finds in a picture of one colour."""
     file = io.BytesIO()
     Image.new("RGB", (20, 10), colour).save(file, "PNG")
@@ -44,8 +44,8 @@ def test_classifier_gives_the_probabilities_of_its_mean_colours(tiny_tflite: Pat
     spec = ModelSpec.inspect(tiny_tflite, labels=["red", "green", "blue"])
     found = predict(spec, ClassifyOptions(3, 0.0), (0, 64, 32))
     weights = np.exp([2.0, 1.0, 0.0])
-    assert found.class_ids.tolist() == [1, 2, 0]  # type: ignore[attr-defined]
-    np.testing.assert_allclose(found.scores, weights / weights.sum(), rtol=1e-5)  # type: ignore[attr-defined]
+    assert found.class_ids.tolist() == [1, 2, 0]
+    np.testing.assert_allclose(found.scores, weights / weights.sum(), rtol=1e-5)
 
 
 def test_classifier_is_understood_from_its_file(tiny_tflite: Path) -> None:
@@ -75,10 +75,10 @@ def test_detector_gives_its_anchors_as_boxes(tiny_detector: Path) -> None:
     spec = ModelSpec.inspect(tiny_detector, labels=["whole", "corner"])
     assert (spec.task, spec.coordinates, spec.box_format) == ("detect", "normalized", "yxyx")
     found = predict(spec, DetectOptions(0.2, 10, None), (204, 204, 204))
-    assert found.class_ids.tolist() == [0, 1]  # type: ignore[attr-defined]
-    np.testing.assert_allclose(found.scores, [0.8, 0.4], atol=1e-5)  # type: ignore[attr-defined]
+    assert found.class_ids.tolist() == [0, 1]
+    np.testing.assert_allclose(found.scores, [0.8, 0.4], atol=1e-5)
     boxes = [[0.25, 0.25, 0.75, 0.75], [0.625, 0.125, 0.875, 0.375]]
-    np.testing.assert_allclose(found.xyxy, boxes, atol=1e-5)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found.xyxy, boxes, atol=1e-5)
 
 
 def test_labels_inside_the_file_are_used(tiny_tflite: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_one_label_less_than_classes_means_class_zero_is_background(tiny_tflite:
     spec = ModelSpec.inspect(tiny_tflite, labels=["green", "blue"])
     assert (spec.label_offset, spec.background_class) == (-1, 0)
     found = predict(spec, ClassifyOptions(3, 0.0), (255, 64, 32))
-    assert found.class_ids.tolist() == [0, 1]  # type: ignore[attr-defined]
+    assert found.class_ids.tolist() == [0, 1]
 
 
 def test_label_file_too_short_names_both_numbers(tiny_tflite: Path, tmp_path: Path) -> None:

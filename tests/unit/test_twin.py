@@ -108,7 +108,7 @@ def test_a_twin_that_disagrees_is_refused_with_the_figures(
 ) -> None:
     spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), normalization="unit")
     other = models.keras_model()
-    other.set_weights([models.WEIGHTS + np.float32([0, 0, 0, -0.2])])
+    other.set_weights([models.WEIGHTS + np.array([0, 0, 0, -0.2], np.float32)])
     other.save(tmp_path / "other.keras")
     of_other = with_twin(
         ModelSpec.inspect(tmp_path / "other.keras", normalization="unit"), tmp_path / "other"

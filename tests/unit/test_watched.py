@@ -19,6 +19,7 @@ from pyspark_vision.bundles import ModelSpec, storage, watched
 from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
+from pyspark_vision.executor import model_files
 from pyspark_vision.spark.hadoop import hadoop_path
 
 MODELS = Path(__file__).resolve().parent.parent.parent / "models"
@@ -282,7 +283,7 @@ def test_a_published_file_that_was_swept_is_there_again_before_the_next_batch(
 
     bundle.newest()
 
-    assert storage.sha256_of(file) == published.sha256
+    assert model_files.sha256_of(file) == published.sha256
 
 
 def test_a_disk_too_full_to_make_a_file_again_is_one_line(

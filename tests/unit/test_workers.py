@@ -41,14 +41,14 @@ def frames(spark: SparkSession) -> DataFrame:
 def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
     """Process id -> how often it loaded the model, of the workers that answer now."""
 
-    def ask(_):  # type: ignore[no-untyped-def] # hints would make Spark guess another kind of UDF
+    def ask(_):  # hints would make Spark guess another kind of UDF
         import os
         import time
 
         from pyspark_vision.executor import model_cache
 
         time.sleep(0.2)  # so that both tasks run at once and each asks another worker
-        counts = [n for key, n in model_cache.load_counts.items() if key[0].sha256 == sha256]
+        counts = [n for key, n in model_cache.load_counts.items() if key[0].sha256 == sha256]  # type: ignore[index]
         return f"{os.getpid()}:{sum(counts)}"
 
     loads = F.udf(ask, StringType())
