@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.owner import Mark
-from pyspark_vision.spark.compatibility import error_condition
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, local_path, read_text
 from pyspark_vision.spark.session import is_connect
 

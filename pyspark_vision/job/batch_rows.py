@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.sinks.csv import csv_sink
 from pyspark_vision.sinks.csv_format import OWN_FILES
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sources.listed_files import key_column, key_of
-from pyspark_vision.spark.compatibility import error_condition
 from pyspark_vision.spark.hadoop import list_names, literal
 from pyspark_vision.spark.session import is_connect
 

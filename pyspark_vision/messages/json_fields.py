@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from pyspark_vision import schemas
-from pyspark_vision.columns.names import quoted
-from pyspark_vision.errors import ErrorCode, InvalidOptionError
-from pyspark_vision.spark.compatibility import (
+from pyspark_vision.columns.compatibility import (
     JSON_VALUE,
     is_valid_utf8,
     try_timestamp,
     typed_fields,
 )
+from pyspark_vision.columns.names import quoted
+from pyspark_vision.errors import ErrorCode, InvalidOptionError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.spark.compatibility import is_valid_utf8
+from pyspark_vision.columns.compatibility import is_valid_utf8
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.sources.kafka_offsets import offsets_of
-from pyspark_vision.spark.compatibility import error_condition
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -9,8 +9,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
+from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column
     from pyspark.sql.streaming.query import StreamingQuery
 
 
@@ -28,3 +30,14 @@ def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     except (AttributeError, TypeError, Py4JError):
         return None
     return metrics
+
+
+def not_compiled(value: Column) -> Column:
+    """``value``, a literal that is another in each batch, out of the code that Spark generates.
+
+    By itself it is a number in that code, which is then compiled anew for each batch: by Spark for
+    25 to 50 ms, and then by the JVM. Arguments of ``zip_with`` are evaluated without such code, as
+    seen on 3.5.9, 4.0.5, 4.1.4, 4.2.0 and 4.3.0 (those of ``transform`` no more from 4.3). Where
+    they are not, batches take that much longer.
+    """
+    return F.zip_with(F.array(value), F.array(value), lambda same, _: same)[0]
