@@ -31,12 +31,14 @@ test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, a
 test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
 	@python scripts/try_environments
 
-# Before 4.1 Spark leaves its sockets to the garbage collector; pytest here takes warnings for errors.
+# Before 4.1 Spark leaves its sockets to the garbage collector, and 3.5 asks distutils for versions;
+# pytest here takes warnings for errors.
 test-spark: export PATH := $(CURDIR)/.venv-spark-$(SPARK)/bin:$(PATH)
 test-spark: .venv-spark-$(SPARK)/develop.stamp zip ## run the tests that hold on each Spark, on PySpark SPARK=3.5.9
 	@python -c 'import pyspark; print("== tests on PySpark", pyspark.__version__)'
 	@scripts/fetch_jars kafka kafka-broker >/dev/null
-	@python -m pytest -p no:cacheprovider -W ignore::ResourceWarning -m every_spark
+	@python -m pytest -p no:cacheprovider -m every_spark \
+	  -W ignore::ResourceWarning -W "ignore:distutils Version:DeprecationWarning"
 
 test-spark-all: ## run them on the newest of each version that setup.py allows
 	@for version in $(SPARKS); do $(MAKE) --no-print-directory test-spark SPARK=$$version || exit; done

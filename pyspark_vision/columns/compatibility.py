@@ -44,9 +44,10 @@ def is_valid_utf8(text: Column) -> Column:
 
 def try_timestamp(text: Column) -> Column:
     """ISO-8601 text as a timestamp, null where it is none: from Spark 4.0 ``Column.try_cast``."""
-    own: Any = getattr(text, "try_cast", None)
-    timestamp: Column = F.try_to_timestamp(text) if own is None else own("timestamp")
-    return timestamp
+    # Of the class: to a Column each name is that of a field.
+    if hasattr(Column, "try_cast"):
+        return text.try_cast("timestamp")
+    return F.try_to_timestamp(text)
 
 
 def typed_fields(
@@ -56,8 +57,7 @@ def typed_fields(
 
     Kinds are spelled as ``schema_of_variant`` does (``STRING``, ``OBJECT<…``, ``VOID`` for null).
     ``types`` are ``string`` or ``map<string,string>``; the value of another kind is null or text.
-    Without VARIANT, ``json`` is read once more for each kind where a field's text leaves a doubt,
-    and each number is a ``DOUBLE``.
+    Without VARIANT, ``json`` is read once more for each kind where a field's text leaves a doubt.
     """
     if _HAS_VARIANT:
         kinds = {name: F.schema_of_variant(field) for name, field in fields.items()}
@@ -78,6 +78,7 @@ def typed_fields(
             .when(~is_doubtful, "STRING")
             .when(members.isNotNull(), "OBJECT<")
             .when(read("ARRAY<STRING>").isNotNull(), "ARRAY<")
+            .when(read("BIGINT").isNotNull(), "BIGINT")
             .when(read("DOUBLE").isNotNull(), "DOUBLE")
             .when(read("BOOLEAN").isNotNull(), "BOOLEAN")
             .otherwise("STRING")

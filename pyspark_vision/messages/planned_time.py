@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.spark.internals import not_compiled
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -18,17 +20,7 @@ def with_planned_time(records: DataFrame) -> DataFrame:
     Not a time of producers or brokers, which may say any year. A replayed batch has the same: in
     the plan of a stream Spark takes the current time from the checkpoint.
     """
-    return records.withColumn(PLANNED, as_argument(F.unix_millis(F.current_timestamp())))
-
-
-def as_argument(value: Column) -> Column:
-    """A literal that is another in each batch, as an argument of the code that Spark makes.
-
-    By itself it is a number in that code, which is then compiled anew for each batch: by Spark for
-    25 to 50 ms, and then by the JVM. An array is not: the code refers to it. Its index is 0 in
-    every partition, which Spark does not know: else it would make a number of the array again.
-    """
-    return F.get(F.array(value), F.least(F.spark_partition_id(), F.lit(0)))
+    return records.withColumn(PLANNED, not_compiled(F.unix_millis(F.current_timestamp())))
 
 
 def planned_at() -> Column:

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
+from pyspark_vision.errors import MissingDependencyError
 from pyspark_vision.spark import internals
 
 # A worker stuck in native code is found by its stack trace and replaced, as in a classic job;
@@ -43,12 +45,22 @@ def is_wanted() -> bool:
     )
 
 
+def refuse_old_version(version: str) -> None:
+    """Raise :class:`MissingDependencyError` for a PySpark with which Connect was not tried."""
+    if version.startswith("3."):
+        raise MissingDependencyError(
+            f"Spark Connect needs PySpark 4.0 or later, and this is {version}: use a classic "
+            "session (without --remote and SPARK_REMOTE), or install a later PySpark"
+        )
+
+
 def make_session(name: str, local_defaults: Mapping[str, str]) -> Any:
     """The Connect session of a job, with the package and the files of spark-submit shipped.
 
     ``local_defaults`` go to the server where this process starts it (``local[2]``); on one that
     runs already, its administrator and spark-submit have said what is to be said.
     """
+    refuse_old_version(pyspark.__version__)
     submitted = internals.connect_settings()
     address = submitted.get("spark.remote") or os.environ.get("SPARK_REMOTE", "")
     builder = SparkSession.builder

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyspark
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -26,6 +27,8 @@ def active_session() -> Any:
             "no active SparkSession: models are shipped to executors through one. Start it first "
             "with SparkSession.builder.getOrCreate()"
         ) from None
+    if is_connect(session):
+        connect.refuse_old_version(pyspark.__version__)
     use_own_python_locally(session)
     _bound_arrow_input(session)
     return session

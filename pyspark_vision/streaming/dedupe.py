@@ -19,10 +19,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pyspark_vision.errors import DropReason, InvalidOptionError
-from pyspark_vision.messages.planned_time import PLANNED, as_argument
+from pyspark_vision.messages.planned_time import PLANNED
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.spark.checkpoint_logs import last_batch
 from pyspark_vision.spark.hadoop import delete, list_names, literal
+from pyspark_vision.spark.internals import not_compiled
 from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SeenFrames:
         if planned_ms is None:
             return
         known = self._known(results.sparkSession)
-        known = known.where(_is_recent(as_argument(F.lit(planned_ms)), self._seconds))
+        known = known.where(_is_recent(not_compiled(F.lit(planned_ms)), self._seconds))
         self._write(new.unionByName(known).coalesce(1), batch_id)
         # A replay of this batch, if it does not come to be committed, starts from the one before.
         self._remove_all_but(batch_id, self._newest)

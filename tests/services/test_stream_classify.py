@@ -58,6 +58,7 @@ def classify(
     return run
 
 
+@pytest.mark.every_spark
 def test_results_have_week_nines_columns_and_types_under_the_prediction_id(
     classify: Any, topic: str, producer: Producer, consumer: Consumer, classifier: Any, capsys: Any
 ) -> None:

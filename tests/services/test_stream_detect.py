@@ -196,6 +196,7 @@ def test_events_have_one_line_per_object_and_one_for_nothing(
     assert len(labels) > 0
 
 
+@pytest.mark.every_spark
 def test_a_restarted_job_goes_on_where_it_was(
     detect: Any, topic: str, producer: Producer, tmp_path: Path, capsys: Any
 ) -> None:

@@ -62,7 +62,7 @@ def running(how: str, root: Path, folder: Path, *flags: str) -> Iterator[subproc
             process.kill()
 
 
-def wait_for(condition: Callable[[], bool], folder: Path, timeout_s: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], folder: Path, timeout_s: float = 300) -> None:
     """Until it holds; fails with what the process has logged."""
     deadline = time.monotonic() + timeout_s
     while not condition():

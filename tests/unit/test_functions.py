@@ -28,6 +28,8 @@ from pyspark_vision.functions import (
     register,
 )
 
+pytestmark = pytest.mark.every_spark
+
 SCHEMA = StructType([StructField("id", IntegerType()), StructField("content", BinaryType())])
 
 

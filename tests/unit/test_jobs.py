@@ -42,6 +42,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["origin"].rsplit("/", 1)[-1])
 
 
+@pytest.mark.every_spark
 def test_stream_detect_writes_each_frame_once_with_its_result_or_reason(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:
@@ -314,6 +315,7 @@ def test_batch_embed_keeps_what_is_at_its_output(
     assert (tmp_path / "vectors" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.every_spark
 def test_batch_embed_adds_images_that_came_later_and_repeats_none(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:
@@ -391,6 +393,7 @@ def test_an_output_of_an_earlier_version_goes_on_with_the_same_file_alone(
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+@pytest.mark.every_spark
 def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
     kind: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -83,6 +83,7 @@ def less(name: str) -> bytes:
         (message(image="data:image/png,plain"), "bad_base64", "not base64"),
     ],
 )
+@pytest.mark.every_spark
 def test_a_message_that_is_no_frame_is_an_error_of_its_own(
     value: bytes | None, code: str, said: str, spark: SparkSession
 ) -> None:
@@ -349,6 +350,7 @@ def test_events_name_what_was_seen_or_that_nothing_was(
         ({"image_data": "?"}, "one", {"a": "b"}, "bad_base64"),
     ],
 )
+@pytest.mark.every_spark
 def test_week_nines_message_is_read_field_by_field(
     changed: dict[str, Any],
     image_id: str,

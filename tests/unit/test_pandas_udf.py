@@ -16,6 +16,8 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
 from pyspark_vision.columns.udf import vision_udf
 
+pytestmark = pytest.mark.every_spark
+
 
 @pytest.fixture(scope="module")
 def images(spark: SparkSession) -> DataFrame:

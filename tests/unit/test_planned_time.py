@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.messages.planned_time import PLANNED, planned_at, with_planned_time
+
+pytestmark = pytest.mark.every_spark
 
 BATCHES = 4
 

@@ -16,6 +16,8 @@ from pyspark_vision.bundles import ModelFile, ModelSpec, staging, storage
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.model_files import sha256_of
 
+pytestmark = pytest.mark.every_spark
+
 
 class ConnectSession:
     """What publishing uses of a Spark Connect session: it keeps copies of what is shipped."""

@@ -21,9 +21,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.errors import InvalidModelError, InvalidOptionError, WorkerEnvironmentError
+from pyspark_vision.errors import (
+    InvalidModelError,
+    InvalidOptionError,
+    MissingDependencyError,
+    WorkerEnvironmentError,
+)
 from pyspark_vision.functions import classify_image, decode_image, register
-from pyspark_vision.spark import session
+from pyspark_vision.spark import connect, session
 from pyspark_vision.spark.own_jvm import end_workers
 from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
@@ -301,3 +306,10 @@ def test_the_folder_of_workers_sockets_is_measured_in_bytes(
     for folder, fits in (("/" + "t" * 58, True), ("/" + "é" * 29, True), ("/" + "é" * 30, False)):
         monkeypatch.setattr("tempfile.gettempdir", lambda folder=folder: folder)
         assert bool(session._local_sockets()) is fits, folder
+
+
+def test_spark_connect_on_a_pyspark_before_4_is_refused_in_one_line() -> None:
+    connect.refuse_old_version("4.0.5")
+
+    with pytest.raises(MissingDependencyError, match=r"needs PySpark 4\.0 .*3\.5\.9"):
+        connect.refuse_old_version("3.5.9")

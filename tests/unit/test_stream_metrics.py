@@ -20,6 +20,7 @@ from stream_progress import observed_batches
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import flags
 from pyspark_vision.sinks.console import ROWS_SHOWN
+from pyspark_vision.spark import internals
 from pyspark_vision.streaming.metrics import StreamMetrics, check_port, served
 
 
@@ -70,6 +71,24 @@ def test_sparks_own_progress_has_the_counters_of_results(
         "model_rows": 3,
         "payload_bytes": sum(file.stat().st_size for file in frames.iterdir()),
     }
+
+
+def test_where_spark_does_not_say_what_a_batch_had_its_rows_are_counted_all_the_same(
+    spark: SparkSession,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(internals, "observed_metrics", lambda query, name: None)
+    frames = streams.draw_frames(tmp_path / "frames", 3)
+    (frames / "broken.jpg").write_bytes((frames / "0.jpg").read_bytes()[:3000])
+    flags = ("--trigger", "available-now", "--max-files-per-trigger", "2")
+
+    assert job(root, "stream_detect").main(streams.detect_flags(root, tmp_path, *flags)) == 0
+
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "stream_detect: frames in 4, detected 3, failed 1 (truncated 1)"
 
 
 def test_rows_that_the_console_does_not_show_are_computed_and_counted(

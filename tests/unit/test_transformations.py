@@ -22,6 +22,8 @@ from pyspark_vision.transformations import (
     split_failed,
 )
 
+pytestmark = pytest.mark.every_spark
+
 CAT = (16, "cat", 0.5, 0.0, 0.25, 0.5, 1.0)
 DOG = (17, "dog", 0.75, 0.5, 0.5, 1.0, 1.0)
 TRUNCATED = ("truncated", "JPEG: image file is truncated")
