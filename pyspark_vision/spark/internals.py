@@ -1,7 +1,7 @@
 """All that the package uses of Spark without Spark's promise, each use by itself, with its reason.
 
-Seen on PySpark 3.5.9 to 4.3.0. ``tests/unit/test_public_api.py`` refuses any other use. Beside this module,
-:mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint.
+Seen on PySpark 3.5.9 to 4.3.0. ``tests/unit/test_public_api.py`` refuses any other use. Beside this
+module, :mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint.
 """
 
 from __future__ import annotations
