@@ -41,7 +41,7 @@ _STATUS = re.compile(
 
 @dataclass(frozen=True)
 class Status:
-    """A file or a folder as it is listed: its whole URI, and when it was changed (ms of 1970)."""
+    """A file or a folder as it is listed: its whole URI, bytes (0 of a folder), time (ms)."""
 
     uri: str
     is_folder: bool
@@ -114,16 +114,20 @@ def status(session: SparkSession, uri: str) -> Status | None:
 
 
 def statuses(session: SparkSession, folder: str) -> list[Status]:
-    """What is in a folder; ``FileNotFoundException`` of the JVM where there is no folder.
-
-    By a few calls into the JVM for all. One by one they take six calls each: minutes for a hundred
-    thousand files.
-    """
+    """What is in a folder; ``FileNotFoundException`` of the JVM where there is no folder."""
     file_system, path = hadoop_path(session, folder)
     listed = file_system.listStatus(path)
     if file_system.getUri().getScheme() == "file":
         # As text they have owners, for each of which Hadoop starts a process (`ls`).
         return [_status(java) for java in listed]
+    return _by_their_text(session, listed)
+
+
+def _by_their_text(session: SparkSession, listed: Any) -> list[Status]:
+    """By a few calls into the JVM for all.
+
+    One by one they take five calls each: minutes for a hundred thousand files.
+    """
     java = jvm(session).java.lang
     # Of the type that Java's methods are declared for: py4j looks for no other.
     objects = java.reflect.Array.newInstance(java.Class.forName("java.lang.Object"), len(listed))
@@ -141,7 +145,8 @@ def statuses(session: SparkSession, folder: str) -> list[Status]:
 
 def _status(java: Any) -> Status:
     uri, is_folder = str(java.getPath().toString()), bool(java.isDirectory())
-    return Status(uri, is_folder, int(java.getLen()), int(java.getModificationTime()))
+    size = 0 if is_folder else int(java.getLen())
+    return Status(uri, is_folder, size, int(java.getModificationTime()))
 
 
 def list_names(session: SparkSession | None, folder: str) -> list[str] | None:

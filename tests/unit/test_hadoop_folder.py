@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
 
 from pyspark_vision.sources import hadoop_folder
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
+from pyspark_vision.spark import hadoop
 from pyspark_vision.spark.hadoop import hadoop_path
 
 
@@ -49,3 +52,24 @@ def test_a_damaged_file_and_one_that_went_are_reasons_and_the_others_are_read(
     sizes = {file.origin.rsplit("/", 1)[-1]: file.size for file in files}
     assert sizes[odd] == len(odd)
     assert tally.left_out["hidden"] >= 1
+
+
+@pytest.mark.parametrize("of_this_hadoop", [True, False])
+def test_statuses_by_their_text_are_those_one_by_one(
+    of_this_hadoop: bool, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder; length=3; modification_time=4;").mkdir()
+    (tmp_path / "x; isDirectory=true; {a,b}[1] %41.jpg").write_bytes(b"12345")
+    (tmp_path / "é").touch()
+    if not of_this_hadoop:
+        monkeypatch.setattr(hadoop, "_STATUS", re.compile("another form"))
+    file_system, path = hadoop_path(spark, f"file:{tmp_path}")
+
+    by_text = hadoop._by_their_text(spark, file_system.listStatus(path))
+
+    assert by_text == hadoop.statuses(spark, f"file:{tmp_path}")
+    assert sorted((status.name, status.is_folder, status.size > 0) for status in by_text) == [
+        ("folder; length=3; modification_time=4;", True, False),
+        ("x; isDirectory=true; {a,b}[1] %41.jpg", False, True),
+        ("é", False, False),
+    ]
