@@ -61,30 +61,34 @@ class Split:
 
 def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
     """What is at ``output``, kept for :func:`split`."""
-    if not is_connect(session):  # Spark logs a page for a path that is not there
-        names = list_names(session, output) or []
-        if not any(name.startswith("batch_id=") for name in names):
+    # Not what the user may have put beside the batches.
+    batches = [f"{literal(output)}/batch_id=*"]
+    # Spark logs a page for a path that is not there, and for a pattern by itself.
+    if not is_connect(session):
+        names = [name for name in list_names(session, output) or [] if name.startswith("batch_id=")]
+        if not names:
             return Rows(None, 0)
+        batches = [literal(f"{output}/{name}") for name in sorted(names)]
     try:
-        return _read_rows(session, output, file_format)
+        return _read_rows(session, output, file_format, batches)
     except AnalysisException as error:
         if error_condition(error) == "PATH_NOT_FOUND":  # no batch yet
             return Rows(None, 0)
         raise
 
 
-def _read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
-    # Not what the user may have put beside the batches.
+def _read_rows(
+    session: SparkSession, output: str, file_format: str, batches: Sequence[str]
+) -> Rows:
     reader = session.read.option("basePath", output)
-    batches = f"{literal(output)}/batch_id=*"
     if file_format == "parquet":
         schema = "origin string, error struct<code string>, batch_id int"
-        rows = reader.schema(schema).parquet(batches)
+        rows = reader.schema(schema).parquet(*batches)
         failed, code = F.col("error").isNotNull(), F.col("error.code")
     else:
         # By their places: the columns of vectors are many. The first is empty in a failed row.
         schema = "origin string, label string, x0 string, batch_id int"
-        rows = reader.schema(schema).options(**OWN_FILES).csv(batches)
+        rows = reader.schema(schema).options(**OWN_FILES).csv(list(batches))
         failed, code = F.col("x0").isNull(), F.lit(None).cast("string")
     rows = rows.select("batch_id", "origin", failed.alias("failed"), code.alias("own_code"))
     last = rows.agg(F.max("batch_id")).first()
