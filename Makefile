@@ -9,8 +9,12 @@ ZIP := dist/pyspark_vision.zip
 # The newest of each version that setup.py allows.
 SPARKS := 3.5.9 4.0.5 4.1.4 4.2.0 4.3.0
 SPARK ?= 3.5.9
+# Either half waits a third of its time; what each prints comes when it is done.
+TESTS = echo "== tests, 15 minutes on two cores" && $(MAKE) -j2 --output-sync --no-print-directory \
+	test-unit test-services MARKS='$(MARKS)'
+MARKS = not slow
 
-.PHONY: help demo test test-slow test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency test-environments clean
+.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,11 +23,17 @@ demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and mak
 	@scripts/demo
 
 test: .venv/spark-classes.jsa zip jars ## run the tests, without those that take minutes (sets up what it needs)
-	@echo "== tests"
-	@python -m pytest --durations=25
+	@$(TESTS)
 
-test-slow: .venv/spark-classes.jsa zip jars ## run the tests that `make test` leaves out: YARN, 20,000 objects (10 minutes)
-	@python -m pytest -m slow
+test-all: MARKS = slow or not slow
+test-all: .venv/spark-classes.jsa zip jars ## run those too: jobs on YARN, 20,000 objects, signals of each kind (10 minutes more)
+	@$(TESTS)
+
+test-unit:
+	@python -m pytest -m '$(MARKS)' --durations=25 tests/unit
+
+test-services:
+	@python -m pytest -m '$(MARKS)' --durations=25 tests/services tests/faults
 
 test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
 	@python -m pytest tests/faults --faults full

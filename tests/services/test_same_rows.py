@@ -1,13 +1,15 @@
-"""However many executors and processes share the work, the rows are the same."""
+"""However many executors share the work, the rows are the same."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import job_runs as jobs
 import pyarrow.parquet as pq
 import pytest
 from local_services.standalone import Standalone
+from pyspark.sql import SparkSession
 from submitting_jobs import submit
 
 from pyspark_vision.clients import scenes
@@ -30,20 +32,24 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_one_core(root: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return rows(root, pictures, tmp_path_factory.mktemp("one"), "local[1]")
+def in_one_jvm(
+    spark: SparkSession, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    place = tmp_path_factory.mktemp("one")
+    assert jobs.run("stream_detect", *flags(pictures, place)) == 0
+    return rows(place)
 
 
-def rows(root: Path, pictures: Path, place: Path, master: str, *options: object) -> Any:
-    """What stream_detect writes, in the order of the files' names."""
-    submit(
-        root,
-        *("--master", master, *options),
-        *(root / "jobs" / "stream_detect.py", "--"),
-        *("--input", pictures, "--model", root / "models" / "demo-detector"),
+def flags(pictures: Path, place: Path) -> list[object]:
+    return [
+        *("--input", pictures, "--model", jobs.model("demo-detector")),
         *("--output", place / "out", "--checkpoint", place / "checkpoint"),
         *("--trigger", "available-now", "--max-files-per-trigger", "16"),
-    )
+    ]
+
+
+def rows(place: Path) -> list[dict[str, Any]]:
+    """What stream_detect writes, in the order of the files' names."""
     # The batch's folder depends on the order in which files were listed.
     found = [
         {name: value for name, value in row.items() if name != "batch_id"}
@@ -59,14 +65,23 @@ def check(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-def test_four_executors_give_the_rows_of_one_core(
-    root: Path, pictures: Path, on_one_core: Any, tmp_path: Path
+def test_four_executors_give_the_rows_of_one_jvm(
+    root: Path, pictures: Path, in_one_jvm: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    check(rows(root, pictures, tmp_path, "local-cluster[4,1,1024]"), on_one_core)
+    job = (root / "jobs" / "stream_detect.py", "--", *flags(pictures, tmp_path))
+    submit(root, "--master", "local-cluster[4,1,1024]", *job)
+
+    check(rows(tmp_path), in_one_jvm)
 
 
-def test_a_standalone_cluster_gives_the_rows_of_one_core(
-    standalone: Standalone, root: Path, pictures: Path, on_one_core: Any, tmp_path: Path
+def test_a_standalone_cluster_gives_the_rows_of_one_jvm(
+    standalone: Standalone,
+    root: Path,
+    pictures: Path,
+    in_one_jvm: list[dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
-    master = standalone.master_url
-    check(rows(root, pictures, tmp_path, master, "--ship-environment"), on_one_core)
+    job = (root / "jobs" / "stream_detect.py", "--", *flags(pictures, tmp_path))
+    submit(root, "--master", standalone.master_url, "--ship-environment", *job)
+
+    check(rows(tmp_path), in_one_jvm)

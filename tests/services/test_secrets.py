@@ -85,7 +85,6 @@ def test_credentials_stand_in_nothing_that_a_job_leaves(
     ]
 
     run = submit(root, s3, left / "events", *arguments)
-    planned = submit(root, s3, left / "events", *arguments, "--dry-run")
 
     secrets = {
         "S3 secret": s3.credentials.secret_access_key,
@@ -93,15 +92,19 @@ def test_credentials_stand_in_nothing_that_a_job_leaves(
         "SASL password": secret,
     }
     assert run.returncode == (0 if password == "right" else 1), run.stderr[-3000:]
-    assert planned.returncode == 0
-    assert "ArrowEvalPython" in planned.stdout
-    assert len(list((left / "events").iterdir())) == 2
     if password == "right":
         assert "frames in 2, detected 1, failed 1 (fetch_not_found 1)" in run.stdout
     else:
         # spark-submit joins the two streams of a Python driver.
         assert "stream_detect: failed: " in run.stdout
-    assert leaks(secrets, left, run.stdout, run.stderr, planned.stdout, planned.stderr) == []
+    printed = [run.stdout, run.stderr]
+    if password == "right":  # a plan does not try it
+        planned = submit(root, s3, left / "events", *arguments, "--dry-run")
+        assert planned.returncode == 0
+        assert "ArrowEvalPython" in planned.stdout
+        printed += [planned.stdout, planned.stderr]
+    assert len(list((left / "events").iterdir())) == (2 if password == "right" else 1)
+    assert leaks(secrets, left, *printed) == []
 
 
 def test_the_search_for_secrets_finds_one(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from job_environment import job_environment
+from job_scripts import job
 
 from pyspark_vision.clients import scenes
 
@@ -60,6 +61,11 @@ def running(how: str, root: Path, folder: Path, *flags: str) -> Iterator[subproc
             yield process
         finally:
             process.kill()
+
+
+def run_here(root: Path, folder: Path, *flags: str) -> int:
+    """The same job in this process, on the tests' session; its exit code."""
+    return int(job(root, "stream_detect").main(detect_flags(root, folder, *flags)))
 
 
 def wait_for(condition: Callable[[], bool], folder: Path, timeout_s: float = 300) -> None:

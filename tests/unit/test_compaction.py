@@ -873,8 +873,8 @@ main(["compact", folder + "/out", "--checkpoint", folder + "/checkpoint"])
     ("place", "when", "sees"),
     [
         ("_exchange", "before", 40),
-        ("_exchange", "after", 40),
-        ("rename", "before", "ArrowInvalid"),
+        pytest.param("_exchange", "after", 40, marks=pytest.mark.slow),
+        pytest.param("rename", "before", "ArrowInvalid", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_is_killed_at_the_swap_loses_nothing_and_blocks_nobody(

@@ -24,7 +24,17 @@ MODULES = [
 ]
 HEAVY = ("tensorflow", "keras", "ai_edge_litert", "onnxruntime", "pyspark")
 
-LOADED_MODULES = "import sys, {module}; print(*sys.modules, sep='\\n')"
+# Each import in a fork of its own, of a parent that has what they share by others.
+LOADED_MODULES = """
+import importlib, os, sys
+import numpy, pyarrow, PIL.Image
+for module in sys.argv[1:]:
+    if os.fork() == 0:
+        importlib.import_module(module)
+        print(module, *sys.modules, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, module
+"""
 IMPORT_AFTER_PYSPARK = """
 import sys
 import pyspark
@@ -35,25 +45,23 @@ print(*[n for n in sys.modules if n.split('.')[0] == 'pyspark_vision'])
 """
 
 
-def run_fresh(code: str) -> list[str]:
+def run_fresh(code: str, *arguments: str) -> list[str]:
     """The lines that ``code`` prints in an interpreter of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
 def loaded_by() -> dict[str, set[str]]:
-    """Names of modules in ``sys.modules`` by the module that was imported alone; filled lazily."""
-    return {}
-
-
-def loaded_modules(module: str, known: dict[str, set[str]]) -> set[str]:
-    """What a fresh interpreter holds after importing ``module``; one interpreter per module."""
-    if module not in known:
-        known[module] = set(run_fresh(LOADED_MODULES.format(module=module)))
-    return known[module]
+    """Names of modules in ``sys.modules`` by the module that was imported alone."""
+    lines = [line.split() for line in run_fresh(LOADED_MODULES, *MODULES)]
+    return {module: set(loaded) for module, *loaded in lines}
 
 
 def test_the_walk_finds_the_engines_too() -> None:
@@ -70,7 +78,7 @@ def test_the_walk_finds_the_engines_too() -> None:
 def test_executor_module_imports_nothing_else_of_the_package(
     module: str, loaded_by: dict[str, set[str]]
 ) -> None:
-    loaded = loaded_modules(module, loaded_by)
+    loaded = loaded_by[module]
     assert module in loaded
     outside = {
         name
@@ -84,7 +92,7 @@ def test_executor_module_imports_nothing_else_of_the_package(
 def test_executor_module_imports_no_spark_and_no_engine(
     module: str, loaded_by: dict[str, set[str]]
 ) -> None:
-    loaded = loaded_modules(module, loaded_by)
+    loaded = loaded_by[module]
     assert module in loaded
     assert {name for name in loaded if name.split(".")[0] in HEAVY} == set()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import stream_processes as streams
+from pyspark.sql import SparkSession
 
 FRAMES = 40
 
@@ -21,7 +22,7 @@ FRAMES = 40
     ],
 )
 def test_a_signal_lets_the_batch_in_hand_finish_and_the_next_start_repeats_nothing(
-    how: str, number: signal.Signals, root: Path, tmp_path: Path
+    how: str, number: signal.Signals, spark: SparkSession, root: Path, tmp_path: Path
 ) -> None:
     streams.draw_frames(tmp_path / "frames", FRAMES)
     flags = ("--max-files-per-trigger", "2", "--trigger", "0.2 seconds")
@@ -40,8 +41,7 @@ def test_a_signal_lets_the_batch_in_hand_finish_and_the_next_start_repeats_nothi
     assert "Exception" not in (tmp_path / "logged").read_text()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("batch_id=*")}
 
-    with streams.running(how, root, tmp_path, "--trigger", "available-now") as job:
-        assert job.wait(timeout=90) == 0, (tmp_path / "logged").read_text()[-3000:]
+    assert streams.run_here(root, tmp_path, "--trigger", "available-now") == 0
 
     assert streams.rows_by_frame(tmp_path) == streams.once_each(FRAMES)
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -65,14 +65,13 @@ def test_a_stream_that_waits_for_its_next_trigger_stops_at_once(root: Path, tmp_
     ],
 )
 def test_a_batch_that_is_given_up_is_named_and_replayed(
-    why: str, how: str, stop_timeout_s: str, root: Path, tmp_path: Path
+    why: str, how: str, stop_timeout_s: str, spark: SparkSession, root: Path, tmp_path: Path
 ) -> None:
-    # Work for much longer than the test waits before it signals.
-    streams.draw_frames(tmp_path / "frames", 150, (4000, 3000))
+    # Work for much longer than the second signal waits.
+    streams.draw_frames(tmp_path / "frames", 100, (4000, 3000))
     flags = ("--exact", "--trigger", "0.2 seconds", "--stop-timeout", stop_timeout_s)
     with streams.running(how, root, tmp_path, *flags) as job:
-        streams.wait_for(lambda: streams.batches(tmp_path, "offsets") == [0], tmp_path)
-        time.sleep(5)  # planned, it is soon in hand
+        streams.wait_for((tmp_path / "out" / "_staging_0").exists, tmp_path)
         job.terminate()
         if stop_timeout_s == "60":
             time.sleep(1.5)  # sooner, it would count as the first one again
@@ -92,6 +91,5 @@ def test_a_batch_that_is_given_up_is_named_and_replayed(
         assert f'{frame}", line' not in logged
     assert streams.batches(tmp_path, "commits") == []
     assert streams.batches_out(tmp_path) == []
-    with streams.running(how, root, tmp_path, "--trigger", "available-now") as job:
-        assert job.wait(timeout=90) == 0
-    assert streams.rows_by_frame(tmp_path) == streams.once_each(150)
+    assert streams.run_here(root, tmp_path, "--trigger", "available-now") == 0
+    assert streams.rows_by_frame(tmp_path) == streams.once_each(100)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,36 @@ def save_version(folder: Path, padding: int, model: str = "demo-classifier") -> 
     return spec.sha256
 
 
-def test_the_same_files_are_the_same_version(spark: SparkSession, tmp_path: Path) -> None:
-    sha256 = save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    assert [watched.newest().sha256 for _ in range(3)] == [sha256] * 3
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def first(folder: Path) -> str:
+    """The sha256 of the version that the folder holds when the job starts."""
+    return save_version(folder, 1)
+
+
+@pytest.fixture
+def bundle(spark: SparkSession, folder: Path, first: str) -> WatchedBundle:
+    return WatchedBundle(spark, str(folder))
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """The lines of warning since the job's start."""
+    with caplog.at_level(logging.WARNING, "pyspark_vision"):
+        yield lambda: [record.getMessage() for record in caplog.records]
+
+
+def looks(bundle: WatchedBundle) -> list[str]:
+    """The sha256 that three batches in a row are given."""
+    return [bundle.newest().sha256 for _ in range(3)]
+
+
+def test_the_same_files_are_the_same_version(bundle: WatchedBundle, first: str) -> None:
+    assert looks(bundle) == [first] * 3
 
 
 def test_a_uri_that_no_file_system_knows_is_refused_in_words(spark: SparkSession) -> None:
@@ -50,21 +76,20 @@ def test_a_uri_that_no_file_system_knows_is_refused_in_words(spark: SparkSession
         WatchedBundle(spark, "nowhere://bucket/model")
 
 
-def test_files_written_again_are_no_other_version(spark: SparkSession, tmp_path: Path) -> None:
-    save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    before = watched.newest()
-    os.utime(tmp_path / "bundle" / "model.json", (1, 1))
-    assert watched.newest() is before
+def test_files_written_again_are_no_other_version(bundle: WatchedBundle, folder: Path) -> None:
+    before = bundle.newest()
+    os.utime(folder / "model.json", (1, 1))
+    assert bundle.newest() is before
 
 
-def test_a_new_version_is_used_from_the_next_time_on(spark: SparkSession, tmp_path: Path) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, f"file:{tmp_path}/bundle")
-    assert watched.newest().sha256 == first
-    second = save_version(tmp_path / "bundle", 2)
+def test_a_new_version_is_used_from_the_next_time_on(
+    spark: SparkSession, folder: Path, first: str
+) -> None:
+    bundle = WatchedBundle(spark, f"file:{folder}")
+    assert bundle.newest().sha256 == first
+    second = save_version(folder, 2)
     assert second != first
-    assert watched.newest().sha256 == second
+    assert bundle.newest().sha256 == second
 
 
 def change(folder: Path, **fields: str) -> None:
@@ -73,69 +98,59 @@ def change(folder: Path, **fields: str) -> None:
 
 
 def test_the_same_weights_with_other_preprocessing_are_a_new_version(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bundle: WatchedBundle, folder: Path, first: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sha256 = save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    before = watched.newest().digest
-    change(tmp_path / "bundle", resize="letterbox")
+    before = bundle.newest().digest
+    change(folder, resize="letterbox")
     with caplog.at_level(logging.INFO, "pyspark_vision"):
-        assert watched.newest().resize == "letterbox"
-    assert watched.newest().sha256 == sha256
-    assert watched.newest().digest != before
+        assert bundle.newest().resize == "letterbox"
+    assert bundle.newest().sha256 == first
+    assert bundle.newest().digest != before
     assert "resize was stretch, is letterbox" in caplog.text
 
 
-def test_another_licence_is_no_new_version(spark: SparkSession, tmp_path: Path) -> None:
-    save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    before = watched.newest()
-    change(tmp_path / "bundle", licence="MIT", source="elsewhere")
-    assert watched.newest() is before
+def test_another_licence_is_no_new_version(bundle: WatchedBundle, folder: Path) -> None:
+    before = bundle.newest()
+    change(folder, licence="MIT", source="elsewhere")
+    assert bundle.newest() is before
 
 
 def test_a_broken_version_is_refused_with_one_line_until_it_is_whole(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bundle: WatchedBundle, folder: Path, first: str, warned: Callable[[], list[str]]
 ) -> None:
-    folder = tmp_path / "bundle"
-    first = save_version(folder, 1)
-    watched = WatchedBundle(spark, str(folder))
     second = save_version(folder, 2)
     whole = (folder / "model.tflite").read_bytes()
     (folder / "model.tflite").write_bytes(whole[:1000])
-    with caplog.at_level(logging.WARNING, "pyspark_vision"):
-        assert [watched.newest().sha256 for _ in range(3)] == [first] * 3
-    assert len(caplog.records) == 1
-    assert f"is refused, {first} stays: " in caplog.text
-    assert "it was changed or cut short" in caplog.text
+    assert looks(bundle) == [first] * 3
+    [said] = warned()
+    assert f"is refused, {first} stays: " in said
+    assert "it was changed or cut short" in said
     (folder / "model.tflite").write_bytes(whole)
-    assert watched.newest().sha256 == second
+    assert bundle.newest().sha256 == second
 
 
 def test_a_version_of_another_task_is_refused(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bundle: WatchedBundle, folder: Path, first: str, warned: Callable[[], list[str]]
 ) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    save_version(tmp_path / "bundle", 1, "demo-embedder")
-    assert watched.newest().sha256 == first
-    assert "its task is 'embed', and this job's is 'classify'" in caplog.text
+    save_version(folder, 1, "demo-embedder")
+    assert bundle.newest().sha256 == first
+    assert "its task is 'embed', and this job's is 'classify'" in warned()[0]
 
 
-def test_a_bundle_that_is_away_for_a_while_stays(spark: SparkSession, tmp_path: Path) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    watched = WatchedBundle(spark, str(tmp_path / "bundle"))
-    (tmp_path / "bundle").rename(tmp_path / "away")
-    assert watched.newest().sha256 == first
+def test_a_bundle_that_is_away_for_a_while_stays(
+    bundle: WatchedBundle, folder: Path, first: str
+) -> None:
+    folder.rename(folder.with_name("away"))
+    assert bundle.newest().sha256 == first
 
 
-def test_a_broken_bundle_is_refused_at_the_start(spark: SparkSession, tmp_path: Path) -> None:
-    save_version(tmp_path / "bundle", 1)
-    record = json.loads((tmp_path / "bundle" / "model.json").read_text())
-    record["files"][0]["sha256"] = "0" * 64
-    (tmp_path / "bundle" / "model.json").write_text(json.dumps(record))
+def test_a_broken_bundle_is_refused_at_the_start(
+    spark: SparkSession, folder: Path, first: str
+) -> None:
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace(first, "0" * 64))
     with pytest.raises(InvalidModelError, match="sha256"):
-        WatchedBundle(spark, str(tmp_path / "bundle"))
+        WatchedBundle(spark, str(folder))
 
 
 def failing(error: Exception) -> Callable[..., Any]:
@@ -162,110 +177,102 @@ def test_whatever_keeps_a_version_from_use_is_one_line_and_the_old_one_stays(
     name: str,
     error: Exception,
     words: str,
-    spark: SparkSession,
-    tmp_path: Path,
+    bundle: WatchedBundle,
+    folder: Path,
+    first: str,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    warned: Callable[[], list[str]],
 ) -> None:
-    padding = 100 + len(words) + len(name)  # bytes that no other test has published
-    first = save_version(tmp_path / "bundle", padding)
-    bundle = WatchedBundle(spark, str(tmp_path / "bundle"))
-    second = save_version(tmp_path / "bundle", padding + 50)
-    with caplog.at_level(logging.WARNING, "pyspark_vision"), monkeypatch.context() as patch:
+    # Bytes that no other test has published.
+    second = save_version(folder, 100 + len(words) + len(name))
+    with monkeypatch.context() as patch:
         patch.setattr(where, name, failing(error))
-        assert [bundle.newest().sha256 for _ in range(3)] == [first] * 3
-    assert len(caplog.records) == 1
-    assert f"is refused, {first} stays: " in caplog.text
-    assert words in caplog.text
+        assert looks(bundle) == [first] * 3
+    [said] = warned()
+    assert f"is refused, {first} stays: " in said
+    assert words in said
     assert bundle.newest().sha256 == second
 
 
 def test_a_bundle_that_cannot_be_listed_is_one_line_and_the_old_one_stays(
-    spark: SparkSession,
-    tmp_path: Path,
+    bundle: WatchedBundle,
+    folder: Path,
+    first: str,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    warned: Callable[[], list[str]],
 ) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    bundle = WatchedBundle(spark, str(tmp_path / "bundle"))
-    with caplog.at_level(logging.WARNING, "pyspark_vision"), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(os, "walk", failing(PermissionError(13, "Permission denied")))
-        seen = [bundle.newest().sha256 for _ in range(3)]
+        seen = looks(bundle)
     assert seen == [first] * 3
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/bundle cannot be seen now, {first} stays: [Errno 13] Permission denied"
-    ]
+    assert warned() == [f"{folder} cannot be seen now, {first} stays: [Errno 13] Permission denied"]
 
 
 @pytest.mark.parametrize("by_hadoop", [False, True])
 def test_rights_that_were_given_since_are_seen(
-    by_hadoop: bool, spark: SparkSession, tmp_path: Path
+    by_hadoop: bool, spark: SparkSession, folder: Path, first: str
 ) -> None:
     def listed() -> Any:
         if by_hadoop:
-            return watched._hadoop_files(*hadoop_path(spark, f"file:{tmp_path}/bundle"))
-        return watched._local_files(f"{tmp_path}/bundle")
+            return watched._hadoop_files(*hadoop_path(spark, f"file:{folder}"))
+        return watched._local_files(str(folder))
 
-    save_version(tmp_path / "bundle", 1)
-    (tmp_path / "bundle" / "model.json").chmod(0o600)
+    (folder / "model.json").chmod(0o600)
     before = listed()
     assert listed() == before
-    (tmp_path / "bundle" / "model.json").chmod(0o644)
+    (folder / "model.json").chmod(0o644)
     assert listed() != before
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_at_the_start_in_words(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, folder: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_version(tmp_path / "bundle", 1)
     denied = PermissionError(13, "Permission denied", "model.json")
     monkeypatch.setattr(Path, "read_text", failing(denied))
     with pytest.raises(InvalidModelError, match="bundle cannot be read: .*Permission denied"):
-        WatchedBundle(spark, str(tmp_path / "bundle"))
+        WatchedBundle(spark, str(folder))
+
+
+def zipped(folder: Path) -> str:
+    return shutil.make_archive(str(folder.with_name("model")), "zip", folder)
 
 
 def test_a_new_version_is_unpacked_though_the_scratch_folder_was_swept(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, folder: Path, first: str
 ) -> None:
-    save_version(tmp_path / "bundle", 1)
-    shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "bundle")
-    bundle = WatchedBundle(spark, str(tmp_path / "model.zip"))
+    bundle = WatchedBundle(spark, zipped(folder))
     bundle.newest()
     shutil.rmtree(scratch_folder().parent)
-    second = save_version(tmp_path / "bundle", 2)
-    shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "bundle")
+    second = save_version(folder, 2)
+    zipped(folder)
     assert bundle.newest().sha256 == second
 
 
 def test_a_broken_version_that_is_tried_again_leaves_no_copies(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, folder: Path, first: str
 ) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "bundle")
-    bundle = WatchedBundle(spark, str(tmp_path / "model.zip"))
-    (tmp_path / "bundle" / "model.tflite").write_bytes(b"cut short")
-    shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "bundle")
+    bundle = WatchedBundle(spark, zipped(folder))
+    (folder / "model.tflite").write_bytes(b"cut short")
+    zipped(folder)
     scratch = scratch_folder().parent
     before = sorted(scratch.iterdir())
-    assert [bundle.newest().sha256 for _ in range(3)] == [first] * 3
+    assert looks(bundle) == [first] * 3
     assert sorted(scratch.iterdir()) == before
 
 
 def test_a_refused_version_in_a_store_is_not_fetched_for_each_batch(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: WatchedBundle, folder: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    bundle = WatchedBundle(spark, str(tmp_path / "bundle"))
     monkeypatch.setattr(bundle, "_is_local", False)
     tries = []
 
     def load() -> ModelSpec:
         tries.append(1)
-        return ModelSpec.load(tmp_path / "bundle")
+        return ModelSpec.load(folder)
 
     monkeypatch.setattr(bundle, "_load", load)
-    (tmp_path / "bundle" / "model.tflite").write_bytes(b"cut short")
-    assert [bundle.newest().sha256 for _ in range(3)] == [first] * 3
+    (folder / "model.tflite").write_bytes(b"cut short")
+    assert looks(bundle) == [first] * 3
     assert len(tries) == 1
     monkeypatch.setattr(watched, "_FETCHED_AGAIN_AFTER_S", 0.0)
     bundle.newest()
@@ -273,10 +280,8 @@ def test_a_refused_version_in_a_store_is_not_fetched_for_each_batch(
 
 
 def test_a_published_file_that_was_swept_is_there_again_before_the_next_batch(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, bundle: WatchedBundle
 ) -> None:
-    save_version(tmp_path / "bundle", 1)
-    bundle = WatchedBundle(spark, str(tmp_path / "bundle"))
     published = storage.publish(bundle.newest(), spark)
     file = Path(SparkFiles.get(published.name))
     file.unlink()
@@ -287,17 +292,14 @@ def test_a_published_file_that_was_swept_is_there_again_before_the_next_batch(
 
 
 def test_a_disk_too_full_to_make_a_file_again_is_one_line(
-    spark: SparkSession,
-    tmp_path: Path,
+    bundle: WatchedBundle,
+    first: str,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    warned: Callable[[], list[str]],
 ) -> None:
-    first = save_version(tmp_path / "bundle", 1)
-    bundle = WatchedBundle(spark, str(tmp_path / "bundle"))
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(watched, "keep_published", failing(full))
-    with caplog.at_level(logging.WARNING, "pyspark_vision"):
-        assert [bundle.newest().sha256 for _ in range(3)] == [first] * 3
-    assert [record.getMessage() for record in caplog.records] == [
+    assert looks(bundle) == [first] * 3
+    assert warned() == [
         "files that new executors need cannot be made again: [Errno 28] No space left on device"
     ]
