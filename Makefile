@@ -10,7 +10,7 @@ ZIP := dist/pyspark_vision.zip
 SPARKS := 3.5.9 4.0.5 4.1.4 4.2.0 4.3.0
 SPARK ?= 3.5.9
 
-.PHONY: help demo test test-slow test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency test-environments clean
+.PHONY: help demo test test-slow test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency bench-start test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain t
 bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty stream's (an hour and a half)
 	@scripts/fetch_jars kafka kafka-broker >/dev/null
 	@python -m benchmarks.latency $(LATENCY)
+
+bench-start: .venv/develop.stamp zip ## how long a job of ten pictures takes to its first row, beside Spark's own stream (minutes)
+	@python -m benchmarks.start $(START)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist
