@@ -14,7 +14,7 @@ TESTS = echo "== tests, 15 minutes on two cores" && $(MAKE) -j2 --output-sync --
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency test-environments clean
+.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency bench-start test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ bench-quick: .venv/develop.stamp ## images/s of classify_image against a plain t
 bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty stream's (an hour and a half)
 	@scripts/fetch_jars kafka kafka-broker >/dev/null
 	@python -m benchmarks.latency $(LATENCY)
+
+bench-start: .venv/develop.stamp zip ## how long a job of ten pictures takes to its first row, beside Spark's own stream (minutes)
+	@python -m benchmarks.start $(START)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist

@@ -278,7 +278,6 @@ def run(options: argparse.Namespace) -> None:
         "batch_embed",
         all_places(options),
         lambda session: check_output(session, options),
-        checks_executors=not options.dry_run,
     )
     model = known.spec if known is not None else load()
     place: Folder | None = None

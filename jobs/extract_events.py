@@ -204,7 +204,6 @@ def run(options: argparse.Namespace) -> None:
         all_places(options),
         lambda session: check_written(session, options),
         flags.kafka_topics(options, events.TOPIC),
-        checks_executors=not options.dry_run,
     )
     if options.dry_run:
         if options.stream:

@@ -156,7 +156,6 @@ def run(options: argparse.Namespace) -> None:
         all_places(options),
         lambda session: outputs.check(session, written),
         flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic),
-        checks_executors=not options.dry_run,
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))

@@ -25,6 +25,7 @@ from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, Stre
 from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import file_names, internals
+from pyspark_vision.spark.session import lack_of_workers
 
 _WHY_WORKER_GONE = (
     "a Python worker was gone at each attempt of a task: ended from outside, most often by the "
@@ -109,8 +110,8 @@ def run_job(
     that a connector refuses and what this library refuses are mistakes: one line on stderr says
     which. A stream that ended early (``StreamError``), and a batch without a row or a reason for
     some of its input (``IncompleteInputError``), are failures in one line, and so is a topic that
-    Kafka has not. Anything else is a failure: its traceback, then one line that says why. What the
-    library logs goes to stderr.
+    Kafka has not. Executors that cannot run this library's Python are a mistake, too. Anything else
+    is a failure: its traceback, then one line that says why. What the library logs goes to stderr.
     """
     _log_to_stderr()
     try:
@@ -127,6 +128,9 @@ def run_job(
             asked = " ".join(getattr(options, "kafka_topic", None) or ["its default"])
             print(f"{name}: {_WHERE_NO_TOPIC.format(asked)}", file=sys.stderr)
             return 1
+        if (lack := lack_of_workers(error)) is not None:
+            print(f"{name}: {lack}", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print(f"{name}: failed: {_reason(error)}", file=sys.stderr)
         return 1

@@ -19,16 +19,12 @@ def session_for(
     places: Sequence[Place],
     check: Callable[[SparkSession | None], object],
     topics: Sequence[Topic] = (),
-    *,
-    checks_executors: bool = True,
 ) -> SparkSession:
     """The session of a job that writes where it may.
 
     ``places`` and ``topics``: all that it reads and writes. ``check`` raises if what is written is
     another's. It is called once: before Spark starts, without a session, if all that is written is
     on this machine, or else with the session (not with one of Connect, which has no file system).
-
-    ``checks_executors``: whether they can run this Python; not of a dry run.
 
     Raises :class:`InvalidOptionError` if the job writes where it reads, or two things to one place.
     """
@@ -37,7 +33,7 @@ def session_for(
     is_checked = _are_on_this_machine(None, places)
     if is_checked:
         check(None)
-    session = job_session(job, checks=checks_executors)
+    session = job_session(job)
     if is_connect(session):
         return session
     refuse_overlaps(places, functools.partial(qualified, session))

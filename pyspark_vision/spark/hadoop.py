@@ -56,13 +56,18 @@ class Status:
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     """(Hadoop file system of ``uri``, its path) in the JVM."""
-    path = jvm(session).org.apache.hadoop.fs.Path(uri)
+    path = _hadoop(session, "fs.Path")(uri)
     return path.getFileSystem(hadoop_configuration(session)), path
+
+
+def _hadoop(session: SparkSession, name: str) -> Any:
+    """A class of Hadoop in one call; by its packages, one after the other, it takes five."""
+    return getattr(jvm(session), f"org.apache.hadoop.{name}")
 
 
 def default_scheme(session: SparkSession) -> str:
     """The scheme of a URI without one."""
-    file_systems = jvm(session).org.apache.hadoop.fs.FileSystem
+    file_systems = _hadoop(session, "fs.FileSystem")
     return str(file_systems.getDefaultUri(hadoop_configuration(session)).getScheme())
 
 

@@ -40,8 +40,10 @@ WORKER_DAEMON = "-m pyspark.daemon"
 # The logger of streaming queries. Under another name a stop that was meant logs a stack trace.
 STREAMING_LOG = "org.apache.spark.sql.execution.streaming"
 
-# What an error says of a Python that executors cannot run. Unknown: the error's first words.
+# What an error says of a Python that executors cannot run, or that lacks a module. Unknown: the
+# error's first words.
 NO_PYTHON = re.compile(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*")
+NO_WORKER = re.compile(rf"{NO_PYTHON.pattern}|(Import|ModuleNotFound)Error|failed to connect back")
 
 # What began an error of a stream: a line of its traceback, not py4j's; and that a worker was lost,
 # after which a broken pipe is the last cause. Unknown: the error's first line is shown.

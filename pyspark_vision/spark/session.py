@@ -86,7 +86,10 @@ def use_own_python_locally(session: Any) -> None:
             session.conf.set(_CONNECT_PYTHON, sys.executable)
         return
     context = session.sparkContext
-    if context.master.startswith("local") and not context.getConf().get("spark.pyspark.python"):
+    # Asked for with each UDF, and each look at a setting is a call to the JVM.
+    if context.pythonExec == sys.executable or not context.master.startswith("local"):
+        return
+    if not session.conf.get("spark.pyspark.python", None):
         context.pythonExec = sys.executable
 
 
@@ -145,6 +148,9 @@ JOB_DEFAULTS = {
     "spark.sql.windowExec.buffer.spill.size.threshold": "64m",
     # Shuffles are small: counts per error code, frames by camera within a batch.
     "spark.sql.shuffle.partitions": "4",
+    # Errors would say on which line of Python a column was made: eight calls to the JVM for each
+    # column, half of all that a job makes before its first batch.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Spark's progress bar overwrites the lines that the job prints.
     _PROGRESS_BAR: "false",
     "spark.log.level": "WARN",
@@ -183,13 +189,11 @@ def how_to_set(session: Any) -> str:
     return _HOW_TO_SET
 
 
-def job_session(name: str, *, checks: bool = True) -> SparkSession:
+def job_session(name: str) -> SparkSession:
     """The session of a job: what ``spark-submit`` says wins, ``JOB_DEFAULTS`` fill the rest.
 
-    Executors' Python is tried before anything is read, so that a cluster without the packages says
-    so at once, in one error that names the setting; not without ``checks``, for a job that runs
-    nothing on executors. With ``spark-submit --remote`` or
-    ``SPARK_REMOTE`` it is a Spark Connect session, to which the package has been shipped.
+    With ``spark-submit --remote`` or ``SPARK_REMOTE`` it is a Spark Connect session, to which the
+    package has been shipped.
     """
     session: SparkSession
     if connect.is_wanted():
@@ -197,8 +201,6 @@ def job_session(name: str, *, checks: bool = True) -> SparkSession:
     else:
         session = _classic_session(name, {}, JOB_DEFAULTS)
     use_own_python_locally(session)
-    if checks:
-        check_workers(session)
     return session
 
 
@@ -227,21 +229,23 @@ def _classic_session(
     from pyspark import SparkConf  # not in pyspark-client
 
     own_jvm.start(given)
-    conf = SparkConf()
+    known = SparkConf()
+    conf: dict[str, bool | float | int | str | None] = dict(given)
     if not internals.is_submitted():
         # `python jobs/….py` is Spark's shell to Spark, which turns the bar on for it.
-        conf.set(_PROGRESS_BAR, "false")
-    for key, value in given.items():
-        conf.set(key, value)
-    for key, value in {"spark.app.name": name, **defaults}.items():
-        conf.setIfMissing(key, value)
+        conf = {_PROGRESS_BAR: "false", **conf}
+    missing = {"spark.app.name": name, **defaults}
     # As many tries as a cluster gives a task: a retry finds the row that ended its worker.
-    if local := _LOCAL.fullmatch(conf.get("spark.master") or ""):
-        conf.set("spark.master", f"local[{local.group(1) or 1},{_LOCAL_TRIES}]")
-        for key, value in _local_sockets().items():
-            conf.setIfMissing(key, value)
+    master = given.get("spark.master") or known.get("spark.master") or defaults.get("spark.master")
+    if local := _LOCAL.fullmatch(master or ""):
+        conf["spark.master"] = f"local[{local.group(1) or 1},{_LOCAL_TRIES}]"
+        missing |= _local_sockets()
+    for key, value in missing.items():
+        if key not in conf and not known.contains(key):
+            conf[key] = value
     others = SparkSession.getActiveSession()
-    session = SparkSession.builder.config(conf=conf).getOrCreate()
+    # Not SparkConf itself: the builder reads it whole, with two calls to the JVM for each setting.
+    session = SparkSession.builder.config(map=conf).getOrCreate()
     if others is None:
         own_jvm.end_workers_at_exit(session)
     return session
@@ -294,3 +298,18 @@ def check_workers(session: SparkSession) -> None:
             f"executors run {found['executable']}, which lacks {', '.join(found['missing'])}. "
             f"{how_to_set(session)}"
         )
+
+
+def lack_of_workers(error: Exception) -> WorkerEnvironmentError | None:
+    """What :func:`check_workers` says, if a job has failed because workers cannot run its tasks.
+
+    A job's first task is what tries its executors: to try them before it takes seconds of each
+    start. ``None`` if they can do what they must: the failure has another reason.
+    """
+    if not internals.NO_WORKER.search(str(error)):
+        return None
+    try:
+        check_workers(active_session())
+    except WorkerEnvironmentError as lack:
+        return lack
+    return None

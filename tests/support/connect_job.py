@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.functions import embed_image
-from pyspark_vision.spark.session import is_connect, job_session
+from pyspark_vision.spark.session import check_workers, is_connect, job_session
 from pyspark_vision.streaming.counts import observe_results, observed_counts
 from pyspark_vision.transformations import flatten_result
 
@@ -22,6 +22,7 @@ def package_in_worker(_: int) -> str:
 def main() -> None:
     model, images, output = sys.argv[1:]
     session = job_session("connect_job")
+    check_workers(session)
     # Made here, when there is a session: before, it would be one for a classic session.
     udf = F.udf(package_in_worker, "string", useArrow=False)
     (worker,) = session.range(1).select(udf("id")).collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from pyspark_vision.errors import (
     WorkerEnvironmentError,
 )
 from pyspark_vision.functions import classify_image, decode_image, register
+from pyspark_vision.job.command_line import run_job
 from pyspark_vision.spark import connect, session
 from pyspark_vision.spark.own_jvm import end_workers
 from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
@@ -122,6 +124,67 @@ def test_a_job_on_bare_executors_says_what_they_lack_and_what_to_set(
 
     assert bare_python in str(error.value)
     assert "spark.pyspark.python" in str(error.value)
+
+
+def test_a_job_that_fails_on_bare_executors_ends_with_the_line_of_what_they_lack(
+    spark: SparkSession,
+    bare_python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", bare_python)  # else the job takes this very Python
+    rows = spark.createDataFrame([(b"",)], "content binary")
+
+    def run(_: argparse.Namespace) -> None:
+        rows.select(decode_image("content")).collect()
+
+    code = run_job("some_job", run, argparse.Namespace())
+
+    assert code == 2
+    printed = capsys.readouterr().err
+    said = printed.splitlines()[-1]
+    assert said.startswith(f"some_job: executors run {bare_python}, which lacks numpy, pandas")
+    assert "PYSPARK_PYTHON names it: unset it" in said
+    assert "Traceback" not in printed
+
+
+def test_a_job_whose_executors_python_does_not_exist_ends_with_a_line_that_names_it(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, bare_python: str
+) -> None:
+    spark.sparkContext.pythonExec = "/nowhere/python3"
+    monkeypatch.setenv("PYSPARK_PYTHON", "/nowhere/python3")
+    rows = spark.createDataFrame([(b"",)], "content binary").select(decode_image("content"))
+    with pytest.raises(Exception, match="/nowhere/python3") as error:
+        rows.collect()
+
+    lack = session.lack_of_workers(error.value)
+
+    assert lack is not None
+    assert "executors cannot run /nowhere/python3: Cannot run program" in str(lack)
+
+
+def test_a_module_that_a_users_own_function_lacks_is_not_said_of_executors(
+    spark: SparkSession,
+) -> None:
+    def imports(_: int) -> int:
+        import no_such_module
+
+        return int(no_such_module.number)
+
+    udf = F.udf(imports, "int", useArrow=False)
+    with pytest.raises(PythonException, match="no_such_module") as error:
+        spark.range(1).select(udf("id")).collect()
+
+    assert session.lack_of_workers(error.value) is None
+
+
+def test_after_a_failure_of_another_kind_executors_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may be gone, and a task would wait for them."""
+    monkeypatch.setattr(session, "check_workers", lambda _: pytest.fail("a task was started"))
+
+    assert session.lack_of_workers(RuntimeError("Job aborted: all masters are gone")) is None
 
 
 def test_executors_whose_python_does_not_exist_are_named(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyspark
 import pytest
 from local_services import jars
+from submitting import fast_start
 from submitting.environment import DEFAULT_EXTRAS, requirements
 from submitting.errors import SubmitError
 from submitting.flags import connectors, read_flags
@@ -391,6 +392,9 @@ def test_without_a_home_the_cache_is_a_folder_of_this_user_alone(
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+CLUSTER_MODE = ["--master", "yarn", "--deploy-mode", "cluster", "--ship-environment"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -398,6 +402,10 @@ def test_without_a_home_the_cache_is_a_folder_of_this_user_alone(
         (["--with", "gcs", "doctor"], "--with gcs: choose from kafka,s3a"),
         (["--conf", "spark.ui.enabled", "doctor"], "is not KEY=VALUE"),
         (["--master", "yarn", "doctor"], "--ship-environment sends one"),
+        (
+            [*CLUSTER_MODE, "--fast-start", "doctor"],
+            "--fast-start is for a driver on this machine",
+        ),
     ],
     ids=" ".join,
 )
@@ -407,6 +415,99 @@ def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, roo
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and nothing set that keeps a JVM from an archive of classes."""
+    for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", fast_start.OPTIONS):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("PYSPARK_VISION_CACHE", str(folder))
+    return folder
+
+
+def test_an_archive_of_classes_that_is_there_is_used(root: Path, job: Path, cache: Path) -> None:
+    archive = fast_start.archive_file(surroundings(os.environ).variables)
+    archive.parent.mkdir(parents=True)
+    archive.touch()
+
+    done = submit(root, "--print", "--fast-start", str(job), "--", "--input", "frames")
+
+    env, variable, program = shlex.split(done.stdout)[:3]
+    assert env == "env"
+    assert variable.startswith(f"SPARK_SUBMIT_OPTS=-XX:SharedArchiveFile={archive} ")
+    assert program.endswith("/bin/spark-submit")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("HADOOP_CONF_DIR", "/etc/hadoop", "HADOOP_CONF_DIR is set"),
+        ("SPARK_SUBMIT_OPTS", "-Xshare:off", "SPARK_SUBMIT_OPTS says already"),
+        ("PYSPARK_VISION_CACHE", "/dev/null/cache", "Not a directory"),
+        ("PYSPARK_VISION_CACHE", "/a:b", "Java takes no archive with a colon"),
+        ("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
+    ],
+)
+def test_where_there_can_be_no_archive_of_classes_a_job_is_submitted_without(
+    name: str,
+    value: str,
+    why: str,
+    root: Path,
+    job: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    done = submit(root, "--print", "--fast-start", str(job), "--", "--input", "frames")
+
+    assert done.returncode == 0, done.stderr
+    assert f"{job} --input frames" in done.stdout
+    assert "SharedArchiveFile" not in done.stdout
+    (said,) = [line for line in done.stderr.splitlines() if "no archive of Spark's" in line]
+    assert why in said
+
+
+def test_another_spark_or_another_java_has_another_archive(tmp_path: Path, cache: Path) -> None:
+    home = a_spark(tmp_path / "spark", "4.2.0")
+    java = tmp_path / "jdk" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.touch()
+    variables = {"SPARK_HOME": str(home), "JAVA_HOME": str(tmp_path / "jdk")}
+    first = fast_start.archive_file(variables)
+
+    (home / "jars" / "spark-core_2.13-4.2.0.jar").write_text("another build")
+    second = fast_start.archive_file(variables)
+    java.write_text("another java")
+    third = fast_start.archive_file(variables)
+
+    assert len({first, second, third}) == 3
+    assert {file.parent for file in (first, second, third)} == {cache / "classes"}
+
+
+# What the small job's JVM is told last: where to write, in quotes, and what not to log.
+WRITES = """f=${SPARK_SUBMIT_OPTS##*ArchiveClassesAtExit=}; echo classes >"${f%% *}"; """
+
+
+@pytest.mark.parametrize(("code", "is_made"), [(0, True), (1, False)])
+def test_an_archive_of_classes_is_there_whole_or_not_at_all(
+    code: int, is_made: bool, tmp_path: Path, cache: Path
+) -> None:
+    home = a_spark(tmp_path / "spark", "4.2.0")
+    program = home / "bin" / "spark-submit"
+    program.write_text(f"#!/bin/bash\n{WRITES}\necho why >&2; exit {code}\n")
+    program.chmod(0o755)
+    variables = {**os.environ, "SPARK_HOME": str(home)}
+
+    if is_made:
+        assert fast_start.archived(variables).read_text() == "classes\n"
+    else:
+        with pytest.raises(fast_start.NoArchiveError, match="the small job failed: why"):
+            fast_start.archived(variables)
+
+    assert len(list((cache / "classes").iterdir())) == int(is_made)
 
 
 def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:

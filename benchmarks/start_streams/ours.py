@@ -1,0 +1,44 @@
+"""jobs/stream_detect.py with its phases timed: BEGAN_AT PHASES, then the job's own flags."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "jobs"))
+
+from benchmarks.start_streams.phases import Phases
+
+
+def main(phases: Phases) -> int:
+    phases.next("imports")
+    phases.count_calls()
+    import stream_detect
+
+    from pyspark_vision.bundles import storage
+    from pyspark_vision.job import outputs, start
+    from pyspark_vision.spark import own_jvm, session
+    from pyspark_vision.streaming import runner
+
+    phases.next("plan")
+    for name, module, function in (
+        ("JVM", own_jvm, "start"),
+        ("session", start, "job_session"),
+        ("checks", session, "check_workers"),
+        ("checks", outputs, "held"),
+        ("model", stream_detect, "load_before_spark"),
+        ("model", stream_detect, "WatchedBundle"),
+        ("model", storage, "publish"),
+        ("batches", runner, "_start"),
+        ("batches", runner, "_wait"),
+    ):
+        setattr(module, function, phases.timed(name, getattr(module, function)))
+    code = stream_detect.main()
+    phases.next("end")
+    phases.write()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Phases.from_argv("JVM")))

@@ -1,0 +1,155 @@
+"""An archive of Spark's classes, for JVMs that start on this machine: ``--fast-start``.
+
+A JVM reads and checks twenty thousand classes before a job's first row. From an archive (Java's
+AppCDS) it takes them as they were in an earlier JVM. The archive is made once for a Spark and a
+Java, by a small job, and is 180 MB in the cache folder. A JVM that it does not fit goes without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_services import jars
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What spark-submit's own JVM is started with, beside --conf.
+OPTIONS = "SPARK_SUBMIT_OPTS"
+# Beside Spark's jars they are on the JVM's class path, where an archive allows empty folders only.
+_FOLDERS = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
+# Of why hundreds of classes cannot be archived, or that an archive does not fit.
+_QUIET = "-Xlog:cds*=off"
+_TIMEOUT_S = 300.0
+
+
+class NoArchiveError(RuntimeError):
+    """There can be none here; the message says why."""
+
+
+def with_archive(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a spark-submit whose JVM uses the archive, which is made if need be.
+
+    Raises :class:`NoArchiveError`.
+    """
+    return _added(variables, options(archived(variables)))
+
+
+def archived(variables: Mapping[str, str]) -> Path:
+    """The archive for this Spark and this Java, made now if this machine has none yet.
+
+    Raises :class:`NoArchiveError`.
+    """
+    try:
+        archive = archive_file(variables)
+        if not archive.is_file():
+            make(archive, variables)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoArchiveError(str(error)) from None
+    return archive
+
+
+def options(archive: Path) -> str:
+    """Of a JVM that uses it, for SPARK_SUBMIT_OPTS."""
+    return f"-XX:SharedArchiveFile={shlex.quote(str(archive))} {_QUIET}"
+
+
+def archive_file(variables: Mapping[str, str]) -> Path:
+    """Its place: another for other jars of Spark, and for another Java.
+
+    ``variables``: as :func:`~submitting.surroundings.surroundings` gives them. Raises
+    :class:`NoArchiveError` where a JVM could not use one.
+    """
+    if "SPARK_HOME" not in variables:
+        raise NoArchiveError("SPARK_HOME is not set, and there is no PySpark beside this Python")
+    home, java = Path(variables["SPARK_HOME"]), _java(variables)
+    if "-Xshare" in variables.get(OPTIONS, "") or "SharedArchive" in variables.get(OPTIONS, ""):
+        raise NoArchiveError(f"{OPTIONS} says already which archive is used")
+    for name in _FOLDERS:
+        if variables.get(name):
+            raise NoArchiveError(f"{name} is set, and an archive holds no folder of settings")
+    if any((home / "conf").glob("*")):
+        raise NoArchiveError(f"{home / 'conf'} has files, and an archive holds no such folder")
+    known = [java, home / "jars", *sorted((home / "jars").glob("*.jar"))]
+    said = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in known]
+    key = hashlib.sha256("\n".join(said).encode(errors="surrogateescape")).hexdigest()[:16]
+    archive = jars.cache_folder() / "classes" / f"{key}.jsa"
+    if ":" in str(archive):  # Java would take it for two
+        raise NoArchiveError(f"Java takes no archive with a colon in its path: {archive}")
+    return archive
+
+
+def make(archive: Path, variables: Mapping[str, str]) -> None:
+    """Run a job whose JVM archives its classes when it ends; made beside, and renamed.
+
+    Raises :class:`NoArchiveError`, with what the job said last.
+    """
+    print(
+        f"== classes: a small job archives what Spark loads, in {archive} (once, half a minute)",
+        file=sys.stderr,
+        flush=True,
+    )
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as folder:
+        work = Path(folder)
+        made = work / archive.name
+        draw = [sys.executable, str(ROOT / "scripts" / "draw_frames.py"), "--seed", "1"]
+        _run([*draw, "--count", "4", "--output", str(work / "frames")], variables)
+        at_exit = f"-XX:ArchiveClassesAtExit={shlex.quote(str(made))}"
+        python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+        _run(
+            [
+                *(
+                    str(Path(variables["SPARK_HOME"], "bin", "spark-submit")),
+                    "--master",
+                    "local[2]",
+                ),
+                *("--conf", "spark.ui.enabled=false", str(ROOT / "jobs" / "stream_detect.py")),
+                *("--input", str(work / "frames"), "--trigger", "available-now"),
+                *("--model", str(ROOT / "models" / "demo-detector")),
+                *("--sink", "parquet", "console", "--output", str(work / "detections")),
+                *("--checkpoint", str(work / "checkpoint")),
+            ],
+            {
+                **_added(variables, f"-XX:TieredStopAtLevel=1 {at_exit} {_QUIET}"),
+                **python,
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            },
+        )
+        if not made.is_file():
+            raise NoArchiveError(f"{_java(variables)} wrote none")
+        os.replace(made, archive)
+
+
+def _added(variables: Mapping[str, str], options: str) -> dict[str, str]:
+    return {**variables, OPTIONS: f"{variables.get(OPTIONS, '')} {options}".strip()}
+
+
+def _java(variables: Mapping[str, str]) -> Path:
+    home = variables.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if java is None:
+        raise NoArchiveError("there is no java")
+    return Path(java).resolve()
+
+
+def _run(command: list[str], variables: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        env=dict(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise NoArchiveError(f"the small job failed: {' '.join(done.stderr.split())[-500:]}")
