@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from pyspark_vision.streaming.signals import StopRequest
 
 # How Spark knows a Python batch that its own stop has interrupted (StreamExecution.PROXY_ERROR).
-# The traceback of the true error is so long that Spark's pattern overflows the stack on it.
+# The traceback of the true error is so long that Spark's pattern overflows the stack on it. That of
+# Spark 3.5 wants the end of a line.
 _INTERRUPTED = (
-    "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch: "
-    "java.lang.InterruptedException"
+    "py4j.protocol.Py4JJavaError: An error occurred while calling foreachBatch.\n"
+    ": java.lang.InterruptedException"
 )
 
 # The name by which operators find a batch's line.
