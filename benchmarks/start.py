@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,12 +149,13 @@ def summary(runs: Mapping[str, Sequence[Run]]) -> str:
     ]
     header = ["phase", *(f"{name}, s" for name in runs), *(f"{name}, calls" for name in runs)]
     lines = [table(header, rows), ""]
-    for what, of in (
+    figures: tuple[tuple[str, Callable[[Run], float]], ...] = (
         ("first row", lambda run: run.first_row_s),
         ("end", lambda run: run.end_s),
         ("processors", lambda run: run.cpu_s),
         ("calls", lambda run: run.calls),
-    ):
+    )
+    for what, of in figures:
         pairs = zip(runs[OURS], runs[SPARK_OWN], strict=True)
         rounds = [of(ours) / of(other) for ours, other in pairs]
         medians = ", ".join(f"{name} {median([of(r) for r in runs[name]]):.1f}" for name in runs)

@@ -14,7 +14,7 @@ from benchmarks.start_streams.phases import Phases
 def main(phases: Phases) -> int:
     phases.next("imports")
     phases.count_calls()
-    import stream_detect
+    import stream_detect  # type: ignore[import-not-found]
 
     from pyspark_vision.bundles import storage
     from pyspark_vision.job import outputs, start

@@ -6,6 +6,7 @@ Its own stream of files, a UDF that gives the size of each picture, Parquet, ava
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -16,8 +17,8 @@ def main(phases: Phases) -> None:
     phases.next("imports")
     phases.count_calls()
     import pandas as pd
+    import pyspark.sql.functions
     from pyspark.sql import SparkSession
-    from pyspark.sql import functions as F
     from pyspark.sql.types import LongType
 
     folder, output, checkpoint = sys.argv[1:]
@@ -25,7 +26,8 @@ def main(phases: Phases) -> None:
     def size(contents: pd.Series) -> pd.Series:
         return contents.map(len)
 
-    size_of = F.pandas_udf(size, LongType())
+    functions: Any = pyspark.sql.functions  # its annotations do not export pandas_udf
+    size_of = functions.pandas_udf(size, LongType())
     phases.next("session")
     session = SparkSession.builder.appName("spark-own").getOrCreate()
     phases.next("plan")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stream_processes as streams
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.clients import scenes
 from pyspark_vision.messages.json_fields import with_message
+from pyspark_vision.spark import internals
 
 pytestmark = pytest.mark.every_spark
 
@@ -63,6 +65,27 @@ def test_a_dry_run_of_each_job_prints_its_plan(
     assert code == 0
     assert "== Physical Plan ==" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_spark_says_what_the_batch_in_hand_had(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "lines.txt").write_text("one\ntwo\n")
+    lines = spark.readStream.text(str(tmp_path / "in"))
+    has_begun = threading.Event()
+    found = []
+
+    def process(batch: DataFrame, batch_id: int) -> None:
+        batch.collect()
+        has_begun.wait(60)
+        found.append(internals.observed_metrics(query, "lines"))
+
+    writer = lines.observe("lines", F.count("*").alias("rows")).writeStream.foreachBatch(process)
+    writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
+    query = writer.trigger(availableNow=True).start()
+    has_begun.set()
+
+    assert query.awaitTermination(120)
+    assert found == [{"rows": 2}]
 
 
 @pytest.mark.parametrize(

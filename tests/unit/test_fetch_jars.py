@@ -20,10 +20,12 @@ if [ -s "$here/failures" ]; then
 fi
 for word in "$@"; do
   case "$word" in */\[conf\]/*) target=${word%%/\[conf\]/*} ;; esac
+  if [ "$before" = -confs ]; then conf=$word; fi
+  before=$word
 done
 sleep 0.2
-mkdir "$target/kafka"
-echo jar >"$target/kafka/connector-1.0.jar"
+mkdir "$target/$conf"
+echo jar >"$target/$conf/connector-1.0.jar"
 """
 
 
@@ -51,6 +53,30 @@ def test_jars_are_fetched_once(registry: Path, tmp_path: Path) -> None:
     assert first[0].is_relative_to(tmp_path / "cache" / "jars")
     assert second == first
     assert calls(registry) == 1
+
+
+@pytest.mark.parametrize(
+    ("jar", "configuration"),
+    [
+        ("spark-core_2.12-3.5.9.jar", "kafka-3.5"),
+        ("spark-core_2.13-4.0.5.jar", "kafka-4.0"),
+        ("spark-core_2.13-4.2.0.jar", "kafka"),
+        ("spark-core_2.13-4.3.0.jar", "kafka"),
+    ],
+)
+def test_the_connector_is_that_of_the_spark_that_is_installed(
+    jar: str,
+    configuration: str,
+    registry: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / jar).touch()
+    monkeypatch.setattr(jars, "pyspark_home", lambda: tmp_path)
+
+    assert jars.folder("kafka").name == configuration
+    assert "kafka-4.0" not in jars.configurations()
 
 
 def test_a_hiccup_of_the_registry_is_waited_out(registry: Path) -> None:

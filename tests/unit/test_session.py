@@ -167,7 +167,7 @@ def test_a_module_that_a_users_own_function_lacks_is_not_said_of_executors(
     spark: SparkSession,
 ) -> None:
     def imports(_: int) -> int:
-        import no_such_module
+        import no_such_module  # type: ignore[import-not-found]
 
         return int(no_such_module.number)
 
