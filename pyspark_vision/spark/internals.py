@@ -128,11 +128,9 @@ def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     """What ``DataFrame.observe`` has counted as ``name`` in the batch in hand, once it was read.
 
     Spark's progress has the same, but only when the batch has ended. ``None`` where Spark does not
-    give it: the batch's results are kept and counted in a pass of their own. Seen on 3.5.9, 4.0.5,
-    4.1.4, 4.2.0 and 4.3.0.
+    give it: the batch's results are kept and counted in a pass of their own.
     """
     try:
-        # Of PySpark's StreamingQuery and of the JVM's StreamExecution.
         execution: Any = query._jsq.streamingQuery().lastExecution()
         metrics: dict[str, Any] = json.loads(execution.observedMetrics().apply(name).json())
     except (AttributeError, TypeError, GatewayError):
