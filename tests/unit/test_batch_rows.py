@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import ErrorCode
@@ -55,6 +58,45 @@ def names(files: Any) -> list[str]:
 
 def origins(output: Path) -> list[str]:
     return sorted(row["origin"][9:] for row in pq.read_table(output).to_pylist())
+
+
+@contextmanager
+def logged(spark: SparkSession) -> Iterator[Any]:
+    """What the JVM logs meanwhile, as a ``java.io.StringWriter``."""
+    jvm: Any = spark.sparkContext._jvm
+    log4j = jvm.org.apache.logging.log4j
+    writer = jvm.java.io.StringWriter()
+    layout = log4j.core.layout.PatternLayout.createDefaultLayout()
+    make = log4j.core.appender.WriterAppender.createAppender
+    appender = make(layout, None, writer, "test", False, True)
+    appender.start()
+    root = log4j.LogManager.getContext(False).getRootLogger()
+    level = root.getLevel().name()
+    root.addAppender(appender)
+    spark.sparkContext.setLogLevel("WARN")
+    try:
+        yield writer
+    finally:
+        spark.sparkContext.setLogLevel(level)
+        root.removeAppender(appender)
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_spark_logs_nothing_of_an_output_that_is_new_or_has_no_failures(
+    file_format: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    with logged(spark) as log:
+        new = read_rows(spark, str(tmp_path / "out"), file_format)
+        write(spark, tmp_path / "out", 0, {"a": None}, file_format=file_format, notes=False)
+        begun = read_rows(spark, str(tmp_path / "out"), file_format)
+        said = log.toString()
+        missing = spark.read.schema("a int")
+        with pytest.raises(AnalysisException):
+            missing.parquet(str(tmp_path / "none"))
+
+    assert (new, begun.next_batch) == (Rows(None, 0), 1)
+    assert "FileNotFoundException" not in said
+    assert "FileNotFoundException" in log.toString()  # it would have been seen
 
 
 def test_without_rows_all_files_are_new_and_each_is_taken_once(

@@ -615,4 +615,5 @@ def test_spark_submit_runs_the_zip_alone(root: Path, frames: Path, tmp_path: Pat
     package = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{")))
     assert "pyspark_vision.zip" in package["package"]
     assert "frames in 6" in run.stdout
+    assert "\tat " not in run.stderr  # no Java stack trace for folders that are new
     assert len(rows_of(tmp_path / "out")) == 6
