@@ -37,7 +37,7 @@ from pyspark_vision.sources.folders import Folder, Way
 from pyspark_vision.sources.settling import settled
 from pyspark_vision.spark.hadoop import qualified
 from pyspark_vision.spark.session import is_connect, job_session
-from pyspark_vision.streaming import runner
+from pyspark_vision.streaming import lease, runner
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -272,9 +272,9 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
     if is_connect(session):
         yield refuse_if_lost
         return
-    lease = f"{output}/_lease"
+    folder = f"{output}/_lease"
     shown = f"--output {output}"
-    with lease.held(session, lease, "batch_embed", reasons.append, shown):
+    with lease.held(session, folder, "batch_embed", reasons.append, shown):
         yield refuse_if_lost
 
 
