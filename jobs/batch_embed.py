@@ -40,12 +40,7 @@ from pyspark_vision.sources.files import FilesSource, read_files
 from pyspark_vision.sources.folders import Folder, Way
 from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.settling import settled
-<<<<<<< HEAD
 from pyspark_vision.spark.session import is_connect
-=======
-from pyspark_vision.spark.hadoop import qualified
-from pyspark_vision.spark.session import is_connect, job_session
->>>>>>> hadoop
 from pyspark_vision.streaming import lease, runner
 
 if TYPE_CHECKING:
@@ -326,11 +321,7 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
     if is_connect(session):
         yield refuse_if_lost
         return
-<<<<<<< HEAD
     folder = lease.output_lease(output)
-=======
-    folder = f"{output}/_lease"
->>>>>>> hadoop
     shown = f"--output {output}"
     with lease.held(session, folder, "batch_embed", reasons.append, shown):
         yield refuse_if_lost
