@@ -15,6 +15,7 @@ setup(
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
     packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
     python_requires=">=3.11",
+    # pandas 3: PySpark 4.3 warns in each process that it does not fully support it yet.
     install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13"],
     extras_require={
         "spark": ["pyspark>=3.5,<4.4"],
