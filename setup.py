@@ -17,6 +17,7 @@ setup(
     package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
     python_requires=">=3.11",
     # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
+    # pandas 3: PySpark 4.3 warns in each process that it does not fully support it yet.
     install_requires=["numpy>=1.26", "pandas>=2.2,<3", "pyarrow>=15", "pillow>=13", "jinja2>=3.1"],
     extras_require={
         "spark": ["pyspark>=3.5,<4.4"],
