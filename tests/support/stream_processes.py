@@ -68,7 +68,7 @@ def run_here(root: Path, folder: Path, *flags: str) -> int:
     return int(job(root, "stream_detect").main(detect_flags(root, folder, *flags)))
 
 
-def wait_for(condition: Callable[[], bool], folder: Path, timeout_s: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], folder: Path, timeout_s: float = 240) -> None:
     """Until it holds; fails with what the process has logged."""
     deadline = time.monotonic() + timeout_s
     while not condition():
