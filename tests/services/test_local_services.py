@@ -108,6 +108,7 @@ def test_files_on_hdfs_outlive_both_daemons(spark: SparkSession, hdfs: Hdfs) -> 
     spark.range(1).write.parquet(f"{hdfs.fs_uri}/more")
 
 
+@pytest.mark.slow  # test_same_rows.py runs a job on it, too
 def test_a_job_runs_on_both_workers_of_a_standalone_cluster(standalone: Standalone) -> None:
     printed = spark_submit(
         *("--master", standalone.master_url, str(JOB)), conf={"spark.executor.cores": "1"}

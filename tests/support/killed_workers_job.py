@@ -20,7 +20,7 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
 from pyspark_vision.functions import detect_objects
 
-ROWS, KILLS = 1500, 3
+ROWS, KILLS = 600, 3
 
 
 def workers() -> list[int]:

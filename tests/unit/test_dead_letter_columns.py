@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
@@ -14,50 +15,25 @@ RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 250_000)
 
 # Of the model's file, and of the model.
 SHAS = ("ab", "cd")
+RESULT = (
+    "origin string, key binary, value binary, topic string, partition int, offset long, "
+    "received timestamp, error struct<code:string,message:string>, model string, "
+    "model_sha256 string, model_digest string"
+)
 
 
 def results(spark: SparkSession) -> DataFrame:
     rows: list[Any] = [
         ("kafka:t/0/1", b"k", b"good", "t", 0, 1, RECEIVED, None, "m", *SHAS),
-        (
-            "kafka:t/0/2",
-            None,
-            b"\xff\x00",
-            "t",
-            0,
-            2,
-            RECEIVED,
-            ("truncated", "cut"),
-            "m",
-            "ab",
-            "cd",
-        ),
+        ("kafka:t/0/2", None, b"\xff\x00", "t", 0, 2, RECEIVED, ("truncated", "cut"), "m", *SHAS),
         ("kafka:t/1/3", b"", None, "t", 1, 3, RECEIVED, ("null_input", "none"), "m", *SHAS),
     ]
-    return spark.createDataFrame(
-        rows,
-        "origin string, key binary, value binary, topic string, partition int, offset long, "
-        "received timestamp, error struct<code:string,message:string>, model string, "
-        "model_sha256 string, model_digest string",
-    )
+    return spark.createDataFrame(rows, RESULT)
 
 
 def expected(spark: SparkSession) -> DataFrame:
     head = [
-        (
-            b"\xff\x00",
-            None,
-            "kafka:t/0/2",
-            "t",
-            0,
-            2,
-            RECEIVED,
-            "truncated",
-            "cut",
-            "m",
-            "ab",
-            "cd",
-        ),
+        (b"\xff\x00", None, "kafka:t/0/2", "t", 0, 2, RECEIVED, "truncated", "cut", "m", *SHAS),
         (None, b"", "kafka:t/1/3", "t", 1, 3, RECEIVED, "null_input", "none", "m", *SHAS),
     ]
     return spark.createDataFrame(head, dead_letters.LETTER)
@@ -98,6 +74,39 @@ def test_the_time_of_a_letter_is_the_same_in_another_time_zone(spark: SparkSessi
         spark.conf.set("spark.sql.session.timeZone", zone)
 
     assert seconds == [int(RECEIVED.astimezone().timestamp() * 1e6)] * 2
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "key_bytes", "message_chars", "left_out"),
+    [
+        (3000, 300, 1000, {}),
+        (2000, 300, 1000, {"payload_left_out": 900}),
+        (1700, None, 200, {"payload_left_out": 900, "key_left_out": 300}),
+    ],
+)
+def test_a_letter_leaves_out_what_its_topic_does_not_take_and_says_how_much(
+    max_bytes: int,
+    key_bytes: int | None,
+    message_chars: int,
+    left_out: dict[str, int],
+    spark: SparkSession,
+) -> None:
+    error = ("truncated", "m" * 1000)
+    row = ("kafka:t/0/1", b"k" * 300, b"v" * 900, "t", 0, 1, RECEIVED, error, "m", *SHAS)
+    letter = dead_letters.letters(
+        dead_letters.with_payload_if_failed(spark.createDataFrame([row], RESULT), "value")
+    )
+
+    [record] = dead_letters.to_records(letter, max_bytes).collect()
+
+    headers = {
+        header.key.removeprefix("pyspark_vision."): bytes(header.value).decode()
+        for header in record.headers
+    }
+    assert {name: int(headers[name]) for name in headers if "left_out" in name} == left_out
+    assert (record.value is None) == ("payload_left_out" in left_out)
+    assert (record.key and len(record.key)) == key_bytes
+    assert len(headers["error_message"]) == message_chars
 
 
 def test_files_give_letters_without_a_topic(spark: SparkSession) -> None:

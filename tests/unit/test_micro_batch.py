@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from pyspark_vision.sinks import Sink
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results
+from pyspark_vision.streaming.metrics import StreamMetrics
 from pyspark_vision.streaming.micro_batch import compute_batch
+from pyspark_vision.streaming.running_stream import RunningStream
+from pyspark_vision.streaming.signals import StopRequest
 
 ROWS = 3
 SCHEMA = "found array<int>, error struct<code:string,message:string>"
@@ -55,3 +63,54 @@ def test_a_batch_is_computed_once_whoever_reads_its_results(
     assert computed.value == ROWS
     assert report.counts.rows == ROWS
     assert not results.is_cached
+
+
+@pytest.mark.parametrize(
+    ("sinks", "expected"),
+    [("", ["counted"]), ("a", ["a", "counted"]), ("ab", ["a", "counted", "b"])],
+)
+def test_a_batch_is_counted_once_and_before_its_second_sink(
+    sinks: str, expected: list[str], spark: SparkSession
+) -> None:
+    """What a lost executor had for the second is computed, and would be counted, again."""
+    done: list[str] = []
+
+    def noting(name: str) -> Sink:
+        return lambda results, batch_id: done.append(name)
+
+    def measure(results: DataFrame) -> tuple[Counts, Measures]:
+        done.append("counted")
+        return Counts(rows=1), Measures()
+
+    compute_batch(
+        spark.range(1),
+        0,
+        sinks={name: noting(name) for name in sinks},
+        measure=measure,
+        reads=False,
+    )
+
+    assert done == expected
+
+
+def test_the_backlog_is_what_is_left_behind_a_batch(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = spark.createDataFrame([([1], None)] * ROWS, SCHEMA)
+    kafka = {"latestOffset": '{"frames": {"0": 30}}', "endOffset": {"frames": {"0": 10}}}
+    stream = RunningStream(
+        spark, StopRequest(), {}, StreamMetrics("job"), value="found", skips_lost=False
+    )
+    query: Any = SimpleNamespace(lastProgress={"sources": [kafka]})
+    process: list[Callable[[DataFrame, int], None]] = []
+
+    def start(batches: Callable[[DataFrame, int], None]) -> Any:
+        process.append(batches)
+        return query
+
+    stream.begin(start, lambda records: records, lambda: True)
+    with caplog.at_level(logging.INFO, "pyspark_vision.streaming"):
+        process[0](batch, 0)
+
+    [line] = [json.loads(record.getMessage()) for record in caplog.records]
+    assert (line["rows"], line["backlog"]) == (ROWS, 20 - ROWS)

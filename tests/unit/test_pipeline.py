@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,18 @@ from PIL import Image
 
 from pyspark_vision.executor import pipeline
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.object_store import FetchOptions
+
+FETCH = FetchOptions(
+    endpoint_url=None,
+    region="us-east-1",
+    path_style=False,
+    prefixes=("file:///",),
+    max_bytes=10_000,
+    concurrency=2,
+    max_attempts=1,
+    timeout_s=1.0,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +51,23 @@ def test_decoded_pictures_leave_in_pieces_bounded_by_bytes(
 
     assert [len(piece) for piece in pieces] == [1, 1, 1, 1, 1, 2]
     assert [row["width"] for piece in pieces for row in piece.to_pylist()] == [100] * 5 + [None, 50]
+
+
+def test_fetched_files_leave_in_pieces_bounded_by_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BYTES_PER_PIECE", 1000)
+    sizes = [400, 600, 1200, 10, 20]
+    for number, size in enumerate(sizes):
+        (tmp_path / f"{number}").write_bytes(b"x" * size)
+    uris = [(tmp_path / f"{number}").as_uri() for number in range(len(sizes))]
+
+    pieces = list(pipeline.fetch_objects(iter([pa.array([*uris, None])]), FETCH))
+
+    assert [len(piece) for piece in pieces] == [2, 1, 3]
+    rows = [row for piece in pieces for row in piece.to_pylist()]
+    assert [len(row["content"]) for row in rows[:-1]] == sizes
+    assert rows[-1]["error"]["code"] == "null_input"
 
 
 def test_a_picture_with_a_side_that_no_jpeg_holds_is_not_drawn() -> None:

@@ -23,10 +23,9 @@ def executable(folder: Path, name: str, text: str) -> None:
 
 def tools(folder: Path) -> Path:
     """A path with what the scripts use, and neither Java nor Python."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("bash", "dirname", "sed", "head", "env", "rm", "grep"):
-        found = subprocess.run(["/bin/sh", "-c", f"command -v {name}"], capture_output=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(found.stdout.decode().strip())
+        (folder / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     return folder
 
 
