@@ -9,8 +9,9 @@ ZIP := dist/pyspark_vision.zip
 # The newest of each version that setup.py allows.
 SPARKS := 3.5.9 4.0.5 4.1.4 4.2.0 4.3.0
 SPARK ?= 3.5.9
-# Either half waits a third of its time; the lines of both come mixed.
-TESTS = echo "== tests, 15 minutes on two cores" && $(MAKE) -j2 --output-sync=line --no-print-directory \
+# One half does not keep two cores busy: it waits for processes to start. What each prints comes when
+# it is done.
+TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what they print comes when each is done" && $(MAKE) -j2 --output-sync --no-print-directory \
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from pyspark_vision.job import start
+
 # What the tiny detector's anchors are, as (y, x, height, width) of their centres, and so its boxes.
 ANCHORS = ((0.5, 0.5, 0.5, 0.5), (0.25, 0.75, 0.25, 0.25))
 
@@ -24,6 +26,12 @@ def _converted(function: Any, *, custom_operators: bool = False) -> bytes:
     )
     converter.allow_custom_ops = custom_operators
     return bytes(converter.convert())
+
+
+@pytest.fixture
+def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that asks for a session fails: what is wrong is to be said before Spark starts."""
+    monkeypatch.setattr(start, "job_session", lambda *_, **__: pytest.fail("a session was made"))
 
 
 @pytest.fixture(scope="session")

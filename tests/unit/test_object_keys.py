@@ -8,26 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fetching import LOCAL_FILES
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.object_store import FetchOptions, fetch, fetch_ahead
+from pyspark_vision.executor.object_store import fetch, fetch_ahead
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.sources import object_keys
 from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import in_batches, is_prefix, read_keys
-
-OPTIONS = FetchOptions(
-    endpoint_url=None,
-    region="us-east-1",
-    path_style=False,
-    prefixes=("file:///",),
-    max_bytes=1000,
-    concurrency=4,
-    max_attempts=1,
-    timeout_s=1.0,
-)
 
 
 def test_batches_have_the_size_asked_for_and_the_last_the_rest() -> None:
@@ -171,7 +161,7 @@ def test_files_are_fetched_in_order_with_their_errors(tmp_path: Path) -> None:
     uris = [(tmp_path / f"{number}").as_uri() for number in range(50)]
     odd = [(tmp_path / "none").as_uri(), None, (tmp_path / "big").as_uri(), tmp_path.as_uri()]
 
-    found = [one.content for one in fetch_ahead([*uris, *odd], OPTIONS)]
+    found = [one.content for one in fetch_ahead([*uris, *odd], LOCAL_FILES)]
 
     assert found[:50] == [str(number).encode() for number in range(50)]
     codes = [one.code.value if isinstance(one, RowError) else one for one in found[50:]]
@@ -186,10 +176,10 @@ def test_no_more_is_fetched_than_twice_the_concurrency() -> None:
             asked.append(number)
             yield "file:///none"
 
-    fetched = fetch_ahead(uris(), OPTIONS)
+    fetched = fetch_ahead(uris(), LOCAL_FILES)
     next(fetched)
 
-    assert len(asked) <= 2 * OPTIONS.concurrency
+    assert len(asked) <= 2 * LOCAL_FILES.concurrency
     fetched.close()  # type: ignore[attr-defined]
 
 
@@ -200,7 +190,7 @@ def test_no_more_is_fetched_than_twice_the_concurrency() -> None:
 def test_what_is_under_no_allowed_prefix_is_denied(uri: str) -> None:
     import dataclasses
 
-    narrow = dataclasses.replace(OPTIONS, prefixes=("file:///a/", "s3://other/"))
+    narrow = dataclasses.replace(LOCAL_FILES, prefixes=("file:///a/", "s3://other/"))
 
     denied = fetch(uri, narrow).content
 

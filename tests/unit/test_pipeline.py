@@ -8,23 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fetching import LOCAL_FILES
 from pictures import plain_png
 from PIL import Image
 
 from pyspark_vision.executor import pipeline
 from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.object_store import FetchOptions
-
-FETCH = FetchOptions(
-    endpoint_url=None,
-    region="us-east-1",
-    path_style=False,
-    prefixes=("file:///",),
-    max_bytes=10_000,
-    concurrency=2,
-    max_attempts=1,
-    timeout_s=1.0,
-)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +45,13 @@ def test_decoded_pictures_leave_in_pieces_bounded_by_bytes(
 def test_fetched_files_leave_in_pieces_bounded_by_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "BYTES_PER_PIECE", 1000)
-    sizes = [400, 600, 1200, 10, 20]
+    monkeypatch.setattr(pipeline, "BYTES_PER_PIECE", 500)
+    sizes = [200, 300, 600, 10, 20]
     for number, size in enumerate(sizes):
         (tmp_path / f"{number}").write_bytes(b"x" * size)
     uris = [(tmp_path / f"{number}").as_uri() for number in range(len(sizes))]
 
-    pieces = list(pipeline.fetch_objects(iter([pa.array([*uris, None])]), FETCH))
+    pieces = list(pipeline.fetch_objects(iter([pa.array([*uris, None])]), LOCAL_FILES))
 
     assert [len(piece) for piece in pieces] == [2, 1, 3]
     rows = [row for piece in pieces for row in piece.to_pylist()]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from dying import Dying
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -79,6 +80,29 @@ def test_a_run_that_dies_between_renames_leaves_no_half_and_the_next_one_ends_it
     )
     assert ids(tmp_path / ("_previous_t" if renames_done else "t")) == [0, 1, 2, 3, 4]
     write(spark, tmp_path / "t", spark.range(3))
+    assert ids(tmp_path / "t") == [0, 1, 2]
+    assert names(tmp_path) == ["t"]
+
+
+def test_what_a_killed_run_left_aside_is_away_before_the_next_rename(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Object stores refuse a rename to a place that is taken."""
+    write(spark, tmp_path / "t", spark.range(5))
+    with monkeypatch.context() as patch:
+        patch.setattr(hadoop, "delete", Dying(hadoop.delete, 1))
+        with pytest.raises(KeyboardInterrupt):
+            write(spark, tmp_path / "t", spark.range(7))
+    assert names(tmp_path) == ["_previous_t", "t"]
+    rename = hadoop.rename
+
+    def as_a_store(session: SparkSession, source: str, target: str) -> None:
+        assert not hadoop.exists(session, target)
+        rename(session, source, target)
+
+    monkeypatch.setattr(hadoop, "rename", as_a_store)
+    write(spark, tmp_path / "t", spark.range(3))
+
     assert ids(tmp_path / "t") == [0, 1, 2]
     assert names(tmp_path) == ["t"]
 

@@ -121,9 +121,8 @@ def test_without_a_database_utc_is_known_and_other_names_are_left_to_java(
 
 @pytest.mark.parametrize("by_file", [False, True])
 def test_a_job_refuses_an_unknown_zone_before_it_starts(
-    by_file: bool, detect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    by_file: bool, detect: Any, no_session: None, tmp_path: Path, capsys: Any
 ) -> None:
-    monkeypatch.setattr(detect, "job_session", lambda name, **_: pytest.fail("a session was made"))
     config = tmp_path / "job.toml"
     config.write_text('[source]\ntime-zone = "Europe/Zurch"\n')
     said = ["--config", str(config)] if by_file else ["--time-zone", "Europe/Zurch"]

@@ -92,13 +92,10 @@ def test_what_is_no_number_of_seconds_is_refused_with_what_is_allowed(text: str)
     ],
 )
 def test_a_job_refuses_a_nonsense_trigger_before_spark_starts(
-    name: str, flags: str, root: Path, capsys: pytest.CaptureFixture[str]
+    name: str, flags: str, no_session: None, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = job(root, name)
-    script.job_session = None  # called, it would be another error
-
     with pytest.raises(SystemExit) as exit_:
-        script.main([*flags.split(), "3 sconds"])
+        job(root, name).main([*flags.split(), "3 sconds"])
 
     assert exit_.value.code == 2
     assert "'3 sconds' is no trigger" in capsys.readouterr().err
