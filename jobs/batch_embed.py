@@ -268,6 +268,7 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
+    start.refuse_mixed(all_places(options))
     if options.images:
         folders.check_before_spark(options.images)
     else:

@@ -198,6 +198,7 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
+    start.refuse_mixed(all_places(options), flags.kafka_topics(options, events.TOPIC))
     source = flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
     session = start.session_for(
         NAME,

@@ -145,6 +145,8 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
+    topics = flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
+    start.refuse_mixed(all_places(options), topics)
     source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
@@ -155,7 +157,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
-        flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic),
+        topics,
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))

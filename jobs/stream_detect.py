@@ -290,6 +290,7 @@ def read(
 
 
 def run(options: argparse.Namespace) -> None:
+    start.refuse_mixed(all_places(options), all_topics(options))
     source = kafka_source(options)
     if source is None:
         folders.check_before_spark(options.input)

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def refuse_mixed(places: Sequence[Place], topics: Sequence[Topic] = ()) -> None:
+    """Raise :class:`InvalidOptionError` if a job writes where it reads, or two things to one place.
+
+    As far as that can be told without Spark; it costs nothing, so it comes before all else.
+    """
+    refuse_overlaps(places)
+    refuse_same_topics(topics)
+
+
 def session_for(
     job: str,
     places: Sequence[Place],
@@ -28,8 +37,7 @@ def session_for(
 
     Raises :class:`InvalidOptionError` if the job writes where it reads, or two things to one place.
     """
-    refuse_overlaps(places)
-    refuse_same_topics(topics)
+    refuse_mixed(places, topics)
     is_checked = _are_on_this_machine(None, places)
     if is_checked:
         check(None)

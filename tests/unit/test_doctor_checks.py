@@ -251,7 +251,8 @@ def test_the_versions_asked_for_are_those_of_setup_py(root: Path) -> None:
     def said(bounds: tuple[str, str | None]) -> str:
         return f">={bounds[0]}" + (f",<{bounds[1]}" if bounds[1] else "")
 
-    assert [name + said(bounds) for name, bounds in machine.NEEDED.items()] == required
+    of_workers = [name for name in required if not name.startswith("jinja2")]
+    assert [name + said(bounds) for name, bounds in machine.NEEDED.items()] == of_workers
     assert said(machine.PYSPARK) == pyspark
 
 
@@ -312,7 +313,7 @@ def test_a_model_that_is_not_there_is_said(spark: SparkSession, tmp_path: Path) 
 
     assert not examination.look("model", lambda: model.runs(spark, str(tmp_path / "none")))
 
-    assert examination.findings["model"].text.startswith("no bundle at")
+    assert examination.findings["model"].text.startswith("no model at")
 
 
 def test_a_damaged_model_is_said(spark: SparkSession, root: Path, tmp_path: Path) -> None:
