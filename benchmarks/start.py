@@ -31,7 +31,7 @@ from benchmarks.places import ROOT
 
 SPARK_OWN, OURS, OURS_FAST = "spark_own", "ours", "ours_fast"
 _STREAMS = ROOT / "benchmarks" / "start_streams"
-_PHASES = ("JVM", "imports", "session", "checks", "model", "plan", "batches", "end")
+_PHASES = ("JVM", "imports", "session", "model", "plan", "batches", "end")
 _FIRST_ROW_TARGET = 1.15
 _POLL_S = 0.02
 _TIMEOUT_S = 600.0

@@ -16,20 +16,18 @@ def main(phases: Phases) -> int:
     phases.count_calls()
     import stream_detect  # type: ignore[import-not-found]
 
-    from pyspark_vision.bundles import storage
-    from pyspark_vision.job import outputs, start
-    from pyspark_vision.spark import own_jvm, session
+    from pyspark_vision import functions
+    from pyspark_vision.job import start
+    from pyspark_vision.spark import own_jvm
     from pyspark_vision.streaming import runner
 
     phases.next("plan")
     for name, module, function in (
         ("JVM", own_jvm, "start"),
         ("session", start, "job_session"),
-        ("checks", session, "check_workers"),
-        ("checks", outputs, "held"),
         ("model", stream_detect, "load_before_spark"),
         ("model", stream_detect, "WatchedBundle"),
-        ("model", storage, "publish"),
+        ("model", functions, "publish"),
         ("batches", runner, "_start"),
         ("batches", runner, "_wait"),
     ):

@@ -34,12 +34,22 @@ class NoArchiveError(RuntimeError):
     """There can be none here; the message says why."""
 
 
-def with_archive(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a spark-submit whose JVM uses the archive, which is made if need be.
+def with_archive(variables: Mapping[str, str], *, makes: bool = True) -> dict[str, str]:
+    """The environment of a spark-submit whose JVM uses the archive.
 
-    Raises :class:`NoArchiveError`.
+    Where there is none yet, it is made, or unless ``makes`` the environment stays as it is. Raises
+    :class:`NoArchiveError`.
     """
+    if not makes and not _is_there(variables):
+        return dict(variables)
     return _added(variables, options(archived(variables)))
+
+
+def _is_there(variables: Mapping[str, str]) -> bool:
+    try:
+        return archive_file(variables).is_file()
+    except (NoArchiveError, OSError):
+        return False
 
 
 def archived(variables: Mapping[str, str]) -> Path:

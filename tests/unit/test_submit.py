@@ -427,17 +427,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_an_archive_of_classes_that_is_there_is_used(root: Path, job: Path, cache: Path) -> None:
+@pytest.mark.parametrize("flags", [["--fast-start"], []])
+def test_an_archive_of_classes_that_is_there_is_used(
+    flags: list[str], root: Path, job: Path, cache: Path
+) -> None:
     archive = fast_start.archive_file(surroundings(os.environ).variables)
     archive.parent.mkdir(parents=True)
     archive.touch()
 
-    done = submit(root, "--print", "--fast-start", str(job), "--", "--input", "frames")
+    done = submit(root, "--print", *flags, str(job), "--", "--input", "frames")
 
     env, variable, program = shlex.split(done.stdout)[:3]
     assert env == "env"
     assert variable.startswith(f"SPARK_SUBMIT_OPTS=-XX:SharedArchiveFile={archive} ")
     assert program.endswith("/bin/spark-submit")
+
+
+def test_no_archive_of_classes_is_made_for_a_job_that_does_not_ask(
+    root: Path, job: Path, cache: Path
+) -> None:
+    done = submit(root, "--print", str(job), "--", "--input", "frames")
+
+    assert done.returncode == 0, done.stderr
+    assert "archive" not in done.stdout + done.stderr
+    assert not (cache / "classes").exists()
 
 
 @pytest.mark.parametrize(
