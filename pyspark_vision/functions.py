@@ -11,6 +11,7 @@ dropped; a wrong column type, model or option raises here, on the driver.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -234,19 +235,20 @@ def register(
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
-    decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
-    try:
-        read = _Read(
-            "",
-            decode_options(name, decode),
-            timings=bool(options.pop("timings", False)),
-        )
-        udf = make_udf(session, model, read, **options)
-    except TypeError:
+    own = {
+        key: parameter.default
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    if unknown := sorted(set(options) - {*own, *DECODE_KEYS}):
         raise InvalidOptionError(
-            f"{function.__name__} does not take {', '.join(sorted(options))}; decoding takes "
-            f"{', '.join(DECODE_KEYS)}"
-        ) from None
+            f"{function.__name__} does not take {', '.join(unknown)}; it takes "
+            f"{', '.join([*own, *DECODE_KEYS])}"
+        )
+    decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
+    values = {**own, **options}
+    read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
+    udf = make_udf(session, model, read, **values)
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
@@ -296,8 +298,8 @@ def _classify_udf(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
-    top_k: int = 5,
-    score_threshold: float = 0.0,
+    top_k: int,
+    score_threshold: float,
 ) -> UserDefinedFunction:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
@@ -309,9 +311,9 @@ def _detect_udf(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
-    score_threshold: float = 0.5,
-    max_detections: int = 100,
-    iou_threshold: float | None = None,
+    score_threshold: float,
+    max_detections: int,
+    iou_threshold: float | None,
 ) -> UserDefinedFunction:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
@@ -324,7 +326,7 @@ def _detect_udf(
 
 
 def _embed_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool = False
+    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
 ) -> UserDefinedFunction:
     head = EmbedOptions(bool(normalize))
     return _inference_udf("embed_image", "embed", session, model, read, head)

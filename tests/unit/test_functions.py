@@ -394,5 +394,8 @@ def test_register_refuses_what_it_cannot_do(
 def test_register_refuses_an_option_of_another_function(
     spark: SparkSession, classifier: ModelSpec
 ) -> None:
-    with pytest.raises(InvalidOptionError, match="max_detections"):
+    said = "classify_image does not take max_detections; it takes top_k, score_threshold, timings"
+    with pytest.raises(InvalidOptionError, match=said):
         register(spark, "f", classify_image, classifier, max_detections=3)
+    with pytest.raises(InvalidOptionError, match="decode_image does not take timings"):
+        register(spark, "f", decode_image, timings=True)
