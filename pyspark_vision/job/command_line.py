@@ -35,8 +35,7 @@ _WHY_WORKER_GONE = (
 # Of Kafka, whose words name no topic.
 _NO_TOPIC = "UnknownTopicOrPartitionException"
 _WHERE_NO_TOPIC = (
-    "the brokers have not every topic of --kafka-topic ({}), and make none for who reads: create "
-    "it, or correct the name"
+    "a topic of --kafka-topic ({}) does not exist on the brokers. Create it, or correct the name"
 )
 
 

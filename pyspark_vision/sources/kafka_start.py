@@ -76,9 +76,8 @@ def check_read(
         missing = [name for name in source.topics if name not in known]
         if missing:
             raise StreamError(
-                f"the brokers have not every topic of {flag} ({' '.join(source.topics)}), "
-                f"and make none for who reads: {', '.join(missing)} is missing; create it, or "
-                "correct the name"
+                f"{flag} {' '.join(source.topics)}: {', '.join(missing)} does not exist on the "
+                "brokers. Create it, or correct the name"
             )
         bounds = {"ending": source.ending}
         if uses_starting:
@@ -102,8 +101,8 @@ def topic_limit(session: SparkSession, connection: KafkaConnection, flag: str, t
             _log.info("%s %s: the brokers have no such topic yet", flag, topic)
             return 0
     raise InvalidOptionError(
-        f"{flag} {topic}: the brokers of --kafka-servers {connection.servers} have no such topic, "
-        "and make none by themselves: create it, or correct the name"
+        f"{flag} {topic}: the brokers of --kafka-servers {connection.servers} have no such topic "
+        "and do not create it. Create it, or correct the name"
     )
 
 

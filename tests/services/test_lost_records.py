@@ -118,5 +118,5 @@ def test_a_topic_that_does_not_exist_is_named(
     said = capsys.readouterr().err
     assert code == 1, said
     [line] = [line for line in said.splitlines() if line.startswith("extract_events: ")][-1:]
-    assert "not every topic of --kafka-topic (no-such-topic)" in line
+    assert "--kafka-topic no-such-topic: no-such-topic does not exist on the brokers" in line
     assert "Traceback" not in said
