@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.sources.listed_files import ListedFile
 from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
+from pyspark_vision.spark.hadoop import create_text, delete, list_names, qualified, read_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -240,14 +240,23 @@ def claim(session: SparkSession, checkpoint: str, folder: str) -> None:
             f"--checkpoint {checkpoint} is of a stream that does not read a folder, or of an older "
             f"version; --input says {folder}. Choose a new --checkpoint and a new output"
         )
+    place = qualified(session, checkpoint).rstrip("/")
     if record is None:
-        create_text(session, f"{checkpoint}/{_SOURCE}", json.dumps({"folder": folder}))
+        created = json.dumps({"folder": folder, "checkpoint": place})
+        create_text(session, f"{checkpoint}/{_SOURCE}", created)
         record = read_text(session, f"{checkpoint}/{_SOURCE}")
-    known = json.loads(record or "{}").get("folder")
-    if known != folder:
+    known = json.loads(record or "{}")
+    if known.get("folder") != folder:
         raise InvalidOptionError(
-            f"this checkpoint reads {known}, --input says {folder}: correct --input, or choose "
-            "a new --checkpoint and a new output"
+            f"this checkpoint reads {known.get('folder')}, --input says {folder}: correct --input, "
+            "or choose a new --checkpoint and a new output"
+        )
+    # Spark's log of the lists that it has read names them by their whole paths.
+    if known.get("checkpoint", place) != place:
+        raise InvalidOptionError(
+            f"--checkpoint {checkpoint} was made at {known['checkpoint']}, and the checkpoint of a "
+            "folder cannot be moved: put it back there, or choose a new --checkpoint and a new "
+            "output"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources import planned_files
 from pyspark_vision.sources.folder_stream import listing_interval_s
 from pyspark_vision.sources.listed_files import ListedFile
@@ -232,3 +234,24 @@ def test_many_short_runs_merge_their_lists_as_one_long_run(
 )
 def test_a_folder_is_listed_as_often_as_batches_begin(trigger: str, seconds: float | None) -> None:
     assert listing_interval_s(trigger) == seconds
+
+
+def test_a_checkpoint_that_was_moved_is_refused_and_one_in_its_place_is_not(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    checkpoint, elsewhere = tmp_path / "checkpoint", tmp_path / "elsewhere"
+    planned_files.claim(spark, str(checkpoint), "file:/in")
+    shutil.copytree(checkpoint, elsewhere)
+
+    planned_files.claim(spark, f"{checkpoint}/", "file:/in")
+    with pytest.raises(InvalidOptionError, match=f"was made at file://{checkpoint}, and"):
+        planned_files.claim(spark, str(elsewhere), "file:/in")
+
+
+def test_a_checkpoint_of_a_version_that_did_not_note_its_place_goes_on(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "_source").mkdir()
+    (tmp_path / "_source" / "files.json").write_text('{"folder": "file:/in"}')
+
+    planned_files.claim(spark, str(tmp_path), "file:/in")
