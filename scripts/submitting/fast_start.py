@@ -107,6 +107,8 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
         flush=True,
     )
     archive.parent.mkdir(parents=True, exist_ok=True)
+    # Without what the user has set for other jobs, which may keep a JVM from archiving.
+    variables = {k: v for k, v in variables.items() if k not in (*_FOLDERS, OPTIONS)}
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as folder:
         work = Path(folder)
         made = work / archive.name
