@@ -77,7 +77,7 @@ def check_read(
         if missing:
             raise StreamError(
                 f"{flag} {' '.join(source.topics)}: {', '.join(missing)} does not exist on the "
-                "brokers. Create it, or correct the name"
+                "brokers. Create the topic, or correct its name"
             )
         bounds = {"ending": source.ending}
         if uses_starting:

@@ -309,5 +309,5 @@ def test_a_topic_that_is_not_there_fails_with_a_reason(
     assert code == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("extract_events: ")
-    assert "--kafka-topic (no-such-topic)" in line
+    assert "--kafka-topic no-such-topic: no-such-topic does not exist" in line
     assert not (tmp_path / "out" / "extracted_events").exists()

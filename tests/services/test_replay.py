@@ -124,7 +124,7 @@ def test_brokers_and_letters_that_are_not_there_are_named_at_once(
     )
     code, said = replay("kafka:no-such-topic")
     assert code == 2
-    assert "no-such-topic is missing" in said
+    assert "no-such-topic does not exist on the brokers" in said
 
 
 def test_a_letter_larger_than_its_topic_takes_is_kept_without_its_payload(
