@@ -204,7 +204,6 @@ def run(options: argparse.Namespace) -> None:
         NAME,
         all_places(options),
         lambda session: check_written(session, options),
-        flags.kafka_topics(options, events.TOPIC),
     )
     if options.dry_run:
         if options.stream:

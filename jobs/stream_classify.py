@@ -157,7 +157,6 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
-        topics,
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     records = with_planned_time(stream_kafka(session, source))

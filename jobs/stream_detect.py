@@ -301,7 +301,6 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
-        all_topics(options),
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model, load, first)

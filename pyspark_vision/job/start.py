@@ -27,17 +27,16 @@ def session_for(
     job: str,
     places: Sequence[Place],
     check: Callable[[SparkSession | None], object],
-    topics: Sequence[Topic] = (),
 ) -> SparkSession:
     """The session of a job that writes where it may.
 
-    ``places`` and ``topics``: all that it reads and writes. ``check`` raises if what is written is
+    ``places``: all that it reads and writes; the job has called :func:`refuse_mixed`, and they are
+    compared again as Spark's file systems name them. ``check`` raises if what is written is
     another's. It is called once: before Spark starts, without a session, if all that is written is
     on this machine, or else with the session (not with one of Connect, which has no file system).
 
     Raises :class:`InvalidOptionError` if the job writes where it reads, or two things to one place.
     """
-    refuse_mixed(places, topics)
     is_checked = _are_on_this_machine(None, places)
     if is_checked:
         check(None)
