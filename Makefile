@@ -93,7 +93,7 @@ clean: ## remove what was built, not the environment
 	@scripts/make_venv run spark,litert,metrics
 
 .venv/develop.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv develop spark,connect,litert,tensorflow,test
+	@scripts/make_venv develop spark,connect,litert,tensorflow,clients,test
 
 .venv/spark-classes.jsa: .venv/develop.stamp
 	@scripts/archive_classes $@

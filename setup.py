@@ -30,10 +30,17 @@ setup(
         "simd": ["cykooz.resizer"],
         "s3": ["boto3", "obstore"],
         "metrics": ["prometheus-client"],
+        # PyAV reads webcams, files and network streams; its wheel brings FFmpeg.
+        "clients": [
+            *("confluent-kafka", "av", "starlette", "uvicorn", "fastapi"),
+            *("dash", "plotly", "duckdb"),
+        ],
+        "docs": ["mkdocs-material", "mkdocstrings-python", "nbclient", "ipykernel"],
         "bench": ["ray[data]", "daft"],
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
+            *("playwright", "schemathesis", "build"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -21,6 +21,7 @@ from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
+from pyspark_vision.messages.topics import EVENT_TOPIC
 from pyspark_vision.sinks import Sink, owner
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
 from pyspark_vision.sinks.owner import Mark
@@ -41,7 +42,7 @@ _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 def parser() -> command_line.JobParser:
     job = command_line.JobParser(prog="extract_events", description=__doc__)
     source = job.add_argument_group("source")
-    flags.add_kafka_source(source, events.TOPIC)
+    flags.add_kafka_source(source, EVENT_TOPIC)
     source.add_argument(
         "--ending-offsets",
         metavar="WHERE",
@@ -175,7 +176,7 @@ def stream_places(options: argparse.Namespace) -> StreamPlaces:
 
 def mark(options: argparse.Namespace, role: str) -> Mark:
     """Whose a table is: of the runs that read the same topics."""
-    topics = flags.kafka_source(options, events.TOPIC)
+    topics = flags.kafka_source(options, EVENT_TOPIC)
     return Mark(NAME, f"table {role}", topics.pattern or ",".join(sorted(topics.topics)))
 
 
@@ -198,8 +199,8 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
-    start.refuse_mixed(all_places(options), flags.kafka_topics(options, events.TOPIC))
-    source = flags.kafka_source(options, events.TOPIC, options.ending_offsets or LATEST)
+    start.refuse_mixed(all_places(options), flags.kafka_topics(options, EVENT_TOPIC))
+    source = flags.kafka_source(options, EVENT_TOPIC, options.ending_offsets or LATEST)
     session = start.session_for(
         NAME,
         all_places(options),

@@ -22,6 +22,7 @@ from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
+from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
@@ -43,7 +44,7 @@ def parser() -> command_line.JobParser:
         default="kafka",
         help="where images come from. Pub/Sub is not built yet",
     )
-    flags.add_kafka_source(source, image_stream.IMAGE_TOPIC)
+    flags.add_kafka_source(source, IMAGE_TOPIC)
     source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
     source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
     model = job.add_argument_group("model")
@@ -72,7 +73,7 @@ def parser() -> command_line.JobParser:
         "--output-kafka-topic",
         metavar="TOPIC",
         help="the topic of results as JSON, keyed by prediction_id. Usually it is "
-        f"{image_stream.RESULT_TOPIC}",
+        f"{IMAGE_RESULT_TOPIC}",
     )
     sink.add_argument(
         "--output-gcs-path", metavar="URI", help="the folder of results as JSON lines"
@@ -145,9 +146,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
-    topics = flags.kafka_topics(options, image_stream.IMAGE_TOPIC, options.output_kafka_topic)
+    topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    source = flags.kafka_source(options, image_stream.IMAGE_TOPIC)
+    source = flags.kafka_source(options, IMAGE_TOPIC)
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
     )

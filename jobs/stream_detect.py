@@ -25,6 +25,7 @@ from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
+from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.json import json_sink
@@ -71,7 +72,7 @@ def parser() -> command_line.JobParser:
         help="a micro-batch has at most so many files, and at most 256 MB",
     )
     flags.add_settle(source)
-    flags.add_kafka_source(source, pycturestream.FRAME_TOPIC)
+    flags.add_kafka_source(source, FRAME_TOPIC)
     source.add_argument(
         "--payload",
         choices=pictures.PAYLOADS,
@@ -156,7 +157,7 @@ def parser() -> command_line.JobParser:
     sink.add_argument("--output-events", metavar="URI", help="the folder of the events sink")
     sink.add_argument(
         "--output-kafka-topic",
-        default=pycturestream.RESULT_TOPIC,
+        default=RESULT_TOPIC,
         metavar="TOPIC",
         help="the topic of the kafka sink, on the same brokers",
     )
@@ -258,14 +259,14 @@ def all_topics(options: argparse.Namespace) -> list[Topic]:
     if options.source == "files":
         return []
     results = options.output_kafka_topic if "kafka" in options.sink else None
-    return flags.kafka_topics(options, pycturestream.FRAME_TOPIC, results)
+    return flags.kafka_topics(options, FRAME_TOPIC, results)
 
 
 def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
     """The topics that are read; ``None`` from a folder."""
     if options.source == "files":
         return None
-    return flags.kafka_source(options, pycturestream.FRAME_TOPIC)
+    return flags.kafka_source(options, FRAME_TOPIC)
 
 
 def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:

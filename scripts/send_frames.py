@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a bar
 
 from pyspark_vision.clients.scenes import draw_frame
 from pyspark_vision.errors import PysparkVisionError
-from pyspark_vision.messages.pycturestream import FRAME_TOPIC
+from pyspark_vision.messages.topics import FRAME_TOPIC
 from pyspark_vision.sources.kafka_start import refuse_unreachable
 
 CAMERAS = 4

@@ -81,7 +81,7 @@ def _kafka(args: argparse.Namespace) -> Client | None:
     if not args.kafka_config:
         return Client(args.kafka_servers)
     try:
-        from pyspark_vision.sources.kafka import read_properties
+        from pyspark_vision.sources.kafka_properties import read_properties
     except ImportError:  # of PySpark, which the check of packages will say
         return Client(args.kafka_servers)
     return Client(args.kafka_servers, read_properties(args.kafka_config))

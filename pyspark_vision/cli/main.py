@@ -22,7 +22,13 @@ _COMMANDS = {
 }
 
 # The extra of this package that brings what a command imports, beside the packages it requires.
-_EXTRAS = {"pyspark": "spark"}
+_EXTRAS = {
+    "pyspark": "spark",
+    **dict.fromkeys(
+        ("confluent_kafka", "av", "starlette", "uvicorn", "fastapi", "dash", "plotly", "duckdb"),
+        "clients",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +67,11 @@ def _module(command: str) -> Any:
     try:
         return importlib.import_module(f"pyspark_vision.cli.{command.replace('-', '_')}")
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pyspark_vision.clients"):
+            raise MissingDependencyError(
+                "it is not in the zip that travels to a cluster: install the package where you "
+                "run it (pip install 'pyspark_vision[clients]')"
+            ) from None
         extra = _EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise

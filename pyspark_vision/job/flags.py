@@ -23,8 +23,8 @@ from pyspark_vision.sources.kafka import (
     LATEST,
     KafkaConnection,
     KafkaSource,
-    read_properties,
 )
+from pyspark_vision.sources.kafka_properties import read_properties
 from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
 from pyspark_vision.streaming.metrics import check_port
 from pyspark_vision.streaming.runner import StreamOptions

@@ -20,7 +20,6 @@ from pyspark_vision.messages import json_fields
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-TOPIC = "events"
 EVENT_TYPE = "event_type"
 FIELDS = ("Accept", "Host", "User-Agent", "Cache-Control", EVENT_TYPE, "description", "metadata")
 

@@ -29,8 +29,6 @@ from pyspark_vision.messages.utf8 import text_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-IMAGE_TOPIC, RESULT_TOPIC = "image-stream", "image-stream-results"
-
 RESULT = StructType(
     [
         StructField("image_id", StringType()),

@@ -21,13 +21,11 @@ from pyspark_vision.messages.local_times import local_text, with_all_digits
 from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.messages.result_key import result_key
 from pyspark_vision.messages.time_zones import UTC, check_time_zone
+from pyspark_vision.messages.topics import NOTHING_DETECTED
 from pyspark_vision.messages.utf8 import text_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-FRAME_TOPIC, RESULT_TOPIC = "pycturestream", "resultstream"
-NOTHING_DETECTED = "Nothing detected"
 
 _VERTICAL = ("top", "middle", "bottom")
 _HORIZONTAL = ("left", "center", "right")

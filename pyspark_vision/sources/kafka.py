@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
@@ -28,18 +27,6 @@ EARLIEST, LATEST = "earliest", "latest"
 # asks for what is there, but behind its back the consumer asks for more; what Spark asks next, for
 # the ends of the partition, waits in the broker until that is answered.
 _FETCH_WAIT_MS = 10
-
-# What Spark sets itself, or refuses.
-_RESERVED_PROPERTIES = (
-    "bootstrap.servers",
-    "key.deserializer",
-    "value.deserializer",
-    "key.serializer",
-    "value.serializer",
-    "enable.auto.commit",
-    "auto.offset.reset",
-    "interceptor.classes",
-)
 
 
 @dataclass(frozen=True)
@@ -92,30 +79,6 @@ class KafkaSource:
             )
         for end, value in (("starting", self.starting), ("ending", self.ending)):
             _bounds(end, value)
-
-
-def read_properties(path: str) -> tuple[tuple[str, str], ...]:
-    """Kafka client properties of a file: ``key=value`` lines, ``#`` comments.
-
-    Credentials stay in that file: they are never flags, which every process list shows. Raises
-    :class:`InvalidOptionError`, which names the line's number and never its text.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOptionError(f"cannot read Kafka properties {path}: {error}") from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith(("#", "!")):
-            continue
-        key, equals, value = line.partition("=")
-        if not equals:
-            raise InvalidOptionError(f"{path}, line {number}: it is not key=value")
-        key = key.strip().removeprefix("kafka.")
-        if key in _RESERVED_PROPERTIES:
-            raise InvalidOptionError(f"{path}, line {number}: {key} is set by the job")
-        found.append((key, value.strip()))
-    return tuple(found)
 
 
 def read_kafka(session: SparkSession, source: KafkaSource) -> DataFrame:

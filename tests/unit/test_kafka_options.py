@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources import kafka
-from pyspark_vision.sources.kafka import KafkaConnection, KafkaSource, read_properties
+from pyspark_vision.sources.kafka import KafkaConnection, KafkaSource
+from pyspark_vision.sources.kafka_properties import read_properties
 
 SERVERS = KafkaConnection("127.0.0.1:9092")
 

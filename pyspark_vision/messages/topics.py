@@ -1,0 +1,13 @@
+"""The topics of the systems whose messages are read and written, and words that stand in them.
+
+Free of Spark: clients use these names too.
+"""
+
+# PyctureStream: frames, results.
+FRAME_TOPIC, RESULT_TOPIC = "pycturestream", "resultstream"
+# An event of a frame in which nothing was found.
+NOTHING_DETECTED = "Nothing detected"
+# The Dataproc classifier: images, results.
+IMAGE_TOPIC, IMAGE_RESULT_TOPIC = "image-stream", "image-stream-results"
+# The event pipeline's web API.
+EVENT_TOPIC = "events"
