@@ -20,6 +20,9 @@ OF_OTHERS = {
     "_get_full_signature_list",  # LiteRT
     "_get_ops_details",  # LiteRT
     "_keras_history",  # Keras
+    # confluent-kafka: the codes of errors that its client meets itself, public in its documentation
+    *("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_AUTHENTICATION", "_UNKNOWN_TOPIC"),
+    *("_PARTITION_EOF", "_MSG_TIMED_OUT", "_QUEUE_FULL"),
 }
 
 # Java classes of Spark, py4j, what PySpark tells itself by the environment, files of a checkpoint.
