@@ -16,7 +16,13 @@ from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StructField, StructType
 
-from pyspark_vision.errors import CheckpointInUseError, ErrorCode, InvalidOptionError, StreamError
+from pyspark_vision.errors import (
+    CheckpointInUseError,
+    ErrorCode,
+    InvalidOptionError,
+    PysparkVisionError,
+    StreamError,
+)
 from pyspark_vision.job import flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
@@ -27,11 +33,11 @@ from pyspark_vision.sinks.dead_letters import (
     from_records_with_size,
 )
 from pyspark_vision.sinks.kafka import KafkaTopic, send
-from pyspark_vision.sources import kafka_losses, kafka_record, kafka_start
+from pyspark_vision.sources import kafka_record, kafka_start
 from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.spark import error_texts
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal
 from pyspark_vision.spark.session import tool_session
-from pyspark_vision.streaming import runner
 from pyspark_vision.streaming.put_back import (
     not_put_back,
     refuse_other_checkpoint,
@@ -45,9 +51,6 @@ if TYPE_CHECKING:
 
 # Of letters without their payload, how many are named.
 _SHOWN_ORIGINS = 10
-
-# What Spark's readers say of a file that was there when they listed it.
-_FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 
 # A letter that was put back says where it first failed.
 REPLAY_HEADER = HEADER_PREFIX + "replay_of"
@@ -169,12 +172,16 @@ def _replay_topic(
     source = KafkaSource(connection, topics=(topic,), starting=EARLIEST, headers=True)
     kafka_start.check_read(session, source, uses_starting=False, flag="LETTERS")
 
+    refused: list[PysparkVisionError] = []
     with kafka_record.agreed(session, source, args.checkpoint) as check:
 
         def take(batch: DataFrame, _: int) -> None:
             letters = from_records_with_size(batch).persist()
             try:
                 send_back(letters)
+            except PysparkVisionError as error:
+                refused.append(error)
+                raise
             finally:
                 letters.unpersist()
             check.after_batch()
@@ -190,7 +197,7 @@ def _replay_topic(
         try:
             query.awaitTermination()
         except StreamingQueryException as error:
-            said = runner.said_in_batch(str(error)) or kafka_losses.loss(str(error))
+            said = str(refused[0]) if refused else error_texts.lost_records(str(error))
             if said is None:
                 raise
             raise StreamError(said) from None
@@ -216,7 +223,7 @@ def _replay_folder(
             send_back(fresh)
             remember(session, fresh, args.checkpoint)
     except PySparkException as error:
-        if not any(words in str(error) for words in _FILE_GONE):
+        if not any(words in str(error) for words in error_texts.FILE_GONE):
             raise
         raise StreamError(
             f"{args.letters}: letters were written again while they were read; run replay again"

@@ -24,7 +24,7 @@ from pyspark.errors import (
 from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
 from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
-from pyspark_vision.spark import file_names, internals
+from pyspark_vision.spark import error_texts, file_names
 from pyspark_vision.spark.session import lack_of_workers
 
 _WHY_WORKER_GONE = (
@@ -32,8 +32,6 @@ _WHY_WORKER_GONE = (
     "system for want of memory, or by a picture if there is but one attempt (use local[N,4])"
 )
 
-# Of Kafka, whose words name no topic.
-_NO_TOPIC = "UnknownTopicOrPartitionException"
 _WHERE_NO_TOPIC = (
     "a topic of --kafka-topic ({}) does not exist on the brokers. Create it, or correct the name"
 )
@@ -123,7 +121,7 @@ def run_job(
         print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 2
     except Exception as error:
-        if _NO_TOPIC in str(error):
+        if error_texts.NO_TOPIC in str(error):
             asked = " ".join(getattr(options, "kafka_topic", None) or ["its default"])
             print(f"{name}: {_WHERE_NO_TOPIC.format(asked)}", file=sys.stderr)
             return 1
@@ -149,9 +147,9 @@ def _log_to_stderr() -> None:
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
     if isinstance(error, StreamingQueryException):
-        if internals.WORKER_GONE in str(error):
+        if error_texts.WORKER_GONE in str(error):
             return _WHY_WORKER_GONE
-        if causes := internals.CAUSE.findall(str(error)):
+        if causes := error_texts.CAUSE.findall(str(error)):
             return str(causes[-1])
     return _first_line(error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 
 from pyspark_vision.errors import StreamError
+from pyspark_vision.spark import error_texts
 from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.prepared import prepared
 
@@ -79,14 +79,14 @@ def send(messages: DataFrame, target: KafkaTopic) -> None:
     try:
         writer.save()
     except (JavaError, PySparkException) as error:
-        if "RecordTooLarge" not in str(error):
+        why = error_texts.too_large_record(str(error))
+        if why is None:
             raise
-        raise StreamError(_too_large(str(error), target)) from None
+        raise StreamError(_too_large(why, target)) from None
 
 
-def _too_large(said: str, target: KafkaTopic) -> str:
-    found = re.search(r"RecordTooLargeException: ([^\n]+)", said)
-    why = f" ({found.group(1).rstrip('. ')})" if found is not None else ""
+def _too_large(why: str, target: KafkaTopic) -> str:
+    why = f" ({why})" if why else ""
     limit = f", which is {target.topic_limit_bytes} now" if target.topic_limit_bytes else ""
     return (
         f"the topic {target.topic or 'of a letter'} does not take a message for its size{why}: "

@@ -1,14 +1,14 @@
 """All that the package uses of Spark without Spark's promise, each use by itself, with its reason.
 
 Seen on PySpark 3.5.9 to 4.3.0. ``tests/unit/test_public_api.py`` refuses any other use. Beside this
-module, :mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint.
+module, :mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint, and
+:mod:`~pyspark_vision.spark.error_texts` what errors say.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,16 +39,6 @@ WORKER_DAEMON = "-m pyspark.daemon"
 
 # The logger of streaming queries. Under another name a stop that was meant logs a stack trace.
 STREAMING_LOG = "org.apache.spark.sql.execution.streaming"
-
-# What an error says of a Python that executors cannot run, or that lacks a module. Unknown: the
-# error's first words.
-NO_PYTHON = re.compile(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*")
-NO_WORKER = re.compile(rf"{NO_PYTHON.pattern}|(Import|ModuleNotFound)Error|failed to connect back")
-
-# What began an error of a stream: a line of its traceback, not py4j's; and that a worker was lost,
-# after which a broken pipe is the last cause. Unknown: the error's first line is shown.
-CAUSE = re.compile(r"^\s*(?:Caused by: |: )?((?!py4j\.)[\w.$]+(?:Error|Exception): .+)$", re.M)
-WORKER_GONE = "Python worker exited unexpectedly"
 
 # What PySpark starts a JVM with. Unknown: `--conf spark.driver.memory` of commands does nothing.
 SUBMIT_ARGS, RESOURCE = "PYSPARK_SUBMIT_ARGS", "pyspark-shell"

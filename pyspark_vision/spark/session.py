@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
-from pyspark_vision.spark import connect, internals, own_jvm
+from pyspark_vision.spark import connect, error_texts, internals, own_jvm
 
 
 def active_session() -> Any:
@@ -287,7 +287,7 @@ def check_workers(session: SparkSession) -> None:
         ((found,),) = session.range(0, 1, 1, 1).select(udf("id")).collect()
     # Spark's refusal of a Python that is not there, or of another version, comes in many classes.
     except Exception as error:
-        known = internals.NO_PYTHON.search(str(error))
+        known = error_texts.NO_PYTHON.search(str(error))
         python = "Python" if is_connect(session) else session.sparkContext.pythonExec
         raise WorkerEnvironmentError(
             f"executors cannot run {python}: "
@@ -306,7 +306,7 @@ def lack_of_workers(error: Exception) -> WorkerEnvironmentError | None:
     A job's first task is what tries its executors: to try them before it takes seconds of each
     start. ``None`` if they can do what they must: the failure has another reason.
     """
-    if not internals.NO_WORKER.search(str(error)):
+    if not error_texts.NO_WORKER.search(str(error)):
         return None
     try:
         check_workers(active_session())

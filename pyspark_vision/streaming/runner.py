@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pyspark.errors import StreamingQueryException
 
 from pyspark_vision.errors import StreamError
-from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.source_check import SourceCheck
+from pyspark_vision.spark import error_texts
 from pyspark_vision.streaming import signals
 from pyspark_vision.streaming.counts import (
     Counts,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 _POLL_S = 1
 # What a batch that is cancelled may take to end, before the process ends with it.
 _CANCEL_TIMEOUT = "5s"
-_IN_BATCH = re.compile(rf"^.*\b{re.escape(StreamError.__module__)}\.\w+Error: (.+)$", re.M)
 
 _Model = TypeVar("_Model")
 
@@ -129,18 +127,14 @@ def run(
             while not is_over:
                 is_over = _run_query(source, steps, newest, run, options, value=value, name=name)
     except StreamingQueryException as error:
-        said = said_in_batch(str(error)) or kafka_losses.loss(str(error))
+        # Spark puts a traceback around what a batch has raised.
+        refused = run.refused_batch
+        said = str(refused) if refused is not None else error_texts.lost_records(str(error))
         if said is None:
             raise
         raise StreamError(said) from None
     finally:
         print(f"{name}: {run.counts.summary(*words)}", flush=True)
-
-
-def said_in_batch(text: str) -> str | None:
-    """What an error of this library said within a batch; Spark puts its traceback around it."""
-    found = _IN_BATCH.search(text)
-    return None if found is None else found.group(1)
 
 
 def _run_query(

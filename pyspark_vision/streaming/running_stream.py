@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import logging
 import threading
@@ -12,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
 from pyspark_vision.spark import internals
@@ -54,6 +54,7 @@ class RunningStream:
         self.in_hand: int | None = None
         self.at_gate = False
         self.is_cancelled = False
+        self.refused_batch: PysparkVisionError | None = None
         self._session = session
         self._sinks = sinks
         self._value = value
@@ -81,9 +82,16 @@ class RunningStream:
         self._unmute()
         self._query = None
         self._has_begun.clear()
-        self._query = start(
-            functools.partial(self._process, batch_step=batch_step, is_current=is_current)
-        )
+
+        def process(batch: DataFrame, batch_id: int) -> None:
+            try:
+                self._process(batch, batch_id, batch_step=batch_step, is_current=is_current)
+            except PysparkVisionError as error:
+                # What reaches the caller is text: Spark's, with a traceback in it.
+                self.refused_batch = error
+                raise
+
+        self._query = start(process)
         self._has_begun.set()
         return self._query
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyspark_vision.sources.kafka_losses import loss
+from pyspark_vision.spark.error_texts import lost_records
 
 # As of spark-sql-kafka-0-10 4.2.0.
 SAID = (
@@ -42,7 +42,7 @@ SAID = (
     ],
 )
 def test_each_form_names_the_partition_and_the_offsets(reason: str, line: str) -> None:
-    said = loss(SAID + reason)
+    said = lost_records(SAID + reason)
 
     assert said is not None
     assert said.startswith(line)
@@ -50,4 +50,4 @@ def test_each_form_names_the_partition_and_the_offsets(reason: str, line: str) -
 
 
 def test_another_error_is_none() -> None:
-    assert loss("disk full") is None
+    assert lost_records("disk full") is None

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 INTERNALS = "pyspark_vision/spark/internals.py"
 CHECKPOINT_LOGS = "pyspark_vision/spark/checkpoint_logs.py"
+ERROR_TEXTS = "pyspark_vision/spark/error_texts.py"
 
 # Private names of other libraries than Spark.
 OF_OTHERS = {
@@ -30,6 +31,8 @@ PRIVATE_TEXT = re.compile(
     r"org\.apache\.spark\.|\bpy4j\b|java_gateway|pyspark\.daemon|pyspark-shell|PYSPARK_GATEWAY"
     r"|PYSPARK_SUBMIT_ARGS|PYSPARK_REMOTE_INIT|SPARK_CONNECT_MODE_ENABLED|SPARK_LOCAL_REMOTE"
     r"|/(offsets|commits|sources)(/|$)|logOffset|batchWatermarkMs"
+    # What errors say.
+    r"|exited unexpectedly|Cannot run program|RecordTooLarge|may have been lost|FAILED_READ_FILE"
 )
 
 ALLOWED = {
@@ -91,6 +94,7 @@ def test_only_internals_uses_what_spark_does_not_promise() -> None:
 
     assert "_jvm" in found.pop(INTERNALS)
     assert "/offsets/" in found.pop(CHECKPOINT_LOGS)
+    assert "Python worker exited unexpectedly" in found.pop(ERROR_TEXTS)
     assert {path: uses for path, uses in found.items() if uses} == ALLOWED
 
 
