@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
+from pyspark_vision.spark.hadoop import create_text, delete, list_names, local_path, read_text
+from pyspark_vision.spark.internals import LOCAL_CHECKPOINT_WRITERS
+from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _VERSION = "v1"
+# Of Spark's documentation, which has it for checkpoints on object stores.
+_WRITER = "spark.sql.streaming.checkpointFileManagerClass"
 _LOG_FILE = re.compile(r"(\d+)(?:\.compact)?")
 _FILES_END = re.compile(r'\{"logOffset":(-?\d+)\}')
 
@@ -35,6 +41,25 @@ class Plan:
 
     settings: str
     ends: tuple[str, ...]
+
+
+@contextmanager
+def written_at_once(session: SparkSession, checkpoint: str) -> Iterator[None]:
+    """In this block Spark writes a checkpoint of this machine's disks without a process per file.
+
+    A writer that the user has chosen stays. With this one Spark does not always see that two
+    streams write one checkpoint; a stream's lease does.
+    """
+    known = [name for name in LOCAL_CHECKPOINT_WRITERS if has_class(session, name)]
+    is_chosen = session.conf.get(_WRITER, None) is not None
+    if not known or is_chosen or local_path(session, checkpoint) is None:
+        yield
+        return
+    session.conf.set(_WRITER, known[0])
+    try:
+        yield
+    finally:
+        session.conf.unset(_WRITER)
 
 
 def last_batch(session: SparkSession, checkpoint: str, log: str) -> int:

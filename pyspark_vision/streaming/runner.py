@@ -14,6 +14,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark import error_texts
+from pyspark_vision.spark.checkpoint_logs import written_at_once
 from pyspark_vision.streaming import signals
 from pyspark_vision.streaming.counts import (
     Counts,
@@ -122,6 +123,7 @@ def run(
                 print(f"{name}: metrics at http://127.0.0.1:{port}/metrics", flush=True)
             run.note(check)
             session.conf.set("spark.sql.streaming.stopTimeout", _CANCEL_TIMEOUT)
+            stack.enter_context(written_at_once(session, options.checkpoint))
             source = with_payload_bytes(source)
             is_over = False
             while not is_over:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.spark import checkpoint_logs
 from pyspark_vision.spark.checkpoint_logs import Plan
 
+WRITER = "spark.sql.streaming.checkpointFileManagerClass"
 NO_SESSION: Any = None  # files of this machine are read without one
 
 
@@ -63,3 +65,27 @@ def test_files_in_another_form_are_refused(line: str, tmp_path: Path) -> None:
 
     with pytest.raises(InvalidOptionError, match="sources/0/2 has a form"):
         checkpoint_logs.files_read(NO_SESSION, uri, 0, '{"logOffset":2}')
+
+
+@pytest.mark.every_spark
+def test_a_local_checkpoint_is_written_without_a_process_for_each_file(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    with checkpoint_logs.written_at_once(spark, str(tmp_path)):
+        assert str(spark.conf.get(WRITER)).endswith(".FileSystemBasedCheckpointFileManager")
+    assert spark.conf.get(WRITER, "none") == "none"
+
+
+def test_a_checkpoint_elsewhere_and_a_chosen_writer_stay(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    with checkpoint_logs.written_at_once(spark, "s3a://bucket/checkpoint"):
+        assert spark.conf.get(WRITER, "none") == "none"
+
+    spark.conf.set(WRITER, "my.Writer")
+    try:
+        with checkpoint_logs.written_at_once(spark, str(tmp_path)):
+            assert spark.conf.get(WRITER) == "my.Writer"
+        assert spark.conf.get(WRITER) == "my.Writer"
+    finally:
+        spark.conf.unset(WRITER)

@@ -1,0 +1,83 @@
+"""All that the package reads out of the texts of Spark's errors, which Spark does not promise.
+
+An error that crosses from a task or from the JVM is text: no class of Kafka or of Python is left.
+Where a text is another one, the error still ends the job; its last line is then Spark's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# What an error says of a Python that executors cannot run, or that lacks a module. Unknown: the
+# error's first words.
+NO_PYTHON = re.compile(r"Cannot run program.*|\[PYTHON_VERSION_MISMATCH\].*")
+NO_WORKER = re.compile(rf"{NO_PYTHON.pattern}|(Import|ModuleNotFound)Error|failed to connect back")
+
+# What began an error of a stream: a line of its traceback, not py4j's; and that a worker was lost,
+# after which a broken pipe is the last cause. Unknown: the error's first line is shown.
+CAUSE = re.compile(r"^\s*(?:Caused by: |: )?((?!py4j\.)[\w.$]+(?:Error|Exception): .+)$", re.M)
+WORKER_GONE = "Python worker exited unexpectedly"
+
+# Kafka's, whose words name no topic.
+NO_TOPIC = "UnknownTopicOrPartitionException"
+
+# Of a file that was there when Spark's reader listed it.
+FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
+
+_RECORD_TOO_LARGE = re.compile(r"RecordTooLarge(?:Exception: ([^\n]+))?")
+
+_HOW_TO_GO_ON = (
+    "Go on without them by --skip-lost TOPIC, or begin anew with another --checkpoint and output"
+)
+
+
+def too_large_record(message: str) -> str | None:
+    """Why Kafka's producer refused a record for its size (may be empty); ``None``: it did not."""
+    refused = _RECORD_TOO_LARGE.search(message)
+    return None if refused is None else (refused.group(1) or "").rstrip(". ")
+
+
+def lost_records(message: str) -> str | None:
+    """What Spark's Kafka source has lost, and how to go on; ``None``: an error of another kind.
+
+    ``spark-sql-kafka-0-10`` raises ``KAFKA_DATA_LOSS`` in several forms, among a page of advice
+    and without that name; the texts are those of its ``error/kafka-error-conditions.json``.
+    """
+    text = " ".join(message.split())
+    if "Some data may have been lost because they are not available in Kafka" not in text:
+        return None
+    for pattern, say in _FORMS:
+        found = re.search(pattern, text)
+        if found is not None:
+            return f"{say(*found.groups())}. {_HOW_TO_GO_ON}"
+    return f"records are gone that were not read yet. {_HOW_TO_GO_ON}"
+
+
+def _range_gone(start: str, end: str, place: str) -> str:
+    # Of a part of the batch: the source splits a partition where there are more cores.
+    return f"{place} has lost records, at least of the offsets {start}..{int(end) - 1}"
+
+
+def _moved_back(place: str, before: str, now: str) -> str:
+    if int(now) < int(before):
+        return (
+            f"{place} ends at offset {now} and was read up to {before}: the topic was made anew, "
+            "and what the old one had beyond that is gone"
+        )
+    return f"{place} has lost the offsets {before}..{int(now) - 1}, by retention"
+
+
+_FORMS: tuple[tuple[str, Callable[..., str]], ...] = (
+    (r"records in offset \[(\d+), (\d+)\) for topic partition (\S+) with", _range_gone),
+    (r"Partition (\S+) offset was changed from (\d+) to (\d+)", _moved_back),
+    (r"Starting offset for (\S+) was (\d+) but consumer reset to (\d+)", _moved_back),
+    (
+        r"Added partition (\S+) starts from (\d+) instead of 0",
+        lambda place, start: f"{place} has lost the offsets 0..{int(start) - 1}, by retention",
+    ),
+    (
+        r"(?:Partitions|initial offsets for partitions) (.+?)(?: have been deleted|\. They)",
+        lambda places: f"{places} are gone with all that was not read of them",
+    ),
+)
