@@ -15,7 +15,7 @@ TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what 
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency bench-start test-environments clean
+.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +67,13 @@ lint: .venv/develop.stamp ## ruff, mypy --strict, and the direction of imports
 	@mypy
 	@lint-imports --no-logo --no-cache
 
+docs: .venv/develop.stamp ## build the site of docs/ and the docstrings: build/site/index.html
+	@echo "== site: build/site/index.html (with search: python -m http.server -d build/site)"
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+
+notebook: .venv/develop.stamp ## run docs/tour.ipynb and keep what it shows in it
+	@python scripts/run_notebook.py
+
 zip: ## build dist/pyspark_vision.zip: same commit, same bytes
 	@python3 scripts/build_zip.py $(ZIP)
 
@@ -93,7 +100,7 @@ clean: ## remove what was built, not the environment
 	@scripts/make_venv run spark,litert,metrics
 
 .venv/develop.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv develop spark,connect,litert,tensorflow,clients,test
+	@scripts/make_venv develop spark,connect,litert,tensorflow,clients,test,docs
 
 .venv/spark-classes.jsa: .venv/develop.stamp
 	@scripts/archive_classes $@

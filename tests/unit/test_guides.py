@@ -11,6 +11,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
@@ -27,6 +28,12 @@ RUN = {
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
+    ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
+    ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
+    ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
+    ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
@@ -49,13 +56,21 @@ NOT_RUN = {
     ("clusters.md", "pip install"): "tests/services/test_connect.py runs a server's jobs",
     ("clusters.md", "docker build"): "needs Docker and a cluster",
     ("events.md", "create external table"): "needs Hive",
+    ("faults.md", "pyspark-vision replay"): "as in streams.md, where it is run",
+    ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
     ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
+    ("platforms.md", "gcloud"): "Google Cloud",
+    ("platforms.md", "aws"): "Amazon's cloud",
+    ("platforms.md", "from pyspark_vision"): "Databricks",
+    ("quickstart.md", "make demo"): "CI runs it",
+    ("your_model.md", "pyspark-vision bundle build"): "names a model that is not here",
     ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
 }
 
-# Of other programs: spark-submit, kubectl and this project's benchmarks.
+# Of other programs: spark-submit, kubectl, gcloud, aws and this project's benchmarks.
 OTHERS_FLAGS = {
+    *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
     *("--only",),
 }
@@ -147,6 +162,9 @@ def test_batch_md_a_folder_and_keys_are_embedded_and_read(
         )
     assert "images in 1, embedded 0, failed 1 (unsupported_format 1), were there 4" in second
     assert (len(names["good"]), len(names["failed"])) == (4, 1)
+    of_vectors = {"vectors/": f"{tmp_path}/build/vectors/"}
+    exec(guides.block("million_pictures.md", "import duckdb", of_vectors).text, names)
+    assert {width for _, width in names["rows"].fetchall()} == {128}
     [file] = (tmp_path / "build" / "vectors_of_keys").rglob("*.csv")
     assert len(pd.read_csv(file)) == 2
 
@@ -190,3 +208,44 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
 
     names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
     exec(guides.block("images.md", "from pyspark.sql").text, names)
+
+
+def test_quickstart_md_ends_with_a_picture_and_a_reason(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = guides.paths(tmp_path)
+    first = guides.block("quickstart.md", "from pathlib", words).text
+    names: dict[str, Any] = {}
+
+    exec(first, names)
+    exec(guides.block("quickstart.md", "results.where").text, names)
+
+    with Image.open(tmp_path / "build" / "first_picture.jpg") as picture:
+        assert picture.size == (320, 240)
+    shown = capsys.readouterr().out
+    assert "not_an_image.jpg" in shown
+    assert "unsupported_format" in shown
+
+
+def test_your_model_md_a_file_is_looked_at_used_and_kept(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = guides.ROOT / "models" / "demo-detector"
+    words = {
+        **guides.paths(tmp_path),
+        "model.tflite": str(detector / "model.tflite"),
+        "labels.txt": str(detector / "labels.txt"),
+        "photos": str(frames),
+        "bundles/mine": str(tmp_path / "mine"),
+    }
+    [look] = guides.block("your_model.md", "pyspark-vision bundle inspect", words).commands
+    [submit] = guides.block("your_model.md", "scripts/submit", words).commands
+
+    assert guides.run(look) == 0
+    assert guides.run(submit) == 0
+    exec(guides.block("your_model.md", "from pyspark_vision", words).text, {})
+
+    printed = capsys.readouterr().out
+    assert '"task": "detect"' in printed or "detect" in printed
+    assert "stream_detect: frames in 5" in printed
+    assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
