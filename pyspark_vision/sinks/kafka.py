@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # Kafka's own, of a producer: a record must fit into it.
 _BUFFER_BYTES = 32 * 1024 * 1024
 
+# Kafka's own, of a request to one partition. Of a topic that takes less, a producer splits what it
+# sends into parts of this size again, without end (KAFKA-8350).
+_BATCH_BYTES = 16 * 1024
+
 # A batch's own fields (61 bytes) and those of a record, whose numbers are of up to five bytes each.
 _RECORD_OVERHEAD_BYTES = 128
 
@@ -74,6 +78,8 @@ def send(messages: DataFrame, target: KafkaTopic) -> None:
     writer = writer.option("kafka.acks", "all").option("kafka.enable.idempotence", True)
     if "topic" not in messages.columns:
         writer = writer.option("topic", target.topic)
+    if target.topic_limit_bytes and target.topic_limit_bytes < _BATCH_BYTES:
+        writer = writer.option("kafka.batch.size", target.topic_limit_bytes)
     if "buffer.memory" not in dict(target.connection.properties):
         writer = writer.option("kafka.buffer.memory", max(_BUFFER_BYTES, 2 * limit))
     try:

@@ -94,15 +94,15 @@ def assert_whole_batches(output: Path, job: DetectJob) -> None:
 def test_a_topic_that_rejects_results_fails_the_batch_and_the_restart_completes_it(
     root: Path, tmp_path: Path, kafka: Kafka, case: Case, size: Size, rng: random.Random
 ) -> None:
-    case.injected, case.expected = "a result topic with max.message.bytes=1000", _EXPECTED
+    case.injected, case.expected = "a result topic with max.message.bytes=200", _EXPECTED
     sent = frames.send(kafka.bootstrap_servers, min(size.few_frames, 1000), rng)
     job = DetectJob(root, tmp_path, kafka.bootstrap_servers, sent, _BATCH_ROWS)
-    limit(kafka, sent.results, 1000)
+    limit(kafka, sent.results, 200)
 
     code = job.finish(300)
 
     assert code == 1
-    assert "larger than the max message size" in job.last_words()
+    assert "does not take a message for its size" in job.last_words()
     limit(kafka, sent.results, 1_000_000)
     nothing_is_lost(job, case)
 
