@@ -42,8 +42,15 @@ def say(text: str, stream: TextIO) -> bool:
     return True
 
 
+def is_read(stream: TextIO) -> bool:
+    """Whether ``stream`` has not lost its reader yet, as far as was seen when it was written to."""
+    return not (isinstance(stream, _Unbreakable) and stream.is_left)
+
+
 class _Unbreakable(io.TextIOWrapper):
     """A text stream that goes on without a reader."""
+
+    is_left = False
 
     def write(self, text: str, /) -> int:
         try:
@@ -60,6 +67,7 @@ class _Unbreakable(io.TextIOWrapper):
             super().flush()
 
     def _go_on_nowhere(self) -> None:
+        self.is_left = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
