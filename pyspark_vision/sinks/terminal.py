@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -43,8 +44,16 @@ def say(text: str, stream: TextIO) -> bool:
 
 
 def is_read(stream: TextIO) -> bool:
-    """Whether ``stream`` has not lost its reader yet, as far as was seen when it was written to."""
-    return not (isinstance(stream, _Unbreakable) and stream.is_left)
+    """Whether somebody may still read what is written; ``False`` once a pipe's reader has gone."""
+    if isinstance(stream, _Unbreakable) and stream.is_left:
+        return False
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # closed, or of no file
+        return True
+    watched = select.poll()
+    watched.register(descriptor, 0)
+    return not any(event & select.POLLERR for _, event in watched.poll(0))
 
 
 class _Unbreakable(io.TextIOWrapper):

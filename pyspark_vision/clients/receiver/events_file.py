@@ -230,7 +230,7 @@ def _keys(states: Sequence[State]) -> tuple[str, ...]:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(map(str, value)) if value else "of any name"
+        return ", ".join(map(str, value)) if value else "(all)"
     return str(value)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from confluent_kafka import Message
 
@@ -38,6 +40,8 @@ DEFAULT_GROUP = "pyspark-vision-receive"
 
 # Of messages that are no results, one is shown in this time; the others are counted.
 _COMPLAINT_INTERVAL_S = 10.0
+# A terminal signals a whole process group, and who started us passes it on: both are one wish.
+_ONE_SIGNAL_S = 1.0
 # What no other option would change: a disk that is full, or broken.
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -90,24 +94,21 @@ def receive(options: Options, say: Callable[[str], None]) -> Counts:
     """
     if options.pictures is not None:
         camera_pictures.claim(options.pictures, "--pictures")
-    topic = find_topic(options.brokers, options.topic)
-    may_skip = options.skip_lost or options.events is None
-    reader = Reader(options.brokers, topic, options.group, say, may_skip=may_skip)
     counts = Counts()
-    try:
+    may_skip = options.skip_lost or options.events is None
+    with _until_signal() as is_wanted, ExitStack() as at_end:
+        topic = find_topic(options.brokers, options.topic)
+        reader = Reader(options.brokers, topic, options.group, say, may_skip=may_skip)
+        at_end.callback(reader.close)
         events = _events(options, topic, reader)
+        at_end.callback(lambda: say(str(counts)))
+        if events is not None:
+            at_end.callback(_close, events, reader)
         try:
-            with _until_signal() as is_wanted:
-                _start(options, reader, events, counts, say)
-                _loop(options, reader, events, counts, say, is_wanted)
+            _start(options, reader, events, counts, say)
+            _loop(options, reader, events, counts, say, is_wanted)
         except BrokersError as error:
             raise StreamError(str(error)) from None
-        finally:
-            if events is not None:
-                _close(options, events, reader)
-    finally:
-        reader.close()
-        say(str(counts))
     return counts
 
 
@@ -202,7 +203,7 @@ def _loop(
                 pictures.keep()
         complaints.show()
         if events is not None and events.is_due():
-            _flush(options, events, reader)
+            _flush(events, reader)
 
 
 def _place(message: Message) -> tuple[int, int]:
@@ -212,13 +213,13 @@ def _place(message: Message) -> tuple[int, int]:
     return partition, offset
 
 
-def _flush(options: Options, events: EventsFile, reader: Reader) -> None:
+def _flush(events: EventsFile, reader: Reader) -> None:
     with _as_stream_error(events.path, f"it is whole as it was, with {events.events} events"):
         events.flush()
     reader.commit(events.offsets)
 
 
-def _close(options: Options, events: EventsFile, reader: Reader) -> None:
+def _close(events: EventsFile, reader: Reader) -> None:
     with _as_stream_error(events.path, f"it is whole as it was, with {events.events} events"):
         events.close()
     reader.commit(events.offsets)
@@ -277,19 +278,25 @@ class _Complaints:
 def _until_signal() -> Iterator[Callable[[], bool]]:
     """Whether neither SIGINT nor SIGTERM has come. A second one ends the process at once, which
     harms no file."""
-    came: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM)
+    came_at: list[float] = []
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        for other in wanted:
-            signal.signal(other, signal.SIG_DFL)
+        now = time.monotonic()
+        if not came_at:
+            came_at.append(now)
+        elif now - came_at[0] > _ONE_SIGNAL_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
-    before: Mapping[int, object] = {number: signal.signal(number, on_signal) for number in wanted}
-    # Linux tells by it that somebody opens a file on which a lease is held, and ends the process.
-    before = {**before, signal.SIGIO: signal.signal(signal.SIGIO, signal.SIG_IGN)}
+    handlers: dict[int, Any] = {
+        signal.SIGINT: on_signal,
+        signal.SIGTERM: on_signal,
+        # Linux tells by it that somebody opens a file on which a lease is held; unheard, it kills.
+        signal.SIGIO: signal.SIG_IGN,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield lambda: not came
+        yield lambda: not came_at
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)

@@ -105,13 +105,15 @@ class Reader:
         self._trouble: KafkaError | None = None
         self._commits_are_said = False
         self._consumer = Consumer(
-            brokers.config(
-                group_id=group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest" if may_skip else "error",
-                error_cb=self._on_error,
-                on_commit=self._on_commit,
-            )
+            {
+                **brokers.config(
+                    group_id=group,
+                    enable_auto_commit=False,
+                    auto_offset_reset="earliest" if may_skip else "error",
+                ),
+                "error_cb": self._on_error,
+                "on_commit": self._on_commit,
+            }
         )
 
     def ends(self) -> dict[int, tuple[int, int]]:
