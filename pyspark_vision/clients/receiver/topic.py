@@ -19,7 +19,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from pyspark_vision.clients.brokers import (
     TIMEOUT_S,
@@ -35,13 +35,12 @@ _MESSAGES_PER_READ = 100
 # How long a signal, or a flush that is due, waits at most.
 _READ_TIMEOUT_S = 0.2
 # How often it is looked whether the topic has more partitions, and whether brokers answer again.
-_LOOK_INTERVAL_S, _LOOK_AGAIN_INTERVAL_S = 30.0, 1.0
+_LOOK_INTERVAL_S, _LOOK_AGAIN_INTERVAL_S = 10.0, 1.0
 # A look waits for an answer; brokers that are up give it at once.
 _LOOK_TIMEOUT_S = 2.0
 # A broker that starts may not know its topics in the first moments.
 _UNKNOWN_TOPIC_S = 15.0
 
-_AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE)
 _FINAL = (
     KafkaError._AUTHENTICATION,
     KafkaError.SASL_AUTHENTICATION_FAILED,
@@ -49,18 +48,13 @@ _FINAL = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError._FATAL,
 )
-_UNKNOWN = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
-)
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic and the ids that brokers gave it and themselves (empty if they are older than 3.1).
+    """A topic, the ids that brokers gave it and their cluster, and the numbers of its partitions.
 
-    ``partitions``: their numbers.
+    The topic's id is the same for all topics where brokers are older than 2.8.
     """
 
     name: str
@@ -74,13 +68,12 @@ def find_topic(brokers: Brokers, name: str) -> Topic:
     check_topics(brokers, [name])
     admin = AdminClient(brokers.config())
     try:
-        known = admin.list_topics(name, timeout=TIMEOUT_S)
-        described = admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_S)
-        topic_id = str(described[name].result().topic_id or "")
+        cluster_id = admin.list_topics(name, timeout=TIMEOUT_S).cluster_id or ""
+        described = _described(admin, name, TIMEOUT_S)
     except KafkaException as error:
         raise BrokersError(explained(brokers, error.args[0])) from None
-    partitions = tuple(sorted(known.topics[name].partitions))
-    return Topic(name, topic_id, known.cluster_id or "", partitions)
+    partitions = tuple(sorted(partition.id for partition in described.partitions))
+    return Topic(name, str(described.topic_id), cluster_id, partitions)
 
 
 class Reader:
@@ -99,6 +92,7 @@ class Reader:
         first message that is left where the next one was removed before it was read."""
         self._brokers, self._topic, self._say = brokers, topic, say
         self._partitions = set(topic.partitions)
+        self._admin = AdminClient(brokers.config())
         self._away_since: float | None = None
         self._unknown_since: float | None = None
         self._next_look = time.monotonic() + _LOOK_INTERVAL_S
@@ -174,7 +168,8 @@ class Reader:
         self._trouble = error
 
     def _on_commit(self, error: KafkaError | None, _: Any) -> None:
-        if error is None or self._commits_are_said or self._away_since is not None:
+        # Brokers that are away, or busy for a moment, are no news; numbers below 0 are the client's.
+        if error is None or error.retriable() or error.code() < 0 or self._commits_are_said:
             return
         self._commits_are_said = True
         self._say(
@@ -188,13 +183,43 @@ class Reader:
             return
         if error.code() in _FINAL or error.fatal():
             raise BrokersError(explained(self._brokers, error))
-        if error.code() in _UNKNOWN:
-            now = time.monotonic()
+        # One of several brokers may be away, a topic may not be known yet: what counts is whether
+        # the next look fails.
+        self._next_look = min(self._next_look, time.monotonic() + _LOOK_AGAIN_INTERVAL_S)
+
+    def _look(self) -> None:
+        """Read partitions that were added; see that brokers are back, or that the topic is gone."""
+        now = time.monotonic()
+        self._next_look = now + _LOOK_AGAIN_INTERVAL_S
+        try:
+            there = _described(self._admin, self._topic.name, _LOOK_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self._missed()
+                return
+            self._answered()
             self._unknown_since = self._unknown_since or now
-            self._next_look = min(self._next_look, now + _LOOK_AGAIN_INTERVAL_S)
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._away_since is None:
+            if now - self._unknown_since > _UNKNOWN_TOPIC_S:
+                raise StreamError(f"topic {self._topic.name} is not there any more") from None
+            return
+        self._answered()
+        if str(there.topic_id) != self._topic.topic_id:
+            raise StreamError(
+                f"topic {self._topic.name} was made anew while it was read; its offsets began again"
+            )
+        self._unknown_since = None
+        self._next_look = now + _LOOK_INTERVAL_S
+        added = sorted({partition.id for partition in there.partitions} - self._partitions)
+        if added:
+            self._partitions.update(added)
+            # They were made while others were read: all that is in them is new.
+            self._consumer.incremental_assign(
+                [TopicPartition(self._topic.name, partition, 0) for partition in added]
+            )
+
+    def _missed(self) -> None:
+        if self._away_since is None:
             self._away_since = time.monotonic()
-            self._next_look = self._away_since + _LOOK_AGAIN_INTERVAL_S
             self._say(f"no broker of {self._brokers.servers} answers any more; waiting for them")
 
     def _answered(self) -> None:
@@ -203,34 +228,12 @@ class Reader:
             self._away_since = None
             self._say(f"brokers answer again, after {away_s:.0f} s")
 
-    def _look(self) -> None:
-        """Read partitions that were added; see that brokers are back, or that the topic is gone."""
-        try:
-            known = self._consumer.list_topics(self._topic.name, timeout=_LOOK_TIMEOUT_S)
-        except KafkaException:
-            self._next_look = time.monotonic() + _LOOK_AGAIN_INTERVAL_S
-            return
-        self._answered()
-        there = known.topics[self._topic.name]
-        now = time.monotonic()
-        if there.error is not None:
-            self._unknown_since = self._unknown_since or now
-            if now - self._unknown_since > _UNKNOWN_TOPIC_S:
-                raise StreamError(
-                    f"topic {self._topic.name} is not there any more. Create it, and choose "
-                    "another events file for it"
-                )
-            self._next_look = now + _LOOK_AGAIN_INTERVAL_S
-            return
-        self._unknown_since = None
-        self._next_look = now + _LOOK_INTERVAL_S
-        added = sorted(set(there.partitions) - self._partitions)
-        if added:
-            self._partitions.update(added)
-            # They were made while others were read: all that is in them is new.
-            self._consumer.incremental_assign(
-                [TopicPartition(self._topic.name, partition, 0) for partition in added]
-            )
+
+def _described(admin: AdminClient, name: str, timeout_s: float) -> TopicDescription:
+    """What brokers say of a topic. Raises KafkaException."""
+    asked = admin.describe_topics(TopicCollection([name]), request_timeout=timeout_s)
+    described: TopicDescription = asked[name].result()
+    return described
 
 
 def without_lost(
