@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "array at every moment; FILE.state beside it keeps where it goes on",
     )
     parser.add_argument(
-        "--pictures",
+        "--keep-output",
         type=Path,
         metavar="FOLDER",
         help="keep the last picture of each camera, as FOLDER/CAMERA/output.jpg",
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         topic=args.kafka_topic,
         cameras=tuple(sorted(set(args.cameras))),
         events=args.events,
-        pictures=args.pictures,
+        pictures=args.keep_output,
         start=args.start,
         group=args.group,
         skip_lost=args.skip_lost,

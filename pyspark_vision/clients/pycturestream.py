@@ -88,6 +88,8 @@ def read_result(value: bytes | None) -> Result:
     >>> read_result(b'{"timestamp": "2026-11-21T08:00:00", "camera_id": "a", "objects": []}')
     Result(camera_id='a', timestamp='2026-11-21T08:00:00', objects=(), jpeg=None, model_name=None)
     """
+    if value is None:
+        raise BadMessageError("it has no value")
     fields = _fields(value)
     objects = fields.get("objects")
     if not isinstance(objects, list):
@@ -135,15 +137,11 @@ def events_of(result: Result) -> list[dict[str, str]]:
     ]
 
 
-def _fields(value: bytes | None) -> dict[str, Any]:
-    if value is None:
-        raise BadMessageError("it has no value")
+def _fields(value: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(value)
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or too deep
         raise BadMessageError(f"it is not JSON: {error}") from None
-    except RecursionError:
-        raise BadMessageError("it is nested too deeply") from None
     if not isinstance(fields, dict):
         raise BadMessageError(f"it must be a JSON object, not {_shown(fields)}")
     return fields

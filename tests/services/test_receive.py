@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import shlex
 import signal
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dashboard_cells
+import guides
 import job_runs as jobs
 import pandas as pd
 import pytest
@@ -82,7 +84,7 @@ def test_results_of_pycturestream_and_of_stream_detect_are_shown_and_kept(
         *("--checkpoint", tmp_path / "checkpoint"),
     )
     assert code == 0
-    flags = ("--events", events, "--pictures", tmp_path / "pictures", "--from", "earliest")
+    flags = ("--events", events, "--keep-output", tmp_path / "pictures", "--from", "earliest")
 
     with receiving(tmp_path, servers, results, *flags) as receiver:
         wait_for_events(events, 4)
@@ -210,6 +212,25 @@ def _events_of(value: bytes) -> list[dict[str, str]]:
     ]
 
 
+def test_streams_md_the_example_keeps_events_and_pictures(
+    servers: str, topic: str, producer: Producer, tmp_path: Path
+) -> None:
+    words = {
+        "127.0.0.1:9092": servers,
+        "resultstream": topic,
+        "build/": f"{tmp_path}/build/",
+    }
+    [line] = guides.block("streams.md", "pyspark-vision receive", words).commands
+    flags = shlex.split(line)[2:]
+    assert flags[:4] == ["--kafka-servers", servers, "--kafka-topic", topic]
+
+    with receiving(tmp_path, servers, topic, *flags[4:]) as receiver:
+        receiver.wait_for("goes on with")
+        jobs.produce(producer, topic, keyed_result(0, "cat"))
+        wait_for_events(tmp_path / "build" / "events.json", 1)
+        assert receiver.stop() == "receive: messages in 1, results 1 (1 events)"
+
+
 def test_what_is_no_result_is_counted_and_shown_with_its_place(
     servers: str, producer: Producer, events: Path, tmp_path: Path, new_topic: Callable[..., str]
 ) -> None:
@@ -269,7 +290,7 @@ def test_hostile_names_are_neither_paths_nor_steer_a_terminal(
     ]
     jobs.produce(producer, topic, *sent)
     pictures = tmp_path / "a" / "b" / "pictures"
-    flags = ("--events", events, "--pictures", pictures, "--from", "earliest")
+    flags = ("--events", events, "--keep-output", pictures, "--from", "earliest")
 
     with receiving(tmp_path, servers, topic, *flags) as receiver:
         wait_for_events(events, len(cameras))
@@ -508,7 +529,7 @@ def test_what_cannot_be_read_or_written_is_one_line(
             ((servers, topic, "--events", events), "receive did not make it"),
             ((servers, topic, "--events", tmp_path), "is a folder"),
             ((servers, topic, *own), "another receive adds to it now"),
-            ((servers, topic, "--pictures", tmp_path), "holds events.json and no mark"),
+            ((servers, topic, "--keep-output", tmp_path), "holds events.json and no mark"),
             ((servers, topic, "--from", "oldest"), "invalid choice: 'oldest'"),
         ]
         for arguments, words in cases:

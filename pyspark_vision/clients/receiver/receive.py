@@ -93,7 +93,7 @@ def receive(options: Options, say: Callable[[str], None]) -> Counts:
     goes on where it ends.
     """
     if options.pictures is not None:
-        camera_pictures.claim(options.pictures, "--pictures")
+        camera_pictures.claim(options.pictures, "--keep-output")
     counts = Counts()
     may_skip = options.skip_lost or options.events is None
     with _until_signal() as is_wanted, ExitStack() as at_end:

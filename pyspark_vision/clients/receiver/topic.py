@@ -168,7 +168,7 @@ class Reader:
         self._trouble = error
 
     def _on_commit(self, error: KafkaError | None, _: Any) -> None:
-        # Brokers that are away, or busy for a moment, are no news; numbers below 0 are the client's.
+        # Brokers that are away, or busy for a moment, are no news; codes below 0 are the client's.
         if error is None or error.retriable() or error.code() < 0 or self._commits_are_said:
             return
         self._commits_are_said = True
