@@ -56,6 +56,15 @@ def is_read(stream: TextIO) -> bool:
     return not any(event & select.POLLERR for _, event in watched.poll(0))
 
 
+def leave(stream: TextIO) -> None:
+    """Let what is in a stream that cannot be written, and what comes, go nowhere.
+
+    Else Python tries once more at its end, and says so in lines that nobody can use.
+    """
+    if isinstance(stream, _Unbreakable):
+        stream.leave()
+
+
 class _Unbreakable(io.TextIOWrapper):
     """A text stream that goes on without a reader."""
 
@@ -65,17 +74,17 @@ class _Unbreakable(io.TextIOWrapper):
         try:
             return super().write(text)
         except BrokenPipeError:
-            self._go_on_nowhere()
+            self.leave()
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
         except BrokenPipeError:
-            self._go_on_nowhere()
+            self.leave()
             super().flush()
 
-    def _go_on_nowhere(self) -> None:
+    def leave(self) -> None:
         self.is_left = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())

@@ -372,6 +372,27 @@ def test_a_reader_of_the_console_who_leaves_costs_no_event(
         assert receiver.wait(timeout=30) == 0
 
 
+def test_a_console_that_is_on_a_full_disk_ends_it_with_one_line_and_costs_no_event(
+    servers: str, topic: str, producer: Producer, events: Path
+) -> None:
+    jobs.produce(producer, topic, keyed_result(0, "cat"))
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(servers, topic, "--events", events, "--from", "earliest"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    *_, counts, error = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert counts == "receive: messages in 1, results 1 (1 events)"
+    assert error == "receive: standard output cannot be written: No space left on device"
+    assert types(events) == ["cat"]
+
+
 def test_the_console_alone_ends_when_nobody_reads_it(
     servers: str, topic: str, producer: Producer
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pyspark_vision.clients import camera_pictures
 from pyspark_vision.clients.brokers import Brokers, BrokersError
 from pyspark_vision.clients.pycturestream import (
     BadMessageError,
+    Result,
     events_of,
     local_time,
     read_result,
@@ -168,6 +169,7 @@ def _loop(
     window = events.window if events is not None else Window()
     is_for_console_only = events is None and pictures is None
     while is_wanted():
+        shown = []
         for message in reader.read():
             partition, offset = _place(message)
             try:
@@ -178,12 +180,7 @@ def _loop(
                 complaints.add(f"{options.topic}-{partition} at offset {offset}: {error}")
             else:
                 mark = digest(message.key(), result)
-                if options.cameras and result.camera_id not in options.cameras:
-                    counts.other_cameras += 1
-                elif mark in window:
-                    counts.repeats += 1
-                else:
-                    counts.results += 1
+                if _is_wanted_result(result, mark, options, window, counts):
                     counts.events += len(entries)
                     if events is not None:
                         events.add(entries, mark)
@@ -191,19 +188,43 @@ def _loop(
                         window.add(mark)
                     if pictures is not None:
                         pictures.offer(result, message.timestamp()[1])
-                    print(result_line(result, taken_at))
+                    shown.append(result_line(result, taken_at))
             if events is not None:
                 events.advance(partition, offset + 1)
-        sys.stdout.flush()
+        _show(shown)
         if is_for_console_only and not terminal.is_read(sys.stdout):
             return
         if pictures is not None:
             assert options.pictures is not None
-            with _as_stream_error(options.pictures, "pictures of results"):
+            with _as_stream_error(options.pictures):
                 pictures.keep()
         complaints.show()
         if events is not None and events.is_due():
             _flush(events, reader)
+
+
+def _is_wanted_result(
+    result: Result, mark: str | None, options: Options, window: Window, counts: Counts
+) -> bool:
+    """Whether it is of the cameras that were asked for, and no repeat; counted in any case."""
+    if options.cameras and result.camera_id not in options.cameras:
+        counts.other_cameras += 1
+    elif mark in window:
+        counts.repeats += 1
+    else:
+        counts.results += 1
+        return True
+    return False
+
+
+def _show(lines: Sequence[str]) -> None:
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:  # a pipe that nobody reads is none
+        terminal.leave(sys.stdout)
+        raise StreamError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _place(message: Message) -> tuple[int, int]:
@@ -214,25 +235,25 @@ def _place(message: Message) -> tuple[int, int]:
 
 
 def _flush(events: EventsFile, reader: Reader) -> None:
-    with _as_stream_error(events.path, f"it is whole as it was, with {events.events} events"):
+    with _as_stream_error(events.path, f" (it is whole, with {events.events} events)"):
         events.flush()
     reader.commit(events.offsets)
 
 
 def _close(events: EventsFile, reader: Reader) -> None:
-    with _as_stream_error(events.path, f"it is whole as it was, with {events.events} events"):
+    with _as_stream_error(events.path, f" (it is whole, with {events.events} events)"):
         events.close()
     reader.commit(events.offsets)
 
 
 @contextmanager
-def _as_stream_error(path: Path, state: str) -> Iterator[None]:
+def _as_stream_error(path: Path, state: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StreamError(
-            f"{path} cannot be written: {error.strerror}; {state}. Start again when it can: "
-            "nothing is lost"
+            f"{path} cannot be written: {error.strerror}{state}. Start again when it can; no event "
+            "is lost"
         ) from None
 
 
