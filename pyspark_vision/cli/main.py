@@ -18,6 +18,7 @@ _COMMANDS = {
     "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
+    "receive": "show results as they come; keep pictures and events.json",
     "replay": "put dead letters back through a job",
 }
 

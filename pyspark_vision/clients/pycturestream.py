@@ -81,12 +81,15 @@ def read_frame(value: bytes) -> tuple[str, str, bytes]:
     return _text(fields, "camera_id"), _text(fields, "timestamp"), jpeg
 
 
-def read_result(value: bytes) -> Result:
-    """A result's message, ours or PyctureStream's own. Raises :class:`BadMessageError`.
+def read_result(value: bytes | None) -> Result:
+    """A result's message, ours or PyctureStream's own. Raises :class:`BadMessageError`, also for a
+    record without a value.
 
     >>> read_result(b'{"timestamp": "2026-11-21T08:00:00", "camera_id": "a", "objects": []}')
     Result(camera_id='a', timestamp='2026-11-21T08:00:00', objects=(), jpeg=None, model_name=None)
     """
+    if value is None:
+        raise BadMessageError("it has no value")
     fields = _fields(value)
     objects = fields.get("objects")
     if not isinstance(objects, list):
@@ -101,18 +104,34 @@ def read_result(value: bytes) -> Result:
     )
 
 
+def local_time(result: Result) -> datetime:
+    """When the frame was taken, as the naive local time that PyctureStream has.
+
+    Raises :class:`BadMessageError` for a timestamp that is not ISO-8601.
+
+    >>> local_time(Result("hall", "2026-11-21T08:00:00.5", (), None))
+    datetime.datetime(2026, 11, 21, 8, 0, 0, 500000)
+    """
+    try:
+        moment = datetime.fromisoformat(result.timestamp)
+        return moment if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise BadMessageError(
+            f"timestamp must be ISO-8601, not {_shown(result.timestamp)}"
+        ) from None
+
+
 def events_of(result: Result) -> list[dict[str, str]]:
     """Entries of ``events.json``: one for each object, or one "Nothing detected".
+
+    Raises as :func:`local_time`.
 
     >>> [event] = events_of(Result("hall", "2026-11-21T08:00:00", (), None))
     >>> event["event_type"], event["timestamp"]
     ('Nothing detected', '2026-11-21 08:00:00.000000')
     """
-    moment = datetime.fromisoformat(result.timestamp)
-    if moment.tzinfo is not None:  # a naive local time is what PyctureStream's dashboard reads
-        moment = moment.astimezone().replace(tzinfo=None)
     labels = [item.label for item in result.objects] or [NOTHING_DETECTED]
-    local = moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+    local = local_time(result).isoformat(" ", "microseconds")
     return [
         {"event_type": label, "timestamp": local, "camera_id": result.camera_id} for label in labels
     ]
@@ -121,7 +140,7 @@ def events_of(result: Result) -> list[dict[str, str]]:
 def _fields(value: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(value)
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or too deep
         raise BadMessageError(f"it is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BadMessageError(f"it must be a JSON object, not {_shown(fields)}")
@@ -150,8 +169,9 @@ def _object(entry: Any) -> DetectedObject:
         raise BadMessageError(f"an object must be a JSON object, not {_shown(entry)}")
     score, sector = entry.get("score"), entry.get("sector")
     box, class_id = entry.get("box"), entry.get("class_id")
-    if isinstance(score, bool) or not isinstance(score, int | float):
-        raise BadMessageError(f"score must be a number, not {_shown(score)}")
+    # Python's JSON takes NaN and Infinity, and integers that no float holds.
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise BadMessageError(f"score must be a number from 0 to 1, not {_shown(score)}")
     return DetectedObject(
         label=_text(entry, "label"),
         score=float(score),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -42,24 +43,49 @@ def say(text: str, stream: TextIO) -> bool:
     return True
 
 
+def is_read(stream: TextIO) -> bool:
+    """Whether somebody may still read what is written; ``False`` once a pipe's reader has gone."""
+    if isinstance(stream, _Unbreakable) and stream.is_left:
+        return False
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # closed, or of no file
+        return True
+    watched = select.poll()
+    watched.register(descriptor, 0)
+    return not any(event & select.POLLERR for _, event in watched.poll(0))
+
+
+def leave(stream: TextIO) -> None:
+    """Let what is in a stream that cannot be written, and what comes, go nowhere.
+
+    Else Python tries once more at its end, and says so in lines that nobody can use.
+    """
+    if isinstance(stream, _Unbreakable):
+        stream.leave()
+
+
 class _Unbreakable(io.TextIOWrapper):
     """A text stream that goes on without a reader."""
+
+    is_left = False
 
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
         except BrokenPipeError:
-            self._go_on_nowhere()
+            self.leave()
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
         except BrokenPipeError:
-            self._go_on_nowhere()
+            self.leave()
             super().flush()
 
-    def _go_on_nowhere(self) -> None:
+    def leave(self) -> None:
+        self.is_left = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)

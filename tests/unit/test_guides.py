@@ -39,6 +39,7 @@ RUN = {
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
     ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
     ("streams.md", "python -c"): "tests/unit/test_messages.py",
+    ("streams.md", "pyspark-vision receive"): "tests/services/test_receive.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
     ("operating.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
@@ -66,6 +67,7 @@ NOT_RUN = {
     ("quickstart.md", "make demo"): "CI runs it",
     ("your_model.md", "pyspark-vision bundle build"): "names a model that is not here",
     ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
+    ("streams.md", "2026-11-28 08:00:00.250"): "output of receive",
 }
 
 # Of other programs: spark-submit, kubectl, gcloud, aws and this project's benchmarks.
@@ -104,7 +106,10 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    commands = (
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"),
+        *("receive",),
+    )
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
