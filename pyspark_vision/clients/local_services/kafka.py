@@ -21,7 +21,7 @@ from pyspark_vision.clients.local_services.java import (
     java,
     write_properties,
 )
-from pyspark_vision.clients.local_services.process import Daemon, free_ports, run_once
+from pyspark_vision.clients.local_services.process import Daemon, reserved_ports, run_once
 
 # Frames are larger than Kafka's default of 1 MB.
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
@@ -58,12 +58,48 @@ def running(
     message_max_bytes: int = MESSAGE_MAX_BYTES,
     auto_create_topics: bool = False,
     port: int | None = None,
+    retention_bytes: int | None = None,
 ) -> Iterator[Kafka]:
-    """A broker with its data in ``folder``, until the end of the block; ``None``: any free port."""
-    free, sasl, controller = free_ports(3)
-    plain = port or free
+    """A broker with its data in ``folder``, until the end of the block.
+
+    ``port``: ``None``: any that is free. ``retention_bytes``: of each partition, beyond which its
+    oldest records go; ``None``: all is kept.
+    """
     password = secrets.token_urlsafe(16)
-    settings = {
+    with reserved_ports(3) as (free, sasl, controller):
+        plain = port or free
+        settings = {
+            **_settings(folder, plain, sasl, controller, password),
+            "message.max.bytes": str(message_max_bytes),
+            "replica.fetch.max.bytes": str(message_max_bytes),
+            # Kafka's default, or room for one message of this size.
+            "socket.request.max.bytes": str(max(100 * 1024 * 1024, 2 * message_max_bytes)),
+            "auto.create.topics.enable": str(auto_create_topics).lower(),
+            **(_retention(retention_bytes) if retention_bytes else {}),
+        }
+        properties = folder / "server.properties"
+        write_properties(properties, settings)
+        run_java = [java(), *SMALL_JVM, LOG_WARNINGS, "-cp", f"{jars.folder('kafka-broker')}/*"]
+        storage_tool = [*("kafka.tools.StorageTool", "format"), "-t", CLUSTER_ID]
+        run_once("kafka-format", [*run_java, *storage_tool, "-c", str(properties)], folder)
+        broker = Daemon(
+            "kafka",
+            [*run_java, "kafka.Kafka", str(properties)],
+            folder,
+            lambda: _answers(plain) and _answers(sasl) and _knows_itself(plain),
+        )
+        broker.start()
+    # It has its ports now, and who kills it starts it again.
+    try:
+        yield Kafka(f"127.0.0.1:{plain}", f"127.0.0.1:{sasl}", USER, password, broker)
+    finally:
+        broker.stop()
+
+
+def _settings(
+    folder: Path, plain: int, sasl: int, controller: int, password: str
+) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -82,11 +118,6 @@ def running(
             f'user_{USER}="{password}";'
         ),
         "log.dirs": str(folder / "data"),
-        "message.max.bytes": str(message_max_bytes),
-        "replica.fetch.max.bytes": str(message_max_bytes),
-        # Kafka's default, or room for one message of this size.
-        "socket.request.max.bytes": str(max(100 * 1024 * 1024, 2 * message_max_bytes)),
-        "auto.create.topics.enable": str(auto_create_topics).lower(),
         # Messages that a test dates back must not be deleted for their age.
         "log.retention.ms": "-1",
         # One broker can hold one copy.
@@ -103,19 +134,23 @@ def running(
         "broker.heartbeat.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
     }
-    properties = folder / "server.properties"
-    write_properties(properties, settings)
-    run_java = [java(), *SMALL_JVM, LOG_WARNINGS, "-cp", f"{jars.folder('kafka-broker')}/*"]
-    storage_tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-    run_once("kafka-format", [*run_java, *storage_tool], folder)
-    broker = Daemon(
-        "kafka",
-        [*run_java, "kafka.Kafka", str(properties)],
-        folder,
-        lambda: _answers(plain) and _answers(sasl) and _knows_itself(plain),
-    )
-    with broker:
-        yield Kafka(f"127.0.0.1:{plain}", f"127.0.0.1:{sasl}", USER, password, broker)
+
+
+def _retention(size_bytes: int) -> dict[str, str]:
+    """A partition of a few large pictures a second stays below one and a half times that size.
+
+    Whole segments go, looked for every ten seconds. The broker's own log of what it is has a
+    record twice a second: by default it is cut for the first time after a gigabyte.
+    """
+    return {
+        "log.retention.bytes": str(size_bytes),
+        "log.segment.bytes": str(size_bytes // 8),
+        "log.retention.check.interval.ms": "10000",
+        "log.segment.delete.delay.ms": "1000",
+        "offsets.topic.segment.bytes": str(8 * 1024 * 1024),
+        "metadata.log.segment.bytes": str(8 * 1024 * 1024),
+        "metadata.max.retention.bytes": str(32 * 1024 * 1024),
+    }
 
 
 def _answers(port: int) -> bool:

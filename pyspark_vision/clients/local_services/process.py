@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ POLL_S = 0.1
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # Asks Linux for SIGKILL when the parent dies, then becomes the daemon: neither an atexit hook nor a
-# fixture runs in a test process that was killed itself. A program of its own and no preexec_fn,
-# which can deadlock (and warns, from Python 3.12) in a process with threads.
+# fixture runs in a process that was killed itself. A program of its own and no preexec_fn, which can
+# deadlock (and warns, from Python 3.12) in a process with threads. Other systems have no such call.
 DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):  # the parent died before Linux was asked
     sys.exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -81,6 +83,18 @@ class Daemon:
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start, and return when it answers. A second start after a kill finds port and data."""
+        self.launch()
+        try:
+            if not wait_until(self.is_ready, timeout_s):
+                raise ServiceError(
+                    f"{self.name} gave no answer in {timeout_s} s; {self._last_words()}"
+                )
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Start, and return at once."""
         if self._process is not None:
             raise ServiceError(f"{self.name} runs already, as process {self._process.pid}")
         with self.log.open("ab") as log:
@@ -95,21 +109,17 @@ class Daemon:
                 # in order, and so that what a daemon forks can be ended with it.
                 start_new_session=True,
             )
-        try:
-            if not wait_until(self._is_ready, timeout_s):
-                raise ServiceError(
-                    f"{self.name} gave no answer in {timeout_s} s; {self._last_words()}"
-                )
-        except BaseException:
-            self.kill()
-            raise
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM to it alone, which ends what it has started in its own order."""
+        os.kill(self.pid, signal.SIGTERM)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for what is left; nothing if it does not run."""
         if self._process is None:
             return
         os.killpg(self._process.pid, signal.SIGTERM)
-        wait_until(self._has_exited, self._stop_timeout_s)
+        wait_until(self.has_exited, self._stop_timeout_s)
         self.kill()
 
     def kill(self) -> None:
@@ -121,12 +131,13 @@ class Daemon:
         self._process.wait()
         self._process = None
 
-    def _is_ready(self) -> bool:
-        if self._has_exited():
+    def is_ready(self) -> bool:
+        """Whether it answers; raises :class:`ServiceError` if it has ended."""
+        if self.has_exited():
             raise ServiceError(f"{self.name} ended while it started; {self._last_words()}")
         return self._ready()
 
-    def _has_exited(self) -> bool:
+    def has_exited(self) -> bool:
         """Look without waiting for it, which would free its number while its group may live on."""
         seen = os.WEXITED | os.WNOWAIT | os.WNOHANG
         return os.waitid(os.P_PID, self.pid, seen) is not None
@@ -176,26 +187,47 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nothing listens on, each another.
+    """Ports on 127.0.0.1 that nothing listens on, each another."""
+    with reserved_ports(count) as ports:
+        return ports
+
+
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Ports on 127.0.0.1 for servers that are started in the block; nobody else is given them here.
+
+    They are bound without being listened on, by sockets that share their port with servers that
+    set SO_REUSEADDR, as Java's, uvicorn's and Python's do; another call cannot bind them.
 
     They lie below the range from which Linux takes the ports of outgoing connections: while a
     killed daemon is away, no client can be given its port by chance.
     """
-    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     held: list[socket.socket] = []
     try:
         while len(held) < count:
             probe = socket.socket()
+            held.append(probe)
             try:
-                probe.bind(("127.0.0.1", random.randrange(first_outgoing // 2, first_outgoing)))
+                probe.bind(
+                    ("127.0.0.1", random.randrange(_first_outgoing() // 2, _first_outgoing()))
+                )
             except OSError:
-                probe.close()
+                held.pop().close()
             else:
-                held.append(probe)
-        return [probe.getsockname()[1] for probe in held]
+                # Only now: with it, what another call holds could be bound as well.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield [probe.getsockname()[1] for probe in held]
     finally:
         for probe in held:
             probe.close()
+
+
+def _first_outgoing() -> int:
+    try:
+        said = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    except OSError:  # not Linux; the same range as its default
+        return 32768
+    return int(said.split()[0])
 
 
 def answers_http(url: str) -> bool:
