@@ -18,5 +18,10 @@ def path(name: str) -> Path:
     >>> path("models/demo-detector").joinpath("model.json").is_file()
     True
     """
-    carried = _HERE / name
-    return carried if carried.exists() else _CHECKOUT / name
+    root = checkout()
+    return (root or _HERE) / name
+
+
+def checkout() -> Path | None:
+    """The checkout's root; ``None`` in an installed wheel."""
+    return None if (_HERE / "jobs").is_dir() else _CHECKOUT

@@ -26,8 +26,9 @@ POLL_S = 0.1
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # Asks Linux for SIGKILL when the parent dies, then becomes the daemon: neither an atexit hook nor a
-# fixture runs in a process that was killed itself. A program of its own and no preexec_fn, which can
-# deadlock (and warns, from Python 3.12) in a process with threads. Other systems have no such call.
+# fixture runs in a process that was killed itself. A program of its own and no preexec_fn, which
+# can deadlock (and warns, from Python 3.12) in a process with threads. Other systems have no such
+# call.
 DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
