@@ -18,7 +18,9 @@ _COMMANDS = {
     "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
+    "produce": "send pictures of cameras, videos, folders or drawn scenes to Kafka",
     "replay": "put dead letters back through a job",
+    "simulate": "send drawn images as week 9's simulator does, to Kafka or a bucket",
 }
 
 # The extra of this package that brings what a command imports, beside the packages it requires.
