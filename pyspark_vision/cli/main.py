@@ -20,6 +20,7 @@ _COMMANDS = {
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "produce": "send pictures of cameras, videos, folders or drawn scenes to Kafka",
     "replay": "put dead letters back through a job",
+    "up": "run a broker, cameras, a detecting job and its live page until Ctrl-C",
     "simulate": "send drawn images as week 9's simulator does, to Kafka or a bucket",
 }
 

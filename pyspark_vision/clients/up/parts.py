@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pyspark_vision.clients.local_services import proc
-from pyspark_vision.clients.local_services.process import Daemon, wait_until
+from pyspark_vision.clients.local_services.process import Daemon, ServiceError, wait_until
 
 # Each is asked at once. The job finishes the batch in hand, for which it has ten seconds.
 STOP_TIMEOUT_S = 15.0
@@ -29,59 +29,55 @@ class Parts:
     """
 
     def __init__(self) -> None:
-        self._running: list[Daemon] = []
+        self._started: list[Daemon] = []
+        self._others: list[Daemon] = []
 
     def start(
-        self,
-        name: str,
-        command: list[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        ready: Callable[[], bool] = lambda: True,
+        self, name: str, command: list[str], folder: Path, environment: Mapping[str, str]
     ) -> Daemon:
         """Start one; its log is ``folder/NAME.log``."""
-        part = Daemon(name, command, folder, ready, environment)
-        self.watch(part)
+        part = Daemon(name, command, folder, lambda: True, environment)
+        self._started.append(part)
         part.launch()
         return part
 
     def watch(self, part: Daemon) -> None:
-        """Take one in that is started, and stopped, elsewhere or later."""
-        self._running.append(part)
+        """One that is started and stopped elsewhere."""
+        self._others.append(part)
 
     def check(self) -> None:
         """Raise :class:`PartEndedError` if one has ended; cut logs that have become large."""
-        for part in self._running:
+        for part in (*self._others, *self._started):
             if part.has_exited():
                 said = _last_lines(part.log)
-                raise PartEndedError(f"{part.name} has ended by itself. {part.log} ends with\n{said}")
+                raise PartEndedError(f"{part.name} has ended by itself. {part.log} ends:\n{said}")
             cut(part.log)
 
-    def stop(self, *parts: Daemon) -> None:
-        """Ask these to end, all at once, and end what is left of them."""
-        for part in parts:
+    def stop(self) -> None:
+        """Ask those that were started here to end, all at once, and end what is left of them."""
+        running = [part for part in self._started if _runs(part)]
+        for part in running:
             part.ask_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for part in parts:
+        for part in running:
             wait_until(part.has_exited, max(0.0, deadline - time.monotonic()))
-        for part in parts:
-            kill(part)
-            self._running.remove(part)
+            # The group goes with the one that led it, and here all of the session.
+            _kill_session(part.pid)
+            part.kill()
 
     def kill_all(self) -> None:
-        """End all that runs, at once; in a signal's handler, too."""
-        for part in self._running:
-            try:
+        """End all that runs, at once; a signal's handler calls it, too."""
+        for part in (*self._started, *self._others):
+            if _runs(part):
                 _kill_session(part.pid)
-            except (ProcessLookupError, RuntimeError):  # it has ended meanwhile
-                continue
 
 
-def kill(part: Daemon) -> None:
-    """End it and all that it has started, whatever process group that is in."""
-    session = part.pid
-    _kill_session(session)
-    part.kill()
+def _runs(part: Daemon) -> bool:
+    """Whether it was started and not ended from here."""
+    try:
+        return part.pid > 0
+    except ServiceError:
+        return False
 
 
 def cut(log: Path, limit_bytes: int = LOG_BYTES) -> None:
@@ -98,8 +94,11 @@ def cut(log: Path, limit_bytes: int = LOG_BYTES) -> None:
 def _kill_session(session: int) -> None:
     if sys.platform == "linux":
         proc.signal_all(session, signal.SIGKILL)
-    else:
+        return
+    try:
         os.killpg(session, signal.SIGKILL)
+    except ProcessLookupError:  # it ended meanwhile
+        pass
 
 
 def _last_lines(log: Path, count: int = 10) -> str:

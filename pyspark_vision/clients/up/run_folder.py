@@ -22,7 +22,7 @@ NEEDED_BYTES = 2 * 10**9
 
 
 def default_base() -> Path:
-    """``build/up`` of the checkout, else ``pyspark_vision/up`` where this user's data lies (XDG)."""
+    """``build/up`` of the checkout, else ``pyspark_vision/up`` in this user's folder for data."""
     if (checkout := carried.checkout()) is not None:
         return checkout / "build" / "up"
     common = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
@@ -42,8 +42,8 @@ def new_run(base: Path, say: Callable[[str], None]) -> Iterator[Path]:
         lock = (folder / MARK).open("x")
     except OSError as error:
         raise InvalidOptionError(
-            f"{error.filename or base} cannot be made ({error.strerror}): give --data DIR, a folder "
-            "that you may write"
+            f"{error.filename or base} cannot be made ({error.strerror}): give "
+            "--data DIR, a folder that you may write"
         ) from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
