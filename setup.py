@@ -14,7 +14,10 @@ setup(
     version=VERSION.group(1),
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
     packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
-    package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
+    package_data={
+        "pyspark_vision.contact_sheet": ["*.html", "*.css"],
+        "pyspark_vision.clients.live": ["*.html", "*.css", "*.js", "*.svg"],
+    },
     python_requires=">=3.11",
     # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
     # pandas 3: PySpark 4.3 warns in each process that it does not fully support it yet.
@@ -33,6 +36,7 @@ setup(
         # PyAV reads webcams, files and network streams; its wheel brings FFmpeg.
         "clients": [
             *("confluent-kafka", "av", "starlette", "uvicorn", "fastapi"),
+            *("websockets", "prometheus-client"),
             *("dash", "plotly", "duckdb"),
         ],
         "docs": ["mkdocs-material", "mkdocstrings-python", "nbclient", "ipykernel"],
@@ -40,7 +44,7 @@ setup(
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
-            *("playwright", "schemathesis", "build"),
+            *("playwright", "schemathesis", "build", "httpx2"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },
