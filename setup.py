@@ -34,6 +34,7 @@ setup(
     package_dir={carried(folder): folder for folder in CARRIED},
     package_data={
         "pyspark_vision.contact_sheet": ["*.html", "*.css"],
+        "pyspark_vision.clients.live": ["*.html", "*.css", "*.js", "*.svg"],
         **{carried(folder): files for folder, files in CARRIED.items()},
     },
     python_requires=">=3.11",
@@ -54,6 +55,7 @@ setup(
         # PyAV reads webcams, files and network streams; its wheel brings FFmpeg.
         "clients": [
             *("confluent-kafka", "av", "starlette", "uvicorn", "fastapi"),
+            *("websockets", "prometheus-client"),
             *("dash", "plotly", "duckdb"),
         ],
         "docs": ["mkdocs-material", "mkdocstrings-python", "nbclient", "ipykernel"],
@@ -61,7 +63,7 @@ setup(
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
-            *("playwright", "schemathesis", "build"),
+            *("playwright", "schemathesis", "build", "httpx2"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -18,6 +18,7 @@ _COMMANDS = {
     "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
+    "live": "show cameras and what a job finds in their frames, in the browser",
     "produce": "send pictures of cameras, videos, folders or drawn scenes to Kafka",
     "replay": "put dead letters back through a job",
     "up": "run a broker, cameras, a detecting job and its live page until Ctrl-C",
@@ -29,6 +30,10 @@ _EXTRAS = {
     "pyspark": "spark",
     **dict.fromkeys(
         ("confluent_kafka", "av", "starlette", "uvicorn", "fastapi", "dash", "plotly", "duckdb"),
+        "clients",
+    ),
+    **dict.fromkeys(
+        ("websockets", "prometheus_client"),
         "clients",
     ),
 }

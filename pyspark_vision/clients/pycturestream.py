@@ -101,6 +101,27 @@ def read_result(value: bytes) -> Result:
     )
 
 
+def readable_parts(value: bytes) -> tuple[str | None, str | None, bytes | None]:
+    """Camera, timestamp and picture of a frame's message that may be damaged: what is readable.
+
+    Raises :class:`BadMessageError` if it is no JSON object.
+
+    >>> readable_parts(b'{"camera_id": "hall", "timestamp": 8, "image": "%"}')
+    ('hall', None, None)
+    """
+    fields = _fields(value)
+    camera_id, timestamp = fields.get("camera_id"), fields.get("timestamp")
+    try:
+        content = _picture(fields)
+    except BadMessageError:
+        content = None
+    return (
+        camera_id if isinstance(camera_id, str) and camera_id else None,
+        timestamp if isinstance(timestamp, str) else None,
+        content,
+    )
+
+
 def events_of(result: Result) -> list[dict[str, str]]:
     """Entries of ``events.json``: one for each object, or one "Nothing detected".
 
@@ -121,7 +142,7 @@ def events_of(result: Result) -> list[dict[str, str]]:
 def _fields(value: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(value)
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or too deep
         raise BadMessageError(f"it is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BadMessageError(f"it must be a JSON object, not {_shown(fields)}")

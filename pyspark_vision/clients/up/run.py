@@ -124,9 +124,9 @@ def _start_parts(run: Run, drawn: bool, environment: Mapping[str, str], setting:
     parts, progress = setting.parts, setting.progress
     parts.start(JOB, commands.job(run), run.folder, environment)
     page = parts.start(PAGE, commands.page(run), run.folder, environment)
-    sources, why = (DRAWN, "") if drawn else _cameras()
+    sources = DRAWN if drawn else _cameras(progress)
     parts.start(PRODUCER, commands.producer(run, sources), run.folder, environment)
-    progress.stage(f"cameras: {', '.join(sources)}{why}")
+    progress.stage(f"cameras: {', '.join(sources)}")
     progress.stage(f"page: {_address(page.log, parts)}")
     with _results(run.servers) as results:
         _wait_for_boxes(results, run, progress, parts)
@@ -148,12 +148,13 @@ def _make_topics(servers: str) -> None:
         made.result(timeout=30)
 
 
-def _cameras() -> tuple[tuple[str, ...], str]:
-    """The first webcam that gives pictures, else drawn scenes; and why not a webcam."""
+def _cameras(progress: Progress) -> tuple[str, ...]:
+    """The first webcam that gives pictures, else drawn scenes."""
     number, refused = webcam.first_working()
     if number is not None:
-        return (f"webcam:{number}",), ""
-    return DRAWN, f" (no webcam: {'; '.join(refused)})"
+        return (f"webcam:{number}",)
+    progress.say(f"== no webcam, so drawn scenes: {'; '.join(refused)}")
+    return DRAWN
 
 
 def _address(log: Path, parts: Parts) -> str:
