@@ -37,7 +37,10 @@ RUN = {
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
-    ("README.md", "make demo"): "CI runs both",
+    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
+    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    ("up.md", "== data and logs"): "output of make up",
+    ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
     ("README.md", "make services"): "runs until Ctrl-C; tests start the same servers",
     ("README.md", "make zip"): "takes the connector from Maven Central",
@@ -89,7 +92,10 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    commands = (
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"),
+        *("produce", "live", "up"),
+    )
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
