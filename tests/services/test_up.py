@@ -24,6 +24,15 @@ from local_services.process import wait_until
 from pyspark_vision.clients.pycturestream import read_result
 from pyspark_vision.clients.up.commands import JOB, PAGE, PRODUCER
 
+BROKER = "kafka"
+# In the command line of each part.
+_COMMANDS = {
+    PAGE: "main live ",
+    PRODUCER: "main produce ",
+    JOB: "stream_detect.py ",
+    BROKER: "kafka.Kafka ",
+}
+
 # On a machine with other work; `up` itself is asked for 60 s on two cores of its own.
 BOXES_S = 240.0
 # The job's ten seconds for its batch, and the broker's.
@@ -80,7 +89,7 @@ class Up:
 
     def part(self, name: str) -> int:
         """The process of a part."""
-        of_part = {PAGE: "main live ", PRODUCER: "main produce ", JOB: "stream_detect.py "}[name]
+        of_part = _COMMANDS[name]
         [pid] = [pid for pid in self.pids() if of_part in proc.command_line(pid)]
         return pid
 
@@ -167,7 +176,7 @@ def test_boxes_come_to_the_page_beside_a_second_run_and_ctrl_c_leaves_nothing(
         assert not (up.folder / "tmp").exists()
 
 
-@pytest.mark.parametrize("name", [PRODUCER, PAGE])
+@pytest.mark.parametrize("name", [PRODUCER, PAGE, JOB, BROKER])
 def test_a_part_that_dies_ends_all_with_its_name(name: str, tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         up.says("page: ")
@@ -177,27 +186,6 @@ def test_a_part_that_dies_ends_all_with_its_name(name: str, tmp_path: Path) -> N
 
         assert up.process.wait(ENDED_S) == 1
         assert up.says("has ended by itself").startswith(f"up: {name} has ended by itself. ")
-        assert has_left_nothing(up, ports)
-
-
-def test_a_job_that_cannot_work_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with running_up(tmp_path) as up:
-        up.says("page: ")
-        ports = up.ports
-        jvms: list[int] = []
-
-        def find() -> bool:
-            session = proc.members(os.getsid(up.part(JOB)))
-            jvms[:] = [pid for pid in session if "SparkSubmit" in proc.command_line(pid)]
-            return bool(jvms)
-
-        assert wait_until(find, 60.0)
-        [jvm] = jvms
-
-        os.kill(jvm, signal.SIGKILL)
-
-        assert up.process.wait(ENDED_S) == 1
-        assert up.says("has ended by itself").startswith(f"up: {JOB} has ended by itself. ")
         assert has_left_nothing(up, ports)
 
 
