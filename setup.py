@@ -63,7 +63,7 @@ setup(
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
-            *("playwright", "schemathesis", "build", "httpx2"),
+            *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },
