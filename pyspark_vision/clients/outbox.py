@@ -136,7 +136,7 @@ class Outbox:
             "linger.ms": 0,
         }
         # What the user's file says comes first.
-        config = settings | self._brokers.config(error_cb=self._errored)
+        config = settings | self._brokers.config() | {"error_cb": self._errored}
         try:
             return Producer(config)
         except KafkaException as error:  # a property that librdkafka does not know, or not so
