@@ -18,7 +18,6 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from job_environment import job_environment
-from kafka_topics import make_topic
 from local_services.kafka import Kafka
 from pyspark.sql import SparkSession
 
@@ -72,12 +71,13 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
 ) -> None:
     make_topics("pycturestream", "resultstream")
     port = kafka.bootstrap_servers.rpartition(":")[2]
-    words = {"9092": port, ". .venv/bin/activate\n": ""}
+    own = f"--kafka-servers {kafka.bootstrap_servers}"
+    words = {"9092": port, ". .venv/bin/activate\n": "", "--when-behind": f"{own} --when-behind"}
     text = guides.block("README.md", ". .venv/bin/activate", words).text
 
     printed = shell(text, tmp_path)
 
-    assert "60 frames sent to pycturestream" in printed
+    assert "produce: frames 60, sent 60, dropped 0, failed 0 to pycturestream" in printed
     assert "stream_detect: frames in 60, detected 60, failed 0" in printed
     results = [json.loads(m.value()) for m in jobs.consume(consumer, "resultstream", 60)]
     assert len(results) == 60
@@ -85,20 +85,30 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
     assert sum(len(result["objects"]) for result in results) > 60
 
 
-def test_frames_that_are_not_in_their_topic_are_said(kafka: Kafka, root: Path) -> None:
-    program = [sys.executable, str(root / "scripts" / "send_frames.py"), "--count", "1"]
-    small = make_topic(kafka.bootstrap_servers, max_message_bytes="1000")
-    said = {}
-    for servers, topic in (("127.0.0.1:1", "any"), (kafka.bootstrap_servers, small)):
-        flags = ["--kafka-servers", servers, "--kafka-topic", topic]
-        done = subprocess.run(
-            [*program, *flags], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert (done.returncode, done.stdout) == (1, "")
-        said[topic] = done.stderr
+def test_cameras_md_drawn_scenes_and_simulated_images_go_to_kafka(
+    kafka: Kafka,
+    make_topics: Callable[..., None],
+    consumer: Consumer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    there = set(AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics().topics)
+    make_topics(*({"pycturestream", "image-stream"} - there))
+    words = {"127.0.0.1:9092": kafka.bootstrap_servers, "/tmp/bucket": f"{tmp_path}/bucket"}
+    [drawn] = guides.block("cameras.md", "pyspark-vision produce --source drawn", words).commands
+    [images] = guides.block("cameras.md", "pyspark-vision simulate", words).commands
 
-    assert said["any"].startswith("send_frames.py: no broker of --kafka-servers 127.0.0.1:1 answer")
-    assert f"send_frames.py: 1 of 1 frames are not in {small}: " in said[small]
+    assert guides.run(drawn) == guides.run(images) == 0
+
+    produced, of_kafka, of_gcs = capfd.readouterr().out.splitlines()
+    assert produced.startswith("produce: frames 10, sent ")
+    assert of_kafka.startswith("simulate: kafka: images 6, sent ")
+    assert of_gcs.startswith("simulate: gcs: images 6, sent ")
+    assert len(list((tmp_path / "bucket" / "input-images").iterdir())) > 0
+    consumer.subscribe(["image-stream"])
+    message = consumer.poll(30)
+    assert message is not None
+    assert json.loads(message.value())["metadata"]["source"] == "simulator"
 
 
 def test_events_md_the_example_prints_what_the_guide_shows(

@@ -1,4 +1,4 @@
-"""`pyspark-vision produce` and `simulate` with a real broker, read back by consumers written here."""
+"""`pyspark-vision produce` with a real broker, read back by consumers that are written here."""
 
 from __future__ import annotations
 

@@ -96,9 +96,10 @@ def in_topic(servers: str, topic: str) -> list[Any]:
         while len(records) < sum(ends.values()):
             assert time.monotonic() < deadline
             message = consumer.poll(1.0)
-            if message is not None and message.error() is None:
-                if message.offset() < ends[message.partition()]:
-                    records.append(message)
+            if message is None or message.error() is not None:
+                continue
+            if message.offset() < ends[message.partition()]:
+                records.append(message)
         return records
     finally:
         consumer.close()
