@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import client_runs as clients
 import guides
 import job_runs as jobs
 import pytest
@@ -71,8 +72,7 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
 ) -> None:
     make_topics("pycturestream", "resultstream")
     port = kafka.bootstrap_servers.rpartition(":")[2]
-    own = f"--kafka-servers {kafka.bootstrap_servers}"
-    words = {"9092": port, ". .venv/bin/activate\n": "", "--when-behind": f"{own} --when-behind"}
+    words = {"9092": port, ". .venv/bin/activate\n": ""}
     text = guides.block("README.md", ". .venv/bin/activate", words).text
 
     printed = shell(text, tmp_path)
@@ -87,28 +87,25 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
 
 def test_cameras_md_drawn_scenes_and_simulated_images_go_to_kafka(
     kafka: Kafka,
-    make_topics: Callable[..., None],
-    consumer: Consumer,
+    new_topic: Callable[..., str],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    there = set(AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics().topics)
-    make_topics(*({"pycturestream", "image-stream"} - there))
+    frames, images = new_topic(), new_topic()
     words = {"127.0.0.1:9092": kafka.bootstrap_servers, "/tmp/bucket": f"{tmp_path}/bucket"}
     [drawn] = guides.block("cameras.md", "pyspark-vision produce --source drawn", words).commands
-    [images] = guides.block("cameras.md", "pyspark-vision simulate", words).commands
+    [simulated] = guides.block("cameras.md", "pyspark-vision simulate", words).commands
 
-    assert guides.run(drawn) == guides.run(images) == 0
+    assert guides.run(f"{drawn} --kafka-topic {frames}") == 0
+    assert guides.run(f"{simulated} --kafka-topic {images}") == 0
 
-    produced, of_kafka, of_gcs = capfd.readouterr().out.splitlines()
-    assert produced.startswith("produce: frames 10, sent ")
-    assert of_kafka.startswith("simulate: kafka: images 6, sent ")
-    assert of_gcs.startswith("simulate: gcs: images 6, sent ")
-    assert len(list((tmp_path / "bucket" / "input-images").iterdir())) > 0
-    consumer.subscribe(["image-stream"])
-    message = consumer.poll(30)
-    assert message is not None
-    assert json.loads(message.value())["metadata"]["source"] == "simulator"
+    of_frames, of_images, of_objects = map(clients.counts, capfd.readouterr().out.splitlines())
+    assert of_frames["captured"] == 10
+    assert of_images["captured"] == of_objects["captured"] == 6
+    sent = {topic: clients.in_topic(kafka.bootstrap_servers, topic) for topic in (frames, images)}
+    assert len(sent[frames]) == of_frames["sent"] > 0
+    assert len(sent[images]) == of_images["sent"] > 0
+    assert len(list((tmp_path / "bucket" / "input-images").iterdir())) == of_objects["sent"] > 0
 
 
 def test_events_md_the_example_prints_what_the_guide_shows(

@@ -98,7 +98,8 @@ def in_topic(servers: str, topic: str) -> list[Any]:
             message = consumer.poll(1.0)
             if message is None or message.error() is not None:
                 continue
-            if message.offset() < ends[message.partition()]:
+            place: Any = (message.partition(), message.offset())
+            if place[1] < ends[place[0]]:
                 records.append(message)
         return records
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from pictures import scene_jpeg
 
 from pyspark_vision.clients.scenes import draw_frame
@@ -31,7 +32,8 @@ def write_video(target: Any, count: int, rate: int, kind: str = "mp4") -> None:
         stream.pix_fmt = "yuv420p"
         for index in range(count):
             image, _ = draw_frame(1, index, SIZE_WH)
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+            frame = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

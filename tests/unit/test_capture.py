@@ -215,7 +215,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     stand_in = SimpleNamespace(open=opened, error=av.error, device=av.device)
     monkeypatch.setattr(webcam, "av", stand_in)
-    monkeypatch.setattr(webcam.sys, "platform", "linux")
+    monkeypatch.setattr("sys.platform", "linux")
     return known
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from pyspark_vision.clients.capture.source import BadPictureError, CaptureError,
 from pyspark_vision.clients.filming import Pacing, Take, film
 from pyspark_vision.clients.kept_files import claim_folder, write_whole
 from pyspark_vision.clients.pace import on_time
+from pyspark_vision.clients.pycturestream import Frame
 from pyspark_vision.clients.stopping import Stop
 from pyspark_vision.clients.tally import Tally, counted
 from pyspark_vision.errors import InvalidOptionError
@@ -144,12 +146,16 @@ def bad() -> bytes:
     raise BadPictureError("undecodable", "it is damaged")
 
 
+def _send(tally: Tally, frame: Frame) -> None:
+    tally.send()
+
+
 def filmed(*sources: Faulty) -> tuple[list[Tally], list[filming.Ending], list[str]]:
     """Tallies and endings of cameras "0", "1", …, and what was said."""
     tallies = [Tally() for _ in sources]
     said: list[str] = []
     takes = [
-        Take(Camera(str(number), source), (tally,), lambda frame, tally=tally: tally.send())
+        Take(Camera(str(number), source), (tally,), functools.partial(_send, tally))
         for number, (source, tally) in enumerate(zip(sources, tallies, strict=True))
     ]
     pacing = Pacing(rate=None, duration_s=None, puts_off=False)
@@ -204,7 +210,7 @@ def test_a_terminal_has_one_progress_line_which_other_lines_push_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = Terminal()
-    monkeypatch.setattr(progress.sys, "stderr", screen)
+    monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setattr(progress, "_TERMINAL_S", 0.0)
     shown = progress.Progress("produce", iter(["frames 10", "frames 9", "end"]).__next__)
 
@@ -220,7 +226,7 @@ def test_a_terminal_has_one_progress_line_which_other_lines_push_away(
 
 def test_a_log_has_whole_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
-    monkeypatch.setattr(progress.sys, "stderr", log)
+    monkeypatch.setattr("sys.stderr", log)
     shown = progress.Progress("produce", lambda: "frames 10")
 
     shown.tick()

@@ -98,8 +98,10 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
-    commands += ("produce", "simulate")
+    commands = [
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor"),
+        *("produce", "replay", "simulate"),
+    ]
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
