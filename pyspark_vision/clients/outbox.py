@@ -34,6 +34,7 @@ _SAID_AFTER_S = 1.0
 # Reports of what was given up come at once; a moment all the same.
 _LAST_REPORTS_S = 5.0
 
+_NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 # What is not known to have arrived, though a broker may have it.
 _UNCONFIRMED = (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT)
 _REASONS = {
@@ -70,6 +71,7 @@ class Outbox:
     ) -> None:
         self._brokers, self._topic, self._say, self._waits = brokers, topic, say, waits
         self._room = threading.Condition()
+        self._give_up_s = _GIVE_UP_WAITING_S if waits else _GIVE_UP_S
         self._is_stopping = self._is_closed = False
         self._told: set[str] = set()
         self._last_report = time.monotonic()
@@ -140,10 +142,9 @@ class Outbox:
             self._producer.flush(_LAST_REPORTS_S)
 
     def _connected(self) -> Producer:
-        give_up_s = _GIVE_UP_WAITING_S if self._waits else _GIVE_UP_S
         settings: dict[str, Any] = {
             "message.max.bytes": _MESSAGE_MAX_BYTES,
-            "message.timeout.ms": give_up_s * 1000,
+            "message.timeout.ms": self._give_up_s * 1000,
             # A frame that is sent again after a lost answer is not in the topic twice.
             "enable.idempotence": True,
             # A topic's limit holds for a batch: frames that fit one by one go one by one.
@@ -164,7 +165,9 @@ class Outbox:
                 known = self._producer.list_topics(self._topic, timeout=kafka.TIMEOUT_S)
             except KafkaException as error:
                 self._producer.poll(0)
-                said = self._last_error or error.args[0]
+                said = error.args[0]
+                if self._last_error is not None and self._last_error.code() in _NOT_LET_IN:
+                    said = self._last_error
                 raise BrokersError(kafka.explained(self._brokers, said)) from None
             problem = known.topics[self._topic].error
             if problem is None:
@@ -209,11 +212,17 @@ class Outbox:
         tally.fail(reason)
         if reason not in self._told and not self._is_stopping:
             self._told.add(reason)
-            size = f" (a frame of {value_bytes:,} bytes)" if reason == "too_large" else ""
             said = kafka.explained(self._brokers, error)
-            self._say(
-                f"not in topic {self._topic}{size}: {said}. Others go on; {reason} is counted"
-            )
+            if reason == "too_large":
+                said = f"a frame of {value_bytes:,} bytes is too large for it. {said}"
+            elif reason == "unconfirmed":
+                said = (
+                    f"{self._brokers.servers} did not confirm frames in {self._give_up_s} s, and may "
+                    "have them or not. Start the brokers again"
+                )
+            self._say(f"topic {self._topic}: {said}. Others go on; {reason} is counted")
 
     def _errored(self, error: KafkaError) -> None:
-        self._last_error = error
+        # That all brokers are down follows what each of them is down for.
+        if self._last_error is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._last_error = error

@@ -233,6 +233,7 @@ def test_what_cannot_be_is_one_line_that_says_how_to_go_on(
 ) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "input.jpg").write_bytes(b"of somebody")
+    (tmp_path / "properties").write_text("nonsense.key=1\n")
     there = ("--kafka-servers", kafka.bootstrap_servers)
     theirs = f"{tmp_path}/theirs"
 
@@ -242,6 +243,7 @@ def test_what_cannot_be_is_one_line_that_says_how_to_go_on(
             ("--kafka-servers", "127.0.0.1:1"),
             (*there, "--kafka-topic", "missing"),
             (*there, "--keep-input", theirs),
+            (*there, "--kafka-config", f"{tmp_path}/properties"),
         )
     }
 
@@ -253,6 +255,7 @@ def test_what_cannot_be_is_one_line_that_says_how_to_go_on(
     assert "topic missing cannot be written" in lines[1]
     assert "Create the topic, or correct its name" in lines[1]
     assert "holds input.jpg, which is not of produce" in lines[2]
+    assert '--kafka-config: No such configuration property: "nonsense.key"' in lines[3]
     assert (tmp_path / "theirs" / "input.jpg").read_bytes() == b"of somebody"
 
 

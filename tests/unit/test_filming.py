@@ -6,6 +6,7 @@ import argparse
 import functools
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pyspark_vision.clients import filming, flag_values, pace, progress
+from pyspark_vision.clients import filming, flag_values, kept_files, pace, progress
 from pyspark_vision.clients.bucket import open_bucket
 from pyspark_vision.clients.capture.cameras import Camera
 from pyspark_vision.clients.capture.source import BadPictureError, CaptureError, Shot
@@ -184,6 +185,22 @@ def test_a_camera_that_fails_is_tried_again_and_stops_no_other(
     ]
 
 
+def test_a_camera_that_hangs_does_not_outlast_the_duration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(filming, "_END_S", 0.1)
+    hangs = threading.Event()
+    source = Faulty([[lambda: b"jpeg", lambda: str(hangs.wait(60)).encode()]])
+    tally = Tally()
+    take = Take(Camera("0", source), (tally,), functools.partial(_send, tally))
+
+    try:
+        film([take], Pacing(None, 0.3, puts_off=False), Stop(), print, time.sleep)
+        assert (tally.captured, tally.sent, tally.under_way) == (2, 1, 1)
+    finally:
+        hangs.set()
+
+
 def test_a_file_that_ends_early_is_not_tried_again() -> None:
     broken = Faulty([[lambda: b"jpeg", CaptureError("it ends early")]], is_tried_again=False)
 
@@ -199,6 +216,16 @@ def test_a_bad_picture_is_counted_and_said_once() -> None:
     assert counted(tally) == "frames 3, sent 1, dropped 0, failed 2 (undecodable 2)"
     assert (ending.failed_times, tally.under_way) == (0, 0)
     assert said == ["0: it is damaged; undecodable is counted"]
+
+
+def test_a_folder_that_is_gone_is_said_once_and_costs_no_frame(tmp_path: Path) -> None:
+    said: list[str] = []
+    keep = kept_files.keeper("--keep-input", tmp_path / "gone", "input.jpg", said.append)
+
+    for _ in range(2):
+        keep("hall", b"jpeg")
+
+    assert said == [f"--keep-input {tmp_path}/gone: No such file or directory; others go on"]
 
 
 class Terminal(io.StringIO):
