@@ -78,9 +78,19 @@ def film(
         )
         for take in takes
     ]
+    began = time.monotonic()
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads) and not stop.is_asked:
+    # By its own clock a file may take longer than its duration; a camera that hangs may not.
+    live = [
+        thread
+        for thread, take in zip(threads, takes, strict=True)
+        if take.camera.source.is_tried_again
+    ]
+    while not stop.is_asked:
+        is_over = pacing.duration_s is not None and time.monotonic() - began > pacing.duration_s
+        if not any(thread.is_alive() for thread in threads if not (is_over and thread in live)):
+            break
         meanwhile(_POLL_S)
     ended.set()
     deadline = time.monotonic() + _END_S

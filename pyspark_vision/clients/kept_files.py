@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pyspark_vision.errors import InvalidOptionError
@@ -40,3 +41,24 @@ def write_whole(target: Path, data: bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def keeper(
+    flag: str, folder: Path, name: str, say: Callable[[str], None]
+) -> Callable[[str, bytes], None]:
+    """A function of camera and picture that keeps the camera's last one as ``folder/CAMERA/name``.
+
+    It raises nothing: a disk that is full is said once for each camera.
+    """
+    told: set[str] = set()
+
+    def keep(camera_id: str, jpeg: bytes) -> None:
+        try:
+            (folder / camera_id).mkdir(exist_ok=True)
+            write_whole(folder / camera_id / name, jpeg)
+        except OSError as error:
+            if camera_id not in told:
+                told.add(camera_id)
+                say(f"{flag} {folder}: {error.strerror}; others go on")
+
+    return keep

@@ -29,9 +29,12 @@ _GIVE_UP_S, _GIVE_UP_WAITING_S = 30, 300
 _TOPIC_IS_MADE_S = 2.0
 # Nothing confirmed for so long is worth a line.
 _SILENT_S = 3.0
+# A flush that takes longer than a moment.
+_SAID_AFTER_S = 1.0
 # Reports of what was given up come at once; a moment all the same.
 _LAST_REPORTS_S = 5.0
 
+_NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 # What is not known to have arrived, though a broker may have it.
 _UNCONFIRMED = (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT)
 _REASONS = {
@@ -68,7 +71,8 @@ class Outbox:
     ) -> None:
         self._brokers, self._topic, self._say, self._waits = brokers, topic, say, waits
         self._room = threading.Condition()
-        self._closed = False
+        self._give_up_s = _GIVE_UP_WAITING_S if waits else _GIVE_UP_S
+        self._is_stopping = self._is_closed = False
         self._told: set[str] = set()
         self._last_report = time.monotonic()
         self._silent_since: float | None = None
@@ -80,10 +84,12 @@ class Outbox:
     def put(self, record: Record, tally: Tally) -> None:
         """Send a record, from any thread; returns at once, or with ``waits`` when there is room."""
         with self._room:
-            while not self._closed:
+            while not self._is_closed:
                 # The tally counts this record, too.
                 if tally.under_way <= MOST_UNDER_WAY and self._produced(record, tally):
                     return
+                if self._is_stopping:
+                    break
                 if not self._waits:
                     tally.drop("queue_full")
                     return
@@ -108,27 +114,37 @@ class Outbox:
                 )
 
     def stop_waiting(self) -> None:
-        """Let nobody wait for room any more; what comes now is dropped."""
+        """Let nobody wait for room any more."""
         with self._room:
-            self._closed = True
+            self._is_stopping = True
             self._room.notify_all()
 
     def close(self, timeout_s: float, stop: Stop) -> None:
         """Wait for what is under way, at most so long or until a second signal; what is left then
         has failed."""
-        self.stop_waiting()
-        deadline = time.monotonic() + timeout_s
-        while len(self._producer) and time.monotonic() < deadline and not stop.is_hurried:
+        with self._room:
+            self._is_stopping = self._is_closed = True
+            self._room.notify_all()
+        began, told = time.monotonic(), False
+        while len(self._producer) and not stop.is_hurried:
+            waited_s = time.monotonic() - began
+            if waited_s > timeout_s:
+                break
+            if waited_s > _SAID_AFTER_S and not told:
+                told = True
+                self._say(
+                    f"waiting up to {timeout_s:g} s for {len(self._producer)} frames that are "
+                    "under way; a second Ctrl-C ends at once"
+                )
             self.poll(0.1)
         if len(self._producer):
             self._producer.purge()
             self._producer.flush(_LAST_REPORTS_S)
 
     def _connected(self) -> Producer:
-        give_up_s = _GIVE_UP_WAITING_S if self._waits else _GIVE_UP_S
         settings: dict[str, Any] = {
             "message.max.bytes": _MESSAGE_MAX_BYTES,
-            "message.timeout.ms": give_up_s * 1000,
+            "message.timeout.ms": self._give_up_s * 1000,
             # A frame that is sent again after a lost answer is not in the topic twice.
             "enable.idempotence": True,
             # A topic's limit holds for a batch: frames that fit one by one go one by one.
@@ -149,7 +165,9 @@ class Outbox:
                 known = self._producer.list_topics(self._topic, timeout=kafka.TIMEOUT_S)
             except KafkaException as error:
                 self._producer.poll(0)
-                said = self._last_error or error.args[0]
+                said = error.args[0]
+                if self._last_error is not None and self._last_error.code() in _NOT_LET_IN:
+                    said = self._last_error
                 raise BrokersError(kafka.explained(self._brokers, said)) from None
             problem = known.topics[self._topic].error
             if problem is None:
@@ -192,13 +210,19 @@ class Outbox:
     def _failed(self, tally: Tally, error: KafkaError, value_bytes: int) -> None:
         reason = _REASONS.get(error.code(), error.name().strip("_").lower())
         tally.fail(reason)
-        if reason not in self._told and not self._closed:
+        if reason not in self._told and not self._is_stopping:
             self._told.add(reason)
-            size = f" (a frame of {value_bytes:,} bytes)" if reason == "too_large" else ""
             said = kafka.explained(self._brokers, error)
-            self._say(
-                f"not in topic {self._topic}{size}: {said}. Others go on; {reason} is counted"
-            )
+            if reason == "too_large":
+                said = f"a frame of {value_bytes:,} bytes is too large for it. {said}"
+            elif reason == "unconfirmed":
+                said = (
+                    f"{self._brokers.servers} did not confirm frames in {self._give_up_s} s, and may "
+                    "have them or not. Start the brokers again"
+                )
+            self._say(f"topic {self._topic}: {said}. Others go on; {reason} is counted")
 
     def _errored(self, error: KafkaError) -> None:
-        self._last_error = error
+        # That all brokers are down follows what each of them is down for.
+        if self._last_error is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._last_error = error

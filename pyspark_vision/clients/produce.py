@@ -10,7 +10,7 @@ from pyspark_vision.clients import image_stream, pycturestream, stopping
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.capture.cameras import Camera
 from pyspark_vision.clients.filming import Pacing, Take, film
-from pyspark_vision.clients.kept_files import claim_folder, write_whole
+from pyspark_vision.clients.kept_files import claim_folder, keeper
 from pyspark_vision.clients.outbox import Outbox, Record
 from pyspark_vision.clients.progress import Progress
 from pyspark_vision.clients.pycturestream import Frame
@@ -66,16 +66,18 @@ def produce(cameras: Sequence[Camera], pacing: Pacing, target: Target, tried: Se
     topic = target.topic or usual_topic
     tallies = {camera.camera_id: Tally() for camera in cameras}
     progress = Progress("produce", lambda: counted(total(tallies.values())))
+    keep = None
     if target.keep_input:
         claim_folder("--keep-input", target.keep_input, "produce")
-    keep = _keeper(target.keep_input, progress.say)
+        keep = keeper("--keep-input", target.keep_input, "input.jpg", progress.say)
     with stopping.listening() as stop:
         outbox = Outbox(target.brokers, topic, progress.say, waits=pacing.puts_off)
         for line in tried:
             progress.say(line)
 
         def send(frame: Frame) -> None:
-            keep(frame)
+            if keep:
+                keep(frame.camera_id, frame.jpeg)
             outbox.put(record_of(frame), tallies[frame.camera_id])
 
         def meanwhile(timeout_s: float) -> None:
@@ -97,21 +99,3 @@ def produce(cameras: Sequence[Camera], pacing: Pacing, target: Target, tried: Se
     print(f"produce: {counted(whole)} to {topic}{cameras_failed}")
     is_failing = any(ending.is_failing for ending in endings.values())
     return 1 if whole.failed or is_failing else 0
-
-
-def _keeper(folder: Path | None, say: Callable[[str], None]) -> Callable[[Frame], None]:
-    """What keeps a frame's picture; a disk that is full is said once and costs no frame."""
-    told: set[str] = set()
-
-    def keep(frame: Frame) -> None:
-        if folder is None:
-            return
-        try:
-            (folder / frame.camera_id).mkdir(exist_ok=True)
-            write_whole(folder / frame.camera_id / "input.jpg", frame.jpeg)
-        except OSError as error:
-            if frame.camera_id not in told:
-                told.add(frame.camera_id)
-                say(f"--keep-input {folder}: {error.strerror}; frames are sent all the same")
-
-    return keep

@@ -72,11 +72,11 @@ def _source(text: str, wish: Wish, cameras: Sequence[Camera], said: list[str]) -
         return network.NetworkStream(text, wish.encoding, wish.rate)
     path = Path(text)
     try:
-        if path.is_dir():
+        if text and path.is_dir():  # an empty text would be this folder
             folder.pictures_of(path)
             rate = wish.rate or folder.DEFAULT_RATE
             return folder.PictureFolder(path, wish.encoding, rate, wish.loop)
-        if path.exists():
+        if text and path.exists():
             file = video.VideoFile(path, wish.encoding, wish.rate, wish.loop)
             file.check()
             return file

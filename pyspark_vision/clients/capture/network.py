@@ -30,8 +30,13 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp", "tcp
 # To connect, and between two pictures of a camera.
 TIMEOUT_S = 10.0
 
-# Over UDP, the default, pictures arrive with holes in them; a camera that has no TCP still gets it.
-_OPTIONS = {"rtsp_flags": "prefer_tcp"}
+_RTSP_OPTIONS = {
+    # Over UDP, the default, pictures arrive with holes in them; where there is no TCP it is tried.
+    "rtsp_flags": "prefer_tcp",
+    # Microseconds in which FFmpeg finds out what comes; with its five seconds the first pictures
+    # are old when it knows.
+    "analyzeduration": "1000000",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class NetworkStream:
         raise CaptureError(f"{shown(self.url)}: the stream ended")
 
     def _opened(self) -> InputContainer:
-        options = _OPTIONS if self.url.startswith("rtsp") else {}
+        options = _RTSP_OPTIONS if self.url.lower().startswith("rtsp") else {}
         try:
             container = av.open(self.url, timeout=TIMEOUT_S, options=options)
         except (av.error.FFmpegError, OSError) as error:

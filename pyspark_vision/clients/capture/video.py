@@ -79,6 +79,8 @@ def with_pictures(container: InputContainer, name: str) -> InputContainer:
 
 def reason_of(error: Exception) -> str:
     """What FFmpeg says, without the address, which may hold a password."""
+    if isinstance(error, av.error.ExitError):  # PyAV ends FFmpeg's call when its time is over
+        return "no answer in time"
     return (getattr(error, "strerror", None) or str(error)).strip().lower()
 
 
