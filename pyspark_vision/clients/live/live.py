@@ -94,7 +94,11 @@ class Live:
         try:
             if letter.camera_id is not None:
                 self.cameras.add_failure(
-                    letter.camera_id, letter.timestamp or "", failure, is_past=record.is_past
+                    letter.camera_id,
+                    letter.timestamp or "",
+                    failure,
+                    record.at,
+                    is_past=record.is_past,
                 )
             elif not record.is_past:
                 self.failed_elsewhere[letter.code] += 1

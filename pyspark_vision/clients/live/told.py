@@ -33,6 +33,7 @@ def frame_json(frame: CameraFrame) -> dict[str, Any]:
         "name": clipped(frame.camera_id),
         "timestamp": clipped(frame.timestamp),
         "taken": frame.taken_ms,
+        "changed": frame.changed_at * 1000,
         "has_picture": picture is not None,
         "is_drawn": picture is not None and picture is frame.drawn,
         "objects": [_object_json(item) for item in result.objects[:_MAX_OBJECTS]]
