@@ -226,19 +226,22 @@ class Cameras:
     def add_failure(
         self,
         camera_id: str,
-        timestamp: str,
+        timestamp: str | None,
         failure: tuple[str, str],
         at: float,
         *,
         is_past: bool = False,
-    ) -> None:
-        """Code and message of a frame that failed; errors as in :meth:`add_frame`."""
+    ) -> bool:
+        """Code and message of a frame that failed; ``False`` if its camera is not known."""
         with self._lock:
-            camera = self._camera(camera_id)
+            camera = self._cameras.get(camera_id)
+            if camera is None:
+                return False
             if not is_past:
                 camera.failed[failure[0]] += 1
-            if timestamp in camera.frames:
+            if timestamp is not None and timestamp in camera.frames:
                 self._kept(camera, timestamp, at, failure=failure)
+            return True
 
     def statuses(self, now: float) -> list[CameraStatus]:
         """One for each camera, in the order of their names."""
