@@ -8,7 +8,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,11 +73,11 @@ def add(
 
 
 def letter_record(
-    value: bytes | None, offset: int = 0, *, topic: str = "dead", **fields: str
+    value: bytes | None, *, topic: str = "dead", fields: Mapping[str, str] | None = None
 ) -> Record:
     """A dead letter as a job sends it to Kafka."""
-    headers = [(f"pyspark_vision.{name}", text.encode()) for name, text in fields.items()]
-    return Record(topic, 0, offset, None, value, headers, time.time(), False)
+    headers = [(f"pyspark_vision.{name}", text.encode()) for name, text in (fields or {}).items()]
+    return Record(topic, 0, 0, None, value, headers, time.time(), False)
 
 
 def told(message: bytes) -> tuple[dict[str, Any], list[bytes]]:

@@ -181,8 +181,11 @@ def test_an_open_page_gets_pictures_as_they_came_with_their_objects(
     assert (frame["name"], frame["timestamp"], frame["place"]) == ("hall", timestamp, "result")
     assert frame["objects"] == [
         {
-            **{"label": "car", "score": 0.9, "box": [0.25, 0.5, 0.75, 1.0]},
-            **{"color": "#de9d17", "ink": "#000000"},
+            "label": "car",
+            "score": 0.9,
+            "box": [0.25, 0.5, 0.75, 1.0],
+            "color": "#de9d17",
+            "ink": "#000000",
         }
     ]
 
@@ -289,7 +292,7 @@ def test_a_letter_has_its_reason_and_its_picture(live: Live, client: TestClient)
     for value in (json.dumps(message).encode(), b"<script>", None):
         fields = {"error_code": "truncated", "error_message": "cut", "origin": origin}
         more = {} if value else {"payload_left_out": "7340032"}
-        live.add_letter(letter_record(value, **fields, **more))
+        live.add_letter(letter_record(value, fields={**fields, **more}))
 
     left_out, script, whole = live.letters.last()
 

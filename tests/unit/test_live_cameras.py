@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 
 import pytest
 from live_pages import found, live_without_kafka, plain_jpeg, timestamps
@@ -33,7 +34,7 @@ def status(cameras: Cameras, now: float = NOW) -> CameraStatus:
 @pytest.mark.parametrize("frame_first", [True, False], ids=["frame first", "result first"])
 def test_a_result_is_shown_on_its_own_frame_in_whatever_order_both_come(frame_first: bool) -> None:
     cameras = Cameras()
-    steps = [
+    steps: list[Callable[[], None]] = [
         lambda: cameras.add_frame("hall", "2026-11-21T08:00:00", JPEG, NOW),
         lambda: cameras.add_result(result("2026-11-21T08:00:00", "car"), NOW),
     ]

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 from local_services.process import wait_until
 
-import pyspark_vision.cli.live as command
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.clients.brokers import Brokers, BrokersError
-from pyspark_vision.clients.live import replay
+from pyspark_vision.clients.live import replay, server
 from pyspark_vision.clients.live.feed import Feed
 from pyspark_vision.clients.live.job_numbers import JobWatch, checked_url, parsed
 from pyspark_vision.clients.live.live import LiveOptions
@@ -46,7 +45,7 @@ def nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> list[LiveOptions]:
         served.append(options)
         return 0
 
-    monkeypatch.setattr(command.server, "serve", serve)
+    monkeypatch.setattr(server, "serve", serve)
     return served
 
 
