@@ -21,17 +21,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
-ROOT = Path(__file__).resolve().parents[1]
-# It works from a bare checkout.
-sys.path.insert(0, str(ROOT / "scripts"))
-
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from local_services import kafka
+from local_services import kafka, proc
+from playwright.sync_api import Page, sync_playwright
 
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # Until pictures come, and caches are what they will be.
 _WARM_UP_S = 20.0
@@ -130,25 +127,17 @@ def _make_topics(servers: str) -> None:
 
 def _cpu_s(pid: int) -> float:
     """User and system time, as ``proc_pid_stat(5)`` has it."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    fields = dict(proc.stats())[pid]
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _browser(profile: Path) -> list[int]:
+def _browser(profile: Path) -> set[int]:
     """Chromium's processes: they name the profile, or descend from one that does."""
-    parents: dict[int, int] = {}
-    named: set[int] = set()
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            pid = int(place.name)
-            parents[pid] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            words = (place / "cmdline").read_bytes().split(b"\0")
-            if f"--user-data-dir={profile}".encode() in words:
-                named.add(pid)
-    found = set(named)
+    parents = {pid: int(fields[1]) for pid, fields in proc.stats()}
+    found = {pid for pid in parents if f"--user-data-dir={profile}" in proc.command_line(pid)}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    return sorted(found)
+    return found
 
 
 def _pss_mb(pids: Iterable[int]) -> float:

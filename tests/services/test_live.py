@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fake_cameras
+import guides
 import job_runs as jobs
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -213,6 +216,16 @@ def test_a_reader_that_is_far_behind_goes_on_with_the_newest(
 
     assert slow.status.skipped > 0
     assert len(records) + slow.status.skipped == 3001
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_live_md_the_commands_serve_the_page(kafka: Kafka, number: int) -> None:
+    block = [block for block in guides.blocks() if block.guide == "live.md"][number]
+    [command] = block.commands
+    command = command.replace("127.0.0.1:9092", kafka.bootstrap_servers)
+
+    with live(*shlex.split(command)[2:]) as (_, address), urllib.request.urlopen(address) as answer:
+        assert b"<h1>Live</h1>" in answer.read()
 
 
 @pytest.mark.slow

@@ -27,6 +27,14 @@ RUN = {
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092\n",
+    ): "tests/services/test_live.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
+    ): "tests/services/test_live.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
@@ -89,7 +97,15 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    commands = (
+        "bundle build",
+        "bundle inspect",
+        "compact",
+        "contact-sheet",
+        "doctor",
+        "live",
+        "replay",
+    )
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
