@@ -35,6 +35,14 @@ RUN = {
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092\n",
+    ): "tests/services/test_live.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
+    ): "tests/services/test_live.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",

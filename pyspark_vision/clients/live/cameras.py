@@ -6,6 +6,7 @@ A thread that reads Kafka adds; the page's server looks. What is handed out is f
 from __future__ import annotations
 
 import hashlib
+import re
 import statistics
 import threading
 from collections import Counter, deque
@@ -45,8 +46,9 @@ _OUT_OF_ORDER_MS = 10_000.0
 class CameraFrame:
     """A frame and what became of it. ``frame_id``: the same in each run of the page's server.
 
-    ``taken_ms``: since 1970, ``None`` where ``timestamp`` is no time. ``drawn``: the picture that a
-    result brought, kept where the frame itself was not seen or the result has no boxes.
+    ``taken_ms``: since 1970, ``None`` where ``timestamp`` is no time. ``changed_at``: seconds since
+    1970, when the last part of it came. ``drawn``: the picture of a result, kept where the
+    frame itself was not seen or the result has no boxes.
     """
 
     frame_id: str
@@ -55,6 +57,7 @@ class CameraFrame:
     timestamp: str
     taken_ms: float | None
     version: int
+    changed_at: float
     picture: Picture | None = None
     drawn: Picture | None = None
     result: Result | None = None
@@ -192,7 +195,7 @@ class Cameras:
             if not is_past and is_new:
                 camera.frames_seen += 1
                 camera.matched += known is not None and known.result is not None
-            frame = self._kept(camera, timestamp, picture=picture)
+            frame = self._kept(camera, timestamp, at, picture=picture)
             if _is_later(frame, camera.newest):
                 camera.newest = frame
             if frame.result is not None and camera.newest_result is known:
@@ -213,7 +216,7 @@ class Cameras:
                 camera.results_seen += 1
                 camera.matched += known is not None and known.picture is not None
                 self.labels.add((item.label for item in result.objects), at)
-            frame = self._kept(camera, result.timestamp, result=result, drawn=drawn)
+            frame = self._kept(camera, result.timestamp, at, result=result, drawn=drawn)
             if _is_later(frame, camera.newest_result):
                 camera.newest_result = frame
             if camera.newest is None or camera.newest.timestamp == frame.timestamp:
@@ -223,23 +226,28 @@ class Cameras:
     def add_failure(
         self,
         camera_id: str,
-        timestamp: str,
+        timestamp: str | None,
         failure: tuple[str, str],
+        at: float,
         *,
         is_past: bool = False,
-    ) -> None:
-        """Code and message of a frame that failed; errors as in :meth:`add_frame`."""
+    ) -> bool:
+        """Code and message of a frame that failed; ``False`` if its camera is not known."""
         with self._lock:
-            camera = self._camera(camera_id)
+            camera = self._cameras.get(camera_id)
+            if camera is None:
+                return False
             if not is_past:
                 camera.failed[failure[0]] += 1
-            if timestamp in camera.frames:
-                self._kept(camera, timestamp, failure=failure)
+            if timestamp is not None and timestamp in camera.frames:
+                self._kept(camera, timestamp, at, failure=failure)
+            return True
 
     def statuses(self, now: float) -> list[CameraStatus]:
         """One for each camera, in the order of their names."""
         with self._lock:
-            return [_status(camera, now) for _, camera in sorted(self._cameras.items())]
+            ordered = sorted(self._cameras.values(), key=lambda camera: _natural(camera.camera_id))
+            return [_status(camera, now) for camera in ordered]
 
     @property
     def forgotten(self) -> int:
@@ -318,6 +326,7 @@ class Cameras:
         self,
         camera: _Camera,
         timestamp: str,
+        at: float,
         *,
         picture: Picture | None = None,
         drawn: Picture | None = None,
@@ -335,10 +344,12 @@ class Cameras:
                 timestamp=timestamp,
                 taken_ms=taken_ms(timestamp),
                 version=self._version,
+                changed_at=at,
             )
         frame = replace(
             known,
             version=self._version,
+            changed_at=at,
             picture=picture or known.picture,
             drawn=drawn or known.drawn,
             result=result or known.result,
@@ -375,6 +386,12 @@ def taken_ms(timestamp: str) -> float | None:
 def _frame_id(camera_id: str, timestamp: str) -> str:
     text = f"{camera_id}\0{timestamp}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(text).hexdigest()[:20]
+
+
+def _natural(name: str) -> list[str | int]:
+    """camera-2 before camera-10."""
+    parts = re.split(r"([0-9]{1,18})", name)  # text and digits by turns
+    return [int(part) if turn % 2 else part for turn, part in enumerate(parts)]
 
 
 def _is_later(frame: CameraFrame, than: CameraFrame | None) -> bool:

@@ -5,6 +5,7 @@ import { byReason, count, duration, made, median, percent, perSecond, put, timeO
 
 const LATENCIES = 40;
 const SHOWN_OBJECTS = 8;
+const FRESH_MS = 2000;
 // So much no network takes: a clock or its time zone is off.
 const CLOCK_OFF_MS = 600_000;
 
@@ -72,11 +73,11 @@ export class Card {
     shown.stage.querySelector(".stage-note").hidden = !note(frame, bitmap);
     if (isInput) return;
     this.frame = frame;
-    if (frame.objects && frame.taken !== null) {
+    // What was there before the page was opened says nothing of the way to it.
+    if (frame.objects && frame.taken !== null && serverNow - frame.changed < FRESH_MS) {
       this.latencies.push(serverNow - frame.taken);
       if (this.latencies.length > LATENCIES) this.latencies.shift();
     }
-    this.tellFound();
   }
 
   tellFound() {
@@ -112,7 +113,7 @@ export class Card {
     put(this.figure("rate"), perSecond(isSilent ? 0 : status.rate));
     put(this.figure("results"), perSecond(isSilent ? 0 : status.result_rate));
     const tally = [`${count(status.frames)} frames`, `${count(status.results)} results`];
-    if (status.waiting) tally.push(`${count(status.waiting)} on their way`);
+    if (status.waiting) tally.push(`${count(status.waiting)} without a result yet`);
     if (status.passed_over) tally.push(`${count(status.passed_over)} left out by the job`);
     put(this.element.querySelector(".tally"), tally.join(" · "));
     const failures = this.element.querySelector("[data-failed]");
@@ -120,8 +121,9 @@ export class Card {
     failures.hidden = !byReason(status.failed);
   }
 
-  /** Each moment: what grows by itself. */
+  /** Each moment: what grows by itself, and what nobody could read if it changed with each frame. */
   tick(serverNow) {
+    this.tellFound();
     const taken = this.frame?.taken ?? null;
     const latency = this.latencies.length ? median(this.latencies) : null;
     const off = latency !== null && (latency < -1000 || latency > CLOCK_OFF_MS) ? latency : null;

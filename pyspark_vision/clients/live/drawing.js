@@ -18,7 +18,12 @@ export class Picture {
     this.objects = [];
     this.isShown = () => true;
     this.sizes = new ResizeObserver((entries) => this.resized(entries[0]));
-    this.sizes.observe(this.boxes);
+    try {
+      // Told of another screen or zoom, too, where only the density changes.
+      this.sizes.observe(this.boxes, { box: "device-pixel-content-box" });
+    } catch {
+      this.sizes.observe(this.boxes);
+    }
   }
 
   /** bitmap: drawn and let go; null: no picture. */
@@ -49,8 +54,10 @@ export class Picture {
   resized(entry) {
     const exact = entry.devicePixelContentBoxSize?.[0];
     const ratio = devicePixelRatio || 1;
-    const width = exact ? exact.inlineSize : Math.round(entry.contentRect.width * ratio);
-    const height = exact ? exact.blockSize : Math.round(entry.contentRect.height * ratio);
+    // To the pixel, where the browser says it; emulated densities are not in it.
+    const side = (length, given) => (Math.abs(given - length * ratio) < 1 ? given : Math.round(length * ratio));
+    const width = side(entry.contentRect.width, exact?.inlineSize);
+    const height = side(entry.contentRect.height, exact?.blockSize);
     if (width && height && (this.boxes.width !== width || this.boxes.height !== height)) {
       Object.assign(this.boxes, { width, height });
       this.redraw();

@@ -32,6 +32,7 @@ _ASK_EVERY_S = 1.0
 _ANSWER_TIMEOUT_S = 2.0
 _READ_TIMEOUT_S = 0.1
 _RECORDS_AT_ONCE = 100
+_AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
 _SETTINGS = {
     "group_id": "pyspark-vision-live",  # the client wants a name; no group is made
     "enable_auto_commit": False,
@@ -126,7 +127,7 @@ class Feed:
             try:
                 known = client.list_topics(timeout=_ANSWER_TIMEOUT_S).topics
             except KafkaException as error:
-                self._note(explained(self._brokers, error.args[0]))
+                self._note(self._said(error.args[0]))
             else:
                 found = {name: len(known[name].partitions) for name in self._readers & known.keys()}
                 with self._lock:
@@ -144,7 +145,7 @@ class Feed:
                     try:
                         assigned = self._assign(consumer, wanted, assigned)
                     except KafkaException as error:
-                        self._note(explained(self._brokers, error.args[0]))
+                        self._note(self._said(error.args[0]))
                         self._stopping.wait(_READ_TIMEOUT_S)
                 for message in consumer.consume(_RECORDS_AT_ONCE, _READ_TIMEOUT_S):
                     self._take(message)
@@ -231,7 +232,14 @@ class Feed:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             return  # said by the other thread
         if error.code() != KafkaError._TRANSPORT:
-            self._note(explained(self._brokers, error))
+            self._note(self._said(error))
+
+    def _said(self, error: KafkaError) -> str:
+        with self._lock:
+            has_answered = self._partitions is not None
+        if has_answered and error.code() in _AWAY:
+            return f"{self._brokers.servers} does not answer; the page goes on when it does"
+        return explained(self._brokers, error)
 
     def _note(self, problem: str | None, missing: tuple[str, ...] | None = None) -> None:
         with self._lock:

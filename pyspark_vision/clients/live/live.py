@@ -90,15 +90,14 @@ class Live:
     def add_letter(self, record: Record) -> None:
         """A record of the dead letters' topic."""
         letter = self.letters.add(record)
-        failure = (letter.code, letter.message)
-        try:
-            if letter.camera_id is not None:
-                self.cameras.add_failure(
-                    letter.camera_id, letter.timestamp or "", failure, is_past=record.is_past
-                )
-            elif not record.is_past:
-                self.failed_elsewhere[letter.code] += 1
-        except ValueError:
+        is_known = letter.camera_id is not None and self.cameras.add_failure(
+            letter.camera_id,
+            letter.timestamp,
+            (letter.code, letter.message),
+            record.at,
+            is_past=record.is_past,
+        )
+        if not is_known and not record.is_past:
             self.failed_elsewhere[letter.code] += 1
 
     def hold(self, viewer: object, frames: dict[str, CameraFrame]) -> None:

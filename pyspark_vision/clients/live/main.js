@@ -131,7 +131,9 @@ function tellSigns(state) {
   } else {
     sign("kafka", "good", "connected");
   }
-  if (results) {
+  if (kafka.problem) {
+    sign("job", "none", "not known");
+  } else if (results) {
     sign("job", "bad", "silent");
     now.push(["No results", results]);
   } else if (job?.problem) {

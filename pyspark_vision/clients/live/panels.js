@@ -143,7 +143,7 @@ export class Letters {
     const text = made("div");
     const head = text.appendChild(made("p"));
     head.append(made("code", "", letter.code), made("span", "soft", ` ${timeOf(letter.at)} `), made("span", "back"));
-    if (letter.message) text.append(made("p", "", letter.message)).dir = "auto";
+    if (letter.message) text.append(made("p", "", letter.message));
     const from = [letter.name, letter.timestamp, letter.origin].filter(Boolean).join(" · ");
     const size = letter.left_out_bytes ? `, ${count(letter.left_out_bytes)} bytes left out` : `, ${count(letter.payload_bytes)} bytes`;
     text.append(made("p", "soft", from + size));

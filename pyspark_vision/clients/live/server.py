@@ -45,20 +45,7 @@ def serve(options: LiveOptions, listening: socket.socket, host: str, *, opens: b
     port = listening.getsockname()[1]
     token = None if is_this_machine_only(host) else secrets.token_urlsafe(24)
     live = Live(options)
-    # No page is waited for: each would stay open for ever.
-    config = uvicorn.Config(
-        live_app(live, Door(host, port, token)),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=_LARGEST_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # pictures are as small as they get
-        ws_ping_interval=5.0,
-        ws_ping_timeout=10.0,
-        timeout_graceful_shutdown=1,
-        lifespan="off",
-    )
+    config = server_config(live, Door(host, port, token))
     # uvicorn ends well at these, and then raises them again.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -78,6 +65,24 @@ def serve(options: LiveOptions, listening: socket.socket, host: str, *, opens: b
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def server_config(live: Live, door: Door) -> uvicorn.Config:
+    """How uvicorn serves the page."""
+    return uvicorn.Config(
+        live_app(live, door),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # pictures are as small as they get
+        ws_ping_interval=5.0,
+        ws_ping_timeout=10.0,
+        # No page is waited for: each would stay open for ever.
+        timeout_graceful_shutdown=1,
+        lifespan="off",
+    )
 
 
 def _open(address: str) -> bool:

@@ -33,6 +33,7 @@ def frame_json(frame: CameraFrame) -> dict[str, Any]:
         "name": clipped(frame.camera_id),
         "timestamp": clipped(frame.timestamp),
         "taken": frame.taken_ms,
+        "changed": frame.changed_at * 1000,
         "has_picture": picture is not None,
         "is_drawn": picture is not None and picture is frame.drawn,
         "objects": [_object_json(item) for item in result.objects[:_MAX_OBJECTS]]
@@ -163,12 +164,9 @@ def _letters_json(live: Live) -> dict[str, Any] | None:
     topic = live.options.letter_topic
     if topic is None:
         return None
-    newest = live.letters.last()[:1]
-    return {
-        "topic": clipped(topic),
-        "total": live.feed.records_in(topic),
-        "newest": newest[0].number if newest else None,
-    }
+    # The brokers' own number comes some time after the records.
+    total = max(live.feed.records_in(topic), len(live.letters.last()))
+    return {"topic": clipped(topic), "total": total}
 
 
 def _replay_json(live: Live) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import struct
 import time
 from typing import Any
 
+import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pyspark_vision.clients.live.cameras import CameraFrame
@@ -48,24 +49,22 @@ class Viewer:
     async def run(self) -> None:
         """Until the page is closed."""
         await self._socket.accept()
-        listening = asyncio.create_task(self._listen())
-        sending = asyncio.create_task(self._send())
         try:
-            await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+            # The first that ends, ends the other.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen, tasks.cancel_scope)
+                tasks.start_soon(self._send, tasks.cancel_scope)
         finally:
             self._live.hold(self, {})
-            for task in (listening, sending):
-                task.cancel()
-            await asyncio.gather(listening, sending, return_exceptions=True)
 
-    async def _listen(self) -> None:
+    async def _listen(self, both: anyio.CancelScope) -> None:
         try:
             while True:
                 said = json.loads(await self._socket.receive_text())
                 if isinstance(said, dict):
                     self._hear(said)
         except (WebSocketDisconnect, ValueError, RecursionError, KeyError):
-            return
+            both.cancel()
 
     def _hear(self, said: dict[str, Any]) -> None:
         """``next``; ``show``: numbers of cameras, ``view``; ``hold``: an id or null; ``keep``."""
@@ -97,7 +96,7 @@ class Viewer:
         told = [frame_json(one) for one in held.values()]
         self._answers.append({"held": {"id": frame_id, "frames": told}})
 
-    async def _send(self) -> None:
+    async def _send(self, both: anyio.CancelScope) -> None:
         try:
             while True:
                 await self._may_send.wait()
@@ -105,9 +104,9 @@ class Viewer:
                 if message is not None:
                     self._may_send.clear()
                     await self._socket.send_bytes(message)
-                await asyncio.sleep(_TICK_S)
+                await anyio.sleep(_TICK_S)
         except (WebSocketDisconnect, RuntimeError):  # it went while something was sent
-            return
+            both.cancel()
 
     def _next(self, now: float) -> bytes | None:
         """What is new for this page; ``None``: nothing."""
