@@ -94,10 +94,10 @@ class Up:
         return pid
 
     def logs(self) -> str:
-        return "\n".join(
-            f"{log.name}: {log.read_text()[-800:]}"
-            for log in Path(self.said.name).parent.rglob("*.log")
-        )
+        """The ends of the parts' logs."""
+        base = Path(self.said.name).parent
+        logs = [*base.glob("*/*.log"), *base.glob("*/kafka/kafka.log")]
+        return "\n".join(f"{log.name}: {log.read_text()[-800:]}" for log in logs)
 
 
 @contextmanager
