@@ -146,14 +146,10 @@ def test_boxes_come_to_the_page_beside_a_second_run_and_ctrl_c_leaves_nothing(
         results.close()
         values = [message.value() or b"" for message in messages if message]
         cameras = {read_result(value).camera_id for value in values}
-        assert cameras
-        assert cameras <= {"camera-0", "camera-1"}
+        assert cameras == {"camera-0"}
         with urllib.request.urlopen(up.page, timeout=10) as answer:
             assert answer.status == 200
-        assert {path.parent.name for path in up.folder.glob("input/*/input.jpg")} == {
-            "camera-0",
-            "camera-1",
-        }
+        assert (up.folder / "input" / "camera-0" / "input.jpg").is_file()
         with running_up(tmp_path) as second:
             second.says("page: ")
             of_second = second.ports

@@ -26,8 +26,9 @@ from pyspark_vision.clients.up.parts import PartEndedError, Parts
 from pyspark_vision.clients.up.progress import Progress
 from pyspark_vision.messages.topics import RESULT_TOPIC
 
-# Two of the demo's cameras, at the producer's usual five pictures a second each.
-DRAWN = ("drawn:1", "drawn:2")
+# At the producer's usual five pictures a second. A second scene takes as much of two cores as the
+# job has to spare while it starts: its first boxes are then half a minute old.
+DRAWN = ("drawn:2",)
 
 # Of each topic's one partition: minutes of a few cameras. docs/up.md has the sum.
 RETENTION_BYTES = 256 * 1024 * 1024
