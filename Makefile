@@ -15,13 +15,16 @@ TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what 
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start test-environments clean
+.PHONY: help demo up test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: .venv/run.stamp zip ## detect drawn objects in a stream of frames, and make a page to look at
 	@scripts/demo
+
+up: .venv/up.stamp ## watch boxes on moving pictures in the browser until Ctrl-C; UP=--drawn: not the webcam's
+	@pyspark-vision up $(UP)
 
 test: .venv/spark-classes.jsa zip jars ## run the tests, without those that take minutes (sets up what it needs)
 	@$(TESTS)
@@ -98,6 +101,9 @@ clean: ## remove what was built, not the environment
 # The demo needs Spark and LiteRT (300 MB), and who tries a stream next its metrics; the tests also TensorFlow.
 .venv/run.stamp: conf/constraints.txt setup.py
 	@scripts/make_venv run spark,litert,metrics
+
+.venv/up.stamp: conf/constraints.txt setup.py
+	@scripts/make_venv up spark,litert,metrics,clients
 
 .venv/develop.stamp: conf/constraints.txt setup.py
 	@scripts/make_venv develop spark,connect,litert,tensorflow,clients,test,docs

@@ -9,12 +9,34 @@ INIT = Path(__file__).parent.joinpath("pyspark_vision", "__init__.py").read_text
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)
 assert VERSION is not None
 
+# What commands need of the checkout beside the package: a wheel has these folders in
+# pyspark_vision/clients/carried, whose path() finds them there or in the checkout.
+CARRIED = {
+    "conf": ["ivy.xml"],
+    "jobs": ["*.py"],
+    "models": ["demo-detector/*"],
+}
+
+
+def carried(folder: str) -> str:
+    """The folder's name as a package's, which is how setuptools knows folders of a wheel."""
+    return f"pyspark_vision.clients.carried.{folder}"
+
+
 setup(
     name="pyspark_vision",
     version=VERSION.group(1),
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
-    packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
-    package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
+    packages=[
+        *find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
+        *map(carried, CARRIED),
+    ],
+    package_dir={carried(folder): folder for folder in CARRIED},
+    package_data={
+        "pyspark_vision.contact_sheet": ["*.html", "*.css"],
+        "pyspark_vision.clients.live": ["*.html", "*.css", "*.js", "*.svg"],
+        **{carried(folder): files for folder, files in CARRIED.items()},
+    },
     python_requires=">=3.11",
     # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
     # pandas 3: PySpark 4.3 warns in each process that it does not fully support it yet.
@@ -33,6 +55,7 @@ setup(
         # PyAV reads webcams, files and network streams; its wheel brings FFmpeg.
         "clients": [
             *("confluent-kafka", "av", "starlette", "uvicorn", "fastapi"),
+            *("websockets", "prometheus-client"),
             *("dash", "plotly", "duckdb"),
         ],
         "docs": ["mkdocs-material", "mkdocstrings-python", "nbclient", "ipykernel"],
@@ -40,7 +63,7 @@ setup(
         "test": [
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
-            *("playwright", "schemathesis", "build"),
+            *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -23,11 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from submitting import fast_start
-from submitting.surroundings import surroundings
-
 from benchmarks.figures import table
 from benchmarks.places import ROOT
+from pyspark_vision.clients.submitting import fast_start
+from pyspark_vision.clients.submitting.surroundings import surroundings
 
 SPARK_OWN, OURS, OURS_FAST = "spark_own", "ours", "ours_fast"
 _STREAMS = ROOT / "benchmarks" / "start_streams"

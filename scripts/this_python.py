@@ -19,6 +19,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 (`env python3` finds what it finds
         "it; then `. .venv/bin/activate`)".format(sys.argv[0], sys.executable, *sys.version_info)
     )
 
+# The package of this checkout, where none is installed, or another one's.
+sys.path.insert(0, _ROOT)
+
 # Help and messages have letters that an ASCII terminal has not.
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, io.TextIOWrapper):

@@ -19,7 +19,11 @@ _COMMANDS = {
     "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "receive": "show results as they come; keep pictures and events.json",
+    "live": "show cameras and what a job finds in their frames, in the browser",
+    "produce": "send pictures of cameras, videos, folders or drawn scenes to Kafka",
     "replay": "put dead letters back through a job",
+    "up": "run a broker, cameras, a detecting job and its live page until Ctrl-C",
+    "simulate": "send drawn images as week 9's simulator does, to Kafka or a bucket",
 }
 
 # The extra of this package that brings what a command imports, beside the packages it requires.
@@ -27,6 +31,10 @@ _EXTRAS = {
     "pyspark": "spark",
     **dict.fromkeys(
         ("confluent_kafka", "av", "starlette", "uvicorn", "fastapi", "dash", "plotly", "duckdb"),
+        "clients",
+    ),
+    **dict.fromkeys(
+        ("websockets", "prometheus_client"),
         "clients",
     ),
 }

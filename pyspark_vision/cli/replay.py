@@ -26,8 +26,8 @@ from pyspark_vision.errors import (
 from pyspark_vision.job import flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
+from pyspark_vision.messages.topics import KAFKA_SCHEME, LETTER_HEADER_PREFIX
 from pyspark_vision.sinks.dead_letters import (
-    HEADER_PREFIX,
     LETTER,
     PAYLOAD_LEFT_OUT,
     from_records_with_size,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _SHOWN_ORIGINS = 10
 
 # A letter that was put back says where it first failed.
-REPLAY_HEADER = HEADER_PREFIX + "replay_of"
+REPLAY_HEADER = LETTER_HEADER_PREFIX + "replay_of"
 
 _SHOWN_CODES = ", ".join(code.value for code in ErrorCode)
 
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Put the letters back that are there now; 0 when all of them went."""
-    if args.to is not None and not args.to.startswith(flags.KAFKA_SCHEME):
+    if args.to is not None and not args.to.startswith(KAFKA_SCHEME):
         raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC")
     _refuse_mixed_places(args)
     kafka_start.refuse_unreachable(args.kafka_servers)
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         left_out.extend(_origins(chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull())))
 
     with outputs.held(session, places, lost.append):
-        if args.letters.startswith(flags.KAFKA_SCHEME):
+        if args.letters.startswith(KAFKA_SCHEME):
             _replay_topic(session, connection, args, send_back)
         else:
             _replay_folder(session, args, send_back)
@@ -151,9 +151,9 @@ def _shown(origins: Sequence[str]) -> str:
 
 def _refuse_mixed_places(args: argparse.Namespace) -> None:
     """Refuse to put letters back to where they come from, or to keep progress among them."""
-    if args.letters.startswith(flags.KAFKA_SCHEME):
-        read = Topic("LETTERS", args.letters.removeprefix(flags.KAFKA_SCHEME))
-        to = (args.to or "").removeprefix(flags.KAFKA_SCHEME)
+    if args.letters.startswith(KAFKA_SCHEME):
+        read = Topic("LETTERS", args.letters.removeprefix(KAFKA_SCHEME))
+        to = (args.to or "").removeprefix(KAFKA_SCHEME)
         refuse_same_topics([read, Topic("--to", to, is_written=True)])
         return
     checkpoint = Place("--checkpoint", args.checkpoint, is_written=True)
@@ -168,7 +168,7 @@ def _replay_topic(
 ) -> None:
     """By the offsets of the dead-letter topic, which the checkpoint keeps."""
     refuse_other_checkpoint(session, args.checkpoint)
-    topic = args.letters.removeprefix(flags.KAFKA_SCHEME)
+    topic = args.letters.removeprefix(KAFKA_SCHEME)
     source = KafkaSource(connection, topics=(topic,), starting=EARLIEST, headers=True)
     kafka_start.check_read(session, source, uses_starting=False, flag="LETTERS")
 
@@ -237,7 +237,7 @@ def _target(
 ) -> str:
     """The topic for all letters, or empty; raises if one that they go to is not there."""
     if args.to is not None:
-        topic = str(args.to).removeprefix(flags.KAFKA_SCHEME)
+        topic = str(args.to).removeprefix(KAFKA_SCHEME)
         kafka_start.topic_limit(session, connection, "--to", topic)
         return topic
     _refuse_without_topic(letters)

@@ -121,6 +121,27 @@ def local_time(result: Result) -> datetime:
         ) from None
 
 
+def readable_parts(value: bytes) -> tuple[str | None, str | None, bytes | None]:
+    """Camera, timestamp and picture of a frame's message that may be damaged: what is readable.
+
+    Raises :class:`BadMessageError` if it is no JSON object.
+
+    >>> readable_parts(b'{"camera_id": "hall", "timestamp": 8, "image": "%"}')
+    ('hall', None, None)
+    """
+    fields = _fields(value)
+    camera_id, timestamp = fields.get("camera_id"), fields.get("timestamp")
+    try:
+        content = _picture(fields)
+    except BadMessageError:
+        content = None
+    return (
+        camera_id if isinstance(camera_id, str) and camera_id else None,
+        timestamp if isinstance(timestamp, str) else None,
+        content,
+    )
+
+
 def events_of(result: Result) -> list[dict[str, str]]:
     """Entries of ``events.json``: one for each object, or one "Nothing detected".
 

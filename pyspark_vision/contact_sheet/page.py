@@ -1,21 +1,30 @@
-"""The contact sheet's page by its template, `page.html`: no script, nothing loaded.
+"""Pages by templates: the contact sheet's, `page.html`, and what all pages share.
 
-Jinja2 escapes every value; into attributes go only numbers, colours and data: URIs made here, and
-the escaped `alt`.
+`layout.html` and `look.css` are every page's; the live page of `clients` uses them, too. Jinja2
+escapes every value; into attributes go only numbers, colours and data: URIs made here, and the
+escaped `alt`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+_PACKAGE = "pyspark_vision.contact_sheet"
 
 
 def page_html(values: dict[str, Any]) -> str:
     """Return the page; control characters in the values become U+FFFD."""
+    return page_environment().get_template("page.html").render(values)
+
+
+def page_environment(*packages: str) -> Environment:
+    """Templates of `packages`, the first that has a name, and then of this one."""
     environment = Environment(
-        loader=PackageLoader("pyspark_vision.contact_sheet", ""),  # from the zip of modules, too
+        # From the zip of modules, too.
+        loader=ChoiceLoader([PackageLoader(package, "") for package in (*packages, _PACKAGE)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -23,7 +32,7 @@ def page_html(values: dict[str, Any]) -> str:
         finalize=_printable,
     )
     environment.filters |= {"percent": "{:.2%}".format, "thousands": "{:,}".format}
-    return environment.get_template("page.html").render(values)
+    return environment
 
 
 def _printable(value: Any) -> Any:

@@ -15,6 +15,7 @@ from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.job import command_line
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place, Topic
+from pyspark_vision.messages.topics import KAFKA_SCHEME
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
 from pyspark_vision.sinks.kafka import KafkaTopic
 from pyspark_vision.sources import kafka_record, kafka_start
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 # Kafka's own limit is 1 MiB; 12-megapixel photos as base64 have 3 to 5.
 DEFAULT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
-
-KAFKA_SCHEME = "kafka:"
 
 MODEL = "a bundle, or a bare .tflite, .onnx, .keras, .h5 or SavedModel, local or by any Hadoop URI"
 

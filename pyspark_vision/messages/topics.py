@@ -11,3 +11,8 @@ NOTHING_DETECTED = "Nothing detected"
 IMAGE_TOPIC, IMAGE_RESULT_TOPIC = "image-stream", "image-stream-results"
 # The event pipeline's web API.
 EVENT_TOPIC = "events"
+
+# How a flag names a topic where it may also name a folder.
+KAFKA_SCHEME = "kafka:"
+# In front of the names of a dead letter's headers.
+LETTER_HEADER_PREFIX = "pyspark_vision."

@@ -24,6 +24,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import KafkaTopic, kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -50,8 +51,6 @@ LETTER = StructType(
         StructField("model_digest", StringType()),
     ]
 )
-
-HEADER_PREFIX = "pyspark_vision."
 
 # How many bytes a payload has that was larger than its topic takes, and was not sent.
 PAYLOAD_LEFT_OUT, KEY_LEFT_OUT = "payload_left_out", "key_left_out"
@@ -109,7 +108,9 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
     # With its offset: another session may read it in another time zone.
     texts = {"timestamp": F.date_format("timestamp", "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX")}
     fields = {name: texts.get(name, F.col(name).cast("string")) for name in _HEADERS}
-    names_bytes = sum(len(HEADER_PREFIX + name) + _HEADER_BYTES for name in (*fields, *_LEFT_OUT))
+    names_bytes = sum(
+        len(LETTER_HEADER_PREFIX + name) + _HEADER_BYTES for name in (*fields, *_LEFT_OUT)
+    )
     fields_bytes = sum(
         (F.coalesce(F.octet_length(text), F.lit(0)) for text in fields.values()),
         start=F.lit(names_bytes),
@@ -127,7 +128,7 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
     fields[KEY_LEFT_OUT] = F.when(no_key & (key_bytes > 0), key_bytes)
     headers = [
         F.struct(
-            F.lit(HEADER_PREFIX + name).alias("key"),
+            F.lit(LETTER_HEADER_PREFIX + name).alias("key"),
             text.cast("string").cast("binary").alias("value"),
         )
         for name, text in fields.items()
@@ -150,7 +151,7 @@ def from_records_with_size(records: DataFrame) -> DataFrame:
     headers = F.col("headers")
 
     def field(name: str) -> Column:
-        own = F.filter(headers, lambda header: header["key"] == HEADER_PREFIX + name)
+        own = F.filter(headers, lambda header: header["key"] == LETTER_HEADER_PREFIX + name)
         return text_of(F.get(own, F.lit(0))["value"])
 
     return records.select(

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import jars
-from .java import LOG_WARNINGS, SMALL_JVM, java
+from pyspark_vision.clients.local_services import jars
+from pyspark_vision.clients.local_services.java import LOG_WARNINGS, SMALL_JVM, java
 
 
 def write_site(path: Path, settings: Mapping[str, str]) -> None:

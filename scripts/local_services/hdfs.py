@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import hadoop
-from .process import (
+from pyspark_vision.clients.local_services.process import (
     START_TIMEOUT_S,
     Daemon,
     ServiceError,
@@ -19,6 +18,8 @@ from .process import (
     run_once,
     wait_until,
 )
+
+from . import hadoop
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import jars
-from .java import SMALL_JVM, java, write_properties
-from .process import Daemon, answers_http, free_ports
+from pyspark_vision.clients.local_services import jars
+from pyspark_vision.clients.local_services.java import SMALL_JVM, java, write_properties
+from pyspark_vision.clients.local_services.process import Daemon, answers_http, free_ports
 
 # S3Proxy takes any; clients refuse to sign without one.
 REGION = "us-east-1"

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import jars
-from .process import Daemon, free_ports, json_from
+from pyspark_vision.clients.local_services import jars
+from pyspark_vision.clients.local_services.process import Daemon, free_ports, json_from
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import hadoop, jars
-from .java import java_home
-from .process import Daemon, answers_http, free_ports, json_from
+from pyspark_vision.clients.local_services import jars
+from pyspark_vision.clients.local_services.java import java_home
+from pyspark_vision.clients.local_services.process import (
+    Daemon,
+    answers_http,
+    free_ports,
+    json_from,
+)
+
+from . import hadoop
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from local_services import jars
-
-from .errors import SubmitError
+from pyspark_vision.clients.local_services import jars
+from pyspark_vision.clients.submitting.errors import SubmitError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "conf" / "constraints.txt"

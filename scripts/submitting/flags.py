@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .errors import SubmitError
+from pyspark_vision.clients.submitting.errors import SubmitError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import SubmitError
+from pyspark_vision.clients.submitting.errors import SubmitError
+
 from .flags import JobFlags
 from .shipping import refuse_local_paths, ship
 

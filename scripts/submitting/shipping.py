@@ -6,7 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SubmitError
+from pyspark_vision.clients.submitting.errors import SubmitError
+
 from .flags import JobFlags
 
 # Read by the driver itself, from its own disk, unless they are URIs.

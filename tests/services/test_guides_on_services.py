@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import client_runs as clients
 import guides
 import job_runs as jobs
 import pytest
@@ -18,7 +19,6 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from job_environment import job_environment
-from kafka_topics import make_topic
 from local_services.kafka import Kafka
 from pyspark.sql import SparkSession
 
@@ -77,7 +77,7 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
 
     printed = shell(text, tmp_path)
 
-    assert "60 frames sent to pycturestream" in printed
+    assert "produce: frames 60, sent 60, dropped 0, failed 0 to pycturestream" in printed
     assert "stream_detect: frames in 60, detected 60, failed 0" in printed
     results = [json.loads(m.value()) for m in jobs.consume(consumer, "resultstream", 60)]
     assert len(results) == 60
@@ -85,20 +85,27 @@ def test_readme_md_first_frames_go_to_kafka_and_their_results_come_back(
     assert sum(len(result["objects"]) for result in results) > 60
 
 
-def test_frames_that_are_not_in_their_topic_are_said(kafka: Kafka, root: Path) -> None:
-    program = [sys.executable, str(root / "scripts" / "send_frames.py"), "--count", "1"]
-    small = make_topic(kafka.bootstrap_servers, max_message_bytes="1000")
-    said = {}
-    for servers, topic in (("127.0.0.1:1", "any"), (kafka.bootstrap_servers, small)):
-        flags = ["--kafka-servers", servers, "--kafka-topic", topic]
-        done = subprocess.run(
-            [*program, *flags], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert (done.returncode, done.stdout) == (1, "")
-        said[topic] = done.stderr
+def test_cameras_md_drawn_scenes_and_simulated_images_go_to_kafka(
+    kafka: Kafka,
+    new_topic: Callable[..., str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    frames, images = new_topic(), new_topic()
+    words = {"127.0.0.1:9092": kafka.bootstrap_servers, "/tmp/bucket": f"{tmp_path}/bucket"}
+    [drawn] = guides.block("cameras.md", "pyspark-vision produce --source drawn", words).commands
+    [simulated] = guides.block("cameras.md", "pyspark-vision simulate", words).commands
 
-    assert said["any"].startswith("send_frames.py: no broker of --kafka-servers 127.0.0.1:1 answer")
-    assert f"send_frames.py: 1 of 1 frames are not in {small}: " in said[small]
+    assert guides.run(f"{drawn} --kafka-topic {frames}") == 0
+    assert guides.run(f"{simulated} --kafka-topic {images}") == 0
+
+    of_frames, of_images, of_objects = map(clients.counts, capfd.readouterr().out.splitlines())
+    assert of_frames["captured"] == 10
+    assert of_images["captured"] == of_objects["captured"] == 6
+    sent = {topic: clients.in_topic(kafka.bootstrap_servers, topic) for topic in (frames, images)}
+    assert len(sent[frames]) == of_frames["sent"] > 0
+    assert len(sent[images]) == of_images["sent"] > 0
+    assert len(list((tmp_path / "bucket" / "input-images").iterdir())) == of_objects["sent"] > 0
 
 
 def test_events_md_the_example_prints_what_the_guide_shows(

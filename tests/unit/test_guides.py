@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.cli import produce
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.clients import scenes
 
@@ -25,6 +28,11 @@ RUN = {
     ("README.md", ". .venv/bin/activate"): "tests/services/test_guides_on_services.py",
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
+    ("cameras.md", "pyspark-vision produce --source drawn"): (
+        "tests/services/test_guides_on_services.py"
+    ),
+    ("cameras.md", "pyspark-vision produce --source hall"): "tests/unit/test_guides.py",
+    ("cameras.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
@@ -34,6 +42,14 @@ RUN = {
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092\n",
+    ): "tests/services/test_live.py",
+    (
+        "live.md",
+        "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
+    ): "tests/services/test_live.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
@@ -45,10 +61,14 @@ RUN = {
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
-    ("README.md", "make demo"): "CI runs both",
+    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
+    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    ("up.md", "== data and logs"): "output of make up",
+    ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
     ("README.md", "make services"): "runs until Ctrl-C; tests start the same servers",
     ("README.md", "make zip"): "takes the connector from Maven Central",
+    ("cameras.md", "produce: front: frames"): "output of cameras that are not here",
     ("batch.md", "batch_embed: images in"): "output of a folder with every reason in it",
     ("batch.md", "batch_embed: 4,000"): "output of a large folder",
     ("clusters.md", "scripts/submit jobs"): "clusters; the flags are checked here",
@@ -106,10 +126,10 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = (
-        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"),
-        *("receive",),
-    )
+    commands = [
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor"),
+        *("live", "produce", "receive", "replay", "simulate", "up"),
+    ]
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
@@ -141,6 +161,17 @@ def test_each_submission_of_a_guide_is_one_that_can_be_made(command: str, root: 
 
     if "FLAGS" not in command and submitted.job.parent.name == "jobs":
         assert guides.script(submitted.job).parser().parse_args(submitted.flags.argv)
+
+
+def test_cameras_md_the_flags_of_real_cameras_are_those_of_the_command() -> None:
+    [command] = guides.block("cameras.md", "pyspark-vision produce --source hall").commands
+    parser = argparse.ArgumentParser()
+    produce.add_arguments(parser)
+
+    options = parser.parse_args(shlex.split(command)[2:])
+
+    assert options.source == ["hall=webcam", "street=clip.mp4", "front=rtsp://10.0.0.7/stream"]
+    assert (options.rate, options.size) == (5.0, (1280, 720))
 
 
 def test_batch_md_a_folder_and_keys_are_embedded_and_read(

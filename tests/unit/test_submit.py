@@ -13,12 +13,13 @@ from pathlib import Path
 import pyspark
 import pytest
 from local_services import jars
-from submitting import fast_start
 from submitting.environment import DEFAULT_EXTRAS, requirements
-from submitting.errors import SubmitError
 from submitting.flags import connectors, read_flags
 from submitting.line import COMMANDS, Baggage, Submission, spark_submit_line
-from submitting.surroundings import surroundings
+
+from pyspark_vision.clients.submitting import fast_start
+from pyspark_vision.clients.submitting.errors import SubmitError
+from pyspark_vision.clients.submitting.surroundings import surroundings
 
 PACKAGE = Path("/checkout/dist/pyspark_vision.zip")
 ENVIRONMENT = Path("/cache/environment.tar.gz")

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.messages import image_stream, pictures, pycturestream
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks import dead_letters
 from pyspark_vision.sinks.json import json_sink
@@ -139,7 +140,7 @@ def test_week_nines_image_id_of_a_key_is_utf8_in_good_and_bad_messages(
 
 
 def test_the_texts_of_a_letter_with_foreign_headers_are_utf8(spark: SparkSession) -> None:
-    headers = [(dead_letters.HEADER_PREFIX + "origin", b"kafka:\xff"), ("other", b"\xff")]
+    headers = [(LETTER_HEADER_PREFIX + "origin", b"kafka:\xff"), ("other", b"\xff")]
     records = spark.createDataFrame(
         [(b"k", b"v", headers)],
         "key binary, value binary, headers array<struct<key:string,value:binary>>",

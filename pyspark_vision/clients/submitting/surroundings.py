@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .errors import SubmitError
-
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # where nothing is installed
-
+from pyspark_vision.clients.submitting.errors import SubmitError
 from pyspark_vision.doctor.machine import PYSPARK
 from pyspark_vision.errors import WorkerEnvironmentError
 from pyspark_vision.spark import own_jvm

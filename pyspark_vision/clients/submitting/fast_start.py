@@ -17,9 +17,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from local_services import jars
-
-ROOT = Path(__file__).resolve().parents[2]
+from pyspark_vision.clients import carried
+from pyspark_vision.clients.local_services import jars
 
 # What spark-submit's own JVM is started with, beside --conf.
 OPTIONS = "SPARK_SUBMIT_OPTS"
@@ -74,7 +73,8 @@ def options(archive: Path) -> str:
 def archive_file(variables: Mapping[str, str]) -> Path:
     """Its place: another for other jars of Spark, and for another Java.
 
-    ``variables``: as :func:`~submitting.surroundings.surroundings` gives them. Raises
+    ``variables``: as :func:`~pyspark_vision.clients.submitting.surroundings.surroundings` gives
+    them. Raises
     :class:`NoArchiveError` where a JVM could not use one.
     """
     if "SPARK_HOME" not in variables:
@@ -112,8 +112,7 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as folder:
         work = Path(folder)
         made = work / archive.name
-        draw = [sys.executable, str(ROOT / "scripts" / "draw_frames.py"), "--seed", "1"]
-        _run([*draw, "--count", "4", "--output", str(work / "frames")], variables)
+        _draw_frames(work / "frames")
         at_exit = f"-XX:ArchiveClassesAtExit={shlex.quote(str(made))}"
         python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
         _run(
@@ -123,9 +122,9 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
                     "--master",
                     "local[2]",
                 ),
-                *("--conf", "spark.ui.enabled=false", str(ROOT / "jobs" / "stream_detect.py")),
+                *("--conf", "spark.ui.enabled=false", str(carried.path("jobs/stream_detect.py"))),
                 *("--input", str(work / "frames"), "--trigger", "available-now"),
-                *("--model", str(ROOT / "models" / "demo-detector")),
+                *("--model", str(carried.path("models/demo-detector"))),
                 *("--sink", "parquet", "console", "--output", str(work / "detections")),
                 *("--checkpoint", str(work / "checkpoint")),
             ],
@@ -138,6 +137,14 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
         if not made.is_file():
             raise NoArchiveError(f"{_java(variables)} wrote none")
         os.replace(made, archive)
+
+
+def _draw_frames(folder: Path) -> None:
+    from pyspark_vision.clients.scenes import draw_frame  # numpy, which submitting needs not
+
+    folder.mkdir()
+    for number in range(4):
+        draw_frame(number + 1, 0)[0].save(folder / f"{number}.jpg")
 
 
 def _added(variables: Mapping[str, str], options: str) -> dict[str, str]:

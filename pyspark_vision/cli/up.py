@@ -1,0 +1,41 @@
+"""`pyspark-vision up`: a broker, cameras, a detecting job and its page, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pyspark_vision.clients.up import run_folder
+from pyspark_vision.clients.up.run import UpOptions, up
+from pyspark_vision.errors import InvalidOptionError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `up` to its parser."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="a run's own folder is made in it: the broker's data, the last pictures, logs "
+        f"(default: {run_folder.default_base()})",
+    )
+    parser.add_argument(
+        "--port", type=int, metavar="PORT", help="of the page, on 127.0.0.1 (default: a free one)"
+    )
+    parser.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="open the page in the browser",
+    )
+    parser.add_argument(
+        "--drawn", action="store_true", help="drawn scenes, though there is a webcam"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all until a signal; 0. 1 if a part ended by itself."""
+    if args.port is not None and not 1 <= args.port <= 65535:
+        raise InvalidOptionError(f"--port {args.port} is no port: give 1 to 65535")
+    base = (args.data or run_folder.default_base()).absolute()
+    return up(UpOptions(base, args.port, args.open, args.drawn))
