@@ -217,8 +217,8 @@ class Outbox:
                 said = f"a frame of {value_bytes:,} bytes is too large for it. {said}"
             elif reason == "unconfirmed":
                 said = (
-                    f"{self._brokers.servers} did not confirm frames in {self._give_up_s} s, and may "
-                    "have them or not. Start the brokers again"
+                    f"{self._brokers.servers} did not confirm frames in {self._give_up_s} s; they "
+                    "may be in it or not. Start the brokers again"
                 )
             self._say(f"topic {self._topic}: {said}. Others go on; {reason} is counted")
 

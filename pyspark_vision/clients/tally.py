@@ -49,16 +49,24 @@ class Tally:
         with self._lock:
             return self.captured - self.sent - self.dropped.total() - self.failed.total()
 
+    def copy(self) -> Tally:
+        """What is counted by now."""
+        now = Tally()
+        with self._lock:
+            now.captured, now.sent = self.captured, self.sent
+            now.dropped, now.failed = self.dropped.copy(), self.failed.copy()
+        return now
+
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """The sum, as of now."""
     whole = Tally()
     for tally in tallies:
-        with tally._lock:
-            whole.captured += tally.captured
-            whole.sent += tally.sent
-            whole.dropped += tally.dropped
-            whole.failed += tally.failed
+        now = tally.copy()
+        whole.captured += now.captured
+        whole.sent += now.sent
+        whole.dropped += now.dropped
+        whole.failed += now.failed
     return whole
 
 

@@ -24,6 +24,7 @@ OF_OTHERS = {
     # confluent-kafka: the codes of errors that its client meets itself, public in its documentation
     *("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_AUTHENTICATION", "_UNKNOWN_TOPIC"),
     *("_PARTITION_EOF", "_MSG_TIMED_OUT", "_QUEUE_FULL"),
+    *("_PURGE_QUEUE", "_PURGE_INFLIGHT"),
 }
 
 # Java classes of Spark, py4j, what PySpark tells itself by the environment, files of a checkpoint.
