@@ -170,7 +170,10 @@ def test_a_command_without_its_extra_says_which(
     ]
 
 
-@pytest.mark.parametrize("command", ["contact-sheet", "doctor", "produce", "simulate"])
+@pytest.mark.parametrize(
+    "command",
+    ["contact-sheet", "dashboard", "doctor", "live", "produce", "receive", "simulate"],
+)
 def test_a_command_that_stands_without_spark_is_there_without_it(
     command: str, without_pyspark: dict[str, str]
 ) -> None:
