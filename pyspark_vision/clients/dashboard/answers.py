@@ -255,7 +255,9 @@ def latencies(cursor: duckdb.DuckDBPyConnection, choice: Choice) -> tuple[Latenc
     return tuple(_latency(*key, counts) for key, counts in by_camera.items())
 
 
-def examples(summary: Summary, choice: Choice, names: Sequence[str], *, failed: bool) -> list[Example]:
+def examples(
+    summary: Summary, choice: Choice, names: Sequence[str], *, failed: bool
+) -> list[Example]:
     """The newest rows of each of these labels, or codes, in their order."""
     if not names:
         return []

@@ -149,8 +149,7 @@ class EventsFile:
             self._first_bad = self._first_bad or json.dumps(value)[:80]
             return None
         others = {
-            name: text if isinstance(text := value.get(name), str) else None
-            for name in _FIELDS[1:]
+            name: text if isinstance(text := value.get(name), str) else None for name in _FIELDS[1:]
         }
         return {"event_type": label, **others}
 

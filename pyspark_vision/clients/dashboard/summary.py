@@ -30,7 +30,7 @@ LATENCY_STEP = 0.0198026
 BEFORE_SENT = -1
 EXAMPLES = 4
 
-NO_CAMERA = "(no camera)"
+NO_CAMERA, NO_LABEL = "(no camera)", "(no label)"
 
 _MEMORY_LIMIT = "1GB"
 # The tables are merged when they have grown by this much since; a merge takes about 0.1 s.
@@ -209,7 +209,9 @@ class Summary:
             yield
 
     def _limits(self, layout: Layout) -> tuple[int, int]:
-        low, high = self._one(f"SELECT min(us), max(us) FROM (SELECT {layout.given_us} us FROM given)")
+        low, high = self._one(
+            f"SELECT min(us), max(us) FROM (SELECT {layout.given_us} us FROM given)"
+        )
         return (low or 0, high or 0)
 
     def _stored_rows(self) -> int:
@@ -221,10 +223,14 @@ class Summary:
 
     def _count_items(self, *, is_events: bool) -> None:
         """One event for each object; of a frame without one, that."""
-        nothing = "" if is_events else (
-            f"""
+        nothing = (
+            ""
+            if is_events
+            else (
+                f"""
             UNION ALL SELECT camera, us, '{NOTHING_DETECTED}', NULL FROM rows
             WHERE code IS NULL AND len(item_list) = 0"""
+            )
         )
         self._database.execute(
             f"""
@@ -232,7 +238,7 @@ class Summary:
             SELECT camera, label, quarter, minute, bin, count(*) AS n,
               grouping(quarter) AS g_quarter, grouping(minute) AS g_minute
             FROM (
-              SELECT camera, coalesce(label, '(no label)') AS label,
+              SELECT camera, coalesce(label, '{NO_LABEL}') AS label,
                 us // {QUARTER_US} AS quarter,
                 CAST(us // {MINUTE_US} % 60 AS INTEGER) AS minute,
                 CAST(least(floor(score * {SCORE_BINS}), {SCORE_BINS - 1}) AS INTEGER) AS bin
@@ -254,6 +260,12 @@ class Summary:
             self._database.execute(
                 f"INSERT INTO {table} SELECT camera, label, {column}, n FROM counted WHERE {chosen}"
             )
+        self._database.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE pairs AS SELECT DISTINCT camera, label FROM counted
+            WHERE label NOT IN ('{NOTHING_DETECTED}', '{NO_LABEL}')
+            """
+        )
         self._database.execute("DROP TABLE counted")
 
     def _count_frames(self, layout: Layout) -> None:
@@ -295,9 +307,7 @@ class Summary:
         if rows > _NEWEST_ROWS:
             database.execute(
                 """
-                CREATE OR REPLACE TEMP TABLE absent AS
-                SELECT camera, item.label AS label FROM (
-                  SELECT camera, unnest(item_list) AS item FROM rows) GROUP BY ALL
+                CREATE OR REPLACE TEMP TABLE absent AS SELECT camera, label FROM pairs
                 EXCEPT SELECT camera, label FROM newest WHERE NOT failed
                 """
             )
