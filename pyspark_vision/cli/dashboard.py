@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where",
         metavar="WHERE",
         help="a folder or file of Parquet results (local, s3://, hdfs:// or webhdfs://), "
-        "PyctureStream's events.json, or kafka:TOPIC for a live topic of results, as kafka:resultstream",
+        "PyctureStream's events.json, or kafka:TOPIC for a live topic, as kafka:resultstream",
     )
     parser.add_argument(
         "--host",

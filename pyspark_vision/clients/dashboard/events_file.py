@@ -93,9 +93,11 @@ class EventsFile:
             data = rest + chunk
             columns: dict[str, list[str | None]] = {name: [] for name in _FIELDS}
             end = 0
-            for event, end in self._events(data):
-                for name in _FIELDS if event is not None else ():
-                    columns[name].append(event[name])
+            for event, behind in self._events(data):
+                end = behind
+                if event is not None:
+                    for name in _FIELDS:
+                        columns[name].append(event[name])
             if columns["event_type"]:
                 with summary.adding():
                     summary.add(pa.table(columns, schema=_SCHEMA), _LAYOUT)

@@ -16,7 +16,10 @@ _MOST_KEPT = 500
 
 @dataclass(frozen=True)
 class Shown:
-    """An example with its picture, or why there is none. ``boxes``: sides in [0, 1], to be drawn."""
+    """An example with its picture, or why there is none.
+
+    ``boxes``: xmin, ymin, xmax, ymax in [0, 1], which are not drawn on it yet.
+    """
 
     example: Example
     data_uri: str = ""

@@ -23,8 +23,8 @@ from pyspark_vision.clients.dashboard.answers import (
 
 Figure = dict[str, Any]
 
-# Apart for eyes that see red and green alike, and 3:1 on white and on the dark card: Okabe and Ito's
-# (https://jfly.uni-koeln.de/color/), their light ones darkened and their dark ones lightened.
+# Apart for eyes that see red and green alike: Okabe and Ito's (https://jfly.uni-koeln.de/color/),
+# darker or lighter so that each has 3:1 on white and on the dark card.
 PALETTE = (
     "#2f7fd0", "#c9780a", "#0f9675", "#c2569a", "#d0551c",
     "#3d9fc9", "#8b7ad0", "#96891a", "#b06a4a",
@@ -40,7 +40,7 @@ _LABEL_CHARS = 28
 _MOST_POINTS = 30_000
 _FEW_POINTS = 60
 
-CONFIG = {
+CONFIG: Any = {
     "displaylogo": False,
     "responsive": True,
     "showTips": False,

@@ -54,7 +54,7 @@ def list_files(place: Place) -> list[DataFile]:
 def pieces(place: Place, file: DataFile) -> Iterator[tuple[Layout, pa.Table]]:
     """The rows of a file, what is counted of them, with a column ``file``.
 
-    Raises :class:`ValueError` (as Arrow's errors are) or ``OSError`` for a file that cannot be read.
+    A file that cannot be read raises :class:`ValueError`, as Arrow's errors are, or ``OSError``.
     """
     if file.path.endswith(JSON_LINES):
         table = _json_lines(place, file)

@@ -129,7 +129,7 @@ class Folder:
             read = self._readers.map(lambda file: list(pieces(self._place, file)), files)
             tables: dict[tuple[Layout, pa.Schema], list[pa.Table]] = {}
             for parts in read:
-                for layout, table in parts[:1]:
+                for layout, _ in parts[:1]:
                     for words in layout.missing:
                         missing[words] = missing.get(words, 0) + 1
                 for layout, table in parts:

@@ -148,9 +148,10 @@ class LiveTopic:
             if not records:
                 break
             for record in records:
-                if record.error() is None:
+                partition, offset = record.partition(), record.offset()
+                if record.error() is None and partition is not None and offset is not None:
                     count += 1
-                    self._next[record.partition()] = record.offset() + 1
+                    self._next[partition] = offset + 1
                     self._keep(record)
         return count
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from pyspark_vision.messages.time_zones import UTC as UTC_NAME
@@ -40,7 +41,7 @@ def offset_us_sql(zone: str, us: str, low_us: int, high_us: int) -> str:
     if not earlier:
         return str(last)
     whens = []
-    for (_, offset), (until, _) in zip(changes, changes[1:], strict=False):
+    for (_, offset), (until, _) in pairwise(changes):
         whens.append(f"WHEN {us} < {until} THEN {offset}")
     return f"CASE {' '.join(whens)} ELSE {last} END"
 

@@ -82,7 +82,7 @@ def _layout(source: Source, title: str) -> html.Div:
                         [html.Span(source.shown, dir="auto"), html.Span(source.about)],
                         className="about",
                     ),
-                    html.Div(id="notes", role="status", **{"aria-live": "polite"}),
+                    html.Div(id="notes", role="status", **_aria(live="polite")),
                     _filters(),
                     html.Ul(id="totals", className="counts"),
                 ],
@@ -101,12 +101,12 @@ def _layout(source: Source, title: str) -> html.Div:
                             html.Div(id="latency"),
                         ],
                         className="panel wide",
-                        **{"aria-label": "Latency"},
+                        **_aria(label="Latency"),
                     ),
                     html.Section(
                         [html.H2("Examples of each event"), html.Div(id="strip")],
                         className="panel wide",
-                        **{"aria-label": "Examples"},
+                        **_aria(label="Examples"),
                     ),
                 ],
             ),
@@ -145,7 +145,7 @@ def _filters() -> html.Div:
         ],
         className="filters",
         role="group",
-        **{"aria-label": "Filters"},
+        **_aria(label="Filters"),
     )
 
 
@@ -158,11 +158,16 @@ def _card(name: str, heading: str, *, wide: bool = False) -> html.Section:
                 dcc.Graph(id=name, config=figures.CONFIG, className="chart"),
                 id=f"{name}-chart",
                 role="img",
-                **{"aria-labelledby": f"{name}-heading", "aria-describedby": f"{name}-said"},
+                **_aria(labelledby=f"{name}-heading", describedby=f"{name}-said"),
             ),
         ],
         className="panel wide" if wide else "panel",
     )
+
+
+def _aria(**names: str) -> Any:
+    """``aria-`` attributes, which are no names of Python's."""
+    return {f"aria-{name}": value for name, value in names.items()}
 
 
 _CHARTS = ("over-time", "over-axis", "shares", "scores", "failures")
@@ -352,6 +357,10 @@ def _latencies(latencies: Sequence[Latency]) -> Any:
                 )
             )
     return parts
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _ms(ms: float | None) -> str:

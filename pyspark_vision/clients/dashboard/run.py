@@ -103,6 +103,6 @@ def _refuse_missing(place: Place) -> None:
         raise InvalidOptionError(why_unreadable(place, error)) from None
     if missing:
         raise InvalidOptionError(
-            f"{place.shown} is not there: name the folder or file that a job wrote, events.json, or "
-            "kafka:TOPIC"
+            f"{place.shown} is not there: name the folder or file that a job wrote, "
+            "events.json, or kafka:TOPIC"
         )

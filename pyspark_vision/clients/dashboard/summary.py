@@ -297,12 +297,9 @@ class Summary:
         that are not among them.
         """
         database = self._database
-        database.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE newest AS
-            {_EXAMPLES_OF.format(rows=f"(FROM rows ORDER BY us DESC NULLS LAST LIMIT {_NEWEST_ROWS})")}
-            """
-        )
+        some = f"(FROM rows ORDER BY us DESC NULLS LAST LIMIT {_NEWEST_ROWS})"
+        examples = _EXAMPLES_OF.format(rows=some)
+        database.execute(f"CREATE OR REPLACE TEMP TABLE newest AS {examples}")
         [rows] = self._one("SELECT count(*) FROM rows")
         if rows > _NEWEST_ROWS:
             database.execute(
