@@ -228,9 +228,11 @@ def _latencies(
         later = ((CAMERA_TO_BROKER, "received"), (CAMERA_TO_RESULT, "processed_at"))
         for definition, name in later:
             us, is_local, column = _time(schema, (name,))
-            if column is not None and is_local == "FALSE":
+            if column is not None:
                 columns[column] = ()
-                found.append((definition, f"({us} - {{instant_us}}) / 1000.0"))
+                # A time without an offset is nobody's to compare with.
+                known = us if is_local == "FALSE" else f"CASE WHEN NOT ({is_local}) THEN {us} END"
+                found.append((definition, f"({known} - {{instant_us}}) / 1000.0"))
     if "processing_time_ms" in schema.names:
         columns["processing_time_ms"] = ()
         found.append((PROCESSING, "CAST(processing_time_ms AS DOUBLE)"))

@@ -160,7 +160,7 @@ class Folder:
             said = "; ".join(named) + (f"; and {more:,} more" if more else "")
             count = len(self._unreadable)
             files_are = "1 file is" if count == 1 else f"{count:,} files are"
-            notes.append(f"{files_are} left out, since they cannot be read: {said}.")
+            notes.append(f"{files_are} left out. {said}.")
         return tuple(notes)
 
     def _say(self, progress: str, notes: tuple[str, ...]) -> None:

@@ -241,7 +241,8 @@ class Summary:
               SELECT camera, coalesce(label, '{NO_LABEL}') AS label,
                 us // {QUARTER_US} AS quarter,
                 CAST(us // {MINUTE_US} % 60 AS INTEGER) AS minute,
-                CAST(least(floor(score * {SCORE_BINS}), {SCORE_BINS - 1}) AS INTEGER) AS bin
+                CASE WHEN score IS NOT NULL THEN
+                  CAST(least(floor(score * {SCORE_BINS}), {SCORE_BINS - 1}) AS INTEGER) END AS bin
               FROM (
                 SELECT camera, us, item.label AS label,
                   CASE WHEN item.score BETWEEN 0 AND 1 THEN item.score END AS score
