@@ -47,12 +47,12 @@ def asked(browser: Any, cameras: list[str], version: int = -1, changed: str = "c
     known = browser.get("/_dash-dependencies").get_json()
     [main] = [one for one in known if "totals.children" in one["output"]]
     values = {"cameras": cameras, "events": None, "axis": "minute", "tick": 1}
-    outputs = [part.split("...")[0] for part in main["output"].strip(".").split("...")]
+    outputs = [part.rsplit(".", 1) for part in main["output"].strip(".").split("...")]
     return browser.post(
         "/_dash-update-component",
         json={
             "output": main["output"],
-            "outputs": [dict(zip(("id", "property"), o.rsplit(".", 1), strict=True)) for o in outputs],
+            "outputs": [{"id": name, "property": what} for name, what in outputs],
             "inputs": [{**i, "value": values[i["id"]]} for i in main["inputs"]],
             "state": [{"id": "version", "property": "data", "value": version}],
             "changedPropIds": [f"{changed}.{'n_intervals' if changed == 'tick' else 'value'}"],
@@ -70,7 +70,8 @@ def test_the_page_is_served_whole_and_asks_nobody_else(source: Folder) -> None:
     addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert addresses
     assert all(address.startswith(("/_dash-", "/_favicon", "/assets/")) for address in addresses)
-    assert browser.get("/assets/dashboard.css").status_code == 200
+    with browser.get("/assets/dashboard.css") as style:
+        assert style.status_code == 200
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "connect-src 'self'" in policy

@@ -25,7 +25,7 @@ _LAYOUT = find_layout(_SCHEMA)
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 # To know a file again: what stood before the place where the last look ended.
-_TAIL_BYTES = 64
+_TAIL_BYTES = 4096
 _BETWEEN = b" \t\r\n,"
 # An event has three short texts.
 _LONGEST_EVENT_BYTES = 64 * 1024

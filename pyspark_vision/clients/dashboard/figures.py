@@ -54,12 +54,12 @@ CONFIG: Any = {
 
 
 def shown(text: str, most: int = _LABEL_CHARS) -> str:
-    """A text of data for Plotly: short, printable, and no markup.
+    """A text of data for Plotly, which decodes ``&lt;`` and no quotes: short, and no markup.
 
     >>> shown('<a href="https://x.example">cat</a>', 12)
-    '&lt;a href=&quot;ht…'
+    '&lt;a href="ht…'
     """
-    return html.escape(printable(text, most))
+    return html.escape(printable(text, most), quote=False)
 
 
 def printable(text: str, most: int = 200) -> str:

@@ -157,7 +157,7 @@ def _card(name: str, heading: str, *, wide: bool = False) -> html.Section:
             html.Div(
                 dcc.Graph(id=name, config=figures.CONFIG, className="chart"),
                 id=f"{name}-chart",
-                role="img",
+                role="group",
                 **_aria(labelledby=f"{name}-heading", describedby=f"{name}-said"),
             ),
         ],
