@@ -50,15 +50,15 @@ def find_source(where: str, brokers: Brokers, window_s: float, time_zone: str) -
 
 
 def run(source: Source, served: Served) -> None:
-    """Serve the page of a source until Ctrl-C or SIGTERM, and say where it is."""
-    listening = server.open_socket(served.host, served.port)
-    token = access.token_for(served.host)
-    port = listening.getsockname()[1]
-    name = served.host if access.is_loopback(served.host) else _name(served.host)
-    url = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
-    app = make_app(source, title=_title(source))
-    server.guard(app, served.host, token)
-    try:
+    """Serve the page of a source until Ctrl-C or SIGTERM, say where it is, and close the source.
+
+    Raises :class:`InvalidOptionError` where the port cannot be had.
+    """
+    with contextlib.closing(source), server.open_socket(served.host, served.port) as listening:
+        token = access.token_for(served.host)
+        app = make_app(source, title=_title(source))
+        server.guard(app, served.host, token)
+        url = _url(served.host, listening.getsockname()[1], token)
         with Watch(source, served.refresh_s):
             print(f"dashboard: {source.shown} at {url}", flush=True)
             print("dashboard: Ctrl-C ends it", flush=True)
@@ -66,19 +66,19 @@ def run(source: Source, served: Served) -> None:
                 with contextlib.suppress(webbrowser.Error):
                     webbrowser.open(url)
             server.serve(app, listening)
-    finally:
-        listening.close()
-        source.close()
     print("dashboard: ended", flush=True)
+
+
+def _url(host: str, port: int, token: str | None) -> str:
+    """The page's address, as another machine would know it if it may come."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
 def _title(source: Source) -> str:
     name = PurePath(source.shown.removeprefix(KAFKA_SCHEME).rstrip("/")).name
     return name or source.shown
-
-
-def _name(host: str) -> str:
-    return socket.gethostname() if host in ("0.0.0.0", "::") else host
 
 
 def _is_events_file(place: Place) -> bool:
