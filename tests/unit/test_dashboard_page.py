@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import guides
 import pytest
 from dashboard_rows import row, write_batch
 
@@ -194,11 +195,15 @@ def test_a_port_that_is_taken_is_named_or_the_next_one_is_used(
 
 
 @pytest.mark.parametrize("ends_by", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_it_is_told_to_end(ends_by: int, tmp_path: Path) -> None:
-    write_batch(tmp_path, 0, [row()])
-    command = [sys.executable, "-m", "pyspark_vision.cli.main", "dashboard", str(tmp_path)]
+def test_dashboard_md_the_command_serves_until_it_is_told_to_end(
+    ends_by: int, tmp_path: Path
+) -> None:
+    write_batch(tmp_path / "build" / "demo" / "detections", 0, [row()])
+    [command] = guides.block("dashboard.md", "pyspark-vision dashboard").commands
+    words = [sys.executable, "-m", "pyspark_vision.cli.main", *command.split()[1:]]
     process = subprocess.Popen(
-        [*command, "--no-open", "--port", "0"],
+        [*words, "--no-open", "--port", "0"],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

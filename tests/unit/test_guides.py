@@ -25,6 +25,7 @@ RUN = {
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
+    ("dashboard.md", "pyspark-vision dashboard"): "tests/unit/test_dashboard_page.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
@@ -89,7 +90,10 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
-    commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    commands = (
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "dashboard", "doctor"),
+        "replay",
+    )
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])

@@ -79,9 +79,9 @@ class LiveTopic:
             brokers.config(
                 group_id="pyspark-vision-dashboard",
                 enable_auto_commit=False,
-                error_cb=self._on_error,
                 auto_offset_reset="latest",
             )
+            | {"error_cb": self._on_error}
         )
         self._status = Status(Summary(zone), 0, progress="Connecting …")
 
