@@ -18,6 +18,9 @@ CHROMIUM = "/usr/bin/chromium"
 LINK = '<a href="https://evil.example">cat</a>'
 SCRIPT = "<img src=x onerror=window.ran=1>"
 
+# For machines where all tests run at once.
+expect.set_options(timeout=30_000)
+
 pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"{CHROMIUM} is not there")
 
 
@@ -60,7 +63,7 @@ def page(browser: Any, url: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: page.said.append(str(error)))
     page.on("request", lambda request: page.asked.append(request.url))
     page.goto(url)
-    expect(page.locator("#totals li")).to_have_count(4, timeout=30_000)
+    expect(page.locator("#totals li")).to_have_count(4)
     yield page
     page.close()
 
@@ -110,7 +113,9 @@ def test_nothing_is_wider_than_the_page(width: int, page: Page) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     expect(page.locator("#strip h3").first).to_be_visible(timeout=30_000)
 
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.wait_for_function(f"document.documentElement.scrollWidth == {width}")
+    charts = "[...document.querySelectorAll('.main-svg')].every(c => c.clientWidth < innerWidth)"
+    page.wait_for_function(charts)
 
 
 def test_new_rows_are_seen_and_the_choice_stays(page: Page, output: Path) -> None:
@@ -121,4 +126,4 @@ def test_new_rows_are_seen_and_the_choice_stays(page: Page, output: Path) -> Non
 
     write_batch(output, 1, [row("barn", ("dog", "dog", "cow"))])
 
-    expect(page.locator("#totals li")).to_have_text(totals(6, 3, 1, 4), timeout=15_000)
+    expect(page.locator("#totals li")).to_have_text(totals(6, 3, 1, 4))

@@ -45,7 +45,6 @@ _SCHEMA = pa.schema(
         ("timestamp", pa.string()),
         ("processed_at", pa.timestamp("us", "UTC")),
         ("detections", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))),
-        ("error_code", pa.string()),
         ("origin", pa.string()),
     ]
 )
@@ -172,7 +171,6 @@ class LiveTopic:
             "timestamp": result.timestamp,
             "processed_at": datetime.fromtimestamp(arrived_ms / 1000, UTC),
             "detections": objects,
-            "error_code": None,
             "origin": origin,
         }
         self._kept.append(_Kept(arrived_ms, row))
