@@ -32,6 +32,8 @@ PALETTE = (
 OTHER_COLOR = "#868e9c"
 BAD_COLOR = "#d4544b"
 
+HEIGHT_PX = 320
+
 # More lines and slices cannot be told apart.
 SHOWN_LABELS = len(PALETTE)
 _SHOWN_BARS = 12
@@ -269,6 +271,7 @@ def _figure(
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 12.5, "family": "inherit"},
+        "height": HEIGHT_PX,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8, "pad": 4},
         "bargap": 0.12,
         "showlegend": legend is not None,

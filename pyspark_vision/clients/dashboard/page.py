@@ -315,7 +315,7 @@ def _in_words(answers: Answers) -> tuple[str, ...]:
 def _latencies(latencies: Sequence[Latency]) -> Any:
     if not latencies:
         return html.P(
-            "No latencies: the notes above say which columns they need.", className="soft"
+            "No latencies: none of the frames has two times to compare.", className="soft"
         )
     heads = ("Camera", "Frames", "Median", "95 %", "99 %", "Slowest")
     parts: list[Any] = []
@@ -344,7 +344,9 @@ def _latencies(latencies: Sequence[Latency]) -> Any:
                 html.Tbody(body),
             ]
         )
-        parts.append(html.Div(table, className="scrolls", tabIndex=0))
+        words = [html.B(f"{_capital(definition)} "), _DEFINITIONS[definition]]
+        said = html.P(words, className="definition")
+        parts += [said, html.Div(table, className="scrolls", tabIndex=0)]
         if len(some) > _SHOWN_LATENCIES:
             parts.append(
                 html.P(f"{len(some) - _SHOWN_LATENCIES:,} more cameras: choose some above.")
