@@ -344,7 +344,7 @@ def _latencies(latencies: Sequence[Latency]) -> Any:
                 html.Tbody(body),
             ]
         )
-        words = [html.B(f"{_capital(definition)} "), _DEFINITIONS[definition]]
+        words: list[Any] = [html.B(f"{_capital(definition)} "), _DEFINITIONS[definition]]
         said = html.P(words, className="definition")
         parts += [said, html.Div(table, className="scrolls", tabIndex=0)]
         if len(some) > _SHOWN_LATENCIES:
