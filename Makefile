@@ -15,7 +15,7 @@ TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what 
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo up test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start test-environments clean
+.PHONY: help demo up test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start bench-dashboard test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty 
 
 bench-start: .venv/develop.stamp zip ## how long a job of ten pictures takes to its first row, beside Spark's own stream (minutes)
 	@python -m benchmarks.start $(START)
+
+bench-dashboard: .venv/develop.stamp ## how long the dashboard takes for ten million results (a minute)
+	@python -m benchmarks.dashboard $(DASHBOARD)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist

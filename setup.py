@@ -33,6 +33,7 @@ setup(
     ],
     package_dir={carried(folder): folder for folder in CARRIED},
     package_data={
+        "pyspark_vision.clients.dashboard": ["assets/*.css"],
         "pyspark_vision.contact_sheet": ["*.html", "*.css"],
         "pyspark_vision.clients.live": ["*.html", "*.css", "*.js", "*.svg"],
         **{carried(folder): files for folder, files in CARRIED.items()},
@@ -56,7 +57,8 @@ setup(
         "clients": [
             *("confluent-kafka", "av", "starlette", "uvicorn", "fastapi"),
             *("websockets", "prometheus-client"),
-            *("dash", "plotly", "duckdb"),
+            # fsspec speaks WebHDFS, waitress serves the dashboard.
+            *("dash", "plotly", "duckdb", "fsspec", "requests", "waitress"),
         ],
         "docs": ["mkdocs-material", "mkdocstrings-python", "nbclient", "ipykernel"],
         "bench": ["ray[data]", "daft"],

@@ -17,6 +17,7 @@ _COMMANDS = {
     "bundle": "inspect a model file, or build a bundle with a checked, faster twin",
     "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
+    "dashboard": "show results, events or a live topic as charts in a browser",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
     "receive": "show results as they come; keep pictures and events.json",
     "live": "show cameras and what a job finds in their frames, in the browser",
@@ -30,7 +31,10 @@ _COMMANDS = {
 _EXTRAS = {
     "pyspark": "spark",
     **dict.fromkeys(
-        ("confluent_kafka", "av", "starlette", "uvicorn", "fastapi", "dash", "plotly", "duckdb"),
+        (
+            *("confluent_kafka", "av", "starlette", "uvicorn", "fastapi"),
+            *("dash", "plotly", "duckdb", "fsspec", "waitress"),
+        ),
         "clients",
     ),
     **dict.fromkeys(

@@ -42,8 +42,8 @@ class Unavailable:
     reason: str
 
 
-def thumbnail(encoded: bytes) -> Thumbnail | Unavailable:
-    """Make a thumbnail of an encoded picture: upright, at most 480 px, JPEG."""
+def thumbnail(encoded: bytes, side_px: int = THUMBNAIL_PX) -> Thumbnail | Unavailable:
+    """Make a thumbnail of an encoded picture: upright, each side at most `side_px`, JPEG."""
     if len(encoded) > MAX_BYTES:
         return Unavailable(f"{len(encoded):,} bytes, more than {MAX_BYTES:,}")
     try:
@@ -53,9 +53,9 @@ def thumbnail(encoded: bytes) -> Thumbnail | Unavailable:
             image = Image.open(BytesIO(encoded), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 return Unavailable(f"{image.width:,} × {image.height:,} pixels are too many")
-            image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))  # JPEG: decode at reduced scale
+            image.draft("RGB", (side_px, side_px))  # JPEG: decode at reduced scale
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+            upright.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
             flat = _on_white(upright)
             buffer = BytesIO()
             flat.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)

@@ -34,6 +34,7 @@ RUN = {
     ("cameras.md", "pyspark-vision produce --source hall"): "tests/unit/test_guides.py",
     ("cameras.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
+    ("dashboard.md", "pyspark-vision dashboard"): "tests/unit/test_dashboard_page.py",
     ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
@@ -127,7 +128,7 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor"),
+        *("bundle build", "bundle inspect", "compact", "contact-sheet", "dashboard", "doctor"),
         *("live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
