@@ -14,7 +14,10 @@ setup(
     version=VERSION.group(1),
     description="Vision models over images in Apache Spark: encoded images in, typed rows out",
     packages=find_packages(include=["pyspark_vision", "pyspark_vision.*"]),
-    package_data={"pyspark_vision.contact_sheet": ["*.html", "*.css"]},
+    package_data={
+        "pyspark_vision.contact_sheet": ["*.html", "*.css"],
+        "pyspark_vision.clients.events_api": ["*.html"],
+    },
     python_requires=">=3.11",
     # Jinja2 is not for workers; `pyspark-vision contact-sheet` has to run wherever it is installed.
     # pandas 3: PySpark 4.3 warns in each process that it does not fully support it yet.

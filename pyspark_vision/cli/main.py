@@ -18,6 +18,7 @@ _COMMANDS = {
     "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
+    "events-api": "a web API whose requests become events in Kafka, none lost, none twice",
     "replay": "put dead letters back through a job",
 }
 
