@@ -20,6 +20,7 @@ from pyspark_vision.clients.events_api.intake import Intake
 from pyspark_vision.clients.events_api.journal import Journal, open_journal
 from pyspark_vision.clients.events_api.messages import Form
 from pyspark_vision.clients.events_api.records import Record
+from pyspark_vision.clients.events_api.refusals import MAX_HEAD_BYTES
 from pyspark_vision.clients.events_api.sender import Sender
 from pyspark_vision.clients.events_api.transactions import Target, check_topic
 from pyspark_vision.errors import InvalidOptionError
@@ -81,6 +82,8 @@ class _Running:
         self._service = Service(settings.form, journal.name, self._intake, self._sender)
         self.config = uvicorn.Config(
             make_app(self._service),
+            http="h11",  # its bound on what a request may have before its body is kept to
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             log_level="error",
             access_log=False,
             lifespan="off",
