@@ -184,6 +184,10 @@ class Journal:
                 f"the journal has its {self.max_bytes // 1024 // 1024} MB full of events that "
                 "Kafka did not take yet"
             )
+        if active is not None and active.end < first:
+            # Its end was lost by the disk, although Kafka has it; the gap must not look like damage.
+            begins = True
+            self.save_mark()
         if begins:
             active = self._begin(first)
         self._remove(gone)
@@ -249,8 +253,6 @@ class Journal:
             # Only what is sent is ever removed.
             self._sent = max(self._sent, segments[0].first)
             self._file = os.open(segments[-1].path, os.O_WRONLY | os.O_APPEND)
-            if segments[-1].end < self._sent:  # its end was lost, although Kafka has it
-                self._begin(self._sent)
 
     def _close(self) -> None:
         self.save_mark()
