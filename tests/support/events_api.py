@@ -69,7 +69,7 @@ class Api:
             self.process.communicate()
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
+        self, method: str, path: str, body: Any = None, **headers: Any
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers with small letters, body. ``_`` in a header's name stands for ``-``."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

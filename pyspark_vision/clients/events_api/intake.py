@@ -35,6 +35,7 @@ class Intake:
         self._waiting: deque[tuple[Draft, asyncio.Future[int]]] = deque()
         self._in_flight: dict[bytes, tuple[bytes, asyncio.Future[int]]] = {}
         self._news = asyncio.Event()
+        self._closing = False
         # By their numbers; each is set to whether the event is sent.
         self._unsent: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._sent = journal.sent
@@ -89,14 +90,19 @@ class Intake:
             _settle(future, sequence < self._sent)
 
     async def run(self) -> None:
-        """Write what comes, until cancelled; then :meth:`write_waiting` for the rest."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                await self.write_waiting()
+        """Write what comes, until :meth:`close`."""
+        while self._waiting or not self._closing:
+            await self._write_waiting()
+            if not self._waiting and not self._closing:
+                self._news.clear()
+                await self._news.wait()
 
-    async def write_waiting(self) -> None:
+    def close(self) -> None:
+        """No more requests come; :meth:`run` ends when what waits is written."""
+        self._closing = True
+        self._news.set()
+
+    async def _write_waiting(self) -> None:
         """Append what waits now, and tell those who wait for it."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_WRITTEN))]
         if not batch:

@@ -185,7 +185,7 @@ class Journal:
                 "Kafka did not take yet"
             )
         if active is not None and active.end < first:
-            # Its end was lost by the disk, although Kafka has it; the gap must not look like damage.
+            # Kafka has what the disk has lost: the gap must not look like damage.
             begins = True
             self.save_mark()
         if begins:

@@ -42,9 +42,9 @@ _KEY = {
 
 _REFUSALS = {
     "400": "Bad input: the answer says what is wrong with what.",
+    "409": f"The {HEADER} came with another request before.",
     "413": f"More than {MAX_BODY_BYTES} bytes of body, or an event larger than its topic takes.",
     "415": f"The body is neither {JSON} nor {FORM}.",
-    "422": f"The {HEADER} came with another request before.",
     "431": "Query and headers are too large.",
     "507": "The journal is full, and Kafka away: the event is not kept. Send it again later.",
 }
@@ -104,7 +104,8 @@ def _operation(action: Action, form: Form, method: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{method}_{action.event_type}",
         "summary": f"{action.event_type}: {action.answer}",
-        "parameters": [*_query(form), _KEY],
+        # A post has its parameters in its body; those of its query are read as well.
+        "parameters": [*(_query(form) if method == "get" else []), _KEY],
         "responses": {
             "200": _answer("The event is in the topic.", "Event", "Event-Id"),
             "503": _answer(

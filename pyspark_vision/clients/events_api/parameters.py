@@ -45,10 +45,12 @@ def read_parameters(query: bytes, content_type: str, body: bytes) -> Parameters:
             _add(given, _form(body), "the body")
         else:
             raise other_media_type(media_type)
-    description = given.pop(DESCRIPTION, None)
-    if description is not None and not isinstance(description, str):
+    if DESCRIPTION not in given:
+        return Parameters(None, given)
+    description = given.pop(DESCRIPTION)
+    if not isinstance(description, str):
         raise bad_input(f"{DESCRIPTION} must be a text, not {_shown(description)}")
-    if description is not None and len(description) > MAX_DESCRIPTION_CHARS:
+    if len(description) > MAX_DESCRIPTION_CHARS:
         raise bad_input(
             f"{DESCRIPTION} has {len(description)} characters; at most {MAX_DESCRIPTION_CHARS} do"
         )
@@ -102,8 +104,11 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    _add(members, pairs, "the body")
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise bad_input(f"{_shown(twice)} is given twice in one object")
     return members
 
 

@@ -62,7 +62,7 @@ def other_method(method: str, allowed: str) -> Refusal:
 
 def key_reused() -> Refusal:
     return Refusal(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.CONFLICT,
         "key_reused",
         "this Idempotency-Key came with another request before: take a new key for a new event",
     )

@@ -6,7 +6,8 @@ import asyncio
 import signal
 import socket
 import sys
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -63,7 +64,7 @@ def serve(settings: Settings) -> int:
         target = Target(settings.brokers, settings.topic, journal.name)
         check_topic(target)
         server = _Running(settings, journal, identities, target)
-        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        with _handled(server.end), asyncio.Runner(loop_factory=server.new_loop) as runner:
             runner.run(server.run(listener))
         terminal.say(server.summary(), sys.stdout)
     return 0
@@ -80,7 +81,7 @@ class _Running:
         self._sender = Sender(target, journal, self._on_sent, self._on_away)
         self._intake = Intake(journal, identities, self._sender.wake)
         self._service = Service(settings.form, journal.name, self._intake, self._sender)
-        self.config = uvicorn.Config(
+        config = uvicorn.Config(
             make_app(self._service),
             http="h11",  # its bound on what a request may have before its body is kept to
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
@@ -90,22 +91,24 @@ class _Running:
             server_header=False,
             timeout_graceful_shutdown=_END_REQUESTS_S,
         )
+        self.new_loop = config.get_loop_factory()
+        self._server = uvicorn.Server(config)
 
     async def run(self, listener: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         writing = asyncio.create_task(self._intake.run())
         self._sender.start()
         self._say_start(listener)
-        # uvicorn raises a signal again when it has ended: it must find a handler of ours.
-        previous = {one: signal.signal(one, _ignore) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
-            await uvicorn.Server(self.config).serve(sockets=[listener])
+            await self._server.serve(sockets=[listener])
         finally:
-            writing.cancel()
-            await self._intake.write_waiting()
+            self._intake.close()
+            await writing
             await asyncio.to_thread(self._sender.stop, _END_SENDING_S)
-            for one, handler in previous.items():
-                signal.signal(one, handler)
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """A handler of signals. uvicorn has its own while it serves, and raises them again."""
+        self._server.should_exit = True
 
     def _say_start(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
@@ -137,8 +140,15 @@ class _Running:
         self._loop.call_soon_threadsafe(self._intake.set_away)
 
 
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The end has begun."""
+@contextmanager
+def _handled(end: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM go to ``end``."""
+    previous = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in previous.items():
+            signal.signal(one, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

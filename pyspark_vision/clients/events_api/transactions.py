@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
@@ -158,7 +159,8 @@ def check_topic(target: Target) -> None:
         return
     failures: list[KafkaError] = []
     try:
-        admin = AdminClient({**target.brokers.config(), "error_cb": failures.append})
+        settings: dict[str, Any] = {**target.brokers.config(), "error_cb": failures.append}
+        admin = AdminClient(settings)
     except KafkaException as error:
         raise BrokersError(f"--kafka-config: {error.args[0].str()}") from None
     try:
