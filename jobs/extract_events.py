@@ -84,7 +84,7 @@ def parser() -> command_line.JobParser:
         nargs="+",
         choices=[PARQUET, CONSOLE],
         default=[PARQUET],
-        help=f"where events go: tables, or a few of each batch to the terminal (default: {PARQUET})",
+        help="where events go: tables, or a few of each batch to the terminal",
     )
     sink.add_argument(
         "--output",

@@ -23,7 +23,8 @@ _IN_MEMORY = "in-memory"
 def external_table(
     name: str, columns: Sequence[tuple[str, str]], folder: str, partition: str | None = None
 ) -> str:
-    """DDL for Hive and Spark of a folder of Parquet files; ``partition``: its folders, ``name type``.
+    """DDL for Hive and Spark of a folder of Parquet files; ``partition``: of its folders, as
+    ``"batch_id int"``.
 
     Raises :class:`InvalidOptionError` for a folder that is not absolute: Hive has another one.
 
