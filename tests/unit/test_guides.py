@@ -25,7 +25,16 @@ RUN = {
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
-    ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
+    ("events.md", "scripts/submit"): "tests/services/test_guides_on_services.py",
+    ("events.md", "$ scripts/submit jobs/extract_events.py -- --kafka"): (
+        "tests/services/test_guides_on_services.py"
+    ),
+    (
+        "events.md",
+        "$ scripts/submit jobs/extract_events.py -- --print",
+    ): "tests/unit/test_guides.py",
+    ("events_api.md", "pyspark-vision events-api"): "tests/services/test_guides_on_services.py",
+    ("events_api.md", "$ curl"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
@@ -48,7 +57,6 @@ NOT_RUN = {
     ("clusters.md", "scripts/submit --master yarn --ship"): "YARN; the flags are checked here",
     ("clusters.md", "pip install"): "tests/services/test_connect.py runs a server's jobs",
     ("clusters.md", "docker build"): "needs Docker and a cluster",
-    ("events.md", "create external table"): "needs Hive",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
     ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
     ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
@@ -90,6 +98,7 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
+    commands += ("events-api",)
     for command in commands:
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
@@ -174,6 +183,17 @@ def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkp
     shown = guides.block("operating.md", "stream_detect: --output out belongs", words).text
     since = re.compile(r"since [^)]+\)")
     assert since.sub("since", said).split() == since.sub("since", shown).split()
+
+
+def test_events_md_the_printed_tables_are_those_of_the_guide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begins = "$ scripts/submit jobs/extract_events.py -- --print"
+    text = guides.block("events.md", begins, {"jobs/": f"{guides.ROOT}/jobs/"}).text
+    command, shown = text.removeprefix("$ ").split("\n", 1)
+
+    assert guides.run(command) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_sql_md_and_images_md_the_examples_run_as_they_stand(
