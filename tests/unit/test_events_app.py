@@ -199,13 +199,18 @@ def test_the_page_has_each_path_and_loads_and_runs_nothing(api: Running) -> None
     assert re.findall(r'href="([^"]*)"', page) == ["/openapi.json"]
 
 
-def test_schemathesis_finds_nothing(api: Running) -> None:
+def test_schemathesis_finds_nothing(api: Running, tmp_path: Path) -> None:
     """A few examples of each operation; `schemathesis run` with more of them is a person's."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", "--max-examples", "4"]
     url = f"http://127.0.0.1:{api.port}/openapi.json"
 
     done = subprocess.run(
-        [*command, "--no-color", url], capture_output=True, text=True, timeout=240, check=False
+        [*command, "--no-color", url],
+        cwd=tmp_path,  # where it keeps what it found
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
