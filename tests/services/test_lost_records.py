@@ -31,15 +31,8 @@ def extract(spark: SparkSession, kafka: Kafka, topic: str, tmp_path: Path) -> Ca
         return jobs.run(
             "extract_events",
             *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
-            *(
-                "--stream",
-                "--starting-offsets",
-                "earliest",
-                "--trigger",
-                "available-now",
-                "--checkpoint",
-                tmp_path / "checkpoint",
-            ),
+            *("--stream", "--starting-offsets", "earliest"),
+            *("--trigger", "available-now", "--checkpoint", tmp_path / "checkpoint"),
             *("--output", tmp_path / "out", *more),
         )
 
