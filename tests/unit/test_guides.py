@@ -98,8 +98,7 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = ("bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay")
-    commands += ("events-api",)
-    for command in commands:
+    for command in (*commands, "events-api"):
         with pytest.raises(SystemExit):
             pyspark_vision([*command.split(), "--help"])
     return set(re.findall(r"--[a-z][a-z-]*", shown + capsys.readouterr().out))
