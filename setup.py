@@ -35,6 +35,7 @@ setup(
     package_data={
         "pyspark_vision.clients.dashboard": ["assets/*.css"],
         "pyspark_vision.contact_sheet": ["*.html", "*.css"],
+        "pyspark_vision.clients.events_api": ["*.html"],
         "pyspark_vision.clients.live": ["*.html", "*.css", "*.js", "*.svg"],
         **{carried(folder): files for folder, files in CARRIED.items()},
     },

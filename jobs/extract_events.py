@@ -23,7 +23,14 @@ from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
 from pyspark_vision.messages.topics import EVENT_TOPIC
 from pyspark_vision.sinks import Sink, owner
+from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
+from pyspark_vision.sinks.hive import (
+    external_table,
+    refuse_others_table,
+    refuse_without_metastore,
+    saved_table_sink,
+)
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
@@ -35,6 +42,7 @@ from pyspark_vision.streaming import runner
 NAME = "extract_events"
 ALL_EVENTS = "extracted_events"
 LETTERS = "dead_letters"
+PARQUET, CONSOLE = "parquet", "console"
 
 _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -42,14 +50,16 @@ _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 def parser() -> command_line.JobParser:
     job = command_line.JobParser(prog="extract_events", description=__doc__)
     source = job.add_argument_group("source")
-    flags.add_kafka_source(source, EVENT_TOPIC)
+    starting = f"{EARLIEST} for a batch, {LATEST} for a stream, as Spark's"
+    flags.add_kafka_source(source, EVENT_TOPIC, starting)
     source.add_argument(
         "--ending-offsets",
         metavar="WHERE",
         help=f"where a batch ends, in the forms of --starting-offsets (default: {LATEST})",
     )
     # An event is small: a bound as for pictures would let a busy topic run away from the stream.
-    job.set_defaults(starting_offsets=EARLIEST, max_offsets_per_trigger=20_000)
+    # Where it starts is as Spark's own batches and streams do, and so the course's.
+    job.set_defaults(starting_offsets=None, max_offsets_per_trigger=20_000)
     extraction = job.add_argument_group("extraction")
     extraction.add_argument(
         "--fields",
@@ -70,10 +80,16 @@ def parser() -> command_line.JobParser:
     )
     sink = job.add_argument_group("sink")
     sink.add_argument(
+        "--sink",
+        nargs="+",
+        choices=[PARQUET, CONSOLE],
+        default=[PARQUET],
+        help="where events go: tables, or a few of each batch to the terminal",
+    )
+    sink.add_argument(
         "--output",
-        required=True,
         metavar="URI",
-        help=f"the folder of {ALL_EVENTS} and other tables",
+        help=f"the folder of {ALL_EVENTS} and other tables; {PARQUET} needs it",
     )
     sink.add_argument(
         "--split",
@@ -84,6 +100,16 @@ def parser() -> command_line.JobParser:
         metavar="NAME=TYPE,…",
         help="write a further table OUTPUT/NAME of the events of these types. The last choice for "
         "a NAME counts",
+    )
+    sink.add_argument(
+        "--save-as-table",
+        metavar="DATABASE",
+        help="save a batch's tables in this database of the session's metastore, too",
+    )
+    sink.add_argument(
+        "--print-ddl",
+        action="store_true",
+        help="print the tables as Hive reads them, then stop",
     )
     flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
@@ -131,10 +157,30 @@ def extract(records: DataFrame, event_format: EventFormat) -> DataFrame:
 
 def tables(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
     """Table name -> how its rows are chosen from :func:`extract`'s."""
+    if PARQUET not in options.sink:
+        return {}
     made: dict[str, Callable[[DataFrame], DataFrame]] = {ALL_EVENTS: events.table}
     for name, event_types in splits(options).items():
         made[name] = functools.partial(events.table_of_types, event_types=event_types)
     return made
+
+
+def saved_tables(
+    options: argparse.Namespace,
+) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
+    """As :func:`tables`, of ``--save-as-table``: ``database.table``."""
+    if not options.save_as_table:
+        return {}
+    return {f"{options.save_as_table}.{name}": choose for name, choose in tables(options).items()}
+
+
+def ddl(options: argparse.Namespace) -> str:
+    """The tables in ``--output`` as Hive reads them."""
+    columns = events.table_columns(event_format(options))
+    partition = "batch_id int" if options.stream else None
+    folders = [output for output in written(options) if output.role != LETTERS]
+    statements = (external_table(o.role, columns, o.folder, partition) for o in folders)
+    return "\n\n".join(statements)
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
@@ -148,6 +194,11 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         return table_sink(session, folders[role], mark(options, role))
 
     made = {name: through(choose, make(name)) for name, choose in tables(options).items()}
+    if CONSOLE in options.sink:
+        made[CONSOLE] = console_sink()
+    for name, choose in saved_tables(options).items():
+        saved = saved_table_sink(session, name, mark(options, name))
+        made[name] = through(choose, saved)
     # A second run leaves one copy, as in the tables.
     if LETTERS in folders and not options.stream:
         made[LETTERS] = through(letters, make(LETTERS))
@@ -190,6 +241,14 @@ def check_written(session: SparkSession | None, options: argparse.Namespace) -> 
         owner.check(session, output.folder, own, output.flag, adopts=options.adopt)
 
 
+def check_saved(session: SparkSession, options: argparse.Namespace) -> None:
+    """Refuse a session that forgets its tables, and tables of others."""
+    if options.save_as_table:
+        refuse_without_metastore(session)
+        for name in saved_tables(options):
+            refuse_others_table(session, name, mark(options, name))
+
+
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     places = [Place(output.flag, output.folder, is_written=True) for output in written(options)]
@@ -199,6 +258,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.print_ddl:
+        print(ddl(options))
+        return
     start.refuse_mixed(all_places(options), flags.kafka_topics(options, EVENT_TOPIC))
     source = flags.kafka_source(options, EVENT_TOPIC, options.ending_offsets or LATEST)
     session = start.session_for(
@@ -206,6 +268,7 @@ def run(options: argparse.Namespace) -> None:
         all_places(options),
         lambda session: check_written(session, options),
     )
+    check_saved(session, options)
     if options.dry_run:
         if options.stream:
             outputs.beyond(session, stream_places(options))
@@ -255,6 +318,21 @@ def run_stream(
 
 def check(options: argparse.Namespace) -> None:
     """Refuse what is wrong by itself or does not go together, before Spark starts."""
+    if options.starting_offsets is None:
+        options.starting_offsets = LATEST if options.stream else EARLIEST
+    if PARQUET in options.sink and not options.output:
+        raise InvalidOptionError(f"--sink {PARQUET} needs --output: the folder of the tables")
+    for flag, value in (("--output", options.output), ("--split", options.split)):
+        if PARQUET not in options.sink and value:
+            raise InvalidOptionError(
+                f"{flag} is for --sink {PARQUET}; name it, or leave {flag} out"
+            )
+    if options.print_ddl and PARQUET not in options.sink:
+        raise InvalidOptionError(f"--print-ddl is of the tables of --sink {PARQUET}; name it")
+    if options.save_as_table and (options.stream or PARQUET not in options.sink):
+        raise InvalidOptionError(
+            "--save-as-table is for a batch's tables; a stream's folders are tables by --print-ddl"
+        )
     event_format(options)
     splits(options)
     if options.stream and not options.checkpoint:

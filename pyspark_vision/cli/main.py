@@ -22,6 +22,7 @@ _COMMANDS = {
     "receive": "show results as they come; keep pictures and events.json",
     "live": "show cameras and what a job finds in their frames, in the browser",
     "produce": "send pictures of cameras, videos, folders or drawn scenes to Kafka",
+    "events-api": "a web API whose requests become events in Kafka, none lost, none twice",
     "replay": "put dead letters back through a job",
     "up": "run a broker, cameras, a detecting job and its live page until Ctrl-C",
     "simulate": "send drawn images as week 9's simulator does, to Kafka or a bucket",

@@ -45,8 +45,11 @@ LARGEST_LETTER_BYTES = 32 * 1024 * 1024
 _LONGEST_TRIGGER_S = 366 * 24 * 60 * 60
 
 
-def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
-    """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source."""
+def add_kafka_source(group: argparse._ArgumentGroup, topic: str, starting: str = LATEST) -> None:
+    """``--kafka-*``, ``--starting-offsets`` and the bounds of a Kafka source.
+
+    ``starting``: what help says of its default, for a job that has one of its own.
+    """
     group.add_argument(
         "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="the brokers"
     )
@@ -66,7 +69,7 @@ def add_kafka_source(group: argparse._ArgumentGroup, topic: str) -> None:
         default=LATEST,
         metavar="WHERE",
         help=f"where a new checkpoint, or a batch, begins: {EARLIEST}, {LATEST}, an ISO-8601 time, "
-        'or JSON, as {"topic": {"0": 23}}',
+        f'or JSON, as {{"topic": {{"0": 23}}}} (default: {starting})',
     )
     group.add_argument(
         "--max-offsets-per-trigger",

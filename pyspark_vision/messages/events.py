@@ -120,6 +120,17 @@ def read_events(records: DataFrame, how: EventFormat) -> DataFrame:
     )
 
 
+def table_columns(how: EventFormat) -> list[tuple[str, str]]:
+    """The columns of :func:`table`, with their types as SQL writes them."""
+    kinds = {"kafka_partition": "int", "kafka_offset": "bigint"}
+    return [
+        ("raw_event", "string"),
+        ("timestamp", "timestamp"),
+        *((column_name(name), "string") for name in how.extracted),
+        *((column, kinds.get(column, "string")) for column in _PLACE.values()),
+    ]
+
+
 def table(read: DataFrame) -> DataFrame:
     """What :func:`read_events` gave -> the events alone, their fields as columns."""
     return read.where(F.col("error").isNull()).select("event.*")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 5
 _NAME_CHARS = 40
+_EVENT_CHARS = 200
 
 
 def console_sink(rows: int = ROWS_SHOWN) -> Sink:
@@ -23,7 +24,7 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
     """
 
     def write(results: DataFrame, batch_id: int) -> None:
-        columns = ("origin", "detections", "predictions", "embedding", "error")
+        columns = ("origin", "detections", "predictions", "embedding", "event", "error")
         shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).orderBy("origin").limit(rows).collect():
             if not terminal.say(f"batch {batch_id}: {_line(row)}", sys.stdout):
@@ -43,11 +44,19 @@ def _line(row: Row) -> str:
         return f"{name:<{_NAME_CHARS}} ! {error['code']}: {_printable(error['message'])}"
     if "embedding" in fields:
         return f"{name:<{_NAME_CHARS}} {len(fields['embedding'] or [])} numbers"
+    if "event" in fields:
+        return f"{name:<{_NAME_CHARS}} {_event(fields['event'])}"
     found = [
         f"{_printable(one['label'] or '#' + str(one['class_id']))} {one['score']:.2f}"
         for one in fields.get("detections") or fields.get("predictions") or []
     ]
     return f"{name:<{_NAME_CHARS}} {', '.join(found) or 'nothing detected'}"
+
+
+def _event(event: Row) -> str:
+    raw = _printable(event["raw_event"])
+    shown = raw if len(raw) <= _EVENT_CHARS else raw[: _EVENT_CHARS - 1] + "…"
+    return f"{_printable(event['event_type'] or '-')}: {shown}"
 
 
 def _printable(text: str) -> str:

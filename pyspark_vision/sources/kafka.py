@@ -106,6 +106,8 @@ def _options(session: SparkSession, source: KafkaSource) -> dict[str, str]:
     )
     return {
         "kafka.fetch.max.wait.ms": str(_FETCH_WAIT_MS),
+        # What a transaction has taken back was never sent; Kafka's own default reads that, too.
+        "kafka.isolation.level": "read_committed",
         **source.connection.options(),
         **chosen,
         "includeHeaders": str(source.headers).lower(),

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer
+from local_services import jars
 from local_services.kafka import Kafka
+from processes import spark_submit
 from pyspark.sql import SparkSession
 
 HEADERS = {"Host": "user1.comcast.com", "User-Agent": "ApacheBench/2.3", "Accept": "*/*"}
@@ -244,7 +246,15 @@ def test_dead_letters_in_a_topic_have_their_offset_reason_and_payload(
 def test_a_restarted_stream_goes_on_where_it_was(
     extract: Any, topic: str, producer: Producer, tmp_path: Path, capsys: Any
 ) -> None:
-    arguments = ("--stream", "--checkpoint", tmp_path / "checkpoint", "--trigger", "available-now")
+    arguments = (
+        "--stream",
+        "--starting-offsets",
+        "earliest",
+        "--checkpoint",
+        tmp_path / "checkpoint",
+        "--trigger",
+        "available-now",
+    )
     arguments += ("--split", SWORDS, "--set", "Host=moe")  # type: ignore[assignment]
     arguments += ("--dead-letters", tmp_path / "letters")  # type: ignore[assignment]
     jobs.produce(producer, topic, *GOOD[:4], BAD[0])
@@ -275,7 +285,14 @@ def test_a_restarted_stream_goes_on_where_it_was(
 def test_a_stream_does_not_begin_anew_in_the_output_of_another(
     extract: Any, topic: str, producer: Producer, tmp_path: Path, capsys: Any
 ) -> None:
-    arguments = ("--stream", "--trigger", "available-now", "--checkpoint")
+    arguments = (
+        "--stream",
+        "--starting-offsets",
+        "earliest",
+        "--trigger",
+        "available-now",
+        "--checkpoint",
+    )
     jobs.produce(producer, topic, *GOOD)
     assert extract(*arguments, tmp_path / "first") == 0
 
@@ -311,3 +328,99 @@ def test_a_topic_that_is_not_there_fails_with_a_reason(
     assert line.startswith("extract_events: ")
     assert "--kafka-topic no-such-topic: no-such-topic does not exist" in line
     assert not (tmp_path / "out" / "extracted_events").exists()
+
+
+def test_events_go_to_the_terminal_a_line_each_and_nothing_in_them_moves_it(
+    spark: SparkSession, kafka: Kafka, topic: str, producer: Producer, tmp_path: Path, capsys: Any
+) -> None:
+    hostile = json.dumps({"event_type": "\x1b[2J", "description": "x" * 300})
+    jobs.produce(producer, topic, GOOD[3], hostile, BAD[0])
+    source = ("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic)
+
+    code = jobs.run(
+        *("extract_events", *source, "--sink", "console", "--stream"),
+        *("--starting-offsets", "earliest", "--trigger", "available-now"),
+        *("--checkpoint", tmp_path / "checkpoint"),
+    )
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    place = f"batch 0: {topic}/0/"
+    assert [line for line in lines if line.startswith("batch 0: ")] == [
+        f"{place}0 purchase_sword: {GOOD[3].decode()}",
+        f"{place}1 �[2J: {hostile[:199]}…",
+        f"{place}2 ! bad_message: {lines[-2].partition('bad_message: ')[2]}",
+    ]
+    assert lines[-1] == "extract_events: messages in 3, events 2, failed 1 (bad_message 1)"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_what_a_transaction_took_back_is_no_event(
+    extract: Any, kafka: Kafka, topic: str, tmp_path: Path, capsys: Any
+) -> None:
+    sender = Producer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"of-{topic}"}
+    )
+    sender.init_transactions(30)
+    for word, end in ((b"kept", "commit"), (b"taken_back", "abort"), (b"kept_too", "commit")):
+        sender.begin_transaction()
+        sender.produce(topic, word, partition=0)
+        assert sender.flush(30) == 0
+        getattr(sender, f"{end}_transaction")(30)
+    stream = ("--stream", "--starting-offsets", "earliest", "--trigger", "available-now")
+
+    assert extract() == 0
+    batch_line = last_line(capsys)
+    assert extract(*stream, "--checkpoint", tmp_path / "c", "--output", tmp_path / "stream") == 0
+
+    said = "extract_events: messages in 2, events 2, failed 0"
+    assert (batch_line, last_line(capsys)) == (said, said)
+    for table, files in (("out", "*.parquet"), ("stream", "*/*.parquet")):
+        rows = query(tmp_path / table / "extracted_events", "event_type", files)
+        assert rows == [("kept",), ("kept_too",)]
+
+
+def test_hive_reads_the_printed_tables_and_saved_ones_are_replaced_but_not_others(
+    kafka: Kafka, topic: str, producer: Producer, tmp_path: Path, root: Path
+) -> None:
+    jobs.produce(producer, topic, *GOOD[:5], BAD[0])
+    support = root / "tests" / "support"
+    arguments = (kafka.bootstrap_servers, topic, str(tmp_path))
+
+    printed = spark_submit(
+        *(str(support / "hive_job.py"), *arguments),
+        conf={
+            "spark.master": "local[2]",
+            "spark.driver.memory": "1g",
+            "spark.jars": ",".join(map(str, jars.files("kafka"))),
+            "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
+            "spark.sql.catalogImplementation": "hive",
+            "spark.hadoop.javax.jdo.option.ConnectionURL": (
+                f"jdbc:derby:;databaseName={tmp_path}/metastore;create=true"
+            ),
+        },
+        environment={"PYTHONPATH": f"{support}:{root}"},
+    )
+
+    found = json.loads(printed.splitlines()[-1])
+    agent = HEADERS["User-Agent"]
+    types = [*((name, "string") for name in COLUMNS[:9]), ("kafka_topic", "string")]
+    types[1] = ("timestamp", "timestamp")
+    types += [("kafka_partition", "int"), ("kafka_offset", "bigint")]
+    for database in ("games", "of_batch", "of_stream"):
+        assert found[f"{database}.extracted_events"] == [
+            ["default", None, 0],
+            ["purchased_sword", None, 1],
+            ["default", None, 2],
+            ["purchase_sword", agent, 3],
+            ["purchase_knife", agent, 4],
+        ]
+        assert found[f"{database}.swords"] == [["purchase_sword", agent, 3]]
+    assert [sorted(map(tuple, each)) for each in found["types"]] == [sorted(types)] * 3
+    assert found["saved"] == [0, 0]
+    [of_others, of_nobody] = found["refused"]
+    assert of_others[0] == of_nobody[0] == 2
+    assert "others.swords was not saved by this job from the same topics" in of_others[1]
+    assert "--save-as-table nobody: the metastore has no such database" in of_nobody[1]
+    assert found["others"] == [[1]]
+    assert found["at"] == [[1, 0]]

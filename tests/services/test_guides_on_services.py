@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -51,7 +52,8 @@ def shell(text: str, folder: Path) -> str:
     ``folder`` is like the checkout, and has what they write.
     """
     for name in ("jobs", "models", "scripts"):
-        (folder / name).symlink_to(guides.ROOT / name)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(guides.ROOT / name)
     environment = job_environment()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
@@ -119,7 +121,8 @@ def test_events_md_the_example_prints_what_the_guide_shows(
     make_topics("events")
     jobs.produce(producer, "events", *EVENTS)
     words = {**guides.paths(tmp_path), "127.0.0.1:9092": kafka.bootstrap_servers}
-    text = guides.block("events.md", "$ scripts/submit", words).text
+    begins = "$ scripts/submit jobs/extract_events.py -- --kafka"
+    text = guides.block("events.md", begins, words).text
     [(submitted, counted, read, table)] = re.findall(
         r"\A\$ (scripts/submit .*?)\n(extract_events: .*?)\n\$ (python .*?\)')\n(.*)\Z",
         text,
@@ -130,6 +133,49 @@ def test_events_md_the_example_prints_what_the_guide_shows(
 
     assert capsys.readouterr().out.splitlines()[-1] == counted
     assert shell(read, tmp_path) == table
+
+    servers = f" -- --kafka-servers {kafka.bootstrap_servers} "
+    words = {**guides.paths(tmp_path / "first"), " -- ": servers}
+    tables, looked_at = guides.block("events.md", "scripts/submit", words).commands
+    assert guides.run(tables) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("extract_events: messages in 8, ")
+    stop = " --trigger available-now --starting-offsets earliest"
+    assert guides.run(f"{looked_at}{stop}") == 0
+    assert "events/0/0 " in capsys.readouterr().out
+
+
+def test_events_api_md_requests_have_the_answers_that_the_guide_shows(
+    kafka: Kafka, make_topics: Callable[..., None], tmp_path: Path
+) -> None:
+    topic = f"events-{uuid.uuid4().hex}"
+    make_topics(topic)
+    words = {"127.0.0.1:9092": kafka.bootstrap_servers}
+    [command] = guides.block("events_api.md", "pyspark-vision events-api", words).commands
+    api = subprocess.Popen(
+        [f"{Path(sys.executable).parent}/{command} --port 0 --kafka-topic {topic}"],
+        shell=True,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert api.stdout is not None
+        place = re.search(r"127\.0\.0\.1:\d+", api.stdout.readline())
+        assert place is not None
+        text = guides.block("events_api.md", "$ curl", {"127.0.0.1:5000": place[0]}).text
+        commands, shown = re.findall(r"^\$ (.*)$", text, re.M), re.findall(r"^[^$].*$", text, re.M)
+        # A broker's first transaction of all takes its time, and would be "kept".
+        shell(f"until {commands[0]} -sf; do sleep 0.5; done", tmp_path)
+
+        printed = [shell(f"{one} -s", tmp_path).strip() for one in commands]
+    finally:
+        os.killpg(api.pid, signal.SIGTERM)
+        said = api.communicate(timeout=60)[0]
+
+    of_any = re.compile(r"[0-9a-f]{12}-\d+")
+    assert [of_any.sub("ID", line) for line in printed] == [of_any.sub("ID", s) for s in shown]
+    assert said.startswith("events-api: events ")
 
 
 def test_streams_md_and_clusters_md_letters_are_replayed(

@@ -74,7 +74,8 @@ class Extract:
         return jobs.run(
             "extract_events",
             *("--kafka-servers", self._servers, "--output", self._output),
-            *("--stream", "--trigger", "available-now", "--checkpoint", self.checkpoint),
+            *("--stream", "--starting-offsets", "earliest"),
+            *("--trigger", "available-now", "--checkpoint", self.checkpoint),
             *(("--kafka-topic", *topics) if topics else ()),
             *flags,
         )

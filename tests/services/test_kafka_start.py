@@ -147,6 +147,7 @@ def test_a_missing_dead_letter_topic_is_no_error_where_brokers_make_topics(
 
         code, line, _ = start(
             *("--kafka-topic", topic, "--dead-letters", "kafka:made-by-the-broker", *as_stream),
+            *("--starting-offsets", "earliest"),
             servers=broker.bootstrap_servers,
         )
 

@@ -31,7 +31,8 @@ def extract(spark: SparkSession, kafka: Kafka, topic: str, tmp_path: Path) -> Ca
         return jobs.run(
             "extract_events",
             *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
-            *("--stream", "--trigger", "available-now", "--checkpoint", tmp_path / "checkpoint"),
+            *("--stream", "--starting-offsets", "earliest"),
+            *("--trigger", "available-now", "--checkpoint", tmp_path / "checkpoint"),
             *("--output", tmp_path / "out", *more),
         )
 
@@ -103,7 +104,9 @@ def test_a_topic_that_was_made_anew_is_named(
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("mode", [("--stream", "--trigger", "available-now"), ()])
+@pytest.mark.parametrize(
+    "mode", [("--stream", "--starting-offsets", "earliest", "--trigger", "available-now"), ()]
+)
 def test_a_topic_that_does_not_exist_is_named(
     mode: tuple[str, ...], spark: SparkSession, kafka: Kafka, tmp_path: Path, capsys: Any
 ) -> None:

@@ -144,7 +144,8 @@ def test_a_letter_larger_than_its_topic_takes_is_kept_without_its_payload(
     code = jobs.run(
         "extract_events",
         *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
-        *("--stream", "--trigger", "available-now", "--checkpoint", tmp_path / "checkpoint"),
+        *("--stream", "--starting-offsets", "earliest"),
+        *("--trigger", "available-now", "--checkpoint", tmp_path / "checkpoint"),
         *("--output", tmp_path / "out", "--dead-letters", f"kafka:{dead}"),
     )
 

@@ -25,6 +25,7 @@ def job(root: Path) -> Any:
 def test_a_batch_reads_everything_and_extracts_the_courses_fields(job: Any) -> None:
     options = job.parser().parse_job(["--output", "out"])
 
+    job.check(options)
     assert (options.starting_offsets, options.ending_offsets) == ("earliest", None)
     assert list(job.event_format(options).extracted) == [
         "Accept",
@@ -37,6 +38,43 @@ def test_a_batch_reads_everything_and_extracts_the_courses_fields(job: Any) -> N
     ]
     assert job.splits(options) == {}
     assert options.trigger == "10 seconds"
+
+
+def test_a_stream_starts_at_the_end_as_sparks_do_unless_it_is_told(job: Any) -> None:
+    flags = ["--output", "out", "--stream", "--checkpoint", "c"]
+    own, told = (
+        job.parser().parse_job([*flags, *more]) for more in ((), ("--starting-offsets", "earliest"))
+    )
+    job.check(own)
+    job.check(told)
+
+    assert (own.starting_offsets, told.starting_offsets) == ("latest", "earliest")
+
+
+def test_the_ddl_is_of_each_table_and_needs_no_spark(
+    job: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--print-ddl --output hdfs:///o'out --fields User-Agent group --split swords=a"
+
+    code = job.main([*flags.split(), "--dead-letters", "/dead"])
+
+    assert code == 0
+    assert capsys.readouterr().out == "\n".join(
+        f"""create external table if not exists `{name}` (
+  `raw_event` string,
+  `timestamp` timestamp,
+  `User_Agent` string,
+  `group` string,
+  `event_type` string,
+  `kafka_topic` string,
+  `kafka_partition` int,
+  `kafka_offset` bigint
+)
+stored as parquet
+location 'hdfs:///o\\'out/{name}';
+"""
+        for name in ("extracted_events", "swords")
+    )
 
 
 def test_flags_may_be_repeated_and_the_last_of_a_name_counts(job: Any) -> None:
@@ -87,6 +125,8 @@ def test_the_example_configuration_is_read_and_flags_win(job: Any, root: Path) -
         ("--split hits=a HITS=b", "--split HITS: a table's name"),
         ("--split ../hits=a", "--split ../hits: a table's name"),
         ("--split _hits=a", "--split _hits: a table's name"),
+        ("--sink console", "--output is for --sink parquet"),
+        ("--save-as-table db --stream --checkpoint c", "--save-as-table is for a batch's tables"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_2(
@@ -162,3 +202,34 @@ def test_a_stream_does_not_add_to_a_batchs_table(
 
     assert code == 2
     assert "extracted_events holds part-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ("", 2, "--sink parquet needs --output"),
+        ("--sink console --split hits=a", 2, "--split is for --sink parquet"),
+        ("--sink console --print-ddl", 2, "--print-ddl is of the tables of --sink parquet"),
+        ("--print-ddl --output out", 2, "out/extracted_events is no absolute path or URI"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    job: Any, flags: str, code: int, said: str, capsys: Any
+) -> None:
+    try:
+        ended = job.main(flags.split())
+    except SystemExit as exit_:
+        ended = exit_.code
+
+    assert ended == code
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_session_without_a_metastore_saves_no_tables(
+    spark: SparkSession, job: Any, tmp_path: Path, capsys: Any
+) -> None:
+    flags = f"--kafka-servers 127.0.0.1:1 --output {tmp_path}/out --save-as-table default"
+
+    assert job.main(flags.split()) == 2
+    assert "this session has no metastore. Submit with --conf" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

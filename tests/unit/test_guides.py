@@ -35,7 +35,16 @@ RUN = {
     ("cameras.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("dashboard.md", "pyspark-vision dashboard"): "tests/unit/test_dashboard_page.py",
-    ("events.md", "$ scripts/submit"): "tests/services/test_guides_on_services.py",
+    ("events.md", "scripts/submit"): "tests/services/test_guides_on_services.py",
+    ("events.md", "$ scripts/submit jobs/extract_events.py -- --kafka"): (
+        "tests/services/test_guides_on_services.py"
+    ),
+    (
+        "events.md",
+        "$ scripts/submit jobs/extract_events.py -- --print",
+    ): "tests/unit/test_guides.py",
+    ("events_api.md", "pyspark-vision events-api"): "tests/services/test_guides_on_services.py",
+    ("events_api.md", "$ curl"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
@@ -77,7 +86,6 @@ NOT_RUN = {
     ("clusters.md", "scripts/submit --master yarn --ship"): "YARN; the flags are checked here",
     ("clusters.md", "pip install"): "tests/services/test_connect.py runs a server's jobs",
     ("clusters.md", "docker build"): "needs Docker and a cluster",
-    ("events.md", "create external table"): "needs Hive",
     ("faults.md", "pyspark-vision replay"): "as in streams.md, where it is run",
     ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
@@ -129,7 +137,7 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
         shown += guides.script(job).parser().format_help()
     commands = [
         *("bundle build", "bundle inspect", "compact", "contact-sheet", "dashboard", "doctor"),
-        *("live", "produce", "receive", "replay", "simulate", "up"),
+        *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
         with pytest.raises(SystemExit):
@@ -229,6 +237,17 @@ def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkp
     shown = guides.block("operating.md", "stream_detect: --output out belongs", words).text
     since = re.compile(r"since [^)]+\)")
     assert since.sub("since", said).split() == since.sub("since", shown).split()
+
+
+def test_events_md_the_printed_tables_are_those_of_the_guide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begins = "$ scripts/submit jobs/extract_events.py -- --print"
+    text = guides.block("events.md", begins, {"jobs/": f"{guides.ROOT}/jobs/"}).text
+    command, shown = text.removeprefix("$ ").split("\n", 1)
+
+    assert guides.run(command) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_sql_md_and_images_md_the_examples_run_as_they_stand(

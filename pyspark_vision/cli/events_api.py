@@ -1,0 +1,66 @@
+"""`pyspark-vision events-api`: requests of a game's client become events in Kafka."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pyspark_vision.clients import brokers
+from pyspark_vision.clients.events_api.journal import DEFAULT_MAX_BYTES
+from pyspark_vision.clients.events_api.messages import Form
+from pyspark_vision.clients.events_api.server import Settings, serve
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.messages.topics import EVENT_TOPIC
+
+_MB = 1024 * 1024
+# Flask's.
+_PORT = 5000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `events-api` to its parser."""
+    brokers.add_flags(parser)
+    parser.add_argument("--kafka-topic", default=EVENT_TOPIC, metavar="TOPIC", help="where to")
+    parser.add_argument(
+        "--form",
+        type=Form,
+        choices=list(Form),
+        default=Form.METADATA,
+        help="an event is a word; JSON with its type; that with the request's headers; that with "
+        "the request's parameters as description and metadata",
+    )
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        default=Path("events_journal"),
+        metavar="FOLDER",
+        help="where events are kept until they are in the topic",
+    )
+    parser.add_argument(
+        "--journal-mb",
+        type=int,
+        default=DEFAULT_MAX_BYTES // _MB,
+        metavar="MB",
+        help="the journal has at most so much; what comes when it is full is answered by 507",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
+    parser.add_argument("--port", type=int, default=_PORT, help="0: any that is free")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    if args.journal_mb < 1:
+        raise InvalidOptionError(f"--journal-mb {args.journal_mb}: at least 1")
+    if not 0 <= args.port <= 65535:
+        raise InvalidOptionError(f"--port {args.port}: a port is between 0 and 65535")
+    return serve(
+        Settings(
+            brokers.from_flags(args),
+            args.kafka_topic,
+            args.form,
+            args.journal,
+            args.journal_mb * _MB,
+            args.host,
+            args.port,
+        )
+    )
