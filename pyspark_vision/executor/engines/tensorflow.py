@@ -1,4 +1,4 @@
-"""TensorFlow itself: runs every format that it can load, frozen to constants where that works.
+"""TensorFlow itself: runs every format that it can load; small models frozen to constants.
 
 Whatever the file is, it becomes one function of one batch: ``(N, …) tensor -> {name: tensor}``,
 traced once with an open batch, so that a smaller last batch traces nothing again. TensorFlow is
@@ -8,17 +8,21 @@ forks Spark's Python workers never holds it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pyspark_vision.executor.engines import aligned, graph_file, keras_archive
 from pyspark_vision.executor.engines.quiet import quiet_stderr
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ Array = np.ndarray[Any, Any]
 # TensorFlow's objects carry no types: they are Any here.
 Outputs = dict[str, Any]
 BatchFunction = Callable[[Any], Outputs]
+Result = TypeVar("Result")
 
 # Measured with Keras' MobileNetV2 at 224x224 and one thread, images per CPU second by batch of
 # 1, 4, 8, 16, 32: frozen 60, 69, 50, 41, 37; with variables 51, 56, 47, 43, 34. Larger batches
@@ -37,6 +42,10 @@ BATCH_SIZE = 4
 
 # On a GPU, the first of these that its memory takes: larger ones gain little and wait longer.
 GPU_BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
+
+# TensorFlow copies a frozen model's weights into each form of its graph (20 times a ResNet50's were
+# in memory), and the larger a model is, the less it gains.
+FROZEN_BELOW_BYTES = 32 * 1024 * 1024
 
 SERVING_TAG = "serve"
 
@@ -139,30 +148,41 @@ def _tensorflow_backend() -> Iterator[None]:
 def load_function(file: ModelFile, path: str) -> BatchFunction:
     """The model at ``path`` as a function of one batch -> ``{role: tensor}`` for ``file.outputs``.
 
-    Variables are frozen to constants, and the function unfrozen only where that fails (lookup
-    tables, models that change their own variables). Raises what TensorFlow raises.
+    The variables of a small model (``FROZEN_BELOW_BYTES``) are frozen to constants, and the
+    function unfrozen only where that fails (lookup tables, models that change their own
+    variables). Raises what TensorFlow raises.
     """
     start_tensorflow()
     if file.format == "frozen_graph":
-        return _frozen_graph_function(_read_graph_def(path), file)
+        return _frozen_file_function(file, path)
     if file.format == "saved_model":
         return _saved_model_function(file, path)
-    model = load_keras(path, file.layer)
-    return _frozen(_keras_function(model, file), keeping=model)
+    return _quickest(
+        with_keras_model(path, file.layer, functools.partial(_keras_function, file=file)), None
+    )
 
 
-def _read_graph_def(path: str) -> Any:
-    """The ``GraphDef`` in a ``.pb`` file."""
-    import tensorflow as tf
+def with_keras_model(path: str, layer: str | None, use: Callable[[Any], Result]) -> Result:
+    """``use(model)``: of the Keras model at ``path``, cut at ``layer``'s output if one is named.
 
-    graph_def = tf.compat.v1.GraphDef()
-    with open(path, "rb") as file:
-        graph_def.ParseFromString(file.read())
-    return graph_def
+    The model's weights are tensors that this call holds; a function that is traced in it captures
+    those it needs. Keras by itself would draw random first values for each variable, read the
+    file's, copy them, and then have both.
+    """
+    keras = import_keras()
+
+    def apart() -> Result:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            return use(load_keras(path, layer, scope))
+
+    # Keras notes variables without a value for the thread that made them, to initialize them all
+    # at its next chance. With the thread they are forgotten.
+    with ThreadPoolExecutor(1, "keras") as thread:
+        return thread.submit(apart).result()
 
 
-def load_keras(path: str, layer: str | None) -> Any:
-    """A Keras model (``.keras``, ``.h5``), cut at ``layer``'s output if one is named.
+def load_keras(path: str, layer: str | None, scope: Any) -> Any:
+    """A Keras model (``.keras``, ``.h5``) whose values are in ``scope``, a ``StatelessScope``.
 
     ``compile=False``: inference needs no optimizer, and Keras 3 cannot read those of Keras 2.
     ``safe_mode`` refuses Python code inside the file.
@@ -171,7 +191,13 @@ def load_keras(path: str, layer: str | None) -> Any:
     with warnings.catch_warnings():
         # Files of Keras 2 build their layers in a way that Keras 3 advises against, at length.
         warnings.simplefilter("ignore")
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        if path.endswith(".keras") and zipfile.is_zipfile(path):
+            model = keras_archive.load_archive(keras, path)
+        else:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+    for variable in model.variables:
+        if scope.get_current_value(variable) is None:  # not in the file
+            variable.assign(variable.value)
     return model if layer is None else cut_at(model, layer)
 
 
@@ -254,7 +280,7 @@ def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
             return outputs
 
     spec = tf.TensorSpec.from_tensor(free_inputs(traced)[0])
-    return _frozen(_with_roles(call, spec, file), keeping=loaded)
+    return _quickest(_with_roles(call, spec, file), keeping=loaded)
 
 
 def _keras_function(model: Any, file: ModelFile) -> Any:
@@ -287,30 +313,44 @@ def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> A
     return tf.function(function, input_signature=[spec]).get_concrete_function()
 
 
-def _frozen(function: Any, keeping: object) -> BatchFunction:
-    """The concrete ``function`` with its variables as constants; as it is where that fails.
+def _quickest(function: Any, keeping: object) -> BatchFunction:
+    """The concrete ``function`` frozen if it is small, and as it is where that fails.
 
     ``keeping``: what owns the variables; a concrete function alone does not keep them alive.
     """
+    weights = {id(tensor): tensor for tensor in function.captured_inputs}.values()
+    variables = sum(_bytes(variable) for variable in function.graph.variables)
+    if variables + sum(map(_bytes, weights)) < FROZEN_BELOW_BYTES:
+        try:
+            return _frozen(function)
+        except Exception:  # of many kinds; what fails for good fails again unfrozen
+            pass
+
+    def unfrozen(batch: Any, _keeping: object = keeping) -> Outputs:
+        outputs: Outputs = function(batch)
+        return outputs
+
+    return unfrozen
+
+
+def _bytes(weight: Any) -> int:
+    """What a tensor or a variable holds; the handle of a variable, nothing."""
+    elements: int = weight.shape.num_elements() or 0
+    return elements * int(weight.dtype.size)
+
+
+def _frozen(function: Any) -> BatchFunction:
+    """The concrete ``function`` with its weights as constants; raises where that fails."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    roles = sorted(function.structured_outputs)
-    try:
-        # Functional control flow is what LiteRT's converter understands (`twin.py`).
-        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-        run = _ordered(frozen, roles)
-        # What cannot run frozen (a lookup table, an assignment) says so on its first batch.
-        batch, *image = frozen.inputs[0].shape
-        shape = [batch or 1, *(size or _OPEN_SIZE for size in image)]
-        run(tf.zeros(shape, frozen.inputs[0].dtype))
-    except Exception:  # of many kinds; what fails for good fails again unfrozen
-
-        def unfrozen(batch: Any, _keeping: object = keeping) -> Outputs:
-            outputs: Outputs = function(batch)
-            return outputs
-
-        return unfrozen
+    # Functional control flow is what LiteRT's converter understands (`twin.py`).
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    run = _ordered(frozen, sorted(function.structured_outputs))
+    # What cannot run frozen (a lookup table, an assignment) says so on its first batch.
+    batch, *image = frozen.inputs[0].shape
+    shape = [batch or 1, *(size or _OPEN_SIZE for size in image)]
+    run(tf.zeros(shape, frozen.inputs[0].dtype))
     return run
 
 
@@ -323,13 +363,27 @@ def _ordered(function: Any, roles: Sequence[str]) -> BatchFunction:
     return run
 
 
-def _frozen_graph_function(graph_def: Any, file: ModelFile) -> BatchFunction:
+def _frozen_file_function(file: ModelFile, path: str) -> BatchFunction:
+    """A frozen graph; the constants of a large one as tensors beside it."""
+    graph_def, arrays = graph_file.read_graph(path)
+    if sum(array.nbytes for array in arrays.values()) < FROZEN_BELOW_BYTES:
+        for node in graph_def.node:
+            if node.name in arrays:
+                node.attr["value"].tensor.tensor_content = arrays.pop(node.name).tobytes()
+    weights = {f"{name}:0": aligned.tensor(array) for name, array in arrays.items()}
+    return _graph_function(graph_def, file, weights)
+
+
+def _graph_function(graph_def: Any, file: ModelFile, weights: Mapping[str, Any]) -> BatchFunction:
+    """A graph as a function, with ``weights`` in the place of its tensors of these names."""
     import tensorflow as tf
 
     _rename_functions(graph_def)
 
     def load() -> None:
-        tf.compat.v1.import_graph_def(graph_def, name="")
+        # Within the function, `identity` makes them inputs that it always gets.
+        inputs = {name: tf.identity(tensor) for name, tensor in weights.items()}
+        tf.compat.v1.import_graph_def(graph_def, input_map=inputs, name="")
 
     wrapped = tf.compat.v1.wrap_function(load, [])
     outputs = {role: wrapped.graph.get_tensor_by_name(name) for role, name in file.outputs}
@@ -389,8 +443,8 @@ def _session_function(file: ModelFile, path: str) -> BatchFunction:
             )
     finally:
         logger.setLevel(level)
-    return _frozen_graph_function(
-        graph_def, replace(file, input_tensor=input_info.name, outputs=outputs)
+    return _graph_function(
+        graph_def, replace(file, input_tensor=input_info.name, outputs=outputs), {}
     )
 
 
