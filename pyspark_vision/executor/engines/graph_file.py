@@ -24,7 +24,7 @@ from pyspark_vision.executor.engines import aligned
 Array = np.ndarray[Any, Any]
 
 # Constants below it stay in the graph: TensorFlow folds small ones into others.
-_LARGE_BYTES = 1 << 20
+LARGE_BYTES = 1 << 20
 
 # Protocol buffers' wire types; those of fixed size with their bytes.
 _VARINT, _BYTES = 0, 2
@@ -74,7 +74,7 @@ def read_graph(path: str | Path, *, values: bool = True) -> tuple[Any, dict[str,
         end = file.seek(0, os.SEEK_END)
         merged = 0  # what lies before it is in the graph
         for field in _fields(file, 0, end):
-            large = field.number == _GRAPH_NODE and field.end - field.start >= _LARGE_BYTES
+            large = field.number == _GRAPH_NODE and field.end - field.start >= LARGE_BYTES
             constant = _constant(file, field) if large else None
             if constant is None:
                 continue

@@ -25,7 +25,7 @@ _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5
 _WITHOUT_WEIGHTS = ("keras", "keras.initializers", "keras.regularizers", "keras.constraints")
 
 # Smaller ones do not matter, and there are many.
-_LARGE_BYTES = 1 << 20
+LARGE_BYTES = 1 << 20
 
 
 def load_archive(keras: Any, path: str) -> Any:
@@ -94,7 +94,7 @@ def _without_copies(assign: Callable[[Any], Any], dtype: str) -> Callable[[Any],
     """``assign`` of a variable that hands it TensorFlow's own memory."""
 
     def assign_tensor(value: Any) -> Any:
-        if not isinstance(value, np.ndarray) or value.nbytes < _LARGE_BYTES:
+        if not isinstance(value, np.ndarray) or value.nbytes < LARGE_BYTES:
             return assign(value)
         if value.dtype.name != dtype or value.dtype.kind not in "fiu":
             return assign(value)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -253,14 +254,51 @@ def free_inputs(function: Any) -> list[Any]:
 def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
     import tensorflow as tf
 
+    # A large one's variables are read when it is known which of them are used: Keras 3 exports each
+    # twice, and TensorFlow keeps the memory of both.
+    large = _checkpoint_bytes(path) >= FROZEN_BELOW_BYTES
     try:
-        loaded = tf.saved_model.load(path, tags=[SERVING_TAG])
+        loaded = tf.saved_model.load(
+            path, [SERVING_TAG], tf.saved_model.LoadOptions(experimental_skip_checkpoint=large)
+        )
+        function = _loaded_function(loaded, file, path)
+        if large and not _restored(function, loaded, path):
+            loaded = tf.saved_model.load(path, [SERVING_TAG])
+            function = _loaded_function(loaded, file, path)
     except AttributeError as error:
         # Keras 2 saved its optimizer's slots in the object graph, and nothing can take them:
         # "'_UserObject' object has no attribute 'add_slot'". The graph itself is whole.
         if "add_slot" not in str(error) or file.signature is None:
             raise
         return _session_function(file, path)
+    return _quickest(function, keeping=loaded)
+
+
+def _checkpoint_bytes(path: str) -> int:
+    return sum(file.stat().st_size for file in Path(path, "variables").glob("variables.data-*"))
+
+
+def _restored(function: Any, loaded: Any, path: str) -> bool:
+    """Read the values of what ``function`` uses, if these are all in the model's ``variables``."""
+    import tensorflow as tf
+
+    variables = list(getattr(loaded, "variables", ()))
+    known = {id(variable.handle) for variable in variables}
+    if any(one.dtype.name == "resource" and id(one) not in known for one in _weights(function)):
+        return False
+    # In the object graph the list is a child of the root, and so is this one.
+    checkpoint = tf.train.Checkpoint(variables=variables)
+    status = checkpoint.read(str(Path(path, "variables", "variables"))).expect_partial()
+    try:
+        status.assert_existing_objects_matched()
+    except AssertionError:  # another object has this name
+        return False
+    return True
+
+
+def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
+    import tensorflow as tf
+
     if file.signature is None:
         found = callable_endpoint(loaded)
         if found is None:
@@ -280,7 +318,7 @@ def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
             return outputs
 
     spec = tf.TensorSpec.from_tensor(free_inputs(traced)[0])
-    return _quickest(_with_roles(call, spec, file), keeping=loaded)
+    return _with_roles(call, spec, file)
 
 
 def _keras_function(model: Any, file: ModelFile) -> Any:
@@ -318,9 +356,8 @@ def _quickest(function: Any, keeping: object) -> BatchFunction:
 
     ``keeping``: what owns the variables; a concrete function alone does not keep them alive.
     """
-    weights = {id(tensor): tensor for tensor in function.captured_inputs}.values()
-    variables = sum(_bytes(variable) for variable in function.graph.variables)
-    if variables + sum(map(_bytes, weights)) < FROZEN_BELOW_BYTES:
+    weights = [*_weights(function), *function.graph.variables]
+    if sum(map(_bytes, weights)) < FROZEN_BELOW_BYTES:
         try:
             return _frozen(function)
         except Exception:  # of many kinds; what fails for good fails again unfrozen
@@ -331,6 +368,11 @@ def _quickest(function: Any, keeping: object) -> BatchFunction:
         return outputs
 
     return unfrozen
+
+
+def _weights(function: Any) -> list[Any]:
+    """Tensors that a concrete function holds on to: weights, and handles of variables."""
+    return list({id(tensor): tensor for tensor in function.captured_inputs}.values())
 
 
 def _bytes(weight: Any) -> int:
@@ -436,16 +478,41 @@ def _session_function(file: ModelFile, path: str) -> BatchFunction:
             signature = meta_graph.signature_def[file.signature]
             (input_info,) = signature.inputs.values()
             outputs = tuple((role, signature.outputs[name].name) for role, name in file.outputs)
-            graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
-                session,
-                session.graph.as_graph_def(),
-                sorted({name.partition(":")[0] for _, name in outputs}),
-            )
+            nodes = sorted({name.partition(":")[0] for _, name in outputs})
+            graph_def = session.graph.as_graph_def()
+            values: dict[str, Array] = {}
+            if _checkpoint_bytes(path) < FROZEN_BELOW_BYTES:
+                graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
+                    session, graph_def, nodes
+                )
+            else:
+                graph_def = tf.compat.v1.graph_util.extract_sub_graph(graph_def, nodes)
+                values = _session_values(session, graph_def)
     finally:
         logger.setLevel(level)
-    return _graph_function(
-        graph_def, replace(file, input_tensor=input_info.name, outputs=outputs), {}
-    )
+    named = replace(file, input_tensor=input_info.name, outputs=outputs)
+    variables = {name: tf.Variable(aligned.tensor(array)) for name, array in values.items()}
+    run = _graph_function(graph_def, named, {name: one.handle for name, one in variables.items()})
+
+    def keeping(batch: Any, _variables: object = variables) -> Outputs:
+        return run(batch)
+
+    return keeping
+
+
+def _session_values(session: Any, graph_def: Any) -> dict[str, Array]:
+    """The values of the graph's variables, by the tensors of their handles."""
+    import tensorflow as tf
+
+    values = {}
+    for node in graph_def.node:
+        if node.op == "VarHandleOp":
+            handle = session.graph.get_tensor_by_name(f"{node.name}:0")
+            dtype = tf.as_dtype(node.attr["dtype"].type)
+            value = session.run(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype))
+            values[handle.name] = aligned.empty(value.shape, value.dtype)
+            values[handle.name][...] = value
+    return values
 
 
 def flatten(values: Any) -> list[Any]:
