@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,6 +55,19 @@ SERVING_TAG = "serve"
 _OPEN_SIZE = 224
 
 _graph_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class LoadedFunction:
+    """A function of a batch, the variables that it reads, and what else has to live as long."""
+
+    run: BatchFunction
+    variables: tuple[Any, ...] = ()
+    owner: object = None
+
+    def __call__(self, batch: Any) -> Outputs:
+        """``(N, …)`` tensor -> ``{role: (N, …) tensor}``."""
+        return self.run(batch)
 
 
 class TensorFlowEngine:
@@ -146,7 +159,7 @@ def _tensorflow_backend() -> Iterator[None]:
             os.environ["KERAS_BACKEND"] = before
 
 
-def load_function(file: ModelFile, path: str) -> BatchFunction:
+def load_function(file: ModelFile, path: str) -> LoadedFunction:
     """The model at ``path`` as a function of one batch -> ``{role: tensor}`` for ``file.outputs``.
 
     The variables of a small model (``FROZEN_BELOW_BYTES``) are frozen to constants, and the
@@ -158,17 +171,15 @@ def load_function(file: ModelFile, path: str) -> BatchFunction:
         return _frozen_file_function(file, path)
     if file.format == "saved_model":
         return _saved_model_function(file, path)
-    return _quickest(
-        with_keras_model(path, file.layer, functools.partial(_keras_function, file=file)), None
-    )
+    return with_keras_model(path, file.layer, functools.partial(_keras_function, file=file))
 
 
 def with_keras_model(path: str, layer: str | None, use: Callable[[Any], Result]) -> Result:
     """``use(model)``: of the Keras model at ``path``, cut at ``layer``'s output if one is named.
 
-    The model's weights are tensors that this call holds; a function that is traced in it captures
-    those it needs. Keras by itself would draw random first values for each variable, read the
-    file's, copy them, and then have both.
+    Its weights are variables of TensorFlow that this call holds; who traces a function in it keeps
+    those that it needs. Keras by itself would draw random first values for each, read the file's,
+    copy them, and then have both.
     """
     keras = import_keras()
 
@@ -188,6 +199,8 @@ def load_keras(path: str, layer: str | None, scope: Any) -> Any:
     ``compile=False``: inference needs no optimizer, and Keras 3 cannot read those of Keras 2.
     ``safe_mode`` refuses Python code inside the file.
     """
+    import tensorflow as tf
+
     keras = import_keras()
     with warnings.catch_warnings():
         # Files of Keras 2 build their layers in a way that Keras 3 advises against, at length.
@@ -197,8 +210,10 @@ def load_keras(path: str, layer: str | None, scope: Any) -> Any:
         else:
             model = keras.models.load_model(path, compile=False, safe_mode=True)
     for variable in model.variables:
-        if scope.get_current_value(variable) is None:  # not in the file
-            variable.assign(variable.value)
+        value = scope.get_current_value(variable)
+        if value is None:  # not in the file
+            value = variable.value
+        scope.add_update((variable, tf.Variable(value, name=variable.name)))
     return model if layer is None else cut_at(model, layer)
 
 
@@ -251,7 +266,7 @@ def free_inputs(function: Any) -> list[Any]:
     return list(function.inputs[: len(function.inputs) - captured])
 
 
-def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
+def _saved_model_function(file: ModelFile, path: str) -> LoadedFunction:
     import tensorflow as tf
 
     # A large one's variables are read when it is known which of them are used: Keras 3 exports each
@@ -271,7 +286,7 @@ def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
         if "add_slot" not in str(error) or file.signature is None:
             raise
         return _session_function(file, path)
-    return _quickest(function, keeping=loaded)
+    return _quickest(function, loaded)
 
 
 def _checkpoint_bytes(path: str) -> int:
@@ -321,7 +336,7 @@ def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
     return _with_roles(call, spec, file)
 
 
-def _keras_function(model: Any, file: ModelFile) -> Any:
+def _keras_function(model: Any, file: ModelFile) -> LoadedFunction:
     import tensorflow as tf
 
     if len(model.inputs) != 1:
@@ -332,7 +347,8 @@ def _keras_function(model: Any, file: ModelFile) -> Any:
         return dict(zip(names, flatten(model(batch, training=False)), strict=True))
 
     keras_input = model.inputs[0]
-    return _with_roles(call, tf.TensorSpec(keras_input.shape, keras_input.dtype), file)
+    spec = tf.TensorSpec(keras_input.shape, keras_input.dtype)
+    return _quickest(_with_roles(call, spec, file), None)
 
 
 def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> Any:
@@ -351,23 +367,18 @@ def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> A
     return tf.function(function, input_signature=[spec]).get_concrete_function()
 
 
-def _quickest(function: Any, keeping: object) -> BatchFunction:
+def _quickest(function: Any, owner: object) -> LoadedFunction:
     """The concrete ``function`` frozen if it is small, and as it is where that fails.
 
-    ``keeping``: what owns the variables; a concrete function alone does not keep them alive.
+    ``owner``: of what the function uses beside its variables.
     """
-    weights = [*_weights(function), *function.graph.variables]
-    if sum(map(_bytes, weights)) < FROZEN_BELOW_BYTES:
+    variables = tuple(function.graph.variables)
+    if sum(map(_bytes, [*_weights(function), *variables])) < FROZEN_BELOW_BYTES:
         try:
-            return _frozen(function)
+            return LoadedFunction(_frozen(function))
         except Exception:  # of many kinds; what fails for good fails again unfrozen
             pass
-
-    def unfrozen(batch: Any, _keeping: object = keeping) -> Outputs:
-        outputs: Outputs = function(batch)
-        return outputs
-
-    return unfrozen
+    return LoadedFunction(function, variables, owner)
 
 
 def _weights(function: Any) -> list[Any]:
@@ -405,33 +416,41 @@ def _ordered(function: Any, roles: Sequence[str]) -> BatchFunction:
     return run
 
 
-def _frozen_file_function(file: ModelFile, path: str) -> BatchFunction:
-    """A frozen graph; the constants of a large one as tensors beside it."""
+def _frozen_file_function(file: ModelFile, path: str) -> LoadedFunction:
+    """A frozen graph; the constants of a large one as variables beside it."""
+    import tensorflow as tf
+
     graph_def, arrays = graph_file.read_graph(path)
     if sum(array.nbytes for array in arrays.values()) < FROZEN_BELOW_BYTES:
         for node in graph_def.node:
             if node.name in arrays:
                 node.attr["value"].tensor.tensor_content = arrays.pop(node.name).tobytes()
-    weights = {f"{name}:0": aligned.tensor(array) for name, array in arrays.items()}
+    weights = {f"{name}:0": tf.Variable(aligned.tensor(one)) for name, one in arrays.items()}
     return _graph_function(graph_def, file, weights)
 
 
-def _graph_function(graph_def: Any, file: ModelFile, weights: Mapping[str, Any]) -> BatchFunction:
-    """A graph as a function, with ``weights`` in the place of its tensors of these names."""
+def _graph_function(
+    graph_def: Any, file: ModelFile, weights: Mapping[str, Any], *, handles: bool = False
+) -> LoadedFunction:
+    """A graph as a function; ``weights``: variables in the place of its tensors of these names.
+
+    With ``handles`` those tensors are not the values, but what the graph reads them from.
+    """
     import tensorflow as tf
 
     _rename_functions(graph_def)
 
     def load() -> None:
-        # Within the function, `identity` makes them inputs that it always gets.
-        inputs = {name: tf.identity(tensor) for name, tensor in weights.items()}
+        inputs = {
+            name: tf.identity(variable.handle if handles else variable)
+            for name, variable in weights.items()
+        }
         tf.compat.v1.import_graph_def(graph_def, input_map=inputs, name="")
 
     wrapped = tf.compat.v1.wrap_function(load, [])
     outputs = {role: wrapped.graph.get_tensor_by_name(name) for role, name in file.outputs}
     input_tensor = wrapped.graph.get_tensor_by_name(file.input_tensor)
-    run: BatchFunction = wrapped.prune(input_tensor, outputs)
-    return run
+    return LoadedFunction(wrapped.prune(input_tensor, outputs), tuple(weights.values()))
 
 
 def _rename_functions(graph_def: Any) -> None:
@@ -464,7 +483,7 @@ def _rename_calls(node: Any, functions: set[str], prefix: str) -> None:
                 function.name = prefix + function.name
 
 
-def _session_function(file: ModelFile, path: str) -> BatchFunction:
+def _session_function(file: ModelFile, path: str) -> LoadedFunction:
     """A SavedModel through TensorFlow 1's loader, which reads the graph and not the objects."""
     import tensorflow as tf
 
@@ -492,12 +511,7 @@ def _session_function(file: ModelFile, path: str) -> BatchFunction:
         logger.setLevel(level)
     named = replace(file, input_tensor=input_info.name, outputs=outputs)
     variables = {name: tf.Variable(aligned.tensor(array)) for name, array in values.items()}
-    run = _graph_function(graph_def, named, {name: one.handle for name, one in variables.items()})
-
-    def keeping(batch: Any, _variables: object = variables) -> Outputs:
-        return run(batch)
-
-    return keeping
+    return _graph_function(graph_def, named, variables, handles=True)
 
 
 def _session_values(session: Any, graph_def: Any) -> dict[str, Array]:
