@@ -15,7 +15,7 @@ TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what 
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency bench-start test-environments clean
+.PHONY: help demo test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip bench bench-quick bench-latency bench-start bench-memory test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ bench-latency: .venv/develop.stamp ## age of a stream's results beside an empty 
 
 bench-start: .venv/develop.stamp zip ## how long a job of ten pictures takes to its first row, beside Spark's own stream (minutes)
 	@python -m benchmarks.start $(START)
+
+bench-memory: .venv/develop.stamp ## what loading a model takes, for each engine and format (ten minutes, 4 GB)
+	@python -m benchmarks.memory $(MEMORY)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist

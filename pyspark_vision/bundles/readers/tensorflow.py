@@ -136,7 +136,7 @@ def _meta_graph(folder: Path) -> Any:
 
 
 def _parse(message: Any, file: Path, otherwise: str) -> None:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         message.ParseFromString(file.read_bytes())
