@@ -129,8 +129,8 @@ def save_onnx(model: Any, path: Path) -> None:
             value = add("BatchNormalization", [*inputs, *parts], name, epsilon=layer.epsilon)
         elif kind == "ZeroPadding2D":
             (top, bottom), (left, right) = layer.padding
-            pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
-            value = add("Pad", [*inputs, weight(f"{name}_p", pads)], name)
+            around = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+            value = add("Pad", [*inputs, weight(f"{name}_p", around)], name)
         elif kind == "MaxPooling2D":
             value = add(
                 "MaxPool", inputs, name, kernel_shape=layer.pool_size, strides=layer.strides
