@@ -15,7 +15,7 @@ TESTS = echo "== tests: tests/unit beside tests/services and tests/faults; what 
 	test-unit test-services MARKS='$(MARKS)'
 MARKS = not slow
 
-.PHONY: help demo up test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start bench-dashboard test-environments clean
+.PHONY: help demo up test test-all test-unit test-services test-faults test-spark test-spark-all services jars lint zip docs notebook bench bench-quick bench-latency bench-start bench-dashboard bench-memory test-environments clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -97,6 +97,8 @@ bench-start: .venv/develop.stamp zip ## how long a job of ten pictures takes to 
 
 bench-dashboard: .venv/develop.stamp ## how long the dashboard takes for ten million results (a minute)
 	@python -m benchmarks.dashboard $(DASHBOARD)
+bench-memory: .venv/develop.stamp ## what loading a model takes, for each engine and format (ten minutes, 4 GB)
+	@python -m benchmarks.memory $(MEMORY)
 
 clean: ## remove what was built, not the environment
 	rm -rf build dist

@@ -191,7 +191,7 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
         )
     _check_outputs(file.outputs, found, path)
     if file.engine == "openvino":  # it has no operators of its users, and not all of LiteRT's
-        _run_once(spec, np.zeros((*spec.input_hw, 3), np.uint8))
+        _trial_runs(spec, np.zeros((*spec.input_hw, 3), np.uint8))
     classes = _class_count(spec, found)
     if classes is None or not spec.labels:
         return
@@ -211,7 +211,8 @@ def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
     height, width = spec.input_hw
     gray = np.full((height, width, 3), 128, np.uint8)
-    return int(_run_once(spec, gray)["embedding"][0].size)
+    (run,) = _trial_runs(spec, gray)
+    return int(run["embedding"][0].size)
 
 
 def _image_input(found: ModelFound, path: Path) -> TensorFound:
@@ -387,7 +388,7 @@ def _guess_values(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
     height, width = spec.input_hw
     noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     ramp = np.broadcast_to(np.linspace(0, 255, width)[None, :, None], noise.shape).astype(np.uint8)
-    runs = [split(_run_once(spec, pixels)) for pixels in (noise, ramp)]
+    runs = [split(run) for run in _trial_runs(spec, noise, ramp)]
     changes: dict[str, Any] = {}
     scores_role = "class_scores" if "class_scores" in runs[0] else "scores"
     if spec.task != "embed" and "score_kind" not in overrides:
@@ -410,15 +411,22 @@ def _real(run: Mapping[str, np.ndarray[Any, Any]], role: str) -> np.ndarray[Any,
     return run[role][:, : max(0, int(run["count"].reshape(-1)[0]))]
 
 
-def _run_once(spec: ModelSpec, pixels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+def _trial_runs(
+    spec: ModelSpec, *pictures: np.ndarray[Any, Any]
+) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """What the model says of each picture, given as its pixels; it is loaded once."""
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(spec.fixed_batch or 1)
-    for index in range(len(batch)):
-        preprocessor.fill(batch, index, Image.fromarray(pixels))
+    runs = []
     try:
-        return load_engine(spec, spec.path, threads=1).run(batch)
+        engine = load_engine(spec, spec.path, threads=1)
+        for pixels in pictures:
+            for index in range(len(batch)):
+                preprocessor.fill(batch, index, Image.fromarray(pixels))
+            runs.append(engine.run(batch))
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
         raise InvalidModelError(
             f"{spec.path} cannot run on {spec.file.engine} with a {batch.shape} {batch.dtype} "
             f"input: {type(error).__name__}: {error}"
         ) from error
+    return runs

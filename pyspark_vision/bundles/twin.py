@@ -26,6 +26,7 @@ from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import tensorflow as engine
 from pyspark_vision.executor.engines.quiet import quiet_stderr
 from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.memory import give_back
 from pyspark_vision.executor.model_files import sha256_of
 from pyspark_vision.executor.preprocess import Preprocessor
 from pyspark_vision.executor.row_errors import RowError
@@ -125,14 +126,8 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
         # The converter and its checks raise many kinds; for the caller they are one. Caught within
         # the quiet: the log says nothing that the error does not.
         try:
-            module = tf.Module()
-            module.serve = tf.function(
-                engine.load_function(original, str(Path(spec.root, original.path))),
-                input_signature=[
-                    tf.TensorSpec(spec.input_shape(1), spec.input_dtype, name=INPUT_NAME)
-                ],
-            )
-            tf.saved_model.save(module, exported, signatures={"serving_default": module.serve})
+            _export(tf, spec, exported)
+            give_back()
             path.write_bytes(_converted(tf, exported, _prepared(spec, calibration)))
         except Exception as error:
             failure = error
@@ -142,6 +137,20 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
             "It runs with TensorFlow all the same: leave the twin out (--no-twin)"
         ) from failure
     return path
+
+
+def _export(tf: Any, spec: ModelSpec, folder: str) -> None:
+    """The TensorFlow file of ``spec`` as a SavedModel with one signature, for a batch of one."""
+    original = _original(spec)
+    module = tf.Module()
+    function = engine.load_function(original, str(Path(spec.root, original.path)))
+    module.weights = function.variables  # what is not tracked is not saved
+    module.serve = tf.function(
+        function.run,
+        input_signature=[tf.TensorSpec(spec.input_shape(1), spec.input_dtype, name=INPUT_NAME)],
+        autograph=False,
+    )
+    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
 
 
 def _reason(failure: Exception) -> str:

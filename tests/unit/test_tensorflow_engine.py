@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,10 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import tensorflow_models as models
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
-from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.engines import graph_file, keras_archive, load_engine
 from pyspark_vision.executor.engines import tensorflow as engine_module
 from pyspark_vision.executor.engines.tensorflow import TensorFlowEngine
 
@@ -101,6 +104,66 @@ def test_every_format_gives_the_known_scores_for_full_and_smaller_batches(
         outputs = engine.run(batch)
         assert list(outputs) == ["scores"]
         np.testing.assert_allclose(outputs["scores"], models.expected(batch), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "spec"),
+    [case[1:] for case in CLASSIFIERS],
+    ids=[case[0] for case in CLASSIFIERS],
+)
+def test_a_large_model_is_not_frozen_and_gives_the_same_scores(
+    make: Callable[[Path], Path],
+    name: str,
+    spec: ModelSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "FROZEN_BELOW_BYTES", 0)
+    monkeypatch.setattr(graph_file, "LARGE_BYTES", 1)
+    monkeypatch.setattr(keras_archive, "LARGE_BYTES", 1)
+    monkeypatch.setattr(engine_module, "_frozen", None)  # fails where it is called
+    engine = load_engine(spec, str(make(tmp_path / name)), threads=1)
+    gc.collect()
+    for count in (engine.batch_size, 1):
+        batch = models.pictures(count, seed=count)
+        np.testing.assert_allclose(engine.run(batch)["scores"], models.expected(batch), atol=1e-6)
+
+
+def test_a_large_frozen_graph_keeps_its_weights_beside_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save_frozen_classifier(tmp_path / "model.pb")
+    monkeypatch.setattr(graph_file, "LARGE_BYTES", 1)
+    graph, constants = graph_file.read_graph(path)
+    floats = [array for array in constants.values() if array.dtype == np.float32]
+    assert [array.tolist() for array in floats] == [models.WEIGHTS.tolist()]
+    assert not any(node.attr["value"].tensor.tensor_content for node in graph.node)
+    monkeypatch.setattr(graph_file, "LARGE_BYTES", 1 << 20)
+    whole, constants = graph_file.read_graph(path)
+    assert not constants
+    assert whole == type(whole).FromString(path.read_bytes())
+
+
+@pytest.mark.parametrize("cut", [1, 20, 200])
+def test_a_frozen_graph_that_was_cut_short_is_no_graph(cut: int, tmp_path: Path) -> None:
+    path = models.save_frozen_classifier(tmp_path / "model.pb")
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DecodeError):
+        graph_file.read_graph(path)
+
+
+def test_what_keras_notes_while_a_model_is_loaded_is_forgotten(tmp_path: Path) -> None:
+    """Variables without a value would get one, as large, at the next call of any layer."""
+    path = models.save_keras(tmp_path / "model.keras")
+    loaded: list[weakref.ref[Any]] = []
+
+    def look(model: Any) -> None:
+        loaded.extend(map(weakref.ref, model.variables))
+
+    engine_module.with_keras_model(str(path), None, look)
+    gc.collect()
+    assert len(loaded) == 1
+    assert loaded[0]() is None
 
 
 def test_a_layer_is_taken_instead_of_the_output(tmp_path: Path) -> None:

@@ -59,14 +59,13 @@ def read_keras(path: str | Path, layer: str | None = None) -> ModelFound:
     else:
         model_format, config = "h5", _h5_config(file)
     _refuse_code(config, file)
-    model = _load(file, layer)
-    inputs = _tensors(model.inputs, [tensor.name for tensor in model.inputs])
+    inputs, outputs = _inputs_and_outputs(file, layer)
     one_image_input(inputs, file)
     return ModelFound(
         engine="tensorflow",
         format=model_format,
         inputs=inputs,
-        outputs=_tensors(engine.flatten(model.outputs), engine.keras_output_names(model)),
+        outputs=outputs,
         layer=layer,
         family=_family(config),
     )
@@ -138,15 +137,28 @@ def _family(config: dict[str, Any]) -> str | None:
     return family_of(str(inner.get("name", "")))
 
 
-def _load(file: Path, layer: str | None) -> Any:
+def _inputs_and_outputs(
+    file: Path, layer: str | None
+) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...]]:
+    def described(model: Any) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...]]:
+        model = _checked(model, file, layer)
+        inputs = _tensors(model.inputs, [tensor.name for tensor in model.inputs])
+        return inputs, _tensors(engine.flatten(model.outputs), engine.keras_output_names(model))
+
     try:
-        model = engine.load_keras(str(file), None)
+        return engine.with_keras_model(str(file), None, described)
+    except InvalidModelError:
+        raise
     # Keras answers a damaged or unknown model with whatever its layers happen to raise.
     except Exception as error:
         raise InvalidModelError(
             f"{file} cannot be loaded by Keras: {type(error).__name__}: {_first_line(error)}. "
             "Save it again, or export it as a SavedModel with model.export(FOLDER)"
         ) from error
+
+
+def _checked(model: Any, file: Path, layer: str | None) -> Any:
+    """The model, cut at ``layer``'s output if one is named."""
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise InvalidModelError(
             f"{file} is a Keras model without fixed inputs (never built, or a subclass of Model); "

@@ -19,6 +19,7 @@ from pyspark_vision.bundles.readers.keras import (
     start_tensorflow,
 )
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines import graph_file
 from pyspark_vision.executor.engines import tensorflow as engine
 
 __all__ = ["read_frozen_graph", "read_keras", "read_saved_model"]
@@ -86,8 +87,15 @@ def read_frozen_graph(path: str | Path) -> ModelFound:
     """
     file = Path(path)
     tf = start_tensorflow()
-    graph_def = tf.compat.v1.GraphDef()
-    _parse(graph_def, file, f"{file} is no frozen TensorFlow graph (GraphDef)")
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        graph_def, _ = graph_file.read_graph(file, values=False)
+    except (OSError, DecodeError) as error:
+        raise InvalidModelError(
+            f"{file} is no frozen TensorFlow graph (GraphDef): {file.name} is missing, damaged or "
+            f"cut short ({error})"
+        ) from None
     if not graph_def.node:
         raise InvalidModelError(
             f"{file} holds no node of a frozen graph; a SavedModel is named by its folder"
@@ -128,7 +136,7 @@ def _meta_graph(folder: Path) -> Any:
 
 
 def _parse(message: Any, file: Path, otherwise: str) -> None:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         message.ParseFromString(file.read_bytes())
@@ -195,7 +203,9 @@ def _call_tensors(
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(folder), tags=[engine.SERVING_TAG])
+        # Its functions are looked at, not run: they need no values.
+        options = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
+        loaded = tf.saved_model.load(str(folder), [engine.SERVING_TAG], options)
     except Exception as error:  # of many kinds, by what is damaged; the caller learns which model
         raise InvalidModelError(
             f"{folder} has no signature and cannot be loaded: {type(error).__name__}: {error}"

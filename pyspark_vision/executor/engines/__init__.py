@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyspark_vision.executor.memory import give_back
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,8 +25,16 @@ class Engine(Protocol):
 def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
     """Load ``spec.file`` from ``path`` (file or folder) with ``threads`` compute threads.
 
-    Raises ``ImportError`` naming the extra to install where the engine's package is missing.
+    Memory that loading took and no longer needs is given back to the system. Raises
+    ``ImportError`` naming the extra to install where the engine's package is missing.
     """
+    try:
+        return _loaded(spec, path, threads)
+    finally:
+        give_back()
+
+
+def _loaded(spec: ModelSpec, path: str, threads: int) -> Engine:
     engine = spec.file.engine
     try:
         if engine == "litert":

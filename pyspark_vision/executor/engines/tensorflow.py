@@ -1,4 +1,4 @@
-"""TensorFlow itself: runs every format that it can load, frozen to constants where that works.
+"""TensorFlow itself: runs every format that it can load; small models frozen to constants.
 
 Whatever the file is, it becomes one function of one batch: ``(N, …) tensor -> {name: tensor}``,
 traced once with an open batch, so that a smaller last batch traces nothing again. TensorFlow is
@@ -8,17 +8,22 @@ forks Spark's Python workers never holds it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pyspark_vision.executor.engines import aligned, graph_file, keras_archive
 from pyspark_vision.executor.engines.quiet import quiet_stderr
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ Array = np.ndarray[Any, Any]
 # TensorFlow's objects carry no types: they are Any here.
 Outputs = dict[str, Any]
 BatchFunction = Callable[[Any], Outputs]
+Result = TypeVar("Result")
 
 # Measured with Keras' MobileNetV2 at 224x224 and one thread, images per CPU second by batch of
 # 1, 4, 8, 16, 32: frozen 60, 69, 50, 41, 37; with variables 51, 56, 47, 43, 34. Larger batches
@@ -38,6 +44,10 @@ BATCH_SIZE = 4
 # On a GPU, the first of these that its memory takes: larger ones gain little and wait longer.
 GPU_BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 
+# TensorFlow copies a frozen model's weights into each form of its graph (20 times a ResNet50's were
+# in memory), and the larger a model is, the less it gains.
+FROZEN_BELOW_BYTES = 32 * 1024 * 1024
+
 SERVING_TAG = "serve"
 
 # Height and width of the trial batch where a model leaves them open: networks that shrink their
@@ -45,6 +55,19 @@ SERVING_TAG = "serve"
 _OPEN_SIZE = 224
 
 _graph_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class LoadedFunction:
+    """A function of a batch, the variables that it reads, and what else has to live as long."""
+
+    run: BatchFunction
+    variables: tuple[Any, ...] = ()
+    owner: object = None
+
+    def __call__(self, batch: Any) -> Outputs:
+        """``(N, …)`` tensor -> ``{role: (N, …) tensor}``."""
+        return self.run(batch)
 
 
 class TensorFlowEngine:
@@ -136,42 +159,61 @@ def _tensorflow_backend() -> Iterator[None]:
             os.environ["KERAS_BACKEND"] = before
 
 
-def load_function(file: ModelFile, path: str) -> BatchFunction:
+def load_function(file: ModelFile, path: str) -> LoadedFunction:
     """The model at ``path`` as a function of one batch -> ``{role: tensor}`` for ``file.outputs``.
 
-    Variables are frozen to constants, and the function unfrozen only where that fails (lookup
-    tables, models that change their own variables). Raises what TensorFlow raises.
+    The variables of a small model (``FROZEN_BELOW_BYTES``) are frozen to constants, and the
+    function unfrozen only where that fails (lookup tables, models that change their own
+    variables). Raises what TensorFlow raises.
     """
     start_tensorflow()
     if file.format == "frozen_graph":
-        return _frozen_graph_function(_read_graph_def(path), file)
+        return _frozen_file_function(file, path)
     if file.format == "saved_model":
         return _saved_model_function(file, path)
-    model = load_keras(path, file.layer)
-    return _frozen(_keras_function(model, file), keeping=model)
+    return with_keras_model(path, file.layer, functools.partial(_keras_function, file=file))
 
 
-def _read_graph_def(path: str) -> Any:
-    """The ``GraphDef`` in a ``.pb`` file."""
-    import tensorflow as tf
+def with_keras_model(path: str, layer: str | None, use: Callable[[Any], Result]) -> Result:
+    """``use(model)``: of the Keras model at ``path``, cut at ``layer``'s output if one is named.
 
-    graph_def = tf.compat.v1.GraphDef()
-    with open(path, "rb") as file:
-        graph_def.ParseFromString(file.read())
-    return graph_def
+    Its weights are variables of TensorFlow that this call holds; who traces a function in it keeps
+    those that it needs. Keras by itself would draw random first values for each, read the file's,
+    copy them, and then have both.
+    """
+    keras = import_keras()
+
+    def apart() -> Result:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            return use(load_keras(path, layer, scope))
+
+    # Keras notes variables without a value for the thread that made them, to initialize them all
+    # at its next chance. With the thread they are forgotten.
+    with ThreadPoolExecutor(1, "keras") as thread:
+        return thread.submit(apart).result()
 
 
-def load_keras(path: str, layer: str | None) -> Any:
-    """A Keras model (``.keras``, ``.h5``), cut at ``layer``'s output if one is named.
+def load_keras(path: str, layer: str | None, scope: Any) -> Any:
+    """A Keras model (``.keras``, ``.h5``) whose values are in ``scope``, a ``StatelessScope``.
 
     ``compile=False``: inference needs no optimizer, and Keras 3 cannot read those of Keras 2.
     ``safe_mode`` refuses Python code inside the file.
     """
+    import tensorflow as tf
+
     keras = import_keras()
     with warnings.catch_warnings():
         # Files of Keras 2 build their layers in a way that Keras 3 advises against, at length.
         warnings.simplefilter("ignore")
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        if path.endswith(".keras") and zipfile.is_zipfile(path):
+            model = keras_archive.load_archive(keras, path)
+        else:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+    for variable in model.variables:
+        value = scope.get_current_value(variable)
+        if value is None:  # not in the file
+            value = variable.value
+        scope.add_update((variable, tf.Variable(value, name=variable.name)))
     return model if layer is None else cut_at(model, layer)
 
 
@@ -224,17 +266,54 @@ def free_inputs(function: Any) -> list[Any]:
     return list(function.inputs[: len(function.inputs) - captured])
 
 
-def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
+def _saved_model_function(file: ModelFile, path: str) -> LoadedFunction:
     import tensorflow as tf
 
+    # A large one's variables are read when it is known which of them are used: Keras 3 exports each
+    # twice, and TensorFlow keeps the memory of both.
+    large = _checkpoint_bytes(path) >= FROZEN_BELOW_BYTES
     try:
-        loaded = tf.saved_model.load(path, tags=[SERVING_TAG])
+        loaded = tf.saved_model.load(
+            path, [SERVING_TAG], tf.saved_model.LoadOptions(experimental_skip_checkpoint=large)
+        )
+        function = _loaded_function(loaded, file, path)
+        if large and not _restored(function, loaded, path):
+            loaded = tf.saved_model.load(path, [SERVING_TAG])
+            function = _loaded_function(loaded, file, path)
     except AttributeError as error:
         # Keras 2 saved its optimizer's slots in the object graph, and nothing can take them:
         # "'_UserObject' object has no attribute 'add_slot'". The graph itself is whole.
         if "add_slot" not in str(error) or file.signature is None:
             raise
         return _session_function(file, path)
+    return _quickest(function, loaded)
+
+
+def _checkpoint_bytes(path: str) -> int:
+    return sum(file.stat().st_size for file in Path(path, "variables").glob("variables.data-*"))
+
+
+def _restored(function: Any, loaded: Any, path: str) -> bool:
+    """Read the values of what ``function`` uses, if these are all in the model's ``variables``."""
+    import tensorflow as tf
+
+    variables = list(getattr(loaded, "variables", ()))
+    known = {id(variable.handle) for variable in variables}
+    if any(one.dtype.name == "resource" and id(one) not in known for one in _weights(function)):
+        return False
+    # In the object graph the list is a child of the root, and so is this one.
+    checkpoint = tf.train.Checkpoint(variables=variables)
+    status = checkpoint.read(str(Path(path, "variables", "variables"))).expect_partial()
+    try:
+        status.assert_existing_objects_matched()
+    except AssertionError:  # another object has this name
+        return False
+    return True
+
+
+def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
+    import tensorflow as tf
+
     if file.signature is None:
         found = callable_endpoint(loaded)
         if found is None:
@@ -254,10 +333,10 @@ def _saved_model_function(file: ModelFile, path: str) -> BatchFunction:
             return outputs
 
     spec = tf.TensorSpec.from_tensor(free_inputs(traced)[0])
-    return _frozen(_with_roles(call, spec, file), keeping=loaded)
+    return _with_roles(call, spec, file)
 
 
-def _keras_function(model: Any, file: ModelFile) -> Any:
+def _keras_function(model: Any, file: ModelFile) -> LoadedFunction:
     import tensorflow as tf
 
     if len(model.inputs) != 1:
@@ -268,7 +347,8 @@ def _keras_function(model: Any, file: ModelFile) -> Any:
         return dict(zip(names, flatten(model(batch, training=False)), strict=True))
 
     keras_input = model.inputs[0]
-    return _with_roles(call, tf.TensorSpec(keras_input.shape, keras_input.dtype), file)
+    spec = tf.TensorSpec(keras_input.shape, keras_input.dtype)
+    return _quickest(_with_roles(call, spec, file), None)
 
 
 def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> Any:
@@ -287,30 +367,43 @@ def _with_roles(call: Callable[[Any], Outputs], spec: Any, file: ModelFile) -> A
     return tf.function(function, input_signature=[spec]).get_concrete_function()
 
 
-def _frozen(function: Any, keeping: object) -> BatchFunction:
-    """The concrete ``function`` with its variables as constants; as it is where that fails.
+def _quickest(function: Any, owner: object) -> LoadedFunction:
+    """The concrete ``function`` frozen if it is small, and as it is where that fails.
 
-    ``keeping``: what owns the variables; a concrete function alone does not keep them alive.
+    ``owner``: of what the function uses beside its variables.
     """
+    variables = tuple(function.graph.variables)
+    if sum(map(_bytes, [*_weights(function), *variables])) < FROZEN_BELOW_BYTES:
+        try:
+            return LoadedFunction(_frozen(function))
+        except Exception:  # of many kinds; what fails for good fails again unfrozen
+            pass
+    return LoadedFunction(function, variables, owner)
+
+
+def _weights(function: Any) -> list[Any]:
+    """Tensors that a concrete function holds on to: weights, and handles of variables."""
+    return list({id(tensor): tensor for tensor in function.captured_inputs}.values())
+
+
+def _bytes(weight: Any) -> int:
+    """What a tensor or a variable holds; the handle of a variable, nothing."""
+    elements: int = weight.shape.num_elements() or 0
+    return elements * int(weight.dtype.size)
+
+
+def _frozen(function: Any) -> BatchFunction:
+    """The concrete ``function`` with its weights as constants; raises where that fails."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    roles = sorted(function.structured_outputs)
-    try:
-        # Functional control flow is what LiteRT's converter understands (`twin.py`).
-        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-        run = _ordered(frozen, roles)
-        # What cannot run frozen (a lookup table, an assignment) says so on its first batch.
-        batch, *image = frozen.inputs[0].shape
-        shape = [batch or 1, *(size or _OPEN_SIZE for size in image)]
-        run(tf.zeros(shape, frozen.inputs[0].dtype))
-    except Exception:  # of many kinds; what fails for good fails again unfrozen
-
-        def unfrozen(batch: Any, _keeping: object = keeping) -> Outputs:
-            outputs: Outputs = function(batch)
-            return outputs
-
-        return unfrozen
+    # Functional control flow is what LiteRT's converter understands (`twin.py`).
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    run = _ordered(frozen, sorted(function.structured_outputs))
+    # What cannot run frozen (a lookup table, an assignment) says so on its first batch.
+    batch, *image = frozen.inputs[0].shape
+    shape = [batch or 1, *(size or _OPEN_SIZE for size in image)]
+    run(tf.zeros(shape, frozen.inputs[0].dtype))
     return run
 
 
@@ -323,19 +416,41 @@ def _ordered(function: Any, roles: Sequence[str]) -> BatchFunction:
     return run
 
 
-def _frozen_graph_function(graph_def: Any, file: ModelFile) -> BatchFunction:
+def _frozen_file_function(file: ModelFile, path: str) -> LoadedFunction:
+    """A frozen graph; the constants of a large one as variables beside it."""
+    import tensorflow as tf
+
+    graph_def, arrays = graph_file.read_graph(path)
+    if sum(array.nbytes for array in arrays.values()) < FROZEN_BELOW_BYTES:
+        for node in graph_def.node:
+            if node.name in arrays:
+                node.attr["value"].tensor.tensor_content = arrays.pop(node.name).tobytes()
+    weights = {f"{name}:0": tf.Variable(aligned.tensor(one)) for name, one in arrays.items()}
+    return _graph_function(graph_def, file, weights)
+
+
+def _graph_function(
+    graph_def: Any, file: ModelFile, weights: Mapping[str, Any], *, handles: bool = False
+) -> LoadedFunction:
+    """A graph as a function; ``weights``: variables in the place of its tensors of these names.
+
+    With ``handles`` those tensors are not the values, but what the graph reads them from.
+    """
     import tensorflow as tf
 
     _rename_functions(graph_def)
 
     def load() -> None:
-        tf.compat.v1.import_graph_def(graph_def, name="")
+        inputs = {
+            name: tf.identity(variable.handle if handles else variable)
+            for name, variable in weights.items()
+        }
+        tf.compat.v1.import_graph_def(graph_def, input_map=inputs, name="")
 
     wrapped = tf.compat.v1.wrap_function(load, [])
     outputs = {role: wrapped.graph.get_tensor_by_name(name) for role, name in file.outputs}
     input_tensor = wrapped.graph.get_tensor_by_name(file.input_tensor)
-    run: BatchFunction = wrapped.prune(input_tensor, outputs)
-    return run
+    return LoadedFunction(wrapped.prune(input_tensor, outputs), tuple(weights.values()))
 
 
 def _rename_functions(graph_def: Any) -> None:
@@ -368,7 +483,7 @@ def _rename_calls(node: Any, functions: set[str], prefix: str) -> None:
                 function.name = prefix + function.name
 
 
-def _session_function(file: ModelFile, path: str) -> BatchFunction:
+def _session_function(file: ModelFile, path: str) -> LoadedFunction:
     """A SavedModel through TensorFlow 1's loader, which reads the graph and not the objects."""
     import tensorflow as tf
 
@@ -382,16 +497,36 @@ def _session_function(file: ModelFile, path: str) -> BatchFunction:
             signature = meta_graph.signature_def[file.signature]
             (input_info,) = signature.inputs.values()
             outputs = tuple((role, signature.outputs[name].name) for role, name in file.outputs)
-            graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
-                session,
-                session.graph.as_graph_def(),
-                sorted({name.partition(":")[0] for _, name in outputs}),
-            )
+            nodes = sorted({name.partition(":")[0] for _, name in outputs})
+            graph_def = session.graph.as_graph_def()
+            values: dict[str, Array] = {}
+            if _checkpoint_bytes(path) < FROZEN_BELOW_BYTES:
+                graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
+                    session, graph_def, nodes
+                )
+            else:
+                graph_def = tf.compat.v1.graph_util.extract_sub_graph(graph_def, nodes)
+                values = _session_values(session, graph_def)
     finally:
         logger.setLevel(level)
-    return _frozen_graph_function(
-        graph_def, replace(file, input_tensor=input_info.name, outputs=outputs)
-    )
+    named = replace(file, input_tensor=input_info.name, outputs=outputs)
+    variables = {name: tf.Variable(aligned.tensor(array)) for name, array in values.items()}
+    return _graph_function(graph_def, named, variables, handles=True)
+
+
+def _session_values(session: Any, graph_def: Any) -> dict[str, Array]:
+    """The values of the graph's variables, by the tensors of their handles."""
+    import tensorflow as tf
+
+    values = {}
+    for node in graph_def.node:
+        if node.op == "VarHandleOp":
+            handle = session.graph.get_tensor_by_name(f"{node.name}:0")
+            dtype = tf.as_dtype(node.attr["dtype"].type)
+            value = session.run(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype))
+            values[handle.name] = aligned.empty(value.shape, value.dtype)
+            values[handle.name][...] = value
+    return values
 
 
 def flatten(values: Any) -> list[Any]:

@@ -1,0 +1,106 @@
+"""`make bench-memory`: what loading a model takes, for each engine and format.
+
+Each load is in a fresh process. The floor is what the engine takes when it is imported and nothing
+is loaded; peak (VmHWM) and rest (VmRSS after a collection of garbage) stand above it, as multiples
+of the model's weights. `MEMORY="ResNet50 VGG16"` chooses models.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import table
+from benchmarks.places import ROOT, WORK
+
+MODELS = ("MobileNetV2", "ResNet50", "VGG16")
+PEAK, REST, TWIN_PEAK = 2.5, 1.3, 5.0
+_MEGABYTE = 1e6
+
+# What is done, with which engine, format, file and output (None: the last layer's name).
+_LOADS: tuple[tuple[str, str, str, str, str | None], ...] = (
+    ("load", "tensorflow", "keras", "model.keras", None),
+    ("load", "tensorflow", "h5", "model.h5", None),
+    ("load", "tensorflow", "saved_model", "model", "output_0"),
+    ("load", "tensorflow", "frozen_graph", "model.pb", "scores:0"),
+    ("load", "litert", "tflite", "model.tflite", "embedding"),
+    ("load", "onnx", "onnx", "model.onnx", "scores"),
+    ("load", "openvino", "tflite", "model.tflite", "embedding"),
+    ("load", "openvino", "onnx", "model.onnx", "scores"),
+    ("inspect", "tensorflow", "keras", "model.keras", None),
+    ("inspect", "tensorflow", "saved_model", "model", None),
+    ("twin", "tensorflow", "keras", "model.keras", None),
+)
+
+
+def main() -> None:
+    rows = []
+    for name in sys.argv[1:] or MODELS:
+        folder = _made(name)
+        weights = int((folder / "weights_bytes").read_text(encoding="utf-8"))
+        for what, engine, model_format, file, output in _LOADS:
+            last = (folder / "output").read_text(encoding="utf-8")
+            taken = _taken(what, engine, model_format, folder / file, output or last)
+            rows.append(_row(name, weights, what, engine, model_format, taken))
+            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    header = ["model", "weights, MB", "", "engine", "format", "floor, MB", "peak", "rest", "s", ""]
+    print(table(header, rows))
+
+
+def _made(name: str) -> Path:
+    """The folder of the model's files, made once; its .tflite by the library itself."""
+    folder = WORK / "memory" / name
+    if not (folder / "model.tflite").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _python("benchmarks.memory_models", name, str(folder))
+        _python("benchmarks.memory_twin", str(folder))
+    return folder
+
+
+def _taken(what: str, engine: str, model_format: str, path: Path, output: str) -> dict[str, Any]:
+    said = _python("benchmarks.memory_load", what, engine, model_format, str(path), output)
+    taken: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return taken
+
+
+def _python(module: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{module} {' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def _row(
+    name: str, weights: int, what: str, engine: str, model_format: str, taken: dict[str, Any]
+) -> list[str]:
+    peak, rest = taken["peak"] / weights, taken["rest"] / weights
+    return [
+        name,
+        f"{weights / _MEGABYTE:.0f}",
+        what,
+        engine,
+        model_format,
+        f"{taken['floor'] / _MEGABYTE:.0f}",
+        f"{peak:.2f}",
+        f"{rest:.2f}",
+        f"{taken['load_s']:.1f}",
+        ", ".join(_missed(what, peak, rest)) or "ok",
+    ]
+
+
+def _missed(what: str, peak: float, rest: float) -> Iterator[str]:
+    limit = TWIN_PEAK if what == "twin" else PEAK
+    if peak > limit:
+        yield f"peak > {limit:g}"
+    if what == "load" and rest > REST:
+        yield f"rest > {REST:g}"
+
+
+if __name__ == "__main__":
+    main()
