@@ -45,7 +45,8 @@ class LiteRTEngine:
             has_shape = tuple(self._input["shape"]) == shape
             self._compiled: _Compiled | None = None
             if shared is not None and has_shape and is_large(path):
-                self._compiled = _compiled(path, threads, shared)
+                batch = np.zeros(shape, self._input["dtype"])
+                self._compiled = _compiled(path, threads, shared, batch)
             if self._compiled is None:
                 if not has_shape:
                     self._interpreter.resize_tensor_input(self._input["index"], shape)
@@ -72,7 +73,7 @@ class LiteRTEngine:
 class _Compiled:
     """LiteRT's compiled model of one input; its weights lie in ``weights``, made if not there."""
 
-    def __init__(self, path: str, threads: int, weights: Path) -> None:
+    def __init__(self, path: str, threads: int, weights: Path, batch: Array) -> None:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Environment, Options
         from ai_edge_litert.environment import EnvironmentOptions
 
@@ -91,6 +92,8 @@ class _Compiled:
             raise ValueError("an output's shape is known only when it has run")
         self._inputs = self._model.create_input_buffers(0)
         self._outputs = self._model.create_output_buffers(0)
+        # A type that it does not take is refused here; and it chats once more when it first runs.
+        self.run(batch)
 
     def run(self, batch: Array) -> dict[str, Array]:
         """``(1, …)`` in, the tensors' own names -> ``(1, …)`` out."""
@@ -104,14 +107,14 @@ class _Compiled:
         return tensors
 
 
-def _compiled(path: str, threads: int, shared: SharedFolder) -> _Compiled | None:
+def _compiled(path: str, threads: int, shared: SharedFolder, batch: Array) -> _Compiled | None:
     """``None`` where there is no room for the weights, or a model is not of this kind."""
 
     def write(folder: Path) -> None:
-        _Compiled(path, threads, folder / _WEIGHTS)
+        _Compiled(path, threads, folder / _WEIGHTS, batch)
 
     made = shared.files("litert", (_WEIGHTS,), write)
-    return None if made is None else _Compiled(path, threads, made / _WEIGHTS)
+    return None if made is None else _Compiled(path, threads, made / _WEIGHTS, batch)
 
 
 def _real(detail: dict[str, Any], values: Array) -> Array:
