@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pyspark_vision.bundles import ModelSpec
 
-FITS, TIGHT, TOO_MUCH, UNKNOWN = "fits", "tight", "too much", "unknown"
+FITS, TIGHT, TOO_LITTLE, UNKNOWN = "fits", "is tight", "is too little", "is not known"
 
 # A JVM of Spark's holds no less, whatever its heap may grow to.
 _LEAST_JVM_BYTES = 300_000_000
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Admission:
-    """``state``: ``FITS``, ``TIGHT``, ``TOO_MUCH`` or ``UNKNOWN``; ``numbers`` and ``advice``: what
+    """``state``: ``FITS``, ``TIGHT``, ``TOO_LITTLE`` or ``UNKNOWN``; ``numbers`` and ``advice``: what
     is needed and what there is, and what to change, each one line."""
 
     state: str
@@ -46,9 +46,7 @@ class Admission:
 
     def __str__(self) -> str:
         """The line of ``--dry-run``."""
-        return (
-            f"memory {'is ' if self.state in (TIGHT, UNKNOWN) else ''}{self.state}: {self.numbers}"
-        )
+        return f"memory {self.state}: {self.numbers}"
 
 
 def admit(session: SparkSession, spec: ModelSpec) -> Admission:
@@ -58,7 +56,7 @@ def admit(session: SparkSession, spec: ModelSpec) -> Admission:
     memory is not known.
     """
     admission = of_session(session, spec)
-    if admission.state == TOO_MUCH:
+    if admission.state == TOO_LITTLE:
         raise InvalidModelError(
             f"model {spec.name!r} does not fit in memory: {admission.numbers}. {admission.advice}"
         )
@@ -81,7 +79,7 @@ def compared(need: WorkerMemory, have: ExecutorMemory | None) -> Admission:
     >>> need = WorkerMemory("tensorflow", 553_000_000, 1_000_000_000, 1_700_000_000, 0)
     >>> yarn = of_settings("yarn", {"spark.executor.cores": "4"}.get)
     >>> compared(need, yarn).state
-    'too much'
+    'is too little'
     >>> print(compared(need, yarn).numbers)
     a worker on tensorflow holds about 1.0 GB (1.7 GB while it loads 0.6 GB of weights), 4 at a \
 time 4.0 GB; an executor's container has 1.5 GB, of which the JVM's heap may take 1.1 GB
@@ -97,14 +95,14 @@ time 4.0 GB; an executor's container has 1.5 GB, of which the JVM's heap may tak
 def _state(need: WorkerMemory, have: ExecutorMemory) -> str:
     # Mapped files count as a worker's addresses, too.
     if have.each_worker is not None and need.at_rest + need.shared > have.each_worker:
-        return TOO_MUCH
+        return TOO_LITTLE
     if have.total is None:
         return UNKNOWN
     # Pages of files can be given back; of a heap only what is in use is taken.
     jvm = min(have.heap, _LEAST_JVM_BYTES)
     is_over = need.at_rest + jvm > have.total
     if is_over or have.workers * need.at_rest + jvm > _PLAINLY_OVER * have.total:
-        return TOO_MUCH if have.is_certain else TIGHT
+        return TOO_LITTLE if have.is_certain else TIGHT
     free = have.total - have.heap if have.available is None else have.available - have.heap
     if have.workers * need.peak + need.shared > free:
         return TIGHT

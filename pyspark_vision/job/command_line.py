@@ -156,9 +156,9 @@ def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
     if internals.killed_for_memory(str(error)):
         return _WHY_WORKER_GONE
-    if isinstance(error, StreamingQueryException):
-        if causes := internals.CAUSE.findall(str(error)):
-            return str(causes[-1])
+    is_wrapped = isinstance(error, StreamingQueryException)
+    if is_wrapped and (causes := internals.CAUSE.findall(str(error))):
+        return str(causes[-1])
     return _first_line(error)
 
 

@@ -76,7 +76,7 @@ def of_settings(
     here: Callable[[], machine_memory.Memory | None] = machine_memory.memory,
     cores_here: int | None = None,
 ) -> ExecutorMemory | None:
-    """As :func:`executor_memory`; ``here`` is this machine's memory. ``None``: an unknown master."""
+    """As :func:`executor_memory`; ``here``: this machine's memory. ``None``: an unknown master."""
     cores_here = cores_here or len(os.sched_getaffinity(0))
     cpus = max(1, int(setting("spark.task.cpus") or 1))
     if local := _LOCAL.fullmatch(master):
