@@ -14,8 +14,8 @@
                                             want of memory
 
 All but ``IncompleteInputError``, ``StreamError`` and ``WorkerKilledError`` are raised on the
-driver, before a job starts, and name the value, the rule and the choices. A column of the wrong type is Spark's own
-``AnalysisException``, with our words (``columns/type_checks.py`` says why).
+driver, before a job starts, and name the value, the rule and the choices. A column of the wrong
+type is Spark's own ``AnalysisException``, with our words (``columns/type_checks.py`` says why).
 A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field. A row whose
 result lacks something carries a :class:`WarningCode` in its ``warnings``.
 """

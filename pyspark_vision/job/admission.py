@@ -37,8 +37,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Admission:
-    """``state``: ``FITS``, ``TIGHT``, ``TOO_LITTLE`` or ``UNKNOWN``; ``numbers`` and ``advice``: what
-    is needed and what there is, and what to change, each one line."""
+    """What a model needs beside what there is.
+
+    ``state``: ``FITS``, ``TIGHT``, ``TOO_LITTLE`` or ``UNKNOWN``; ``numbers``: both; ``advice``:
+    what to change, or nothing. Each is one line.
+    """
 
     state: str
     numbers: str
@@ -81,7 +84,7 @@ def compared(need: WorkerMemory, have: ExecutorMemory | None) -> Admission:
     >>> compared(need, yarn).state
     'is too little'
     >>> print(compared(need, yarn).numbers)
-    a worker on tensorflow holds about 1.0 GB (1.7 GB while it loads 0.6 GB of weights), 4 at a \
+    a worker on tensorflow holds about 1.0 GB (1.7 GB while it loads 553 MB of weights), 4 at a \
 time 4.0 GB; an executor's container has 1.5 GB, of which the JVM's heap may take 1.1 GB
     """
     numbers = _need(need, have.workers if have else 1)
@@ -110,24 +113,24 @@ def _state(need: WorkerMemory, have: ExecutorMemory) -> str:
 
 
 def _need(need: WorkerMemory, workers: int) -> str:
-    shared = f" and {_gb(need.shared)} together" if need.shared else ""
+    shared = f" and {_size(need.shared)} together" if need.shared else ""
     return (
-        f"a worker on {need.engine} holds about {_gb(need.at_rest)} ({_gb(need.peak)} while it "
-        f"loads {_gb(need.weights)} of weights){shared}, {workers} at a time "
-        f"{_gb(need.of(workers))}"
+        f"a worker on {need.engine} holds about {_size(need.at_rest)} ({_size(need.peak)} while it "
+        f"loads {_size(need.weights)} of weights){shared}, {workers} at a time "
+        f"{_size(need.of(workers))}"
     )
 
 
 def _room(have: ExecutorMemory) -> str:
     limits = ""
     if have.each_worker is not None:
-        limits = f"; spark.executor.pyspark.memory gives a worker {_gb(have.each_worker)}"
+        limits = f"; spark.executor.pyspark.memory gives a worker {_size(have.each_worker)}"
     if have.total is None:
         return f"the memory of {have.place} is not known here{limits}"
-    free = "" if have.available is None else f" ({_gb(have.available)} free)"
+    free = "" if have.available is None else f" ({_size(have.available)} free)"
     return (
-        f"{have.place} has {_gb(have.total)}{free}, of which the JVM's heap may take "
-        f"{_gb(have.heap)}{limits}"
+        f"{have.place} has {_size(have.total)}{free}, of which the JVM's heap may take "
+        f"{_size(have.heap)}{limits}"
     )
 
 
@@ -137,8 +140,8 @@ def _engine(need: WorkerMemory) -> str:
     return ""
 
 
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @contextmanager
@@ -165,4 +168,6 @@ def _why(admission: Admission, is_confirmed: bool) -> str:
         if is_confirmed
         else "memory ran out, most likely: a Python worker was ended from outside (signal 9)"
     )
-    return f"{known}; {admission.numbers}. {admission.advice}".rstrip(" .")
+    fits = " By these numbers it fits: another process may have taken the memory, or ended it."
+    is_odd = admission.state == FITS and not is_confirmed
+    return f"{known}; {admission.numbers}.{fits if is_odd else ''} {admission.advice}".rstrip(" .")
