@@ -40,7 +40,7 @@ class SharedFolder:
         Workers that come meanwhile wait. ``None`` where it cannot be: no room on the disk, or a
         model that ``make`` raises for. The engine then loads the model as it is.
         """
-        target = Path(self.path, f"pyspark_vision-{self.model}.{engine}")
+        target = Path(self.path, f"pyspark_vision-{self.model}.shared-{engine}")
         try:
             with _locked(target.with_name(f"{target.name}.lock")):
                 # Without its files: it was tried, and this model has none.

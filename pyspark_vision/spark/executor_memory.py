@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark_vision.executor import machine_memory
+from pyspark_vision.spark.internals import executor_count
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
@@ -68,6 +69,43 @@ def executor_memory(session: SparkSession) -> ExecutorMemory | None:
     context = session.sparkContext
     conf = context.getConf()
     return of_settings(context.master or "", lambda key: conf.get(key, None))
+
+
+def asked_of_executors(session: SparkSession) -> ExecutorMemory | None:
+    """As :func:`executor_memory`, with the machines' own word: tasks look where they run.
+
+    Of several executors the least counts; one that had no task is not known.
+    """
+    have = executor_memory(session)
+    context = session.sparkContext
+    if have is None or (context.master or "").startswith("local"):
+        return have
+    tasks = 2 * context.defaultParallelism
+
+    def look(_: Iterable[int]) -> Iterator[tuple[int, int, bool, str]]:
+        import socket
+        import time
+
+        from pyspark_vision.executor import machine_memory
+
+        time.sleep(0.1)  # so that one quick executor does not take the tasks of all
+        memory = machine_memory.memory()
+        if memory is not None:
+            yield memory.total, memory.available, memory.is_container, socket.gethostname()
+
+    found = context.parallelize(range(tasks), tasks).mapPartitions(look).collect()
+    if not found:
+        return have
+    total, available, is_container, host = min(found)
+    if have.total is None or total < have.total or not have.is_certain:
+        kind = "the container of an executor" if is_container else "the machine of an executor"
+        have = replace(have, total=total, available=available, place=f"{kind}, {host},")
+    conf = context.getConf()
+    if conf.get("spark.executor.cores", None) is None:
+        slots = context.defaultParallelism // max(1, executor_count(session))
+        cpus = max(1, int(conf.get("spark.task.cpus", None) or 1))
+        have = replace(have, workers=max(1, slots // cpus))
+    return replace(have, is_certain=True)
 
 
 def of_settings(
