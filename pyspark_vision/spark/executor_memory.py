@@ -111,10 +111,11 @@ def asked_of_executors(session: SparkSession) -> ExecutorMemory | None:
 def of_settings(
     master: str,
     setting: Settings,
-    here: Callable[[], machine_memory.Memory | None] = machine_memory.memory,
+    here: Callable[[], machine_memory.Memory | None] | None = None,
     cores_here: int | None = None,
 ) -> ExecutorMemory | None:
     """As :func:`executor_memory`; ``here``: this machine's memory. ``None``: an unknown master."""
+    here = here or machine_memory.memory
     cores_here = cores_here or len(os.sched_getaffinity(0))
     cpus = max(1, int(setting("spark.task.cpus") or 1))
     if local := _LOCAL.fullmatch(master):
