@@ -25,7 +25,15 @@ from pyspark_vision.bundles.watched import load_before_spark
 from pyspark_vision.columns.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
 from pyspark_vision.functions import embed_image, fetch_object
-from pyspark_vision.job import batch_output, batch_rows, command_line, file_batches, flags, start
+from pyspark_vision.job import (
+    admission,
+    batch_output,
+    batch_rows,
+    command_line,
+    file_batches,
+    flags,
+    start,
+)
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
@@ -281,19 +289,24 @@ def run(options: argparse.Namespace) -> None:
         lambda session: check_output(session, options),
     )
     model = known.spec if known is not None else load()
+    memory = admission.admit(session, model)
     place: Folder | None = None
     if options.images:
         written = [options.output, *([options.dead_letters] if options.dead_letters else [])]
         own = [] if is_connect(session) else written
         place = folders.folder(session, options.images, own)
     if options.dry_run:
-        print(f"batch_embed would run {model}\nwith\n{command_line.describe(options)}\nas the plan")
+        shown = f"{model}\nwith\n{command_line.describe(options)}\n{memory}"
+        print(f"batch_embed would run {shown}\nas the plan")
         images = session.createDataFrame([], "origin string, uri string")
         embed(
             images, fetch_object("uri"), model, normalize=options.normalize, exact=options.exact
         ).explain()
         return
-    with alone_at(session, options.output) as refuse_if_lost:
+    with (
+        admission.deaths_explained(session, model),
+        alone_at(session, options.output) as refuse_if_lost,
+    ):
         embed_all(session, model, options, place, refuse_if_lost)
 
 

@@ -17,7 +17,7 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import command_line, flags, outputs, start
+from pyspark_vision.job import admission, command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
@@ -160,6 +160,7 @@ def run(options: argparse.Namespace) -> None:
         lambda session: outputs.check(session, written),
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
+    memory = admission.admit(session, model.newest())
     records = with_planned_time(stream_kafka(session, source))
     results = functools.partial(
         classify,
@@ -168,25 +169,26 @@ def run(options: argparse.Namespace) -> None:
     )
     if options.dry_run:
         outputs.beyond(session, written)
-        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
+        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_classify would run {shown}\nas the plan")
         results(records, model.newest()).explain()
         return
     made = sinks(session, options)
     flags.check_read(session, source, options)
-    runner.run(
-        records,
-        lambda images, newest: runner.Steps(results(images, newest)),
-        model.newest,
-        made,
-        flags.stream_options(options, options.trigger_seconds),
-        value="predictions",
-        name=written.job,
-        words=("images", "classified"),
-        hold=lambda lost: outputs.held(
-            session, written, lost, kafka_record.agreed(session, source, options.checkpoint)
-        ),
-    )
+    with admission.deaths_explained(session, model.newest()):
+        runner.run(
+            records,
+            lambda images, newest: runner.Steps(results(images, newest)),
+            model.newest,
+            made,
+            flags.stream_options(options, options.trigger_seconds),
+            value="predictions",
+            name=written.job,
+            words=("images", "classified"),
+            hold=lambda lost: outputs.held(
+                session, written, lost, kafka_record.agreed(session, source, options.checkpoint)
+            ),
+        )
 
 
 def refuse_what_is_not_built(options: argparse.Namespace) -> None:

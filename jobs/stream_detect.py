@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import command_line, flags, outputs, start
+from pyspark_vision.job import admission, command_line, flags, outputs, start
 from pyspark_vision.job.detection import Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
@@ -305,13 +305,14 @@ def run(options: argparse.Namespace) -> None:
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model, load, first)
+    memory = admission.admit(session, model.newest())
     folder = folder_stream(session, options)
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run:
         outputs.beyond(session, written)
-        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}"
+        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_detect would run {shown}\nas the plan")
         records = folder.sample() if folder is not None else read(session, source, folder)
         how = detection(options)
@@ -332,17 +333,18 @@ def run(options: argparse.Namespace) -> None:
     if folder is not None:
         made["failed_files"] = folder.note
     records = with_planned_time(read(session, source, folder))
-    runner.run(
-        records,
-        lambda records, newest: steps(records, newest, detection(options), seen, folder),
-        model.newest,
-        made,
-        flags.stream_options(options, options.trigger),
-        value="detections",
-        name=written.job,
-        words=("frames", "detected"),
-        hold=lambda lost: held(session, source, folder, written, lost),
-    )
+    with admission.deaths_explained(session, model.newest()):
+        runner.run(
+            records,
+            lambda records, newest: steps(records, newest, detection(options), seen, folder),
+            model.newest,
+            made,
+            flags.stream_options(options, options.trigger),
+            value="detections",
+            name=written.job,
+            words=("frames", "detected"),
+            hold=lambda lost: held(session, source, folder, written, lost),
+        )
     if folder is not None:
         if left_out := folder.left_out():
             print(f"stream_detect: left out {left_out}", flush=True)

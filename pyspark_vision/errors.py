@@ -9,11 +9,13 @@
     ├── CheckpointInUseError (RuntimeError) another job works on this checkpoint or output
     ├── IncompleteInputError (RuntimeError) a batch job that has no row or reason for some input
     ├── StreamError (RuntimeError)          a running stream that ended before its work was done
-    └── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
+    ├── WorkerEnvironmentError (RuntimeError) executors cannot run Python as the driver does
+    └── WorkerKilledError (RuntimeError)    a job whose Python workers were killed, most likely for
+                                            want of memory
 
-All but ``IncompleteInputError`` and ``StreamError`` are raised on the driver, before a job starts,
-and name the value, the rule and the choices. A column of the wrong type is Spark's own
-``AnalysisException``, with our words (``columns/type_checks.py`` says why).
+All but ``IncompleteInputError``, ``StreamError`` and ``WorkerKilledError`` are raised on the
+driver, before a job starts, and name the value, the rule and the choices. A column of the wrong
+type is Spark's own ``AnalysisException``, with our words (``columns/type_checks.py`` says why).
 A bad *row* never raises: it carries an :class:`ErrorCode` in its ``error`` field. A row whose
 result lacks something carries a :class:`WarningCode` in its ``warnings``.
 """
@@ -37,6 +39,7 @@ __all__ = [
     "StreamError",
     "WarningCode",
     "WorkerEnvironmentError",
+    "WorkerKilledError",
     "by_reason",
 ]
 
@@ -67,6 +70,10 @@ class MissingDependencyError(PysparkVisionError, ImportError):
 
 class WorkerEnvironmentError(PysparkVisionError, RuntimeError):
     """The executors' Python lacks what the job needs; the message names the setting."""
+
+
+class WorkerKilledError(PysparkVisionError, RuntimeError):
+    """Python workers were killed again and again; the message says what they need and have."""
 
 
 class CheckpointInUseError(PysparkVisionError, RuntimeError):

@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 
 
 def runs(session: SparkSession, uri: str) -> str:
-    """Load and publish the model, and put one drawn picture through it on an executor."""
+    """Load and publish the model, and put one drawn picture through it on an executor.
+
+    Not where it does not fit an executor's memory, which would end workers.
+    """
     from pyspark_vision import functions as V
     from pyspark_vision.bundles import by_name
+    from pyspark_vision.bundles.memory import worker_memory
+    from pyspark_vision.job.admission import TIGHT, TOO_LITTLE, compared
+    from pyspark_vision.spark.executor_memory import asked_of_executors
 
     refuse_credentials(uri)
     model = by_name.model(uri)
+    admission = compared(worker_memory(model), asked_of_executors(session))
+    if admission.state == TOO_LITTLE:
+        raise Problem(f"{model.name} does not fit: {admission.numbers}", admission.advice)
     by_task: dict[str, Any] = {
         "classify": V.classify_image,
         "detect": V.detect_objects,
@@ -36,7 +45,11 @@ def runs(session: SparkSession, uri: str) -> str:
             "Look at the model with `pyspark-vision bundle inspect`",
         )
     seconds = time.monotonic() - started
-    return f"{model.name} ({model.task}) took {seconds:.1f} s on an executor, on {model.runs_on}"
+    advice = f". {admission.advice}" if admission.state == TIGHT else ""
+    return (
+        f"{model.name} ({model.task}) took {seconds:.1f} s on an executor, on {model.runs_on}; "
+        f"{admission}{advice}"
+    )
 
 
 def _picture() -> bytes:

@@ -12,13 +12,16 @@ from pyspark_vision.executor.predictor import Predictor
 if TYPE_CHECKING:
     from pyspark_vision.executor.pipeline import Inference
     from pyspark_vision.executor.results import Row
+    from pyspark_vision.executor.shared_weights import SharedFolder
     from pyspark_vision.executor.source_rows import Source
 
 
-def predictor(arguments: tuple[Inference, str, int]) -> Callable[[Source], Row]:
-    """``(inference, the model's local path, threads)`` -> a row's function."""
-    inference, path, threads = arguments
-    engine = load_engine(inference.spec, path, threads)
+def predictor(
+    arguments: tuple[Inference, str, int, SharedFolder | None],
+) -> Callable[[Source], Row]:
+    """``(inference, the model's local path, threads, what workers share)`` -> a row's function."""
+    inference, path, threads, shared = arguments
+    engine = load_engine(inference.spec, path, threads, shared)
     rows = Predictor(inference.spec, engine, inference.decode, inference.head)
     return lambda source: rows.predict([source])[0]
 

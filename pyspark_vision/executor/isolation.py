@@ -135,7 +135,9 @@ class _Child:
     def _ended(self) -> str:
         code = self._process.wait()
         how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
-        return f"its process {how}, more than once"
+        # The kernel's way to find memory; few others send it.
+        why = "memory ran out, most likely: " if code == -_SIGKILL else ""
+        return f"{why}its process {how}, more than once"
 
 
 def serve(make_row: Callable[[Any], Callable[[Any], Row]]) -> None:

@@ -12,6 +12,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pyspark_vision.executor.shared_weights import SharedFolder
+
 
 @dataclass(frozen=True)
 class PublishedFile:
@@ -46,6 +48,14 @@ def local_path(published: PublishedFile) -> str:
             "changed or cut short after the spec was made"
         )
     return str(path)
+
+
+def shared_folder(published: PublishedFile) -> SharedFolder:
+    """Where workers of this executor share what they make of the file; within a task only."""
+    from pyspark import SparkFiles
+
+    # Not beside a file that every node has: that folder is somebody else's.
+    return SharedFolder(SparkFiles.getRootDirectory(), published.sha256)
 
 
 def sha256_of(path: Path) -> str:

@@ -30,6 +30,7 @@ from pyspark_vision.executor.source_rows import Source, picture_of, sources_of, 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
     from pyspark_vision.executor.engines import Engine
+    from pyspark_vision.executor.shared_weights import SharedFolder
 
 # Results leave the worker in pieces of at most this many rows: small enough that 4,096-long
 # embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
@@ -177,8 +178,12 @@ def _noting(piece: Iterable[Source | Fetched], attempts: list[int]) -> Iterator[
 
 
 def _isolated(inference: Inference) -> IsolatedRows:
-    path, threads = model_files.local_path(inference.published), _threads()
-    return IsolatedRows((inference, path, threads), inference.row_timeout_s)
+    path, shared = model_files.local_path(inference.published), _shared(inference)
+    return IsolatedRows((inference, path, _threads(), shared), inference.row_timeout_s)
+
+
+def _shared(inference: Inference) -> SharedFolder | None:
+    return None if _task() is None else model_files.shared_folder(inference.published)
 
 
 def _threads() -> int:
@@ -195,7 +200,8 @@ def _predictor(inference: Inference) -> Predictor:
     spec = inference.spec
 
     def load() -> Engine:
-        return load_engine(spec, model_files.local_path(inference.published), threads)
+        path = model_files.local_path(inference.published)
+        return load_engine(spec, path, threads, _shared(inference))
 
     # All that an engine looks at: two specs of one file may differ in it.
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)

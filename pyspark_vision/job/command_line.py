@@ -21,15 +21,20 @@ from pyspark.errors import (
     StreamingQueryException,
 )
 
-from pyspark_vision.errors import IncompleteInputError, PysparkVisionError, StreamError
+from pyspark_vision.errors import (
+    IncompleteInputError,
+    PysparkVisionError,
+    StreamError,
+    WorkerKilledError,
+)
 from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import error_texts, file_names
 from pyspark_vision.spark.session import lack_of_workers
 
 _WHY_WORKER_GONE = (
-    "a Python worker was gone at each attempt of a task: ended from outside, most often by the "
-    "system for want of memory, or by a picture if there is but one attempt (use local[N,4])"
+    "memory ran out, most likely: a Python worker was gone at each attempt of a task, ended from "
+    "outside (signal 9); or by a picture, if there is but one attempt (use local[N,4])"
 )
 
 _WHERE_NO_TOPIC = (
@@ -105,8 +110,9 @@ def run_job(
 
     A path that does not exist, a column that is missing (Spark's ``AnalysisException``), an option
     that a connector refuses and what this library refuses are mistakes: one line on stderr says
-    which. A stream that ended early (``StreamError``), and a batch without a row or a reason for
-    some of its input (``IncompleteInputError``), are failures in one line, and so is a topic that
+    which. A stream that ended early (``StreamError``), a batch without a row or a reason for
+    some of its input (``IncompleteInputError``), and workers that were killed
+    (``WorkerKilledError``) are failures in one line, and so is a topic that
     Kafka has not. Executors that cannot run this library's Python are a mistake, too. Anything else
     is a failure: its traceback, then one line that says why. What the library logs goes to stderr.
     """
@@ -114,7 +120,7 @@ def run_job(
     try:
         file_names.refuse_lost_names(options)
         run(options)
-    except (IncompleteInputError, StreamError) as error:
+    except (IncompleteInputError, StreamError, WorkerKilledError) as error:
         print(f"{name}: {_first_line(error)}", file=sys.stderr)
         return 1
     except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
@@ -146,11 +152,11 @@ def _log_to_stderr() -> None:
 
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
-    if isinstance(error, StreamingQueryException):
-        if error_texts.WORKER_GONE in str(error):
-            return _WHY_WORKER_GONE
-        if causes := error_texts.CAUSE.findall(str(error)):
-            return str(causes[-1])
+    if error_texts.killed_for_memory(str(error)):
+        return _WHY_WORKER_GONE
+    is_wrapped = isinstance(error, StreamingQueryException)
+    if is_wrapped and (causes := error_texts.CAUSE.findall(str(error))):
+        return str(causes[-1])
     return _first_line(error)
 
 

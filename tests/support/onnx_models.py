@@ -58,6 +58,18 @@ def save_classifier(
     return _save(path, nodes, weights, (input_shape, TensorProto.FLOAT), outputs, metadata)
 
 
+def save_dense(path: Path, classes: int = 16) -> Path:
+    """Logits of an 8x8 picture by one dense layer, whose weights are drawn."""
+    drawn = np.random.default_rng(0).standard_normal((3 * 8 * 8, classes)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "drawn"], ["logits"]),
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, classes))]
+    weights = [numpy_helper.from_array(drawn, "drawn")]
+    return _save(path, nodes, weights, ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None)
+
+
 def save_custom_operator(path: Path) -> Path:
     """A model with an operator that nobody but its author has."""
     node = helper.make_node("Sharpen", ["image"], ["scores"], domain="org.example")

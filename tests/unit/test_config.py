@@ -250,8 +250,8 @@ def test_failure_of_another_kind_is_exit_code_1_with_its_traceback_and_why_in_on
         (
             "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly "
             "(crashed): \n\nCaused by: java.io.IOException: Broken pipe",
-            "a Python worker was gone at each attempt of a task: ended from outside, most often by "
-            "the system for want of memory, or by a picture if there is but one attempt "
+            "memory ran out, most likely: a Python worker was gone at each attempt of a task, "
+            "ended from outside (signal 9); or by a picture, if there is but one attempt "
             "(use local[N,4])",
         ),
     ],

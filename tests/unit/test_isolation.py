@@ -41,7 +41,7 @@ def isolated(
 ) -> IsolatedRows:
     spec = spec or ModelSpec.load(ROOT / "models" / "demo-classifier")
     published = model_files.PublishedFile(spec.path, spec.sha256, False, on_every_node=True)
-    arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1)
+    arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1, None)
     expected = predictor(arguments)(PICTURE)
     assert expected.error is None
     return IsolatedRows(arguments, row_timeout_s)
@@ -81,7 +81,9 @@ def test_a_child_that_dies_costs_its_row_and_the_next_rows_get_another() -> None
         rows.close()
     assert [row.error and row.error.code for row in found] == [None, "crashed", None]
     assert found[1].error is not None
-    assert found[1].error.message == "its process was ended by signal 9, more than once"
+    assert found[1].error.message == (
+        "memory ran out, most likely: its process was ended by signal 9, more than once"
+    )
 
 
 def test_a_child_that_is_killed_from_outside_costs_no_row() -> None:

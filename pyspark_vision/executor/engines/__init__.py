@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.shared_weights import SharedFolder
 
 
 class Engine(Protocol):
@@ -22,33 +23,36 @@ class Engine(Protocol):
         """``(N, H, W, C)`` or NCHW as the spec says, in its dtype -> role -> ``(N, …)`` array."""
 
 
-def load_engine(spec: ModelSpec, path: str, threads: int) -> Engine:
+def load_engine(
+    spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
+) -> Engine:
     """Load ``spec.file`` from ``path`` (file or folder) with ``threads`` compute threads.
 
+    ``shared``: where the workers of one executor keep a large model's weights for all of them.
     Memory that loading took and no longer needs is given back to the system. Raises
     ``ImportError`` naming the extra to install where the engine's package is missing.
     """
     try:
-        return _loaded(spec, path, threads)
+        return _loaded(spec, path, threads, shared)
     finally:
         give_back()
 
 
-def _loaded(spec: ModelSpec, path: str, threads: int) -> Engine:
+def _loaded(spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None) -> Engine:
     engine = spec.file.engine
     try:
         if engine == "litert":
             from pyspark_vision.executor.engines import litert
 
-            return litert.LiteRTEngine(spec, path, threads)
+            return litert.LiteRTEngine(spec, path, threads, shared)
         if engine == "onnx":
             from pyspark_vision.executor.engines import onnx
 
-            return onnx.OnnxEngine(spec, path, threads)
+            return onnx.OnnxEngine(spec, path, threads, shared)
         if engine == "openvino":
             from pyspark_vision.executor.engines import openvino
 
-            return openvino.OpenVinoEngine(spec, path, threads)
+            return openvino.OpenVinoEngine(spec, path, threads, shared)
         from pyspark_vision.executor.engines import tensorflow
 
         return tensorflow.TensorFlowEngine(spec, path, threads)

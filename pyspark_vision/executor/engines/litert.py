@@ -1,17 +1,28 @@
-"""LiteRT (TensorFlow Lite) on the CPU: loads in about 0.03 s, one image per run."""
+"""LiteRT (TensorFlow Lite) on the CPU: loads in about 0.03 s, one image per run.
+
+An interpreter repacks the weights into memory of its own. A large model's are shared by the workers
+of an executor (:mod:`~pyspark_vision.executor.shared_weights`): LiteRT's compiled model, which runs
+the same kernels, keeps them in a file that it maps.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pyspark_vision.executor.engines.quiet import quiet_stderr
+from pyspark_vision.executor.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.shared_weights import SharedFolder
 
 Array = np.ndarray[Any, Any]
+
+# The name in an executor's folder of a large model's weights, as XNNPACK lays them out.
+_WEIGHTS = "weights.xnnpack"
 
 
 class LiteRTEngine:
@@ -21,7 +32,9 @@ class LiteRTEngine:
     # and most .tflite files have their batch fixed at 1 anyway.
     batch_size = 1
 
-    def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
+    ) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         shape = spec.input_shape(1)
@@ -29,25 +42,86 @@ class LiteRTEngine:
             self._interpreter: Any = Interpreter(model_path=path, num_threads=threads)
             # One input: models with more are refused when their spec is made.
             self._input = self._interpreter.get_input_details()[0]
-            if tuple(self._input["shape"]) != shape:
-                self._interpreter.resize_tensor_input(self._input["index"], shape)
-            self._interpreter.allocate_tensors()
+            has_shape = tuple(self._input["shape"]) == shape
+            self._compiled: _Compiled | None = None
+            if shared is not None and has_shape and is_large(path):
+                batch = np.zeros(shape, self._input["dtype"])
+                self._compiled = _compiled(path, threads, shared, batch)
+            if self._compiled is None:
+                if not has_shape:
+                    self._interpreter.resize_tensor_input(self._input["index"], shape)
+                self._interpreter.allocate_tensors()
         names = tensor_names(self._interpreter)
         by_name = {names[d["index"]]: d for d in self._interpreter.get_output_details()}
         self._outputs = {role: by_name[name] for role, name in spec.file.outputs}
+        if self._compiled is not None:
+            del self._interpreter  # it has mapped the model's file
 
     def run(self, batch: Array) -> dict[str, Array]:
         """``(1, …)`` in, role -> ``(1, …)`` out."""
+        if self._compiled is not None:
+            tensors = self._compiled.run(batch)
+            return {role: _real(one, tensors[one["name"]]) for role, one in self._outputs.items()}
         self._interpreter.set_tensor(self._input["index"], batch)
         self._interpreter.invoke()
-        return {role: self._real(detail) for role, detail in self._outputs.items()}
+        return {
+            role: _real(one, self._interpreter.get_tensor(one["index"]))
+            for role, one in self._outputs.items()
+        }
 
-    def _real(self, detail: dict[str, Any]) -> Array:
-        values: Array = self._interpreter.get_tensor(detail["index"])
-        scale, zero_point = detail["quantization"]
-        if values.dtype.kind in "ui" and scale:
-            return real_numbers(values, scale, zero_point)
-        return values
+
+class _Compiled:
+    """LiteRT's compiled model of one input; its weights lie in ``weights``, made if not there."""
+
+    def __init__(self, path: str, threads: int, weights: Path, batch: Array) -> None:
+        from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Environment, Options
+        from ai_edge_litert.environment import EnvironmentOptions
+
+        cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=str(weights))
+        self._model: Any = CompiledModel.from_file(
+            path,
+            # Its default environment also looks for GPUs.
+            environment=Environment.create(options=EnvironmentOptions()),
+            options=Options(cpu_options=cpu),
+        )
+        (signature,) = self._model.get_signature_list().values()
+        key = next(iter(self._model.get_signature_list()))
+        details = self._model.get_output_tensor_details(key)
+        self._details = [details[name] for name in signature["outputs"]]
+        if any(side < 1 for detail in self._details for side in detail["shape"]):
+            raise ValueError("an output's shape is known only when it has run")
+        self._inputs = self._model.create_input_buffers(0)
+        self._outputs = self._model.create_output_buffers(0)
+        # A type that it does not take is refused here; and it chats once more when it first runs.
+        self.run(batch)
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """``(1, …)`` in, the tensors' own names -> ``(1, …)`` out."""
+        self._inputs[0].write(batch)
+        self._model.run_by_index(0, self._inputs, self._outputs)
+        tensors = {}
+        for detail, output in zip(self._details, self._outputs, strict=True):
+            size = int(np.prod(detail["shape"]))
+            values = output.read(size, np.dtype(detail["dtype"]).type)
+            tensors[detail["name"]] = values.reshape(detail["shape"])
+        return tensors
+
+
+def _compiled(path: str, threads: int, shared: SharedFolder, batch: Array) -> _Compiled | None:
+    """``None`` where there is no room for the weights, or a model is not of this kind."""
+
+    def write(folder: Path) -> None:
+        _Compiled(path, threads, folder / _WEIGHTS, batch)
+
+    made = shared.files("litert", (_WEIGHTS,), write)
+    return None if made is None else _Compiled(path, threads, made / _WEIGHTS, batch)
+
+
+def _real(detail: dict[str, Any], values: Array) -> Array:
+    scale, zero_point = detail["quantization"]
+    if values.dtype.kind in "ui" and scale:
+        return real_numbers(values, scale, zero_point)
+    return values
 
 
 def real_numbers(quantized: Array, scale: float, zero_point: int) -> Array:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pyspark_vision.executor.engines.quiet import quiet_stderr
+from pyspark_vision.executor.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.shared_weights import SharedFolder
 
 Array = np.ndarray[Any, Any]
 
 # ONNX Runtime's own number for "fatal only": what goes wrong is raised, and need not be logged too.
 _LOG_FATAL = 4
 
+# The names in an executor's folder of a large model: its graph, and its weights beside it, which
+# ONNX Runtime maps.
+_GRAPH, _WEIGHTS = "model.onnx", "weights"
+# Weights below it stay in the graph.
+_LEAST_WEIGHT_BYTES = 1024
+_NO_PACKING = "session.disable_prepacking"
+
 
 class OnnxEngine:
     """One session; only the outputs that have a role are computed."""
 
-    def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
-        self._session = start_session(path, threads)
+    def __init__(
+        self, spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
+    ) -> None:
+        self._session = _load(path, threads, shared)
         # One input: models with more are refused when their spec is made.
         self._input_name = self._session.get_inputs()[0].name
         self._roles = [role for role, _ in spec.file.outputs]
@@ -35,8 +48,38 @@ class OnnxEngine:
         return dict(zip(self._roles, values, strict=True))
 
 
-def start_session(path: str, threads: int) -> Any:
+def _load(path: str, threads: int, shared: SharedFolder | None) -> Any:
+    if shared is not None and is_large(path):
+        made = shared.files("onnx", (_GRAPH, _WEIGHTS), lambda folder: _write_shared(path, folder))
+        if made is not None:
+            # What is packed is in memory of one's own; and the graph was optimized when written.
+            settings = {_NO_PACKING: "1"}
+            return start_session(str(made / _GRAPH), threads, settings, optimizes=False)
+    return start_session(path, threads)
+
+
+def _write_shared(path: str, folder: Path) -> None:
+    """The graph as optimized for this very machine: its weights in the layout that kernels take."""
+    settings = {
+        _NO_PACKING: "1",
+        "session.optimized_model_external_initializers_file_name": _WEIGHTS,
+        "session.optimized_model_external_initializers_min_size_in_bytes": f"{_LEAST_WEIGHT_BYTES}",
+    }
+    start_session(path, 1, settings, optimized_path=str(folder / _GRAPH))
+
+
+def start_session(
+    path: str,
+    threads: int,
+    settings: Mapping[str, str] | None = None,
+    *,
+    optimizes: bool = True,
+    optimized_path: str | None = None,
+) -> Any:
     """A session on the CPU with ``threads`` compute threads, which sleep while there is no work.
+
+    ``settings``: of ``onnxruntime_session_options_config_keys.h``; ``optimized_path``: where the
+    graph is written as it was optimized.
 
     Raises ``ImportError`` where ONNX Runtime is not installed, and what it raises for the file.
     """
@@ -50,4 +93,10 @@ def start_session(path: str, threads: int) -> Any:
     options.log_severity_level = _LOG_FATAL
     # Spinning threads take the cores that Spark gave to other tasks.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name, value in (settings or {}).items():
+        options.add_session_config_entry(name, value)
+    if not optimizes:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if optimized_path is not None:
+        options.optimized_model_filepath = optimized_path
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pyspark_vision.executor.engines.litert import real_numbers, tensor_names
 from pyspark_vision.executor.engines.quiet import quiet_stderr
+from pyspark_vision.executor.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.shared_weights import SharedFolder
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +26,10 @@ BATCH_SIZE = 4
 # Between one image alone and the same in a batch only the order of additions differs; in bf16 that
 # is a matter of its eight bits.
 _SAME_WITHIN = 0.02
+
+# The names in an executor's folder of a large model, in OpenVINO's own format, whose weights it
+# maps.
+_GRAPH, _WEIGHTS = "model.xml", "model.bin"
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,20 @@ class _Output:
 class OpenVinoEngine:
     """One compiled model for single images, and one for batches where the model takes them."""
 
-    def __init__(self, spec: ModelSpec, path: str, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
+    ) -> None:
         self._outputs = {role: _Output(name) for role, name in spec.file.outputs}
         if spec.file.format == "tflite":
             self._outputs = _tflite_outputs(path, spec.file.outputs)
+        # Each request repacks the weights into memory of its own: of a large model there is one.
+        may_batch = spec.fixed_batch in (None, 1) and not is_large(path)
+        if shared is not None and is_large(path):
+            path = _mapped(path, shared)
         self._single = self._request(spec, path, threads, spec.fixed_batch or 1)
         self._many: Any = None
         self.batch_size = 1
-        if spec.fixed_batch in (None, 1) and self._takes_batches(spec, path, threads):
+        if may_batch and self._takes_batches(spec, path, threads):
             self.batch_size = BATCH_SIZE
 
     def run(self, batch: Array) -> dict[str, Array]:
@@ -112,6 +125,18 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,
         }
         return core.compile_model(model, "CPU", settings).create_infer_request()
+
+
+def _mapped(path: str, shared: SharedFolder) -> str:
+    def write(folder: Path) -> None:
+        with quiet_stderr():
+            import openvino
+        # Not in halves, which would be other weights.
+        model = openvino.Core().read_model(path)
+        openvino.save_model(model, str(folder / _GRAPH), compress_to_fp16=False)
+
+    made = shared.files("openvino", (_GRAPH, _WEIGHTS), write)
+    return path if made is None else str(made / _GRAPH)
 
 
 def _tflite_outputs(path: str, outputs: Iterable[tuple[str, str]]) -> dict[str, _Output]:

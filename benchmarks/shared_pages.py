@@ -1,0 +1,213 @@
+"""What eight workers with one model of 537 MB hold in memory: `python -m benchmarks.shared_pages`.
+
+For each engine, with the model as it is and with the weights that workers share. Workers are forked
+from one process that has loaded no engine, as Spark's daemon forks them; each loads the model as a
+task does and runs one picture. Memory is the sum of their proportional set sizes
+(``/proc/PID/smaps_rollup``): a page that several map counts once in all. A worker that holds more
+than its share makes few of them stop: ``--limit`` ends a row before the machine's memory ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import large_model
+from benchmarks.places import WORK
+from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.shared_weights import SharedFolder
+
+_MB = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """One worker as it is when it has run its first picture."""
+
+    load_s: float
+    run_s: float
+    peak_mb: int
+    fingerprint: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What some workers hold together, and the last one of them by itself, in MB."""
+
+    workers: int
+    total_mb: int
+    own_mb: int
+
+
+def spec_of(engine: str, file_format: str, path: Path) -> ModelSpec:
+    """The large model's spec, run by ``engine``."""
+    own = "litert" if file_format == "tflite" else "onnx"
+    file = ModelFile(own, file_format, path.name, "", "image", (("embedding", "fc2"),))
+    return ModelSpec(
+        name="vgg16_fc2",
+        task="embed",
+        files=(file,),
+        input_hw=(large_model.SIDE_PX, large_model.SIDE_PX),
+        engine=engine,
+        input_layout="NHWC" if file_format == "tflite" else "NCHW",
+        fixed_batch=1,
+        root=str(path.parent),
+    )
+
+
+def hold(
+    load: Callable[[], Any], batch: np.ndarray[Any, Any], workers: int, limit_mb: int
+) -> tuple[list[Worker], list[Held]]:
+    """Fork workers one after the other until there are enough, or they hold more than the limit."""
+    said: list[Worker] = []
+    held: list[Held] = []
+    pids: list[int] = []
+    try:
+        while len(pids) < workers and (not held or held[-1].total_mb < limit_mb):
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.close(reader)
+                _work(load, batch, writer)
+            os.close(writer)
+            pids.append(pid)
+            with os.fdopen(reader) as answer:
+                said.append(Worker(**json.loads(answer.read())))
+            sizes = [_proportional_mb(one) for one in pids]
+            held.append(Held(len(pids), sum(sizes), _private_mb(pid)))
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return said, held
+
+
+def _work(load: Callable[[], Any], batch: np.ndarray[Any, Any], writer: int) -> None:
+    try:
+        started = time.perf_counter()
+        engine = load()
+        loaded = time.perf_counter()
+        engine.run(batch)
+        warm = time.perf_counter()
+        (values,) = engine.run(batch).values()
+        worker = Worker(
+            loaded - started,
+            time.perf_counter() - warm,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // _MB,
+            float(np.abs(values).sum()),
+        )
+        os.write(writer, json.dumps(dataclasses.asdict(worker)).encode())
+        os.close(writer)
+        signal.pause()
+    finally:
+        os._exit(1)
+
+
+def _proportional_mb(pid: int) -> int:
+    return _smaps(pid)["Pss"]
+
+
+def _private_mb(pid: int) -> int:
+    sizes = _smaps(pid)
+    return sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+def _smaps(pid: int) -> dict[str, int]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
+    words = [line.split() for line in lines]
+    return {name.rstrip(":"): int(kb) * 1024 // _MB for name, kb, _ in words}
+
+
+ENGINES = (
+    ("litert", "tflite"),
+    ("onnx", "onnx"),
+    ("openvino", "onnx"),
+    ("openvino", "tflite"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--limit", type=int, default=3000, metavar="MB")
+    parser.add_argument("--only", choices=[name for name, _ in ENGINES])
+    options = parser.parse_args()
+    folder = WORK / "large"
+    folder.mkdir(parents=True, exist_ok=True)
+    model_mb = large_model.weights_bytes() // _MB
+    print(f"model: {model_mb} MB of weights, {options.workers} workers, one thread each\n")
+    print(
+        "| engine | file | weights | workers | all of them, MB | one more worker, MB "
+        "| first worker's peak, MB | its load, s | next load, s | run, s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for engine, file_format in ENGINES:
+        if options.only in (None, engine):
+            for is_shared in (False, True):
+                print(row(engine, file_format, folder, is_shared, options), flush=True)
+
+
+def row(
+    engine: str, file_format: str, folder: Path, is_shared: bool, options: argparse.Namespace
+) -> str:
+    """One line of the table."""
+    path = folder / f"vgg16_fc2.{file_format}"
+    if not path.exists():
+        _in_child(
+            large_model.save_tflite if file_format == "tflite" else large_model.save_onnx, path
+        )
+    spec = spec_of(engine, file_format, path)
+    batch = np.random.default_rng(0).random(spec.input_shape(1), np.float32)
+    with tempfile.TemporaryDirectory(dir=folder) as executor:
+        shared = SharedFolder(executor, "0") if is_shared else None
+        workers, held = hold(
+            lambda: load_engine(spec, str(path), 1, shared), batch, options.workers, options.limit
+        )
+    if len({round(worker.fingerprint, 2) for worker in workers}) > 1:
+        raise SystemExit(f"{engine}: workers' answers differ")
+    first, last = workers[0], workers[-1]
+    stopped = "" if held[-1].workers == options.workers else " (stopped)"
+    cells = (
+        engine,
+        f".{file_format}",
+        "shared" if is_shared else "as they are",
+        f"{held[-1].workers}{stopped}",
+        held[-1].total_mb,
+        held[-1].own_mb,
+        first.peak_mb,
+        f"{first.load_s:.1f}",
+        f"{last.load_s:.1f}",
+        f"{min(worker.run_s for worker in workers):.2f}",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _in_child(make: Callable[[Path], Path], path: Path) -> None:
+    """What making it leaves in memory is nobody's here."""
+    pid = os.fork()
+    if pid == 0:
+        fresh = path.with_name(f"{path.name}.partial")
+        try:
+            make(fresh)
+            os.rename(fresh, path)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise SystemExit(f"{path} could not be made")
+
+
+if __name__ == "__main__":
+    main()
