@@ -17,7 +17,7 @@ from pyspark_vision.bundles.memory import WorkerMemory, worker_memory
 from pyspark_vision.errors import InvalidModelError, WorkerKilledError
 from pyspark_vision.executor.machine_memory import oom_kills
 from pyspark_vision.spark.executor_memory import ExecutorMemory, executor_memory
-from pyspark_vision.spark.internals import killed_for_memory
+from pyspark_vision.spark.killed_workers import killed_for_memory
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -30,6 +30,7 @@ from pyspark_vision.errors import (
 from pyspark_vision.job.arguments import Parser, did_you_mean
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import file_names, internals
+from pyspark_vision.spark.killed_workers import killed_for_memory
 from pyspark_vision.spark.session import lack_of_workers
 
 _WHY_WORKER_GONE = (
@@ -154,7 +155,7 @@ def _log_to_stderr() -> None:
 
 def _reason(error: Exception) -> str:
     """What began it: Spark wraps a stream's error in several others, whose text says nothing."""
-    if internals.killed_for_memory(str(error)):
+    if killed_for_memory(str(error)):
         return _WHY_WORKER_GONE
     is_wrapped = isinstance(error, StreamingQueryException)
     if is_wrapped and (causes := internals.CAUSE.findall(str(error))):

@@ -50,15 +50,6 @@ NO_WORKER = re.compile(rf"{NO_PYTHON.pattern}|(Import|ModuleNotFound)Error|faile
 CAUSE = re.compile(r"^\s*(?:Caused by: |: )?((?!py4j\.)[\w.$]+(?:Error|Exception): .+)$", re.M)
 WORKER_GONE = "Python worker exited unexpectedly"
 
-# What an error says of processes that were killed: of a worker in a task's retry by this library,
-# of a container by YARN and Kubernetes, and by exit code (128 + 9). Unknown: the error's own words.
-_KILLED = re.compile(
-    r"ended by signal 9|exceeding (?:physical |virtual )?memory limits|OOMKilled"
-    r"|(?:exit (?:code|status):?|exited with code|code:?) 137\b"
-)
-# What Python's faulthandler says of a worker that broke down by itself, above Spark's words of it.
-_BROKE_DOWN = "Fatal Python error"
-
 # What PySpark starts a JVM with. Unknown: `--conf spark.driver.memory` of commands does nothing.
 SUBMIT_ARGS, RESOURCE = "PYSPARK_SUBMIT_ARGS", "pyspark-shell"
 
@@ -68,19 +59,6 @@ CONNECT_SESSION, CONNECT_SERVER = "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REM
 
 _SUBMIT_GATEWAY = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
 _CONNECT_CONF = "PYSPARK_REMOTE_INIT_CONF"
-
-
-def killed_for_memory(said: str) -> bool:
-    """Whether an error tells of workers or containers that were killed, and not how they broke.
-
-    >>> killed_for_memory("Container killed by YARN for exceeding physical memory limits.")
-    True
-    >>> killed_for_memory(f"{WORKER_GONE} (crashed): Fatal Python error: Segmentation fault")
-    False
-    """
-    if _KILLED.search(said):
-        return True
-    return WORKER_GONE in said and _BROKE_DOWN not in said
 
 
 def jvm(session: SparkSession) -> Any:

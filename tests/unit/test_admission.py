@@ -30,7 +30,8 @@ from pyspark_vision.job.admission import (
     deaths_explained,
 )
 from pyspark_vision.spark.executor_memory import of_settings
-from pyspark_vision.spark.internals import WORKER_GONE, killed_for_memory
+from pyspark_vision.spark.internals import WORKER_GONE
+from pyspark_vision.spark.killed_workers import killed_for_memory
 
 GB, GIB, MIB = 10**9, 2**30, 2**20
 HERE = Memory(16 * GB, 12 * GB, is_container=False)
@@ -39,7 +40,7 @@ VGG16 = WorkerMemory("tensorflow", 553_000_000, 1 * GB, 1_700_000_000, 0)
 SHARED = WorkerMemory("litert", 553_000_000, 100_000_000, 1_200_000_000, 553_000_000)
 
 
-def settings_of(master: str, here: Memory | None = HERE, **settings: str) -> Any:
+def settings_of(master: str, here: Memory | None = HERE, /, **settings: str) -> Any:
     given = {f"spark.{key.replace('_', '.')}": value for key, value in settings.items()}
     return of_settings(master, given.get, lambda: here, cores_here=8)
 
@@ -66,7 +67,7 @@ def settings_of(master: str, here: Memory | None = HERE, **settings: str) -> Any
 def test_what_settings_give(
     master: str, settings: dict[str, str], workers: int, total: int | None, heap: int
 ) -> None:
-    have = settings_of(master, **settings)
+    have = settings_of(master, HERE, **settings)
     assert (have.workers, have.total, have.heap) == (workers, total, heap)
 
 
@@ -99,7 +100,7 @@ def test_an_unknown_master_and_an_unknown_machine_are_not_judged() -> None:
 def test_a_model_is_refused_only_where_it_cannot_work(
     need: WorkerMemory, master: str, settings: dict[str, str], state: str
 ) -> None:
-    assert compared(need, settings_of(master, **settings)).state == state
+    assert compared(need, settings_of(master, HERE, **settings)).state == state
 
 
 def test_the_numbers_and_what_to_change_stand_in_one_line() -> None:
