@@ -21,8 +21,8 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # works from a bare checkout
 
-from pyspark_vision.clients.local_services import kafka
-from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
+from pyspark_vision.clients.local_services import kafka  # noqa: E402
+from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC  # noqa: E402
 
 PICTURE = ROOT / "docs" / "live.jpeg"
 SIZE_WH = (1280, 900)

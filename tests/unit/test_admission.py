@@ -39,7 +39,7 @@ VGG16 = WorkerMemory("tensorflow", 553_000_000, 1 * GB, 1_700_000_000, 0)
 SHARED = WorkerMemory("litert", 553_000_000, 100_000_000, 1_200_000_000, 553_000_000)
 
 
-def settings_of(master: str, here: Memory | None = HERE, **settings: str) -> Any:
+def settings_of(master: str, here: Memory | None = HERE, /, **settings: str) -> Any:
     given = {f"spark.{key.replace('_', '.')}": value for key, value in settings.items()}
     return of_settings(master, given.get, lambda: here, cores_here=8)
 
