@@ -27,18 +27,13 @@ _EXPECTED = "exit code 1 and why; no part of a batch is readable; the restart co
 _BATCH_ROWS = 40
 
 
+# None that becomes read-only: Linux does that to no disk on which a file is open to be written, and
+# a stream holds a file open in each of its folders (streaming/lease.py).
 @pytest.mark.parametrize(
-    ("what", "fault"),
-    [
-        ("output", "full"),
-        pytest.param("checkpoint", "full", marks=pytest.mark.full_size),
-        # Not the checkpoint: Linux makes no disk read-only on which a file is open to be written.
-        pytest.param("output", "read-only", marks=pytest.mark.full_size),
-    ],
+    "what", ["output", pytest.param("checkpoint", marks=pytest.mark.full_size)]
 )
 def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
     what: str,
-    fault: str,
     root: Path,
     tmp_path: Path,
     kafka: Kafka,
@@ -52,22 +47,16 @@ def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
     name = {"output": "out", "checkpoint": "checkpoint"}[what]
     # One batch's Parquet has 8 KB and more, its lines in the checkpoint pages of 4 KB.
     full = "48k" if what == "output" else "96k"
-    with small_disk(tmp_path / "disk", full if fault == "full" else "100m") as disk:
+    with small_disk(tmp_path / "disk", full) as disk:
         job = DetectJob(
             *(root, tmp_path, kafka.bootstrap_servers, sent, _BATCH_ROWS),
             # The last of a flag counts.
             flags=(flag, f"{disk.path}/{name}"),
             launcher=disk.launcher,
         )
-        if fault == "read-only":
-            with job.running() as process:
-                job.wait_for_new_batch(process)
-                disk.remount("ro")
-                code = process.wait(120)
-        else:
-            code = job.finish(300)
+        code = job.finish(300)
         said = job.last_words()
-        case.injected = f"{what} on a disk that is {fault}"
+        case.injected = f"{what} on a disk that is full"
         if what == "output":
             disk.copy(name, tmp_path / "seen")
             assert_whole_batches(tmp_path / "seen", job)
@@ -77,7 +66,7 @@ def test_a_disk_that_takes_no_more_fails_the_batch_and_the_restart_completes_it(
             disk.copy(name, job.output)
 
     assert code == 1, job.tail()
-    assert re.search("No space left|Read-only file|Mkdirs failed", said), said
+    assert re.search("No space left|Mkdirs failed", said), said
     nothing_is_lost(job, case, is_finished=True)
 
 

@@ -170,6 +170,7 @@ def test_the_last_hundred_that_were_there_are_past_and_what_comes_is_not(
     assert made.records_in(topic) in (300, 301)
 
 
+@pytest.mark.slow
 def test_a_topic_that_is_missing_is_named_and_read_when_it_is_there(
     kafka: Kafka, producer: Producer, reading: Callable[..., tuple[Feed, list[Record]]]
 ) -> None:

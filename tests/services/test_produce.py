@@ -164,6 +164,7 @@ def test_counts_add_up_when_the_broker_stands_still_for_a_while(
     assert "confirms again, after " in said
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_killed_and_comes_back_costs_nothing_twice(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_signal_sends_what_is_under_way_and_prints_the_counts(
     assert counted["sent"] == len(clients.in_topic(kafka.bootstrap_servers, topic)) > 0
 
 
+@pytest.mark.slow
 def test_frames_that_no_broker_takes_any_more_have_failed_when_ctrl_c_ends_it(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:

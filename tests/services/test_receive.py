@@ -61,6 +61,7 @@ def types(path: Path) -> list[str]:
     return [event["event_type"] for event in events_in(path)]
 
 
+@pytest.mark.slow
 def test_results_of_pycturestream_and_of_stream_detect_are_shown_and_kept(
     spark: SparkSession,
     servers: str,
@@ -372,6 +373,7 @@ def test_a_reader_of_the_console_who_leaves_costs_no_event(
         assert receiver.wait(timeout=30) == 0
 
 
+@pytest.mark.slow
 def test_a_console_that_is_on_a_full_disk_ends_it_with_one_line_and_costs_no_event(
     servers: str, topic: str, producer: Producer, events: Path
 ) -> None:
@@ -432,6 +434,7 @@ def test_brokers_that_go_away_are_waited_for_and_nothing_is_missed(
     assert receiver.said.read_text().count("answers any more") == 1
 
 
+@pytest.mark.slow
 def test_partitions_that_are_added_while_it_runs_are_read_from_their_beginning(
     servers: str, producer: Producer, new_topic: Callable[..., str], events: Path, tmp_path: Path
 ) -> None:
@@ -484,6 +487,7 @@ def test_a_full_disk_ends_it_with_one_line_and_the_next_start_has_everything(
     assert len(timestamps) == len(set(timestamps)) == 3_000
 
 
+@pytest.mark.slow
 def test_records_that_were_removed_before_they_were_read_are_said_and_skipped_by_choice(
     servers: str, producer: Producer, new_topic: Callable[..., str], events: Path, tmp_path: Path
 ) -> None:
@@ -508,6 +512,7 @@ def test_records_that_were_removed_before_they_were_read_are_said_and_skipped_by
     assert types(events) == ["cat", "dog"]
 
 
+@pytest.mark.slow
 def test_a_topic_that_was_made_anew_is_not_mixed_into_the_file(
     servers: str, events: Path, tmp_path: Path
 ) -> None:

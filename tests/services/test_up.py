@@ -172,7 +172,10 @@ def test_boxes_come_to_the_page_beside_a_second_run_and_ctrl_c_leaves_nothing(
         assert not (up.folder / "tmp").exists()
 
 
-@pytest.mark.parametrize("name", [PRODUCER, PAGE, JOB, BROKER])
+@pytest.mark.parametrize(
+    "name",
+    [JOB, *(pytest.param(name, marks=pytest.mark.slow) for name in (PRODUCER, PAGE, BROKER))],
+)
 def test_a_part_that_dies_ends_all_with_its_name(name: str, tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         up.says("page: ")
@@ -185,6 +188,7 @@ def test_a_part_that_dies_ends_all_with_its_name(name: str, tmp_path: Path) -> N
         assert has_left_nothing(up, ports)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_takes_its_parts_with_it(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         up.says("page: ")
