@@ -23,7 +23,7 @@ OF_OTHERS = {
     "_keras_history",  # Keras
     # confluent-kafka: the codes of errors that its client meets itself, public in its documentation
     *("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_AUTHENTICATION", "_UNKNOWN_TOPIC"),
-    *("_PARTITION_EOF", "_MSG_TIMED_OUT", "_QUEUE_FULL"),
+    *("_PARTITION_EOF", "_MSG_TIMED_OUT", "_QUEUE_FULL", "_FATAL", "_AUTO_OFFSET_RESET"),
     *("_PURGE_QUEUE", "_PURGE_INFLIGHT"),
 }
 
@@ -46,17 +46,28 @@ def private_uses(source: str) -> set[str]:
     """The names and texts by which a module uses Spark privately, its docstrings aside."""
     nodes = list(ast.walk(ast.parse(source)))
     documents = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    names = {name for node in nodes for name in _names(node)} - OF_OTHERS
+    names = {name for node in nodes for name in _names(node)} - OF_OTHERS - _own_names(nodes)
     texts = {text for node in nodes if id(node) not in documents for text in _texts(node)}
     return {name for name in names if re.match("_[^_]", name)} | {
         text for text in texts if PRIVATE_TEXT.search(text)
     }
 
 
+def _own_names(nodes: list[ast.AST]) -> set[str]:
+    """What the module's own classes define: another of their objects has it, too."""
+    methods = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    assigned = {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node)}
+    return methods | assigned
+
+
+def _is_own(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
 def _names(node: ast.AST) -> Iterator[str]:
     """Attributes of objects that are not the module's own, by whatever way."""
     if isinstance(node, ast.Attribute):
-        if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+        if not _is_own(node):
             yield node.attr
     elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
         if isinstance(node.args[1], ast.Constant):

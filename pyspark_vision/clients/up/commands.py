@@ -13,6 +13,7 @@ from pyspark_vision.clients import carried
 from pyspark_vision.clients.local_services import jars
 from pyspark_vision.clients.submitting import fast_start
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
+from pyspark_vision.spark import internals
 
 LETTER_TOPIC = "deadletters"
 TOPICS = (FRAME_TOPIC, RESULT_TOPIC, LETTER_TOPIC)
@@ -87,8 +88,8 @@ def environment(run: Run, variables: Mapping[str, str]) -> dict[str, str]:
         **variables,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": shlex.join(
-            [*(word for pair in conf for word in ("--conf", pair)), "pyspark-shell"]
+        internals.SUBMIT_ARGS: shlex.join(
+            [*(word for pair in conf for word in ("--conf", pair)), internals.RESOURCE]
         ),
         fast_start.OPTIONS: " ".join(option for option in options if option),
         "TMPDIR": str(run.scratch),
