@@ -17,6 +17,7 @@ from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination,
 from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.job.arguments import Parser
 from pyspark_vision.sinks import terminal
+from pyspark_vision.sources.kafka_properties import read_properties
 from pyspark_vision.spark.secrets import secrets_of
 
 
@@ -78,13 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _kafka(args: argparse.Namespace) -> Client | None:
     if not args.kafka_servers:
         return None
-    if not args.kafka_config:
-        return Client(args.kafka_servers)
-    try:
-        from pyspark_vision.sources.kafka_properties import read_properties
-    except ImportError:  # of PySpark, which the check of packages will say
-        return Client(args.kafka_servers)
-    return Client(args.kafka_servers, read_properties(args.kafka_config))
+    properties = read_properties(args.kafka_config) if args.kafka_config else ()
+    return Client(args.kafka_servers, properties)
 
 
 def _print(finding: Finding) -> None:

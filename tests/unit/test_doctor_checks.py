@@ -158,7 +158,7 @@ def test_a_java_that_is_none_is_shown(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_python_without_packages_is_told_what_it_lacks(bare_python: str, root: Path) -> None:
     done = doctor(
-        *("--kafka-servers", "127.0.0.1:1", "--kafka-config", "x"),
+        *("--kafka-servers", "127.0.0.1:1", "--kafka-config", os.devnull),
         python=bare_python,
         PYTHONPATH=str(root),
     )
