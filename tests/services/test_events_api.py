@@ -105,6 +105,7 @@ def test_an_earlier_weeks_form_has_no_place_for_parameters(
     assert said == "events-api: events 1, sent 1, refused 1 (bad_input 1)\n"
 
 
+@pytest.mark.slow
 def test_while_kafka_is_away_events_are_kept_and_then_sent_in_order(kafka: Kafka, api: Api) -> None:
     with api:
         before = api.request("GET", "/")

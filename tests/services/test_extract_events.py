@@ -380,6 +380,7 @@ def test_what_a_transaction_took_back_is_no_event(
         assert rows == [("kept",), ("kept_too",)]
 
 
+@pytest.mark.slow
 def test_hive_reads_the_printed_tables_and_saved_ones_are_replaced_but_not_others(
     kafka: Kafka, topic: str, producer: Producer, tmp_path: Path, root: Path
 ) -> None:
