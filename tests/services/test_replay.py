@@ -190,6 +190,18 @@ def test_a_topic_that_refuses_a_message_for_its_size_is_named_with_what_to_do(
     assert "\n" not in str(error.value)
 
 
+def test_a_topic_that_takes_less_than_a_producers_batch_gets_all_messages(
+    spark: SparkSession, kafka: Kafka, consumer: Consumer
+) -> None:
+    topic = make_topic(kafka.bootstrap_servers, 1, max_message_bytes="1000")
+    rows = [(str(number).encode(), b"x" * 300) for number in range(60)]
+    small = spark.createDataFrame(rows, "key binary, value binary").coalesce(1)
+
+    send(small, KafkaTopic(KafkaConnection(kafka.bootstrap_servers), topic, 5_000_000, 1000))
+
+    assert {message.key() for message in jobs.consume(consumer, topic, 60)} == {k for k, _ in rows}
+
+
 def test_results_above_what_their_topic_takes_are_sent_without_their_picture(
     spark: SparkSession,
     kafka: Kafka,
