@@ -49,6 +49,7 @@ def rows_by_name(rows: list[Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_folder_on_s3_and_a_prefix_of_keys_give_the_same_vectors(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str
 ) -> None:
@@ -95,6 +96,7 @@ def test_images_are_read_from_and_vectors_written_to_hdfs(
     assert "images in 0, embedded 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_without_repeating_what_is_there(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str, root: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_on_hdfs_a_copy_of_a_checkpoint_is_refused_at_the_output_of_its_original
     refuses_a_copy(spark, f"{hdfs.fs_uri}/{uuid.uuid4().hex}")
 
 
+@pytest.mark.slow
 def test_in_an_object_store_a_copy_of_a_checkpoint_is_refused_at_the_output_of_its_original(
     spark: SparkSession, s3_client: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

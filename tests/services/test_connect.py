@@ -191,6 +191,7 @@ def test_a_python_job_runs_where_spark_remote_says(
     assert_embedded(done.stdout, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_job_starts_its_own_server_with_its_own_python(
     root: Path, pictures: Path, tmp_path: Path
 ) -> None:

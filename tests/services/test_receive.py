@@ -413,6 +413,7 @@ def test_the_console_alone_ends_when_nobody_reads_it(
     assert code == "0"
 
 
+@pytest.mark.slow
 def test_brokers_that_go_away_are_waited_for_and_nothing_is_missed(
     kafka: Kafka, servers: str, topic: str, producer: Producer, events: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_four_executors_give_the_rows_of_one_jvm(
     check(rows(tmp_path), in_one_jvm)
 
 
+@pytest.mark.slow
 def test_a_standalone_cluster_gives_the_rows_of_one_jvm(
     standalone: Standalone,
     root: Path,
