@@ -131,7 +131,7 @@ class HdfsPlace:
 Place = LocalPlace | S3Place | HdfsPlace
 
 
-@pytest.fixture(params=["local", "s3", "hdfs"])
+@pytest.fixture(params=["local", "s3", pytest.param("hdfs", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Place:
     """An empty folder somewhere."""
     if request.param == "local":

@@ -17,6 +17,10 @@ SCRIPT = Path(__file__).parents[1] / "support" / "long_lived_model.py"
 CODES = [None, "unsupported_format"]
 
 
+# One job of a minute, which all of them look at.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def found(
     standalone: Standalone, root: Path, tmp_path_factory: pytest.TempPathFactory
