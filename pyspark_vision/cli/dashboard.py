@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pyspark_vision.clients import brokers
+from pyspark_vision.clients import brokers, flag_values
 from pyspark_vision.clients.dashboard import live_topic, server
 from pyspark_vision.clients.dashboard import run as dashboard
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
@@ -40,14 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--refresh",
-        type=_above_zero,
+        type=flag_values.above_zero,
         default=5.0,
         metavar="SECONDS",
         help="look for what is new so often",
     )
     parser.add_argument(
         "--window",
-        type=_above_zero,
+        type=flag_values.above_zero,
         default=live_topic.DEFAULT_WINDOW_S / 60,
         metavar="MINUTES",
         help="of a live topic, show what came in the last so many minutes",
@@ -84,14 +84,3 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: it must be 0 to 65535 (0: any)")
     return int(text)
-
-
-def _above_zero(text: str) -> float:
-    # Not the jobs' own: these commands run where there is no Spark.
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

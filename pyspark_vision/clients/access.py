@@ -9,9 +9,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
+import socket
 
-# 128 bits: nobody guesses them over a network.
-_TOKEN_BYTES = 16
+# 192 bits: nobody guesses them over a network.
+_TOKEN_BYTES = 24
 # A cookie is sent to every port of a host: two pages on one machine have names of their own.
 COOKIE_PREFIX = "pyspark_vision_token_"
 
@@ -33,6 +34,17 @@ def is_loopback(host: str) -> bool:
 def token_for(host: str) -> str | None:
     """A new token for a page bound to ``host``; ``None`` where it needs none."""
     return None if is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def page_url(host: str, port: int, token: str | None) -> str:
+    """The address to open, as another machine would know it if it may come.
+
+    >>> page_url("127.0.0.1", 8040, None), page_url("::1", 8040, "secret")
+    ('http://127.0.0.1:8040/', 'http://[::1]:8040/?token=secret')
+    """
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
 def allowed(token: str | None, given: str | None) -> bool:

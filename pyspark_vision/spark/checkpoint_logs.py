@@ -50,12 +50,14 @@ def written_at_once(session: SparkSession, checkpoint: str) -> Iterator[None]:
     A writer that the user has chosen stays. With this one Spark does not always see that two
     streams write one checkpoint; a stream's lease does.
     """
-    known = [name for name in LOCAL_CHECKPOINT_WRITERS if has_class(session, name)]
     is_chosen = session.conf.get(_WRITER, None) is not None
-    if not known or is_chosen or local_path(session, checkpoint) is None:
+    is_elsewhere = local_path(session, checkpoint) is None
+    names = () if is_chosen or is_elsewhere else LOCAL_CHECKPOINT_WRITERS
+    known = next((name for name in names if has_class(session, name)), None)
+    if known is None:
         yield
         return
-    session.conf.set(_WRITER, known[0])
+    session.conf.set(_WRITER, known)
     try:
         yield
     finally:

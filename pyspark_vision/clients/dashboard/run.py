@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import webbrowser
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -58,7 +57,7 @@ def run(source: Source, served: Served) -> None:
         token = access.token_for(served.host)
         app = make_app(source, title=_title(source))
         server.guard(app, served.host, token)
-        url = _url(served.host, listening.getsockname()[1], token)
+        url = access.page_url(served.host, listening.getsockname()[1], token)
         with Watch(source, served.refresh_s):
             print(f"dashboard: {source.shown} at {url}", flush=True)
             print("dashboard: Ctrl-C ends it", flush=True)
@@ -67,13 +66,6 @@ def run(source: Source, served: Served) -> None:
                     webbrowser.open(url)
             server.serve(app, listening)
     print("dashboard: ended", flush=True)
-
-
-def _url(host: str, port: int, token: str | None) -> str:
-    """The page's address, as another machine would know it if it may come."""
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    name = f"[{name}]" if ":" in name else name
-    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
 def _title(source: Source) -> str:

@@ -7,7 +7,6 @@ others on the network reach the page, they need the token: once in the address, 
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pyspark_vision.clients.access import allowed, is_loopback
 
 # What changes nothing.
 _SAFE_METHODS = ("GET", "HEAD")
@@ -35,18 +36,6 @@ class Door:
     def cookie(self) -> str:
         """Browsers send cookies to all ports of a host: each page has its own."""
         return f"pyspark_vision_live_{self.port}"
-
-
-def is_this_machine_only(host: str) -> bool:
-    """Whether nobody else reaches what is bound to this address.
-
-    >>> is_this_machine_only("127.0.0.1"), is_this_machine_only("0.0.0.0")
-    (True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Guard:
@@ -91,15 +80,13 @@ class Guard:
     def _token_answer(self, scope: Scope, headers: Headers) -> Response | None:
         """``None``: it has the token, or needs none."""
         token = self._door.token
-        if token is None:
-            return None
-        if _equal(_cookies(headers).get(self._door.cookie, ""), token):
+        if token is None or allowed(token, _cookies(headers).get(self._door.cookie)):
             return None
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and _equal(given, token):
+        if kind.lower() == "bearer" and allowed(token, given):
             return None
         in_address = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["type"] == "http" and scope["method"] == "GET" and _equal(in_address, token):
+        if scope["type"] == "http" and scope["method"] == "GET" and allowed(token, in_address):
             # It leaves the address, and so the history and what people copy.
             answer = RedirectResponse(scope["path"], status_code=303)
             answer.set_cookie(self._door.cookie, token, httponly=True, samesite="lax", path="/")
@@ -142,7 +129,7 @@ class Guard:
 
 def _own_names(host: str) -> frozenset[str]:
     names = {"localhost", host.lower()}
-    if not is_this_machine_only(host):
+    if not is_loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     return frozenset(names)
 
@@ -161,10 +148,6 @@ def _cookies(headers: Headers) -> dict[str, str]:
     except CookieError:
         return {}
     return {name: morsel.value for name, morsel in given.items()}
-
-
-def _equal(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _refused(status: int, why: str) -> Response:

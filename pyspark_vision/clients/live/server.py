@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import secrets
 import signal
 import socket
 import sys
@@ -12,8 +11,9 @@ import webbrowser
 
 import uvicorn
 
+from pyspark_vision.clients import access
 from pyspark_vision.clients.live.app import live_app
-from pyspark_vision.clients.live.guard import Door, is_this_machine_only
+from pyspark_vision.clients.live.guard import Door
 from pyspark_vision.clients.live.live import Live, LiveOptions
 from pyspark_vision.errors import InvalidOptionError
 
@@ -43,7 +43,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 def serve(options: LiveOptions, listening: socket.socket, host: str, *, opens: bool) -> int:
     """Serve until SIGINT or SIGTERM; 0."""
     port = listening.getsockname()[1]
-    token = None if is_this_machine_only(host) else secrets.token_urlsafe(24)
+    token = access.token_for(host)
     live = Live(options)
     config = server_config(live, Door(host, port, token))
     # uvicorn ends well at these, and then raises them again.
@@ -51,7 +51,7 @@ def serve(options: LiveOptions, listening: socket.socket, host: str, *, opens: b
         signal.signal(number, _interrupt)
     try:
         live.start()
-        address = _address(host, port) + (f"?token={token}" if token else "")
+        address = access.page_url(host, port, token)
         print(f"live: {address} (Ctrl-C ends it)", flush=True)
         if opens and not _open(address):
             print("live: no browser could be opened; open the address yourself", file=sys.stderr)
@@ -106,12 +106,6 @@ def _bound(host: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def _address(host: str, port: int) -> str:
-    everywhere = host in ("0.0.0.0", "::")
-    name = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/"
 
 
 def _why(host: str, port: int, error: OSError) -> str:
