@@ -37,6 +37,8 @@ _WHY_WORKER_GONE = (
     "outside (signal 9); or by a picture, if there is but one attempt (use local[N,4])"
 )
 
+_LOG_HANDLER = "pyspark_vision.job"
+
 _WHERE_NO_TOPIC = (
     "a topic of --kafka-topic ({}) does not exist on the brokers. Create it, or correct the name"
 )
@@ -141,10 +143,17 @@ def run_job(
 
 
 def _log_to_stderr() -> None:
-    """This library's lines, and no others': py4j logs each callback that Spark interrupts."""
+    """This library's lines, and no others': py4j logs each callback that Spark interrupts.
+
+    A notebook and a test runner exchange ``sys.stderr`` between two runs of one process, and close
+    the old one: the handler of an earlier run is replaced.
+    """
     log = logging.getLogger("pyspark_vision")
+    for handler in [had for had in log.handlers if had.get_name() == _LOG_HANDLER]:
+        log.removeHandler(handler)
     if not log.handlers:
         handler = logging.StreamHandler()
+        handler.set_name(_LOG_HANDLER)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)

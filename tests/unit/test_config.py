@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,3 +275,20 @@ def test_a_streams_failure_is_said_by_what_began_it(
     assert run_job("job", fail, argparse.Namespace()) == 1
 
     assert capsys.readouterr().err.splitlines()[-1] == f"job: failed: {said}"
+
+
+def test_a_second_run_of_a_process_logs_to_the_stderr_of_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = []
+
+    def log(options: argparse.Namespace) -> None:
+        logging.getLogger("pyspark_vision.test").info(options.word)
+
+    for word in ("first", "second"):
+        with io.StringIO() as stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            assert run_job("job", log, argparse.Namespace(word=word)) == 0
+            words.append(stderr.getvalue().split()[-1])
+
+    assert words == ["first", "second"]
