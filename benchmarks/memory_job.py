@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from local_services import s3
-from local_services.proc import members
+from local_services.proc import members, signal_all
 
 from benchmarks.figures import table
 from benchmarks.material import VGA_WH, pictures
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(_TWIN_OPTIONS))
     parser.add_argument("--images", type=int, default=IMAGES)
     only, count = parser.parse_args().only, parser.parse_args().images
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     model = made("VGG16") / "model.keras"
     photos = pictures(VGA_WH)[:count]
     rows = []
@@ -144,6 +146,7 @@ def _watched(command: Sequence[str], environment: Mapping[str, str] | None = Non
         finally:
             ended.set()
             watcher.join()
+            signal_all(process.pid, signal.SIGKILL)  # what this run leaves when it is stopped
         if code:
             said.seek(0)
             raise SystemExit(f"{' '.join(command)[:300]} ended with {code}:\n{said.read()[-3000:]}")

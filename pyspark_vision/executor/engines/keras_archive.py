@@ -48,7 +48,7 @@ def load_h5(keras: Any, path: str) -> Any:
     """The model in the HDF5 file ``path``, as :func:`load_archive`; its weights layer by layer."""
     config = _h5_config(path)
     kinds = {"Functional": keras.Model, "Model": keras.Model, "Sequential": keras.Sequential}
-    if config is not None and config.get("class_name") in kinds:
+    if config is not None:
         try:
             model = kinds[config["class_name"]].from_config(config["config"])
             _load_weights(model, Path(path))
