@@ -38,7 +38,7 @@ def tiny(keras: Any) -> Any:
     image = keras.Input((SIDE, SIDE, 3), name="image")
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv")(image)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(image, keras.layers.Dense(10, activation="softmax", name="scores")(x))
+    return keras.Model(image, keras.layers.Dense(10, activation="softmax", name="last")(x))
 
 
 def save_frozen(model: Any, path: Path) -> None:

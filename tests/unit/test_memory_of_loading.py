@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = keras.Input((SIDE, SIDE, 3), name="image")
     x = keras.layers.Conv2D(8, 3, strides=4)(image)
     x = keras.layers.Dense(4096)(keras.layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(image, keras.layers.Dense(8192, name="scores")(x))
+    model = keras.Model(image, keras.layers.Dense(8192, name="last")(x))
     for name, one in (("model", model), ("tiny", tiny(keras))):
         one.save(folder / f"{name}.keras")
         one.save(folder / f"{name}.h5")
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_takes_no_more_than_the_bound(
     what: str, model_format: str, suffix: str, peak: float, rest: float | None, folder: Path
 ) -> None:
-    output = "output_0" if model_format == "saved_model" else "scores"
+    output = "output_0" if model_format == "saved_model" else "last"
     taken = taken_by(
         *(what, "tensorflow", model_format, str(folder / f"model{suffix}"), output),
         *(str(folder / f"tiny{suffix}"), output),
