@@ -40,7 +40,7 @@ _LOADS: tuple[tuple[str, str, str, str, str | None], ...] = (
     ("alone", "openvino", "tflite", "model.tflite", "embedding"),
     ("alone", "openvino", "onnx", "model.onnx", "scores"),
     ("inspect", "tensorflow", "keras", "model.keras", None),
-    ("inspect", "tensorflow", "saved_model", "model", None),
+    ("inspect", "tensorflow", "saved_model", "model", "output_0"),
     ("twin", "tensorflow", "keras", "model.keras", None),
 )
 
