@@ -249,9 +249,9 @@ def _image_array(
     images = [image for image, _ in piece]
     return pa.StructArray.from_arrays(
         [
-            numbers([image and image.width for image in images], pa.int32()),
-            numbers([image and image.height for image in images], pa.int32()),
-            binaries([image and image.tobytes() for image in images]),
+            numbers([None if image is None else image.width for image in images], pa.int32()),
+            numbers([None if image is None else image.height for image in images], pa.int32()),
+            binaries([None if image is None else image.tobytes() for image in images]),
             results.error_array(rows),
         ],
         fields=list(results.IMAGE_TYPE),
