@@ -51,8 +51,9 @@ __all__ = [
 INPUT_NAME = "image"
 
 # With oneDNN, TensorFlow takes memory from a pool that it never gives back: a model's weights after
-# each SavedModel that was loaded. Its own name for that switch; nothing is computed there.
-_WITHOUT_POOL = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+# each SavedModel that was loaded (its own switch; nothing is computed there). And glibc gives back
+# at once what it has mapped, which by itself it does ever more seldom (mallopt(3)).
+_GIVES_BACK = {"TF_ENABLE_ONEDNN_OPTS": "0", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 # A converter's message can be pages long, and says what is wrong at its start.
 _REASON_CHARS = 400
@@ -164,7 +165,7 @@ def _made_apart(spec: ModelSpec, path: Path, calibration: Sequence[bytes]) -> st
         child = subprocess.run(
             [sys.executable, "-m", "pyspark_vision.bundles.twin_child", str(reason)],
             input=pickle.dumps((spec, path, calibration)),
-            env=child_environment() | _WITHOUT_POOL,
+            env=child_environment() | _GIVES_BACK,
             capture_output=True,
             check=False,
         )
