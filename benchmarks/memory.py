@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +45,21 @@ _LOADS: tuple[tuple[str, str, str, str, str | None], ...] = (
 
 
 def main() -> None:
-    rows = []
+    columns = {}
     made(TINY)
     for name in sys.argv[1:] or MODELS:
         folder = made(name)
         weights = int((folder / "weights_bytes").read_text(encoding="utf-8"))
+        cells = columns[f"{name}, {weights / _MEGABYTE:.0f} MB"] = []
         for what, engine, model_format, file, output in _LOADS:
             last = (folder / "output").read_text(encoding="utf-8")
             taken = _taken(what, engine, model_format, folder / file, output or last)
-            rows.append(_row(name, weights, what, engine, model_format, taken))
-            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-    header = ["model", "MB", "", "engine", "format", "floor, MB", "peak", "rest", "own", "s", ""]
-    print(table(header, rows))
+            cells.append(_cell(what, weights, taken))
+            floor = f"floor {taken['floor'] / _MEGABYTE:.0f} MB, {taken['load_s']:.1f} s"
+            line = (name, what, engine, model_format, cells[-1], floor)
+            print(" | ".join(line), file=sys.stderr, flush=True)
+    rows = [[*load[:3], *cells] for load, *cells in zip(_LOADS, *columns.values(), strict=True)]
+    print(table(["", "engine", "format", *columns], rows))
 
 
 def made(name: str) -> Path:
@@ -91,31 +93,18 @@ def _python(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _row(
-    name: str, weights: int, what: str, engine: str, model_format: str, taken: dict[str, Any]
-) -> list[str]:
-    peak, rest = taken["peak"] / weights, taken["rest"] / weights
-    return [
-        name,
-        f"{weights / _MEGABYTE:.0f}",
-        what,
-        engine,
-        model_format,
-        f"{taken['floor'] / _MEGABYTE:.0f}",
-        f"{peak:.2f}",
-        f"{rest:.2f}",
-        f"{taken['own'] / weights:.2f}",
-        f"{taken['load_s']:.1f}",
-        ", ".join(_missed(what, peak, rest)) or "ok",
-    ]
+def _cell(what: str, weights: int, taken: dict[str, Any]) -> str:
+    """``peak / rest / own`` over the weights, in bold what is beyond its bound; a twin's peak."""
+    peak, rest, own = (taken[name] / weights for name in ("peak", "rest", "own"))
+    if what == "twin":
+        return _bold(peak, TWIN_PEAK)
+    bound = REST if what in ("load", "alone") else None
+    return f"{_bold(peak, PEAK)} / {_bold(rest, bound)} / {abs(own):.2f}"
 
 
-def _missed(what: str, peak: float, rest: float) -> Iterator[str]:
-    limit = TWIN_PEAK if what == "twin" else PEAK
-    if peak > limit:
-        yield f"peak > {limit:g}"
-    if what in ("load", "alone") and rest > REST:
-        yield f"rest > {REST:g}"
+def _bold(value: float, bound: float | None) -> str:
+    text = f"{abs(value):.2f}"
+    return text if bound is None or value <= bound else f"**{text}**"
 
 
 if __name__ == "__main__":
