@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import large_model
-from benchmarks.material import VGA_WH, pictures
+from benchmarks.material import VGA_WH, dataset
 from benchmarks.places import WORK
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.executor.engines import load_engine
@@ -114,8 +114,8 @@ def in_spark(spec: ModelSpec, workers: int) -> tuple[int, int, int, int]:
         .config("spark.log.level", "ERROR")
         .getOrCreate()
     )
-    rows = [(picture.read_bytes(),) for picture in pictures(VGA_WH)[: 5 * workers]]
-    frame = session.createDataFrame(rows, "content binary").repartition(workers)
+    # From Parquet: rows of Python would have workers of their own beside those that are meant.
+    frame = session.read.parquet(str(dataset(VGA_WH, 5 * workers))).repartition(workers)
     result = frame.select(embed_image("content", spec).alias("result"))
 
     def processes() -> list[int]:
