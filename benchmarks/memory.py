@@ -45,7 +45,7 @@ _LOADS: tuple[tuple[str, str, str, str, str | None], ...] = (
 
 
 def main() -> None:
-    columns = {}
+    columns: dict[str, list[str]] = {}
     made(TINY)
     for name in sys.argv[1:] or MODELS:
         folder = made(name)
