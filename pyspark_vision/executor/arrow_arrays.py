@@ -1,7 +1,7 @@
 """Arrow arrays from Python's values and numpy's, without pandas.
 
 ``pyarrow.array`` imports pandas to ask whether what it is given is a series: 27 MB of each worker,
-and a third of a second of its start. These arrays are put together from their buffers.
+and a quarter of a second of its start. These arrays are put together from their buffers.
 """
 
 from __future__ import annotations
