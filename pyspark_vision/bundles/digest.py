@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
 
 # What a model is called, where it lies and whose it is. ``engine`` is a wish: what runs counts.
-# ``fixed_batch`` is how many pictures the engine takes at a time.
+# ``fixed_batch`` is how many pictures the engine takes at a time; ``stride`` only refuses sizes.
 NO_ANSWERS = (
     "name",
     "files",
@@ -29,6 +29,7 @@ NO_ANSWERS = (
     "on_every_node",
     "engine",
     "fixed_batch",
+    "stride",
 )
 # Of the file that runs; ``sha256`` says what is in it, wherever it lies.
 _NO_ANSWERS_OF_FILE = ("path", "format")

@@ -93,6 +93,7 @@ def propose_model(
     }
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
+    overrides = {**_implied(overrides), **overrides}
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     chosen_task = task or _guess_task(found)
@@ -213,6 +214,16 @@ def embedding_length(spec: ModelSpec) -> int:
     gray = np.full((height, width, 3), 128, np.uint8)
     (run,) = _trial_runs(spec, gray)
     return int(run["embedding"][0].size)
+
+
+def _implied(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What fields that were given say of others: a mean is one of ``normalization="values"``."""
+    implied = {}
+    if {"mean", "std", "pixel_scale"} & set(overrides):
+        implied["normalization"] = "values"
+    if overrides.get("resize_edge") is not None:
+        implied["resize"] = "shortest_edge"
+    return implied
 
 
 def _image_input(found: ModelFound, path: Path) -> TensorFound:

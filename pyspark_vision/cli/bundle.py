@@ -58,6 +58,12 @@ _FIELDS: tuple[tuple[str, str | None], ...] = (
     ("label_offset", None),
 )
 
+# Shown as well where they are not at their defaults.
+_PREPARATION = (
+    *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
+    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two commands ``inspect`` and ``build`` with their options."""
@@ -238,6 +244,10 @@ def _table(
             continue
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
+    defaults = {field.name: field.default for field in dataclasses.fields(spec)}
+    for name in _PREPARATION:
+        if (value := getattr(spec, name)) != defaults[name]:
+            yield f"  {name:<17} {value!s:<14} {'given' if name in settings else ''}".rstrip()
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
@@ -278,16 +288,27 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+_WANTED = {
+    "tuple[int, int]": "HEIGHTxWIDTH",
+    "tuple[float, ...]": "numbers with commas between",
+    "float": "a number",
+}
+
+
 def _value(name: str, annotation: str, text: str) -> Any:
     if text.lower() == "none" and "None" in annotation:
         return None
     try:
+        if annotation == "tuple[float, ...]":
+            return tuple(float(number) for number in text.strip("()").split(","))
+        if annotation.startswith("float"):
+            return float(text)
         if annotation.startswith("tuple"):
             height, width = text.lower().replace("x", ",").strip("()").split(",")
             return int(height), int(width)
         return int(text) if annotation.startswith("int") else text
     except ValueError:
-        wanted = "HEIGHTxWIDTH" if annotation.startswith("tuple") else "a whole number"
+        wanted = _WANTED.get(annotation.removesuffix(" | None"), "a whole number")
         raise InvalidOptionError(f"--set {name}={text!r} is not {wanted}") from None
 
 

@@ -56,7 +56,7 @@ class Predictor:
             rows.append(Row())
             started = time.perf_counter()
             try:
-                image, size_wh = picture_of(source, self._decode, self._spec.input_hw)
+                image, size_wh = picture_of(source, self._decode, self._preprocessor.decode_hw)
                 placement = self._preprocessor.fill(self._batch, len(waiting), image)
             except RowError as error:
                 rows[index] = Row(error=error, decode_ms=_ms_since(started))
