@@ -29,17 +29,24 @@ LETTERBOX_ANCHORS = ("center", "top_left")
 CROP_ROUNDINGS = ("round", "floor")
 BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
-SCORE_KINDS = ("probability", "logit")
+SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
+POOLINGS = ("none", "cls", "mean", "map")
 
 # One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
-_RAW_DETECTIONS = ("yolov5", "yolov8", "end_to_end")
+_RAW_DETECTIONS = (
+    *("yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
+    *("end_to_end", "batch_rows", "detr_rows"),
+)
+# Scores beside boxes in another output; boxes with their scores beside classes.
+_DETR = ("detr_logits", "detr_sigmoid")
+_SCORED_BOXES = "scored_boxes"
 
 # Which outputs a head needs; one alternative of each inner tuple is enough.
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", *_RAW_DETECTIONS),
-        ("scores", "class_scores", "detr_logits", *_RAW_DETECTIONS),
+        ("boxes", _SCORED_BOXES, *_RAW_DETECTIONS),
+        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": (("embedding",),),
 }
@@ -47,7 +54,7 @@ ROLES = {
     "classify": ("scores",),
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
-        *("detr_logits", *_RAW_DETECTIONS),
+        *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": ("embedding",),
 }
@@ -111,10 +118,17 @@ class ModelSpec:
     - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
       ``INTER_LINEAR``, which is not.
     - ``stride``: ``input_hw`` must be a multiple of it; ``None``: any size.
-    - ``score_kind``: ``probability | logit``. ``background_class``: an output index that is never
-      returned as a result, or ``None``.
+    - ``score_kind``: ``probability``; ``logit``, of classes that exclude one another (a softmax);
+      ``sigmoid``, logits of classes that do not; ``binary`` and ``binary_logit``, one unit, which
+      is the probability or the logit of class 1. A detector's logits go through the sigmoid.
+    - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
+      tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
+    - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
+    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``).
+    - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
+      (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
       model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
     - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
@@ -145,9 +159,12 @@ class ModelSpec:
     letterbox_anchor: str = "center"
     stride: int | None = None
     score_kind: str = "probability"
+    pooling: str = "none"
     background_class: int | None = None
     box_format: str = "yxyx"
     coordinates: str = "normalized"
+    anchors: tuple[float, ...] = ()
+    batched_outputs: bool = True
     label_offset: int = 0
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     licence: str = ""
@@ -156,7 +173,7 @@ class ModelSpec:
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("input_hw", "mean", "std"):
+        for name in ("input_hw", "mean", "std", "anchors"):
             value = getattr(self, name)
             if isinstance(value, list):  # a shape's slice, or JSON; the value must be hashable
                 object.__setattr__(self, name, tuple(value))
@@ -173,6 +190,7 @@ class ModelSpec:
             ("crop_rounding", self.crop_rounding, CROP_ROUNDINGS),
             ("letterbox_anchor", self.letterbox_anchor, LETTERBOX_ANCHORS),
             ("score_kind", self.score_kind, SCORE_KINDS),
+            ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),
             ("coordinates", self.coordinates, COORDINATES),
         ):
@@ -301,6 +319,11 @@ def _check_values(spec: ModelSpec) -> None:
             spec.resize_edge is None or _is_whole(spec.resize_edge, 1),
             "a number of pixels, or None",
         ),
+        (
+            "anchors",
+            isinstance(spec.anchors, tuple) and all(map(_is_positive, spec.anchors)),
+            "a tuple of numbers above 0",
+        ),
         ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
         ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
     ):
@@ -339,6 +362,23 @@ def _check_preparation(spec: ModelSpec) -> None:
             spec.normalization == "values"
             and any(len(v) not in (1, spec.channels) for v in (spec.mean, spec.std)),
             f"mean={spec.mean} and std={spec.std} must have 1 or {spec.channels} numbers each",
+        ),
+        (
+            spec.score_kind.startswith("binary") and spec.task != "classify",
+            f"score_kind={spec.score_kind!r} is for task='classify'",
+        ),
+        (
+            spec.pooling != "none" and spec.task != "embed",
+            f"pooling={spec.pooling!r} is for task='embed'",
+        ),
+        (
+            not spec.batched_outputs and spec.fixed_batch not in (None, 1),
+            f"fixed_batch={spec.fixed_batch} does not go with batched_outputs=False",
+        ),
+        (
+            any(role == "yolov2" for file in spec.files for role, _ in file.outputs)
+            and not (spec.anchors and len(spec.anchors) % 2 == 0),
+            "the output yolov2 needs anchors, the width and height of each in cells of its grid",
         ),
         (
             spec.input_scale is not None and spec.input_dtype not in ("uint8", "int8"),

@@ -37,6 +37,7 @@ CHANGES: dict[str, Any] = {
     "resize_edge": 64,
     "crop_rounding": "floor",
     "letterbox_anchor": "top_left",
+    "anchors": (1.0, 2.0),
     "score_kind": "logit",
     "background_class": 0,
     "box_format": "xyxy",
@@ -50,6 +51,7 @@ KEEPS: dict[str, Any] = {
     "engine": "litert",  # what runs is the same
     "fixed_batch": 4,
     "stride": 8,
+    "batched_outputs": False,
     "licence": "MIT",
     "source": "somewhere",
     "root": "/elsewhere",
