@@ -371,6 +371,13 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
             f"label_offset={spec.label_offset}; the label file ends at id {last}. Give the label "
             "file that belongs to this model, or the right label_offset"
         )
+    least = needed if spec.background_class != classes - 1 else needed + 1
+    if spec.task == "classify" and last > least:
+        raise InvalidModelError(
+            f"model {spec.name!r} has {classes} classes, ids up to {least} with "
+            f"label_offset={spec.label_offset}; the label file has {len(spec.labels)} labels, up "
+            f"to id {last}. Give the label file that belongs to this model"
+        )
 
 
 def embedding_length(spec: ModelSpec) -> int:

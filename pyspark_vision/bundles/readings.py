@@ -234,7 +234,7 @@ def _table(
         yield _raw(
             "yolov8", tensor, f"{shown}: YOLOv8's columns of a box", is_certain or ultralytics
         )
-    if columns <= 5 and columns != -1:
+    if columns <= 5:
         return
     triple = _fits_grid(rows, counts, 3)
     if rows != -1 and rows <= _MOST_QUERIES and not (by_rows or triple) and columns < rows:

@@ -92,8 +92,8 @@ def test_yolov8_without_a_score_finds_nothing(tmp_path: Path) -> None:
 def test_yolov5_scores_are_objectness_times_class(tmp_path: Path) -> None:
     table = np.zeros((1, 12, 7), np.float32)
     table[0, :2] = [[*CXCYWH, 0.9, 0, 1], [48, 32, 16, 16, 0.2, 1, 0]]
-    spec = ModelSpec.inspect(save_constant(tmp_path / "m.onnx", {"output": table}), accept=True)
-    assert spec.file.outputs == (("yolov5", "output"),)
+    path = save_constant(tmp_path / "m.onnx", {"output": table})
+    spec = ModelSpec.inspect(path, outputs={"yolov5": "output"})
     assert detected(spec) == [(1, *ROW)]
 
 
