@@ -98,7 +98,7 @@ def _row(what: str, taken: Taken, difference: str = "") -> list[str]:
 def _build(model: Path, bundle: Path, sample: Path, options: Sequence[str]) -> list[str]:
     return [
         *(sys.executable, "-m", "pyspark_vision.cli.main", "bundle", "build", str(model)),
-        *("--task", "embed", "--set", f"layer={LAYER}", "--set", "normalization=caffe"),
+        *("--task", "embed", "--set", f"layer={LAYER}", "--set", "normalization=caffe", "--accept"),
         *("--images", str(sample), "--output", str(bundle), *options),
     ]
 

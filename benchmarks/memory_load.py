@@ -68,7 +68,7 @@ def main() -> None:
             shared = SharedFolder(folder, "0") if what == "load" else None
             kept = load_engine(spec, path, THREADS, shared)
         elif what == "inspect":
-            kept = inspect_model(path, "embed")
+            kept = inspect_model(path, "embed", accept=True)
         else:
             kept = make_litert_twin(spec, Path(folder))
         load_s = time.monotonic() - started

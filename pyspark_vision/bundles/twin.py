@@ -127,7 +127,7 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
     if spec.fixed_batch not in (None, 1):
         raise InvalidModelError(
             f"model {spec.name!r}: no LiteRT twin of a model with a fixed batch of "
-            f"{spec.fixed_batch}; it runs with TensorFlow (--no-twin)"
+            f"{spec.fixed_batch}; it runs with TensorFlow (`twin=False`)"
         )
     path = folder / f"{Path(original.path).stem}{'-int8' if calibration else ''}.tflite"
     is_large = _size_bytes(Path(spec.root, original.path)) >= engine.FROZEN_BELOW_BYTES
@@ -135,7 +135,7 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
     if reason is not None:
         raise InvalidModelError(
             f"model {spec.name!r}: no LiteRT twin can be made: {reason}. "
-            "It runs with TensorFlow all the same: leave the twin out (--no-twin)"
+            "It runs with TensorFlow all the same: leave the twin out (`twin=False`)"
         )
     return path
 
