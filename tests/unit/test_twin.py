@@ -180,7 +180,8 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
 def test_a_large_models_twin_is_made_in_a_process_of_its_own(
     images: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), normalization="unit")
+    path = models.save_keras(tmp_path / "model.keras")
+    spec = ModelSpec.inspect(path, normalization="unit", accept=True)
     monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
     monkeypatch.setattr(twin, "convert", None)  # not here
     agreement = compare(spec, add_twin(spec, images, folder=tmp_path / "bundle"), images)
@@ -193,7 +194,7 @@ def test_a_large_model_that_litert_cannot_run_says_which_operators(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save_frozen_detector(tmp_path / "model.pb", loop=True)
-    spec = ModelSpec.inspect(path, input_hw=(16, 24))
+    spec = ModelSpec.inspect(path, input_hw=(16, 24), accept=True)
     monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
     with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*twin=False"):
         make_litert_twin(spec, tmp_path)
@@ -202,7 +203,7 @@ def test_a_large_model_that_litert_cannot_run_says_which_operators(
 def test_a_twins_process_that_is_killed_says_memory_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"))
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), accept=True)
     monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
     kill = tmp_path / "python"
     kill.write_text("#!/bin/sh\nkill -9 $$\n")
