@@ -191,7 +191,9 @@ def run(options: argparse.Namespace) -> None:
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
     records = with_planned_time(stream_kafka(session, source))
-    table = None if options.dry_run else bigquery.ready(options, wanted_table(options))
+    table = None
+    if not options.dry_run:
+        table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)
     results = functools.partial(
         classify,
         max_message_bytes=options.max_message_bytes,

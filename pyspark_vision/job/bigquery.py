@@ -28,6 +28,7 @@ FLAG = "--output-bq-table"
 
 # Google's limit of changes to a table in a day. Of one that is partitioned it is 30,000.
 _LOAD_JOBS_PER_DAY = 1500
+_SHORTEST_TRIGGER_S = 24 * 60 * 60 / _LOAD_JOBS_PER_DAY
 
 
 def add_bigquery(group: argparse._ArgumentGroup) -> None:
@@ -96,13 +97,24 @@ def check(options: argparse.Namespace, wanted: Wanted) -> None:
         table.check(service.client(_project(options, name)), name, wanted, FLAG)
 
 
-def ready(options: argparse.Namespace, wanted: Wanted) -> Table | None:
-    """The table, which is there from now on; ``None`` if none is asked for."""
+def ready(options: argparse.Namespace, wanted: Wanted, trigger: str) -> Table | None:
+    """The table, which is there from now on; ``None`` if none is asked for.
+
+    ``trigger``: of the stream; BigQuery's limit is said if its batches come too fast for it.
+    """
     name = table_name(options)
     if name is None:
         return None
     made = table.ready(service.client(_project(options, name)), name, wanted, FLAG)
-    _warn_of_limit(options, made)
+    seconds, _, unit = trigger.partition(" ")
+    is_often = unit == "seconds" and float(seconds) < _SHORTEST_TRIGGER_S
+    if is_often and options.bq_write == LOAD and not made.is_partitioned:
+        print(
+            f"{FLAG} {name} is not partitioned: BigQuery takes {_LOAD_JOBS_PER_DAY:,} load jobs a "
+            "day for it, one in 58 s. Have batches that far apart, or say --bq-write storage",
+            file=sys.stderr,
+            flush=True,
+        )
     return made
 
 
@@ -124,14 +136,3 @@ def sink(session: SparkSession, options: argparse.Namespace, made: Table, wanted
 def _project(options: argparse.Namespace, name: TableName) -> str:
     """Where jobs run, and who pays: the table may be in another project."""
     return str(options.project_id or name.project)
-
-
-def _warn_of_limit(options: argparse.Namespace, made: Table) -> None:
-    if options.bq_write != LOAD or made.is_partitioned:
-        return
-    print(
-        f"{FLAG} {made.name} is not partitioned: BigQuery takes {_LOAD_JOBS_PER_DAY:,} load jobs a "
-        "day for it, one in 58 s. Have batches that far apart, or say --bq-write storage",
-        file=sys.stderr,
-        flush=True,
-    )

@@ -26,6 +26,7 @@ from local_services.kafka import Kafka
 from pictures import scene_jpeg
 from pyspark.sql import DataFrame, SparkSession
 
+from pyspark_vision.doctor import bigquery as doctor
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.messages import image_stream
 from pyspark_vision.sinks import owner
@@ -383,3 +384,19 @@ def test_stream_classify_writes_each_image_once_and_keeps_what_the_table_refuses
         (b"bad", "bad_message")
     ]
     assert "images in 3, classified 2, failed 1 (bad_message 1)" in capsys.readouterr().out
+
+
+def test_doctor_says_of_dataset_table_and_rights_in_a_line_each(
+    client: Any, name: TableName
+) -> None:
+    nowhere = TableName(name.project, "nowhere", "t")
+    with pytest.raises(InvalidOptionError, match=r"the dataset .*nowhere does not exist"):
+        doctor.dataset(nowhere, name.project)
+
+    assert doctor.dataset(name, name.project) == f"{name.project}.{name.dataset}, in US"
+    assert doctor.table(name, name.project) == f"{name} is not there yet: the job makes it"
+    table.ready(client, name, wanted())
+    assert doctor.table(name, name.project) == (
+        f"{name}, 9 columns, a partition by day of processed_at"
+    )
+    assert doctor.rights(name, name.project).startswith(f"jobs may run in {name.project}")

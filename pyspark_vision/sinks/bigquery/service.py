@@ -58,6 +58,11 @@ def write_client() -> Any:
             "--bq-write storage needs google-cloud-bigquery-storage: "
             "pip install 'pyspark_vision[gcp]'"
         ) from None
+    if os.environ.get(EMULATOR) and not os.environ.get(STORAGE_EMULATOR):
+        raise InvalidOptionError(
+            f"--bq-write storage: {EMULATOR} names an emulator; set {STORAGE_EMULATOR} to HOST:PORT "
+            "of its Storage Write API as well"
+        )
     if address := os.environ.get(STORAGE_EMULATOR):
         transport = BigQueryWriteGrpcTransport(channel=grpc.insecure_channel(address))
         return bigquery_storage_v1.BigQueryWriteClient(transport=transport)

@@ -162,7 +162,7 @@ def _by_job(
                 retry=None,
             )
         )
-        left_out = len(loaded.errors)
+        rows_in, left_out = loaded.rows, len(loaded.errors)
     else:
         with rows.as_one_file() as (file, count):
             loaded = sent(
@@ -176,9 +176,10 @@ def _by_job(
                     job_config=config(leaves_out),
                 )
             )
-        left_out = max(0, count - loaded.rows)
-    said = f"{loaded.rows} rows by {loaded.job_id}{', which was there' * loaded.was_there}"
-    if loaded.errors and left_out:
+        left_out = max(0, count - loaded.rows) if loaded.errors else 0
+        rows_in = count - left_out
+    said = f"{rows_in} rows by {loaded.job_id}{', which was there' * loaded.was_there}"
+    if left_out:
         shown = "; ".join(loaded.errors[:_REASONS_SHOWN])
         _log.warning("BigQuery: %s left out %d rows: %s", loaded.job_id, left_out, shown)
     return said

@@ -196,7 +196,14 @@ class WriteStreams:
             proto_rows=types.AppendRowsRequest.ProtoData(writer_schema=schema, rows=rows),
         )
         try:
-            answer = next(iter(self._client.append_rows(iter([request]), timeout=_TIMEOUT_S)))
+            answers = self._client.append_rows(
+                iter([request]),
+                retry=None,
+                timeout=_TIMEOUT_S,
+                # By which the service finds the stream's region; the client does not add it.
+                metadata=(("x-goog-request-params", f"write_stream={stream}"),),
+            )
+            answer = next(iter(answers))
         except exceptions.AlreadyExists:
             return {}
         if answer.row_errors:
