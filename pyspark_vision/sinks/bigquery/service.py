@@ -60,8 +60,8 @@ def write_client() -> Any:
         ) from None
     if os.environ.get(EMULATOR) and not os.environ.get(STORAGE_EMULATOR):
         raise InvalidOptionError(
-            f"--bq-write storage: {EMULATOR} names an emulator; set {STORAGE_EMULATOR} to HOST:PORT "
-            "of its Storage Write API as well"
+            f"--bq-write storage: {EMULATOR} names an emulator: set {STORAGE_EMULATOR}, too: "
+            "HOST:PORT of its Storage Write API"
         )
     if address := os.environ.get(STORAGE_EMULATOR):
         transport = BigQueryWriteGrpcTransport(channel=grpc.insecure_channel(address))
