@@ -120,7 +120,7 @@ def _make(ready: Path) -> None:
         _run([sys.executable, "-m", "venv", "--without-pip", str(unfinished)])
         python = str(unfinished / "bin" / "python")
         pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-        install = [*pip, "install", "--quiet", "--no-deps", "-r", str(REQUIREMENTS)]
+        install = [*pip, "install", "--quiet", "--no-deps", "--no-compile", "-r", str(REQUIREMENTS)]
         for pause_s in (*PAUSES_S, None):  # registries hiccup
             try:
                 _run(install)

@@ -16,6 +16,7 @@ import guides
 import job_runs as jobs
 import pyarrow.parquet as pq
 import pytest
+import requests
 from bigquery_proxy import LOST_AFTER, LOST_BEFORE, RUNNING, BigQueryProxy
 from bigquery_streams_proxy import BigQueryStreamsProxy
 from confluent_kafka import Producer
@@ -162,7 +163,7 @@ def test_the_proxy_refuses_an_id_the_second_time_and_knows_its_jobs(
         load("refused")
     for how in (LOST_BEFORE, LOST_AFTER):
         proxy.misbehave(how)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(requests.exceptions.ConnectionError):
             load(how.replace(" ", "-"))
     proxy.misbehave(RUNNING)
     running = load("runs")

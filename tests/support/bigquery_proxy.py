@@ -135,10 +135,10 @@ class BigQueryProxy:
             self._refuse(request, job_id)
         elif is_upload:
             status, headers, content = self._forward(request, body)
-            location = urlsplit(headers.get("Location", ""))
+            location = urlsplit(headers["location"])
             upload = parse_qs(location.query).get("upload_id", [location.path])[0]
             self._uploads[upload] = job_id
-            headers["Location"] = location._replace(
+            headers["location"] = location._replace(
                 scheme="http", netloc=urlsplit(self.url).netloc
             ).geturl()
             _pass_back(request, status, headers, content)
@@ -198,7 +198,8 @@ class BigQueryProxy:
 
 
 def _of_two_hops(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: value for name, value in headers if name.lower() not in _OWN_HEADERS}
+    named = {name.lower(): value for name, value in headers}
+    return {name: value for name, value in named.items() if name not in _OWN_HEADERS}
 
 
 def _reference(job_id: str) -> dict[str, Any]:
