@@ -110,7 +110,7 @@ def bigquery_sink(session: SparkSession, target: Target, check_table: Callable[[
     def write(results: DataFrame, batch_id: int) -> None:
         folder = f"{target.checkpoint}/_bigquery"
         if target.staging is not None:
-            folder = f"{target.staging}/{checkpoint_id()}"
+            folder = f"{target.staging.rstrip('/')}/{checkpoint_id()}"
         rows = StagedRows(session, f"{folder}/batch-{batch_id}")
         rows.write(results, line, F.col(REFUSED))
         refused = rows.refused()
@@ -178,7 +178,7 @@ def _by_job(
             )
         left_out = max(0, count - loaded.rows) if loaded.errors else 0
         rows_in = count - left_out
-    said = f"{rows_in} rows by {loaded.job_id}{', which was there' * loaded.was_there}"
+    said = f"{loaded.job_id}{', which was there' if loaded.was_there else ''}, {rows_in} rows"
     if left_out:
         shown = "; ".join(loaded.errors[:_REASONS_SHOWN])
         _log.warning("BigQuery: %s left out %d rows: %s", loaded.job_id, left_out, shown)
@@ -198,16 +198,16 @@ def _by_stream(
     )
     notes = StreamNotes(session, f"{target.checkpoint}/_bigquery", table.name)
     notes.forget_before(batch_id)
-    said = ""
     stream = notes.read(batch_id)
+    said = ", which was there"
     if stream is None:
         with rows.as_one_file() as (file, _):
             stream, appended = streams.filled(file, batch_id)
         refused.update(reason for _, reason in appended.refused)
-        said = f"{appended.rows} rows by "
+        said = f", {appended.rows} rows"
         stream = notes.note(batch_id, stream)
-    is_new = streams.commit(stream, batch_id)
-    return f"{said}{stream}{', which was there' * (not is_new)}"
+    streams.commit(stream, batch_id)
+    return f"{stream}{said}"
 
 
 def _by_reason(refused: Counter[str]) -> str:

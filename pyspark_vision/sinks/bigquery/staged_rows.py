@@ -31,7 +31,7 @@ from pyspark_vision.spark.hadoop import (
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-_GOOD, _REFUSED = "_refused=false", "_refused=true"
+_GOOD, _REFUSED = "refused=false", "refused=true"
 # Of refused rows the driver keeps their reasons, of which there are a few for each column.
 _MOST_REASONS = 1000
 
@@ -46,9 +46,11 @@ class StagedRows:
     def write(self, results: DataFrame, line: Column, refused: Column) -> None:
         """Write each row's ``line``, or why it is ``refused`` where that is not null."""
         rows = results.select(
-            F.coalesce(refused, line).alias("value"), refused.isNotNull().alias("_refused")
+            F.coalesce(refused, line).alias("value"), refused.isNotNull().alias("refused")
         )
-        rows.write.mode("overwrite").partitionBy("_refused").text(self.folder)
+        # Whatever the session's own mode is: what an earlier attempt has left goes, all of it.
+        writer = rows.write.mode("overwrite").option("partitionOverwriteMode", "static")
+        writer.partitionBy("refused").text(self.folder)
 
     def files(self) -> list[Status]:
         """Those with lines for the table, in the order of their names."""

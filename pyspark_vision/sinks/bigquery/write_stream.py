@@ -119,8 +119,8 @@ class WriteStreams:
         )
         return stream.name, Appended(offset, tuple(refused))
 
-    def commit(self, stream: str, batch_id: int) -> bool:
-        """Commit a stream that :meth:`filled` has filled; whether it was not committed before.
+    def commit(self, stream: str, batch_id: int) -> None:
+        """Commit a stream that :meth:`filled` has filled, unless that has been done.
 
         Raises :class:`StreamError` if the service does not know the stream any more.
         """
@@ -135,17 +135,16 @@ class WriteStreams:
             return self._client.batch_commit_write_streams(request, retry=None, timeout=_TIMEOUT_S)
 
         if self._is_committed(stream, batch_id):
-            return False
+            return
         answer = self._asked(batch_id, commit)
         errors = list(answer.stream_errors)
         if any(error.code == codes.STREAM_ALREADY_COMMITTED for error in errors):
-            return False
+            return
         if errors or not answer.commit_time:
             said = errors[0].error_message if errors else "no time of a commit was given"
             raise StreamError(
                 f"BigQuery does not commit batch {batch_id} for {self._table} ({said})"
             )
-        return True
 
     def _is_committed(self, stream: str, batch_id: int) -> bool:
         from google.api_core import exceptions
