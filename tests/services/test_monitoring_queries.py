@@ -28,18 +28,18 @@ DAY_1, DAY_2 = (dt.datetime(2026, 11, day, 23, 30, 0, 0, dt.UTC) for day in (1, 
 ROWS = [
     ("a", "cat", 0.5, "m", 10, DAY_1),
     ("b", "dog", 1.0, "m", 20, DAY_1),
-    ("c", None, None, "m", None, DAY_1),
+    ("c", None, None, "m", 30, DAY_1),
     ("d", "cat", 0.25, "n", 40, DAY_2),
     ("e", "cat", 0.12345, "n", 41, NOW),
 ]
 EXPECTED: dict[str, list[tuple[Any, ...]]] = {
     "recent_predictions": [("e", "cat", 0.123, "n", 41, NOW)],
     "per_model": [
-        ("m", 3, 0.75, 15.0, DAY_1, DAY_1),
+        ("m", 3, 0.75, 20.0, DAY_1, DAY_1),
         ("n", 2, pytest.approx(0.186725), 40.5, DAY_2, NOW),
     ],
     "processing_times": [
-        (DAY_1.replace(minute=0), "m", 2, 10, 20, 20),
+        (DAY_1.replace(minute=0), "m", 3, 20, 30, 30),
         (DAY_2.replace(minute=0), "n", 1, 40, 40, 40),
         (NOW.replace(minute=0, second=0, microsecond=0), "n", 1, 41, 41, 41),
     ],
@@ -62,9 +62,8 @@ def in_bigquery(bigquery: BigQuery, monkeypatch: pytest.MonkeyPatch) -> tuple[An
     for variable, value in bigquery.environment().items():
         monkeypatch.setenv(variable, value)
     client = service.client(bigquery.project)
-    dataset = f"{bigquery.project}.d{uuid.uuid4().hex}"
-    client.create_dataset(dataset)
-    name = TableName(*dataset.split("."), "image_predictions")
+    name = TableName(bigquery.project, f"d{uuid.uuid4().hex}", "image_predictions")
+    client.create_dataset(name.dataset)
     wanted = table.Wanted(
         image_stream.PREDICTION, image_stream.PREDICTION_OFFERED, "processed_at", 10**6
     )
@@ -72,7 +71,7 @@ def in_bigquery(bigquery: BigQuery, monkeypatch: pytest.MonkeyPatch) -> tuple[An
     lines = b"".join(json.dumps(row, default=str).encode() + b"\n" for row in as_dicts())
     config = google.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON")
     client.load_table_from_file(io.BytesIO(lines), str(name), job_config=config)
-    return client, dataset
+    return client, f"{name.project}.{name.dataset}"
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def client(project: str) -> Any:
         raise MissingDependencyError(
             "BigQuery needs google-cloud-bigquery: pip install 'pyspark_vision[gcp]'"
         ) from None
-    return bigquery.Client(project=project, credentials=_credentials(EMULATOR))
+    return bigquery.Client(project=project, credentials=_credentials())
 
 
 def write_client() -> Any:
@@ -65,16 +65,18 @@ def write_client() -> Any:
         )
     if address := os.environ.get(STORAGE_EMULATOR):
         transport = BigQueryWriteGrpcTransport(channel=grpc.insecure_channel(address))
-        return bigquery_storage_v1.BigQueryWriteClient(transport=transport)
-    return bigquery_storage_v1.BigQueryWriteClient(credentials=_credentials(EMULATOR))
+        how = {"transport": transport}
+    else:
+        how = {"credentials": _credentials()}
+    return bigquery_storage_v1.BigQueryWriteClient(**how)  # type: ignore[no-untyped-call]
 
 
-def _credentials(emulator: str) -> Any:
+def _credentials() -> Any:
     import google.auth
     from google.auth.credentials import AnonymousCredentials
 
-    if os.environ.get(emulator):
-        return AnonymousCredentials()
+    if os.environ.get(EMULATOR):
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
     try:
         return google.auth.default()[0]
     except google.auth.exceptions.DefaultCredentialsError:

@@ -210,7 +210,7 @@ class WriteStreams:
         if answer.error.code == code_pb2.ALREADY_EXISTS:  # its answer was lost the first time
             return {}
         if answer.error.code:
-            raise exceptions.from_grpc_status(answer.error.code, answer.error.message)
+            raise _error(answer.error.code, answer.error.message)
         return {}
 
     def _asked(self, batch_id: int, call: Any, passes: tuple[type[Exception], ...] = ()) -> Any:
@@ -260,6 +260,16 @@ def _parts(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(line)
     if part:
         yield part
+
+
+def _error(code: int, message: str) -> Exception:
+    """Google's exception for a code of gRPC that came within an answer."""
+    from google.api_core import exceptions
+
+    error: Exception = exceptions.from_grpc_status(  # type: ignore[no-untyped-call]
+        code, message
+    )
+    return error
 
 
 def _say(error: Exception) -> None:
