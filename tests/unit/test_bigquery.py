@@ -30,7 +30,12 @@ from pyspark_vision.sinks.bigquery import columns as cols
 from pyspark_vision.sinks.bigquery.columns import TableColumn
 from pyspark_vision.sinks.bigquery.load_jobs import BatchJob, Loaded, Patience, bring_in
 from pyspark_vision.sinks.bigquery.proto_rows import RowFormat
-from pyspark_vision.sinks.bigquery.service import first_line, is_passing
+from pyspark_vision.sinks.bigquery.service import (
+    first_line,
+    is_passing,
+    refused,
+    write_client,
+)
 from pyspark_vision.sinks.bigquery.table_name import TableName, parse
 
 TABLE = TableName("a-project", "ml_streaming", "image_predictions")
@@ -250,8 +255,8 @@ def test_an_id_that_another_driver_took_in_between_is_the_batch() -> None:
 
 
 def test_a_quota_is_waited_for_in_requests_and_in_jobs(caplog: pytest.LogCaptureFixture) -> None:
-    refused = exceptions.Forbidden("Quota exceeded", errors=[{"reason": "quotaExceeded"}])
-    service = FakeService(refused, refused, "rateLimitExceeded", "")
+    denied = exceptions.Forbidden("Quota exceeded", errors=[{"reason": "quotaExceeded"}])
+    service = FakeService(denied, denied, "rateLimitExceeded", "")
 
     with caplog.at_level(logging.WARNING):
         loaded = bring(service)
@@ -262,8 +267,8 @@ def test_a_quota_is_waited_for_in_requests_and_in_jobs(caplog: pytest.LogCapture
 
 
 def test_patience_ends_in_one_line_that_says_how_it_goes_on() -> None:
-    refused = exceptions.Forbidden("Quota exceeded", errors=[{"reason": "quotaExceeded"}])
-    service = FakeService(*[refused] * 1000)
+    denied = exceptions.Forbidden("Quota exceeded", errors=[{"reason": "quotaExceeded"}])
+    service = FakeService(*[denied] * 1000)
 
     with pytest.raises(StreamError, match=r"within 0\.2 s \(Quota exceeded\).* sends it again"):
         bring(service)
@@ -297,10 +302,10 @@ def test_a_failure_that_does_not_pass_ends_the_stream_with_its_reason(failure: s
 
 
 def test_a_refused_request_ends_the_stream_with_its_reason() -> None:
-    refused = exceptions.Forbidden("Access Denied", errors=[{"reason": "accessDenied"}])
+    denied = exceptions.Forbidden("Access Denied", errors=[{"reason": "accessDenied"}])
 
     with pytest.raises(StreamError, match=r"\(accessDenied: .*Access Denied\)"):
-        bring(FakeService(refused))
+        bring(FakeService(denied))
 
 
 def test_a_new_batch_that_is_there_already_is_of_a_copy_of_the_checkpoint() -> None:
@@ -333,6 +338,42 @@ def test_an_errors_line_has_no_address() -> None:
     error = exceptions.Forbidden("GET http://h/jobs?prettyPrint=false: Access Denied: x\nmore")
 
     assert first_line(error) == "Access Denied: x"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (exceptions.NotFound("x"), InvalidOptionError, "the table p.d.t does not exist"),
+        (
+            exceptions.Forbidden("Access Denied"),
+            InvalidOptionError,
+            r"no right to .*roles/bigquery",
+        ),
+        (exceptions.BadRequest("odd"), InvalidOptionError, "p.d.t is refused .*odd"),
+        (exceptions.ServiceUnavailable("away"), StreamError, "does not answer .*away"),
+        (requests.exceptions.ConnectionError("refused"), StreamError, "does not answer .*refused"),
+    ],
+)
+def test_what_the_service_says_at_the_start_is_one_line(
+    error: Exception, kind: type[Exception], said: str
+) -> None:
+    with (
+        pytest.raises(kind, match=f"--output-bq-table: .*{said}") as line,
+        refused("the table p.d.t", "--output-bq-table"),
+    ):
+        raise error
+
+    assert "\n" not in str(line.value)
+
+
+def test_a_job_on_an_emulator_says_which_address_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
+    monkeypatch.delenv("BIGQUERY_STORAGE_GRPC_ENDPOINT", raising=False)
+
+    with pytest.raises(InvalidOptionError, match="set BIGQUERY_STORAGE_GRPC_ENDPOINT, too"):
+        write_client()
 
 
 NAMES = StructType(

@@ -84,8 +84,9 @@ def ready(client: Any, name: TableName, wanted: Wanted, flag: str = "--output-bq
         if lacking := _lacking(there, name, wanted, flag):
             resource = _widened(client, resource, lacking)
             there = _columns(resource, name, flag)
-        # The emulators' tables, and very old ones, do not say where they are.
-        location = resource.location or client.get_dataset(resource.reference.dataset_id).location
+        location = resource.location
+        if not location:  # of an emulator
+            location = client.get_dataset(f"{name.project}.{name.dataset}").location
     pairs = cols.written(wanted.offered, there, name)
     partitioning = resource.time_partitioning or resource.range_partitioning
     return Table(name, location, tuple(pairs), partitioning is not None, wanted.largest_row_bytes)
