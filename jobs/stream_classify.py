@@ -17,13 +17,15 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
+from pyspark_vision.job import admission, arguments, bigquery, command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
 from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks.bigquery.sink import largest_row_bytes, with_refusal
+from pyspark_vision.sinks.bigquery.table import Table, Wanted
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
@@ -45,7 +47,9 @@ def parser() -> command_line.JobParser:
         help="where images come from. Pub/Sub is not built yet",
     )
     flags.add_kafka_source(source, IMAGE_TOPIC)
-    source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    source.add_argument(
+        "--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub and BigQuery"
+    )
     source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
     model = job.add_argument_group("model")
     model.add_argument(
@@ -78,9 +82,7 @@ def parser() -> command_line.JobParser:
     sink.add_argument(
         "--output-gcs-path", metavar="URI", help="the folder of results as JSON lines"
     )
-    sink.add_argument(
-        "--output-bq-table", metavar="TABLE", help="the table in BigQuery, which is not built yet"
-    )
+    bigquery.add_bigquery(sink)
     sink.add_argument(
         "--console",
         action="store_true",
@@ -102,18 +104,41 @@ def parser() -> command_line.JobParser:
 
 
 def classify(
-    records: DataFrame, model: ModelSpec, *, max_message_bytes: int, confidence_threshold: float
+    records: DataFrame,
+    model: ModelSpec,
+    *,
+    max_message_bytes: int,
+    confidence_threshold: float,
+    table: Table | None = None,
 ) -> DataFrame:
-    """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
+    """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O.
+
+    With a ``table`` the row also says whether that takes it.
+    """
     images = image_stream.read_images(records, max_message_bytes)
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
     results = image_stream.results(flat, confidence_threshold)
+    if table is not None:
+        results = with_refusal(image_stream.with_object(results), table)
     return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at", PLANNED)
 
 
-def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
+def wanted_table(options: argparse.Namespace) -> Wanted:
+    """What a table of predictions has."""
+    return Wanted(
+        image_stream.PREDICTION,
+        image_stream.PREDICTION_OFFERED,
+        partitioned_by="processed_at",
+        largest_row_bytes=largest_row_bytes(options.bq_write),
+        added=bigquery.added(options),
+    )
+
+
+def sinks(
+    session: SparkSession, options: argparse.Namespace, table: Table | None = None
+) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
     if options.output_kafka_topic:
         target = flags.kafka_topic(
@@ -126,6 +151,8 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
         made["json"] = through(image_stream.table, lines)
+    if table is not None:
+        made["bigquery"] = bigquery.sink(session, options, table, wanted_table(options))
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
@@ -142,13 +169,15 @@ def places(options: argparse.Namespace) -> StreamPlaces:
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     read = flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
-    return [*read, *flags.written_places(places(options))]
+    return [*read, *flags.written_places(places(options)), *bigquery.places(options)]
 
 
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
     source = flags.kafka_source(options, IMAGE_TOPIC)
+    if not options.dry_run:
+        bigquery.check(options, wanted_table(options))
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
     )
@@ -162,10 +191,14 @@ def run(options: argparse.Namespace) -> None:
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
     records = with_planned_time(stream_kafka(session, source))
+    table = None
+    if not options.dry_run:
+        table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)
     results = functools.partial(
         classify,
         max_message_bytes=options.max_message_bytes,
         confidence_threshold=options.confidence_threshold,
+        table=table,
     )
     if options.dry_run:
         outputs.beyond(session, written)
@@ -173,7 +206,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"stream_classify would run {shown}\nas the plan")
         results(records, model.newest()).explain()
         return
-    made = sinks(session, options)
+    made = sinks(session, options, table)
     flags.check_read(session, source, options)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
@@ -198,11 +231,6 @@ def refuse_what_is_not_built(options: argparse.Namespace) -> None:
             f"--input-source {options.input_source}: reading Pub/Sub is not built yet; "
             "choose --input-source kafka"
         )
-    if options.output_bq_table:
-        raise InvalidOptionError(
-            "--output-bq-table: writing to BigQuery is not built yet; choose --output-kafka-topic "
-            "or --output-gcs-path"
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -210,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         refuse_what_is_not_built(options)
+        bigquery.table_name(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(arguments.with_flags(str(error), options))

@@ -15,6 +15,7 @@ import boto3
 import pyspark
 import pytest
 from job_environment import SHORT_LIVED
+from local_services import bigquery as local_bigquery
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
@@ -176,5 +177,15 @@ def yarn(
     with (
         service_folder(tmp_path_factory, "yarn") as folder,
         local_yarn.running(folder, hdfs.fs_uri) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def bigquery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_bigquery.BigQuery]:
+    """An emulator of BigQuery; who kills it starts it again."""
+    with (
+        service_folder(tmp_path_factory, "bigquery") as folder,
+        local_bigquery.running(folder) as service,
     ):
         yield service

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor import brokers, cluster, machine, model, storage
+from pyspark_vision.doctor import bigquery, brokers, cluster, machine, model, storage
 from pyspark_vision.doctor.findings import Examination
+from pyspark_vision.sinks.bigquery.table_name import TableName
 from pyspark_vision.spark import own_jvm
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Asked:
     kafka: brokers.Client | None = None
     topics: tuple[str, ...] = ()
     max_message_bytes: int = 0
+    table: TableName | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def examine(asked: Asked, examination: Examination) -> None:
         examination.look("kafka ports", partial(brokers.ports, asked.kafka.servers))
     else:
         examination.skip("kafka ports", "give --kafka-servers")
+    _bigquery(asked, examination)
     sessions: list[SparkSession] = []
 
     def start() -> str:
@@ -73,6 +77,18 @@ def examine(asked: Asked, examination: Examination) -> None:
         for session in sessions:
             own_jvm.end_workers(session)
             session.stop()
+
+
+def _bigquery(asked: Asked, examination: Examination) -> None:
+    """What the driver alone does with BigQuery."""
+    if asked.table is None:
+        examination.skip("bigquery", "give --output-bq-table")
+        return
+    project = asked.project or asked.table.project
+    checks = {"dataset": bigquery.dataset, "table": bigquery.table, "rights": bigquery.rights}
+    for name, test in checks.items():
+        needs = ("packages",) if name == "dataset" else ("bigquery dataset",)
+        examination.look(f"bigquery {name}", partial(test, asked.table, project), needs=needs)
 
 
 def through_spark(asked: Asked) -> Iterator[Check]:

@@ -32,6 +32,8 @@ class ErrorCode(StrEnum):
     BAD_BASE64 = "bad_base64"
     MODEL_FAILED = "model_failed"
     CRASHED = "crashed"
+    # Of a dead letter alone: its row has a result, which a table did not take.
+    TABLE_REFUSED = "table_refused"
 
 
 class WarningCode(StrEnum):

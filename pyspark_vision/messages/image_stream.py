@@ -50,6 +50,26 @@ RESULT = StructType(
 ``processed_at``: when the batch was planned, the same when it is replayed;
 ``error_message``: ``code: message`` of a failed image, whose label and confidence are null."""
 
+PREDICTION = StructType(
+    [
+        StructField("prediction_id", StringType()),
+        StructField("label", StringType()),
+        StructField("confidence", DoubleType()),
+        StructField("model_name", StringType()),
+        StructField("processing_time_ms", IntegerType()),
+        StructField("image_size_bytes", IntegerType()),
+        StructField("bucket", StringType()),
+        StructField("object_name", StringType()),
+        StructField("processed_at", TimestampType()),
+    ]
+)
+"""The table of predictions; a failed image is a row without ``label`` and ``confidence``."""
+
+PREDICTION_OFFERED = StructType(
+    [*PREDICTION, *(field for field in RESULT if field.name not in PREDICTION.names)]
+)
+"""What a table of predictions may have besides: the other columns of :data:`RESULT`."""
+
 
 def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
     """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
@@ -104,6 +124,12 @@ def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:
     ]
     others = [name for name in flat.columns if name not in RESULT.names]
     return flat.select(*columns, *others)
+
+
+def with_object(results: DataFrame) -> DataFrame:
+    """Add ``bucket`` and ``object_name`` where the source has none: null, as of Kafka."""
+    lacking = [name for name in ("bucket", "object_name") if name not in results.columns]
+    return results.select("*", *(F.lit(None).cast("string").alias(name) for name in lacking))
 
 
 def table(results: DataFrame) -> DataFrame:

@@ -24,6 +24,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks.kafka import KafkaTopic, kafka_sink
@@ -52,6 +53,9 @@ LETTER = StructType(
     ]
 )
 
+# Of results: why a sink does not take a row that went well; null where it does.
+REFUSED = "refused"
+
 # How many bytes a payload has that was larger than its topic takes, and was not sent.
 PAYLOAD_LEFT_OUT, KEY_LEFT_OUT = "payload_left_out", "key_left_out"
 # Of an error's message, in a letter whose topic takes little.
@@ -63,16 +67,23 @@ _HEADERS = tuple(name for name in LETTER.names if name not in ("payload", "key")
 
 
 def with_payload_if_failed(results: DataFrame, payload: str) -> DataFrame:
-    """Add ``payload`` where ``error`` is not null, null elsewhere.
+    """Add ``payload`` where ``error`` (or :data:`REFUSED`) is not null, null elsewhere.
 
     So that a batch that is kept for its sinks holds what came in for the failed rows only.
     """
+    return results.withColumn("payload", F.when(_failed(results), F.col(payload)))
+
+
+def _failed(results: DataFrame) -> Column:
     failed = F.col("error").isNotNull()
-    return results.withColumn("payload", F.when(failed, F.col(payload)))
+    return failed | F.col(REFUSED).isNotNull() if REFUSED in results.columns else failed
 
 
 def letters(results: DataFrame) -> DataFrame:
-    """The failed rows as letters (:data:`LETTER`); fields that a source does not have are null."""
+    """The failed rows as letters (:data:`LETTER`); fields that a source does not have are null.
+
+    A row that went well and that a sink has refused is one, too: with ``table_refused``.
+    """
     given = {
         "timestamp": "received",
         "error_code": "error.code",
@@ -83,8 +94,16 @@ def letters(results: DataFrame) -> DataFrame:
         name = given.get(field.name, field.name)
         known = name.split(".", 1)[0] in results.columns
         column = F.col(name) if known else F.lit(None)
+        if name.startswith("error.") and REFUSED in results.columns:
+            column = F.coalesce(column, _of_refused(name))
         columns.append(column.cast(field.dataType).alias(field.name))
-    return results.where(F.col("error").isNotNull()).select(*columns)
+    return results.where(_failed(results)).select(*columns)
+
+
+def _of_refused(name: str) -> Column:
+    if name == "error.message":
+        return F.col(REFUSED)
+    return F.when(F.col(REFUSED).isNotNull(), F.lit(ErrorCode.TABLE_REFUSED.value))
 
 
 def parquet_dead_letters(session: SparkSession, output: str) -> Sink:

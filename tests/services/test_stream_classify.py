@@ -218,7 +218,13 @@ def test_a_custom_savedmodel_or_h5_is_read_by_uri(
     [
         (["--input-source", "pubsub"], "reading Pub/Sub is not built yet"),
         (["--input-source", "both"], "reading Pub/Sub is not built yet"),
-        (["--output-bq-table", "p.d.t"], "writing to BigQuery is not built yet"),
+        (["--output-bq-table", "t"], "'t' is no table: give PROJECT.DATASET.TABLE"),
+        (["--output-bq-table", "d.t"], "the project is missing; give PROJECT.d.t"),
+        (
+            ["--bq-write", "storage"],
+            "--bq-write storage is for --output-bq-table",
+        ),
+        (["--bq-add-columns"], "--bq-add-columns is for --output-bq-table"),
     ],
 )
 def test_google_clouds_parts_are_answered_with_one_clear_line(

@@ -27,6 +27,8 @@ RUN = {
     ("README.md", "from pyspark_vision.transformations"): "tests/unit/test_readme.py",
     ("README.md", ". .venv/bin/activate"): "tests/services/test_guides_on_services.py",
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("bigquery.md", "scripts/submit"): "tests/services/test_bigquery.py",
+    ("bigquery.md", "import duckdb"): "tests/services/test_monitoring_queries.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
     ("cameras.md", "pyspark-vision produce --source drawn"): (
         "tests/services/test_guides_on_services.py"
@@ -72,6 +74,7 @@ RUN = {
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
+    ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
     ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
     ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
@@ -104,7 +107,7 @@ NOT_RUN = {
 OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
-    *("--only",),
+    *("--only", "--nouse", "--dataset"),
 }
 
 

@@ -24,6 +24,7 @@ def test_the_codes_are_those_that_consumers_filter_by() -> None:
         "bad_base64",
         "model_failed",
         "crashed",
+        "table_refused",
     ]
 
 
