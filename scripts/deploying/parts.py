@@ -32,7 +32,9 @@ class Call:
         request = self.request
         if not isinstance(request, dict):
             request = type(request).to_dict(
-                request, preserving_proto_field_name=True, always_print_fields_with_no_presence=False
+                request,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=False,
             )
         return f"{self.method} {json.dumps(request, ensure_ascii=False, default=str)}"
 

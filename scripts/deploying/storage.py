@@ -69,7 +69,9 @@ class Bucket:
                 kept += 1
         if kept:
             hint = "what is in none of its folders is not its own" if data else "--delete-data"
-            raise Kept(f"it holds {kept:,} objects that were not uploaded by the deployment: {hint}")
+            raise Kept(
+                f"it holds {kept:,} objects that were not uploaded by the deployment: {hint}"
+            )
         delete = partial(storage.bucket(name).delete, force=False)
         yield Call("storage.buckets.delete", {"bucket": name}, delete)
 
