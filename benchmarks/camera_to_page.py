@@ -42,6 +42,8 @@ from pyspark_vision.clients.up.commands import JOB, PAGE, PRODUCER, TOPICS, Run
 from pyspark_vision.clients.up.parts import Parts
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
 
+ROOT = Path(__file__).resolve().parents[1]
+
 _START_TIMEOUT_S = 180.0
 
 # Reads the squares; a square counts as white from the middle on. `seen` has a row for each clock
@@ -176,11 +178,12 @@ def _started(run: Run, options: argparse.Namespace, variables: Mapping[str, str]
     parts = Parts()
     environment = commands.environment(run, variables)
     camera = [sys.executable, "-m", "benchmarks.clock_camera", "--kafka-servers", run.servers]
+    of_camera = {**environment, "PYTHONPATH": str(ROOT)}
     try:
         job = [*commands.job(run), *shlex.split(options.job_flags)]
         parts.start(JOB, job, run.folder, environment)
         page = parts.start(PAGE, commands.page(run), run.folder, environment)
-        parts.start(PRODUCER, [*camera, "--rate", str(options.rate)], run.folder, environment)
+        parts.start(PRODUCER, [*camera, "--rate", str(options.rate)], run.folder, of_camera)
         if not wait_until(lambda: "http://" in page.log.read_text(), _START_TIMEOUT_S):
             raise SystemExit(f"the page did not start: {page.log.read_text()}")
         address = next(word for word in page.log.read_text().split() if word.startswith("http://"))
@@ -190,9 +193,10 @@ def _started(run: Run, options: argparse.Namespace, variables: Mapping[str, str]
             )
             shown = browser.new_page(viewport={"width": 1280, "height": 800})
             shown.goto(address)
+            parts.check()
             yield shown
+            parts.check()
             browser.close()
-        parts.check()
     finally:
         parts.stop()
 

@@ -89,12 +89,13 @@ def mark_dropped(
     *,
     key: str | None,
     timestamp: str,
-    max_age_s: float,
+    max_age_s: float | None,
     unless: Column,
     payload: str,
     now: Column | None = None,
 ) -> DataFrame:
-    """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``) or ``"superseded"``.
+    """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``, ``None``: never) or
+    ``"superseded"``.
 
     Superseded is what is not the newest row of its ``key`` among those that are not stale; of
     equal times the last ``offset`` (or ``origin``) is the newest. Without a ``key`` (``None``) no
@@ -112,11 +113,13 @@ def mark_dropped(
             "already: rename or drop it first"
         )
     is_stale, rank = _unused("_stale", df.columns), _unused("_rank", df.columns)
-    # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
-    age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
-    now_us = F.unix_micros(F.current_timestamp() if now is None else now)
-    oldest = F.timestamp_micros(now_us - age_limit_us)
-    stale = ~unless & (F.col(quoted(timestamp)) < oldest)
+    stale = F.lit(False)
+    if max_age_s is not None:
+        # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
+        age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
+        now_us = F.unix_micros(F.current_timestamp() if now is None else now)
+        oldest = F.timestamp_micros(now_us - age_limit_us)
+        stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
     marked = df.withColumn(is_stale, F.coalesce(stale, F.lit(False))).withColumn(
         payload, F.when(~F.col(is_stale), F.col(quoted(payload)))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.listening_socket import listen
@@ -29,6 +29,8 @@ from pyspark_vision.clients.pycturestream import DetectedObject, Result
 # Nobody listens there.
 NOWHERE = Brokers("127.0.0.1:9")
 GREY = (120, 120, 120)
+
+_EXPECTED_WITHIN_MS = 30_000
 
 
 def live_without_kafka(**options: Any) -> Live:
@@ -113,6 +115,8 @@ def served(live: Live, port: int = 0) -> Iterator[int]:
 @contextmanager
 def chromium(arguments: Sequence[str] = ()) -> Iterator[Browser]:
     """Debian's browser; the test is skipped without it."""
+    # Playwright's own five seconds are too few for a first paint on a busy machine.
+    expect.set_options(timeout=_EXPECTED_WITHIN_MS)
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on the path: install Debian's package of that name")

@@ -1,6 +1,6 @@
 // Beside the cameras: totals by label, the job's numbers, dead letters.
 
-import { byReason, count, duration, made, perSecond, put, timeOf } from "./words.js";
+import { byReason, count, counted, duration, made, perSecond, put, timeOf } from "./words.js";
 
 const SHOWN_LABELS = 12;
 const at = (id) => document.getElementById(id);
@@ -145,7 +145,7 @@ export class Letters {
     head.append(made("code", "", letter.code), made("span", "soft", ` ${timeOf(letter.at)} `), made("span", "back"));
     if (letter.message) text.append(made("p", "", letter.message));
     const from = [letter.name, letter.timestamp, letter.origin].filter(Boolean).join(" · ");
-    const size = letter.left_out_bytes ? `, ${count(letter.left_out_bytes)} bytes left out` : `, ${count(letter.payload_bytes)} bytes`;
+    const size = letter.left_out_bytes ? `, ${counted(letter.left_out_bytes, "byte")} left out` : `, ${counted(letter.payload_bytes, "byte")}`;
     text.append(made("p", "soft", from + size));
     for (const line of text.children) line.dir = "auto";
     item.append(text);
@@ -164,9 +164,9 @@ export class Letters {
 export function tellFaults(state) {
   const faults = [];
   for (const [topic, n, reason] of state.kafka.unreadable) {
-    faults.push(`${count(n)} messages of ${topic} cannot be read; the last: ${reason}`);
+    faults.push(`${counted(n, "message")} of ${topic} cannot be read; the last: ${reason}`);
   }
-  if (state.kafka.skipped) faults.push(`${count(state.kafka.skipped)} records were skipped to catch up`);
+  if (state.kafka.skipped) faults.push(`${counted(state.kafka.skipped, "record")} skipped to catch up`);
   if (byReason(state.failed_elsewhere)) faults.push(`failed, camera unknown: ${byReason(state.failed_elsewhere)}`);
   at("faults-panel").hidden = !faults.length;
   const list = at("faults");
