@@ -33,7 +33,7 @@ from confluent_kafka.cimpl import NewTopic
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.clock_camera import CLOCK_BITS, SQUARE_PX, SUM_BITS
-from pyspark_vision.clients.local_services import kafka
+from pyspark_vision.clients.local_services import kafka, proc
 from pyspark_vision.clients.local_services.process import reserved_ports, wait_until
 from pyspark_vision.clients.submitting import fast_start
 from pyspark_vision.clients.submitting.surroundings import surroundings
@@ -117,11 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _make_topics(broker.bootstrap_servers)
         (metrics_port,) = running.enter_context(reserved_ports(1))
         run = Run(folder, broker.bootstrap_servers, metrics_port, None, opens=False)
-        page = running.enter_context(_started(run, options, variables))
-        return _measured(page, run, options)
+        page, parts = running.enter_context(_started(run, options, variables))
+        parts["Kafka"] = broker.broker.pid
+        return _measured(page, parts, run, options)
 
 
-def _measured(page: Page, run: Run, options: argparse.Namespace) -> int:
+def _measured(page: Page, parts: Mapping[str, int], run: Run, options: argparse.Namespace) -> int:
     page.evaluate(_READER, [CLOCK_BITS, SUM_BITS, SQUARE_PX])
     if not wait_until(lambda: _has_boxes(page), _START_TIMEOUT_S):
         print(f"no boxes in {_START_TIMEOUT_S:g} s", file=sys.stderr)
@@ -129,9 +130,11 @@ def _measured(page: Page, run: Run, options: argparse.Namespace) -> int:
     page.wait_for_timeout(options.warm_up_seconds * 1000)
     batches_before = len(_batches(run))
     with _arrivals(run.servers) as arrivals:
+        cpu_before = {name: _cpu_s(session) for name, session in parts.items()}
         page.evaluate("window.seen = []; window.ages = []")
         page.wait_for_timeout(options.seconds * 1000)
         seen, ages = page.evaluate("[window.seen, window.ages]")
+        cpu = {name: _cpu_s(session) - cpu_before[name] for name, session in parts.items()}
     batches = _batches(run)[batches_before:]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     boxed = [(now - clock) % 2**CLOCK_BITS for clock, now, has in seen if has]
@@ -145,6 +148,9 @@ def _measured(page: Page, run: Run, options: argparse.Namespace) -> int:
     shown = f"shown {len(seen)}, with boxes {len(boxed)}"
     print(f"  frames {len(frames)}, results {len(results)}, {shown}")
     _tell("a batch of the job", [1000 * batch["took_s"] for batch in batches])
+    shares = ", ".join(f"{name} {used / options.seconds:.2f}" for name, used in cpu.items())
+    each = cpu[JOB] / len(batches) if batches else 0.0
+    print(f"  of a core: {shares}; a batch {each:.2f} s of processor time")
     return 0 if boxed else 1
 
 
@@ -155,6 +161,11 @@ def _tell(what: str, ages_ms: Sequence[float]) -> None:
     cuts = statistics.quantiles(ages_ms, n=100, method="inclusive")
     p50, p95, most = (value / 1000 for value in (cuts[49], cuts[94], max(ages_ms)))
     print(f"  {what}: p50 {p50:.2f} s, p95 {p95:.2f} s, max {most:.2f} s ({len(ages_ms)})")
+
+
+def _cpu_s(session: int) -> float:
+    """Processor time of a session's processes."""
+    return sum(proc.cpu_s_by_process(session).values())
 
 
 def _has_boxes(page: Page) -> bool:
@@ -174,16 +185,20 @@ def _batches(run: Run) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _started(run: Run, options: argparse.Namespace, variables: Mapping[str, str]) -> Iterator[Page]:
+def _started(
+    run: Run, options: argparse.Namespace, variables: Mapping[str, str]
+) -> Iterator[tuple[Page, dict[str, int]]]:
     parts = Parts()
     environment = commands.environment(run, variables)
     camera = [sys.executable, "-m", "benchmarks.clock_camera", "--kafka-servers", run.servers]
     of_camera = {**environment, "PYTHONPATH": str(ROOT)}
     try:
         job = [*commands.job(run), *shlex.split(options.job_flags)]
-        parts.start(JOB, job, run.folder, environment)
+        started = [parts.start(JOB, job, run.folder, environment)]
         page = parts.start(PAGE, commands.page(run), run.folder, environment)
-        parts.start(PRODUCER, [*camera, "--rate", str(options.rate)], run.folder, of_camera)
+        started.append(page)
+        words = [*camera, "--rate", str(options.rate)]
+        started.append(parts.start(PRODUCER, words, run.folder, of_camera))
         if not wait_until(lambda: "http://" in page.log.read_text(), _START_TIMEOUT_S):
             raise SystemExit(f"the page did not start: {page.log.read_text()}")
         address = next(word for word in page.log.read_text().split() if word.startswith("http://"))
@@ -194,7 +209,7 @@ def _started(run: Run, options: argparse.Namespace, variables: Mapping[str, str]
             shown = browser.new_page(viewport={"width": 1280, "height": 800})
             shown.goto(address)
             parts.check()
-            yield shown
+            yield shown, {part.name: part.pid for part in started}
             parts.check()
             browser.close()
     finally:
