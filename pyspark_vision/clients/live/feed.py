@@ -148,9 +148,10 @@ class Feed:
                     except KafkaException as error:
                         self._note(self._said(error.args[0]))
                         self._stopping.wait(_READ_TIMEOUT_S)
-                for message in _read_now(consumer):
+                messages = _read_now(consumer)
+                for message in messages:
                     self._take(message)
-                if time.monotonic() >= looks_at:
+                if len(messages) > _RECORDS_AT_ONCE or time.monotonic() >= looks_at:
                     looks_at = time.monotonic() + _READ_TIMEOUT_S
                     self._catch_up(consumer, assigned)
         finally:
