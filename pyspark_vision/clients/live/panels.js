@@ -5,7 +5,7 @@ import { byReason, count, counted, duration, made, perSecond, put, timeOf } from
 const SHOWN_LABELS = 12;
 const at = (id) => document.getElementById(id);
 
-/** colors: of labels, as they were last seen. */
+/** colors: of labels, as they were last seen; what the labels bring is added. */
 export function tellLabels(labels, minutes, colors) {
   put(at("labels-minutes"), String(minutes));
   const rows = labels.rows.slice(0, SHOWN_LABELS);
@@ -13,7 +13,8 @@ export function tellLabels(labels, minutes, colors) {
   at("labels-table").hidden = rows.length === 0;
   const body = at("labels-table").tBodies[0];
   while (body.rows.length > rows.length) body.deleteRow(-1);
-  rows.forEach(([label, n], index) => {
+  rows.forEach(([label, n, color], index) => {
+    if (color && colors.size < 1000) colors.set(label, color);
     const row = body.rows[index] ?? body.appendChild(emptyRow());
     const [dot, name] = row.cells[0].children;
     put(name, label);
