@@ -74,7 +74,7 @@ def test_counts_are_those_of_the_camera_that_is_chosen_by_keys(page: Page) -> No
     page.keyboard.press("Space")
 
     expect(page.locator("#totals li")).to_have_text(totals(2, 1, 1, 3))
-    expect(page.locator("#shares-said")).to_have_text("1 events: dog 1")
+    expect(page.locator("#shares-said")).to_have_text("1 event: dog 1")
     expect(page.locator("#failures-said")).to_have_text("1 of 2 frames failed: truncated 1.")
 
 
