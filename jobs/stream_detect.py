@@ -47,6 +47,9 @@ from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.streaming import dedupe, runner
 from pyspark_vision.streaming.dedupe import SeenFrames
 
+# Of PyctureStream's frames, two of its triggers and a bit.
+MAX_AGE_S = 5.0
+
 SINKS = ("parquet", "json", "kafka", "events", "console")
 
 
@@ -107,14 +110,16 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--max-age",
         type=command_line.above_zero,
-        default=5.0,
+        default=None,
         metavar="SECONDS",
-        help="an older frame from Kafka is dropped and counted",
+        help="a frame from Kafka that is older when its batch is planned is dropped and counted "
+        f"(default: {MAX_AGE_S:g}, with --keep-all none)",
     )
     source.add_argument(
         "--keep-all",
         action="store_true",
-        help="detect in every frame, not only in the newest of each camera and trigger",
+        help="detect in every frame, not only in the newest of each camera and trigger. With "
+        "--max-age, in every one that is not older",
     )
     source.add_argument(
         "--dedupe",
@@ -185,10 +190,12 @@ def frame_format(options: argparse.Namespace) -> FrameFormat:
 
 def detection(options: argparse.Namespace) -> Detection:
     """How frames become results."""
-    every_frame = options.keep_all or options.source == "files"
+    is_newest_only = options.source == "kafka" and not options.keep_all
+    max_age_s = options.max_age or (MAX_AGE_S if is_newest_only else None)
     return Detection(
         frame_format(options),
-        max_age_s=None if every_frame else options.max_age,
+        max_age_s=max_age_s if options.source == "kafka" else None,
+        is_newest_only=is_newest_only,
         uri_prefixes=tuple(options.uri_prefix),
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,

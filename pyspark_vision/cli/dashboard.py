@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=_port,
+        type=flag_values.port,
         metavar="N",
         help=f"the page's port (default: {server.DEFAULT_PORT}, or the next that is free)",
     )
@@ -78,9 +78,3 @@ def run(args: argparse.Namespace) -> int:
     source = dashboard.find_source(args.where, known, args.window * 60, zone)
     dashboard.run(source, dashboard.Served(args.host, args.port, args.refresh, args.open))
     return 0
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: it must be 0 to 65535 (0: any)")
-    return int(text)

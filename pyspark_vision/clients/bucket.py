@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pyspark_vision.clients.kept_files import write_whole
+from pyspark_vision.clients.whole_file import write_whole
 from pyspark_vision.errors import InvalidOptionError
 
 

@@ -27,6 +27,7 @@ from pyspark.sql.types import (
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 from pyspark_vision.messages.utf8 import text_of
+from pyspark_vision.sinks import OfFailures
 from pyspark_vision.sinks.kafka import KafkaTopic, kafka_sink
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.through import through
@@ -114,7 +115,8 @@ def parquet_dead_letters(session: SparkSession, output: str) -> Sink:
 def kafka_dead_letters(target: KafkaTopic) -> Sink:
     """A sink of failed rows to a topic, at least once."""
     limit = target.largest_record_bytes
-    return through(letters, kafka_sink(target, lambda made: to_records(made, limit)))
+    sink = through(letters, kafka_sink(target, lambda made: to_records(made, limit)))
+    return OfFailures(sink)
 
 
 def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
