@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.object_store import FetchOptions
+from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.executor.s3_clients import s3_client
 from pyspark_vision.sinks.csv_format import RFC_4180
 from pyspark_vision.sources.file_names import LeftOut, Names

@@ -12,6 +12,7 @@ from fetching import LOCAL_FILES
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.executor.fetched import Reference
 from pyspark_vision.executor.object_store import fetch, fetch_ahead
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import fetch_object
@@ -161,7 +162,7 @@ def test_files_are_fetched_in_order_with_their_errors(tmp_path: Path) -> None:
     uris = [(tmp_path / f"{number}").as_uri() for number in range(50)]
     odd = [(tmp_path / "none").as_uri(), None, (tmp_path / "big").as_uri(), tmp_path.as_uri()]
 
-    found = [one.content for one in fetch_ahead([*uris, *odd], LOCAL_FILES)]
+    found = [one.content for one in fetch_ahead(map(Reference, [*uris, *odd]), LOCAL_FILES)]
 
     assert found[:50] == [str(number).encode() for number in range(50)]
     codes = [one.code.value if isinstance(one, RowError) else one for one in found[50:]]
@@ -171,12 +172,12 @@ def test_files_are_fetched_in_order_with_their_errors(tmp_path: Path) -> None:
 def test_no_more_is_fetched_than_twice_the_concurrency() -> None:
     asked: list[int] = []
 
-    def uris() -> Iterator[str]:
+    def references() -> Iterator[Reference]:
         for number in range(1000):
             asked.append(number)
-            yield "file:///none"
+            yield Reference("file:///none")
 
-    fetched = fetch_ahead(uris(), LOCAL_FILES)
+    fetched = fetch_ahead(references(), LOCAL_FILES)
     next(fetched)
 
     assert len(asked) <= 2 * LOCAL_FILES.concurrency
