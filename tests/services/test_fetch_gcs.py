@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -192,11 +193,10 @@ def test_the_servers_address_is_also_that_of_googles_own_clients(
 def test_without_obstore_googles_client_fetches(
     gcs_server: Gcs, gcs_bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     generation = uploaded(gcs_bucket, "a", b"x")
     monkeypatch.setitem(sys.modules, "obstore.store", None)
-    with FaultyProxy(gcs_server.endpoint_url, own_host=True) as proxy:  # an endpoint that no client is known of
+    # An endpoint that no client is known of.
+    with FaultyProxy(gcs_server.endpoint_url, own_host=True) as proxy:
         found = fetch(f"gs://{gcs_bucket.name}/a", options_for(proxy.url), generation)
         assert found == Fetched(b"x", attempts=1)
 
