@@ -1,4 +1,4 @@
-"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3.
+"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3, GCS.
 
 Whatever the package does in them goes through here. A URI is any that Hadoop knows; errors of the
 JVM come as :data:`~pyspark_vision.spark.internals.JavaError`.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.spark import gcs_connector
 from pyspark_vision.spark.internals import JavaError, hadoop_configuration, java_exception, jvm
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Status:
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     """(Hadoop file system of ``uri``, its path) in the JVM."""
+    if uri.startswith("gs://"):
+        gcs_connector.prepare(session)
     path = _hadoop(session, "fs.Path")(uri)
     return path.getFileSystem(hadoop_configuration(session)), path
 

@@ -68,6 +68,8 @@ def test_the_thread_ends_when_the_caller_stops() -> None:
         ("s3://bucket/fruits/", True),
         ("s3a://bucket/fruits", True),
         ("s3://bucket", True),
+        ("gs://bucket/fruits/", True),
+        ("gs://bucket/keys.csv", False),
         ("s3://bucket/keys.csv", False),
         ("s3a://bucket/keys.parquet", False),
         ("keys.txt", False),
@@ -206,7 +208,7 @@ def test_what_is_under_no_allowed_prefix_is_denied(uri: str) -> None:
         ({"concurrency": True}, "concurrency=True"),
         ({"max_attempts": 1.5}, "max_attempts=1.5"),
         ({"timeout_s": 0}, "timeout_s=0 must be a number above 0"),
-        ({"prefixes": ["/data"]}, "'/data' must begin with one of s3:, s3a:, file:"),
+        ({"prefixes": ["/data"]}, "'/data' must begin with one of s3:, s3a:, gs:, file:"),
     ],
 )
 def test_options_out_of_range_are_refused_on_the_driver(
