@@ -83,7 +83,11 @@ def _client_for(url: str | None, anonymous: bool) -> Any:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    credentials = AnonymousCredentials() if anonymous else _credentials()
+    credentials = (
+        AnonymousCredentials()  # type: ignore[no-untyped-call]
+        if anonymous
+        else _credentials()
+    )
     # The project is that of whom buckets are made for.
     return storage.Client(
         "none", credentials, client_options={"api_endpoint": url} if url else None
@@ -103,7 +107,7 @@ def _store_for(
     # With a provider obstore does not look for credentials by itself.
     provider = _no_token if anonymous else GoogleCredentialProvider(_credentials())
     timeout = timedelta(seconds=timeout_s)
-    config: dict[str, Any] = {"skip_signature": anonymous}
+    config: Any = {"skip_signature": anonymous}
     if url:
         config["base_url"] = url
     try:

@@ -39,8 +39,9 @@ class Gcs:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage
 
+        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
         options = {"api_endpoint": self.endpoint_url}
-        return storage.Client(PROJECT, AnonymousCredentials(), client_options=options)
+        return storage.Client(PROJECT, anonymous, client_options=options)
 
     def environment(self) -> dict[str, str]:
         """The variable by which Google's clients find it, and ask without credentials."""
