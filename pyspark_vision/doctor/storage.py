@@ -34,6 +34,9 @@ _IMPATIENT = {
     "fs.s3a.retry.limit": "1",
     "fs.s3a.connection.establish.timeout": "5s",
     "fs.s3a.connection.timeout": "10s",
+    "fs.gs.http.max.retry": "1",
+    "fs.gs.http.connect-timeout": "5000",
+    "fs.gs.http.read-timeout": "10000",
 }
 
 # By scheme, the class and where it comes from.
@@ -66,6 +69,7 @@ _REMEDIES: Remedies = (
             "AccessDenied",
             "Forbidden",
             "Status Code: 403",
+            "401 Unauthorized",
             "InvalidAccessKeyId",
             "Signature",
         ),
@@ -76,7 +80,11 @@ _REMEDIES: Remedies = (
         "Give executors a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
     (("Permission denied", "ParentNotDirectory", "Not a directory"), "Choose a folder of yours"),
-    (("NoSuchBucket", "does not exist"), "Create it, or correct the path"),
+    (
+        ("default credentials", "access token"),
+        "Give this machine and the executors application-default credentials (docs/gcs.md)",
+    ),
+    (("NoSuchBucket", "does not exist", "404 Not Found"), "Create it, or correct the path"),
 )
 
 

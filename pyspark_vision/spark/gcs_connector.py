@@ -31,7 +31,9 @@ _DEFAULTS = {
 _OF_EMULATOR = {
     "fs.gs.auth.type": "UNAUTHENTICATED",
     "fs.gs.project.id": "emulator",
-    "fs.gs.operation.move.enable": "false",  # fake-gcs-server has no moveTo
+    # fake-gcs-server has no moveTo, and no storageLayout, which says whether folders are real.
+    "fs.gs.operation.move.enable": "false",
+    "fs.gs.hierarchical.namespace.folders.enable": "false",
 }
 # Those with suffixes in Hadoop 3.5's core-default.xml.
 _SIZES = (

