@@ -1,4 +1,4 @@
-"""Where results lie: a local path, ``s3://``, ``gs://`` or ``hdfs://``, as pyarrow's file systems."""
+"""Where results lie: a local path, ``s3://``, ``gs://`` or ``hdfs://``, in pyarrow's terms."""
 
 from __future__ import annotations
 
@@ -68,12 +68,8 @@ def why_unreadable(place: Place, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{place.shown} may not be read by this user"
     said = " ".join(str(error).split())
-    if "No such file or directory" in said:  # pyarrow's for gs://
-        return f"{place.shown} is not there"
     if "PERMISSION_DENIED" in said or "access token" in said:
-        return (
-            f"{place.shown}: access denied. Give this user Google's application-default credentials"
-        )
+        return f"{place.shown}: access denied. Google's application-default credentials say who"
     if "ACCESS_DENIED" in said or "403" in said or "InvalidAccessKeyId" in said:
         return f"{place.shown}: access denied. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say who"
     return f"{place.shown} cannot be listed: {said[:300]}"
