@@ -26,6 +26,10 @@ _DEFAULTS = {
     # As Google's other clients, fetch_object's among them; the connector's own default looks for
     # them only where Google runs the machine.
     "fs.gs.auth.type": "APPLICATION_DEFAULT",
+    # Hadoop 3.5's own choice fails where Spark writes JSON or CSV: its jobs have no number yet.
+    "mapreduce.outputcommitter.factory.scheme.gs": (
+        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+    ),
 }
 # Of a test server, which Google's other clients find by this variable of the environment.
 _OF_EMULATOR = {
@@ -71,4 +75,4 @@ def prepare(session: SparkSession) -> None:
 def _is_unset(conf: Any, name: str) -> bool:
     """Whether a setting is Hadoop's own default, or none."""
     sources = list(conf.getPropertySources(name) or [])
-    return not sources or sources[-1] == "core-default.xml"
+    return not sources or sources[-1].endswith("-default.xml")

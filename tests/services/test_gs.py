@@ -19,6 +19,7 @@ from typing import Any
 
 import job_runs as jobs
 import pytest
+from gcs_conditions import GcsConditions
 from job_environment import job_environment
 from lease_race import outcomes_of_two
 from local_services import jars
@@ -36,7 +37,9 @@ from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import list_keys
+from pyspark_vision.spark import hadoop
 from pyspark_vision.spark.hadoop import create_text, read_text
+from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.streaming import lease
 
@@ -89,6 +92,30 @@ def test_one_of_two_in_the_same_instant_holds_a_checkpoint_and_leaves_nothing_be
     with lease.held(spark, checkpoint, "job", lambda reason: None):
         assert names_in(gcs_bucket) == ["checkpoint/lease/1"]
     assert names_in(gcs_bucket) == []
+
+
+def test_where_the_service_lets_one_make_a_file_the_other_hears_that_it_is_taken(
+    spark: SparkSession, gcs: Gcs, gcs_bucket: Any
+) -> None:
+    conf = spark._jsc.hadoopConfiguration()
+    files = f"gs://{gcs_bucket.name}/lease"
+    with GcsConditions(gcs.endpoint_url) as proxy:
+        conf.set("fs.gs.storage.root.url", proxy.url)
+        try:
+            file_system, path = hadoop.hadoop_path(spark, f"{files}/1")
+            # Both have looked, and found nothing, before one of them has written.
+            first, second = file_system.create(path, False), file_system.create(path, False)
+            for stream, text in ((first, b"first"), (second, b"second")):
+                stream.write(text)
+            first.close()
+            with pytest.raises(JavaError) as error:
+                second.close()
+            assert hadoop.is_made_by_another(error.value)
+            assert read_text(spark, f"{files}/1") == "first"
+            hadoop.write_text(spark, f"{files}/1", "renewed", overwrites=True)
+            assert (read_text(spark, f"{files}/1"), proxy.refused) == ("renewed", 1)
+        finally:
+            conf.set("fs.gs.storage.root.url", gcs.endpoint_url)
 
 
 def test_the_lease_of_another_machine_is_taken_when_nobody_renews_it(
@@ -183,7 +210,7 @@ def test_keys_of_a_prefix_are_listed_page_by_page_without_folders_and_odd_names_
     found, tally = listed("in/", Names(None))
     assert found == sorted(f"in/{name}" for name in ODD)
     assert (tally.seen, sum(tally.left_out.values())) == (8, 2)
-    assert len(listed("in", Names("*"))[0]) == 9
+    assert len(listed("in", Names("*"))[0]) == 8
     with pytest.raises(InvalidOptionError, match="cannot list gs://no-such-bucket-anywhere/x: 404"):
         list(list_keys("gs://no-such-bucket-anywhere/x", fetch_options(spark), Names("*"), Tally()))
 
