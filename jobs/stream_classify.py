@@ -16,12 +16,14 @@ from pyspark.sql import functions as F
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
+from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, command_line, flags, outputs, start
+from pyspark_vision.job import admission, command_line, flags, message_flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
+from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
@@ -33,6 +35,16 @@ from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
+
+# Where week 9's messages have them.
+FIELDS = (
+    Field("image_id", Kind.TEXT, ("image_id",), required=False),
+    Field("image_data", Kind.PICTURE, ("image_data",)),
+    Field("timestamp", Kind.TIMESTAMP, ("timestamp",), required=False),
+    Field("metadata", Kind.MAP, ("metadata",), required=False),
+)
+# As `stream_detect` calls it.
+ALIASES = {"image": "image_data"}
 
 
 def parser() -> command_line.JobParser:
@@ -47,6 +59,9 @@ def parser() -> command_line.JobParser:
     flags.add_kafka_source(source, IMAGE_TOPIC)
     source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
     source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
+    message_flags.add_message_form(
+        job.add_argument_group("messages"), [field.name for field in FIELDS]
+    )
     model = job.add_argument_group("model")
     model.add_argument(
         "--model-type",
@@ -102,10 +117,15 @@ def parser() -> command_line.JobParser:
 
 
 def classify(
-    records: DataFrame, model: ModelSpec, *, max_message_bytes: int, confidence_threshold: float
+    records: DataFrame,
+    model: ModelSpec,
+    *,
+    max_message_bytes: int,
+    confidence_threshold: float,
+    form: MessageForm | None = None,
 ) -> DataFrame:
     """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
-    images = image_stream.read_images(records, max_message_bytes)
+    images = image_stream.read_images(records, max_message_bytes, form)
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
@@ -148,7 +168,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    source = flags.kafka_source(options, IMAGE_TOPIC)
+    form = message_flags.message_form(options, FIELDS, aliases=ALIASES)
+    headers = message_flags.needs_headers(options, form)
+    source = flags.kafka_source(options, IMAGE_TOPIC, headers=headers)
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
     )
@@ -162,10 +184,12 @@ def run(options: argparse.Namespace) -> None:
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
     records = with_planned_time(stream_kafka(session, source))
+    records = with_header_columns(records, options.header_columns)
     results = functools.partial(
         classify,
         max_message_bytes=options.max_message_bytes,
         confidence_threshold=options.confidence_threshold,
+        form=form,
     )
     if options.dry_run:
         outputs.beyond(session, written)
