@@ -28,7 +28,7 @@ from urllib.parse import quote
 # A topic has a handful of schemas; a hostile producer may name as many ids as it likes.
 _MOST_KEPT = 256
 _MOST_UNKNOWN = 10_000
-_UNKNOWN_FOR_S = 60.0
+_UNKNOWN_FOR_S = 5.0
 
 # First pause before a registry is asked again, doubled each time.
 _FIRST_PAUSE_S = 0.25
