@@ -41,6 +41,8 @@ def refuse_same_columns(headers: Sequence[str]) -> None:
 
 def with_header_columns(records: DataFrame, headers: Sequence[str]) -> DataFrame:
     """Add ``header_NAME`` for each header: its text, stray bytes as ``%XX``; null without it."""
+    if not headers:
+        return records
     return records.select(
         "*", *(text_of(value_of(header)).alias(column_name(header)) for header in headers)
     )

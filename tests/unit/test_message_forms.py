@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import gzip
 import json
 from typing import Any
@@ -15,8 +16,15 @@ from pyspark.sql import functions as F
 from schema_registries import avro, framed
 
 from pyspark_vision import schemas
+from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.executor.messages.form import Field, Kind, Layer, MessageForm
-from pyspark_vision.messages import image_stream, pictures, pycturestream, record_headers
+from pyspark_vision.messages import (
+    image_stream,
+    message_forms,
+    pictures,
+    pycturestream,
+    record_headers,
+)
 from pyspark_vision.messages.pycturestream import FrameFormat
 
 HEADERS = "array<struct<key:string,value:binary>>"
@@ -267,3 +275,41 @@ def test_an_image_of_week_nine_that_is_refused_says_it_too(spark: SparkSession) 
     words = ("--unpack gzip", "--unpack hex", "--timestamp-unit", "--field image_data=PATH")
     for row, said in zip(rows, words, strict=False):
         assert said in row.picture.error.message
+
+
+def test_messages_of_the_seeds_go_through_no_python_and_others_once(
+    spark: SparkSession, capsys: Any
+) -> None:
+    form = MessageForm(IMAGES, 1000, frozenset({Layer.GZIP}))
+    sent = records(spark, b"{}")
+
+    image_stream.read_images(sent, 1000).explain()
+    of_seed = capsys.readouterr().out
+    image_stream.read_images(sent, 1000, form).explain()
+    of_others = capsys.readouterr().out
+
+    assert "EvalPython" not in of_seed
+    assert of_others.count("EvalPython") == 1
+
+
+@pytest.mark.every_spark
+def test_the_way_through_pandas_reads_the_same(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = (*IMAGES[1:], Field("image_id", Kind.TEXT, ("id",), is_header=True, required=False))
+    form = MessageForm(fields, 1000, timestamp_unit="ms")
+    whole = {"picture": TEXT, "ts": 1763712000123, "meta": {"a": "b", "c": None}}
+    sent = [json.dumps(whole).encode(), json.dumps({"picture": TEXT}).encode(), b"{", None]
+    given = records(spark, *sent, headers=[("id", b"one")]).coalesce(1)
+
+    def rows() -> list[Any]:
+        return image_stream.read_images(given, 1000, form).orderBy("offset").collect()
+
+    by_arrow = rows()
+    pandas_udf = functools.partial(vision_udf, arrow_native=False)
+    monkeypatch.setattr(message_forms, "vision_udf", pandas_udf)
+
+    assert rows() == by_arrow
+    assert by_arrow[0].metadata == {"a": "b", "c": None}
+    assert by_arrow[0].sent_at == "2025-11-21T08:00:00.123000Z"
+    assert [row.picture.content is None for row in by_arrow] == [False, False, True, True]

@@ -6,13 +6,17 @@ import base64
 import datetime as dt
 import gzip
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from schema_registries import avro, framed
 
+from pyspark_vision.executor.messages import arrays
 from pyspark_vision.executor.messages.form import Field, Kind, Layer, MessageForm
+from pyspark_vision.executor.messages.schema_registry import SchemaRegistryError
 from pyspark_vision.executor.messages.values import Moment, values_of
 from pyspark_vision.executor.row_errors import RowError
 
@@ -339,3 +343,45 @@ def test_an_envelope_in_avro_may_hold_json() -> None:
     how = by_file(schema, fields=FIELDS, unwrap=("payload",))
 
     assert values_of(avro(schema, {"payload": message()}), (), how) == EXPECTED
+
+
+def batch(*values: bytes | None) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Records without headers, as Spark gives them."""
+    headers = pa.array([[]] * len(values), pa.list_(pa.binary()))
+    return iter([(pa.array(values, pa.binary()), headers)])
+
+
+def test_a_message_that_nobody_thought_of_is_its_own_rows_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(value: bytes | None, *_: object) -> dict[str, Any]:
+        if value == b"odd":
+            raise ZeroDivisionError("odd")
+        return EXPECTED
+
+    monkeypatch.setattr(arrays, "values_of", fail)
+
+    [read] = arrays.read_batches(batch(b"odd", b"good"), form())
+
+    odd, good = read.to_pylist()
+    assert odd["error"]["code"] == "bad_message"
+    assert "cannot be read: ZeroDivisionError: odd" in odd["error"]["message"]
+    assert (good["image"], good["error"]) == (JPEG, None)
+
+
+def test_a_registry_that_is_away_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise SchemaRegistryError("away")
+
+    monkeypatch.setattr(arrays, "values_of", fail)
+
+    with pytest.raises(SchemaRegistryError, match="away"):
+        list(arrays.read_batches(batch(b"good"), form()))
+
+
+def test_pieces_are_bounded_by_the_bytes_of_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_BYTES_PER_PIECE", 2 * len(JPEG))
+
+    pieces = arrays.read_batches(batch(*[message()] * 5), form())
+
+    assert [len(piece) for piece in pieces] == [2, 2, 1]

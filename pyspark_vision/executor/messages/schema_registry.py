@@ -46,8 +46,8 @@ _DEEPEST_REFERENCE = 16
 class SchemaRegistry:
     """Where a registry is, and how long it may be away.
 
-    ``authorization``: the value of that header, a secret; ``ca_file``: certificates to trust, on
-    each executor, beside none of the system's.
+    ``authorization``: the value of that header, a secret; ``ca_file``: certificates to trust, a
+    file on each executor, instead of the system's.
     """
 
     url: str
