@@ -85,11 +85,11 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
     app = application(model_type)
     if app is None and model_type != CUSTOM:
         raise InvalidModelError(
-            f"--model-type {model_type!r}: choose {CUSTOM}, or a name of keras.applications "
+            f"`model_type` {model_type!r}: choose {CUSTOM}, or a name of keras.applications "
             "(mobilenet_v2, resnet50, vgg16, …)"
         )
     if app is None and uri is None:
-        raise InvalidModelError(f"--model-type {CUSTOM} needs --model-gcs-path: where the model is")
+        raise InvalidModelError(f"`model_type` {CUSTOM} needs `model_gcs_path`: where the model is")
     settings: dict[str, Any] = {}
     if app is not None:
         settings = {"normalization": app.normalization, "color_order": app.color_order}
@@ -126,6 +126,6 @@ def _inspected(
 def _how_to_settle(uri: str) -> str:
     """For what a bare file cannot say."""
     return (
-        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `bundle build` makes a "
-        "bundle of it, in which --set FIELD=VALUE and --labels FILE say what the file does not"
+        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `pyspark-vision "
+        "bundle build` makes a bundle of it, and takes what the file does not say"
     )

@@ -26,6 +26,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
+from pyspark_vision.job.arguments import with_flags
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.guesses import Guess
@@ -123,7 +124,8 @@ def run(args: argparse.Namespace) -> int:
             else:
                 _build(args, Path(work))
     except PysparkVisionError as error:
-        print(f"pyspark-vision bundle: {' '.join(str(error).split())}", file=sys.stderr)
+        said = with_flags(" ".join(str(error).split()), args)
+        print(f"pyspark-vision bundle: {said}", file=sys.stderr)
         return 2
     return 0
 

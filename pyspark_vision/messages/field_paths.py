@@ -47,19 +47,19 @@ def parsed_field(text: str, known: Collection[str]) -> tuple[str, tuple[str, ...
     name, equals, where = text.partition("=")
     if not equals or not where:
         raise InvalidOptionError(
-            f"--field {text}: it must be NAME=PATH, as image=payload.frame.data, or "
+            f"`field` {text}: it must be NAME=PATH, as image=payload.frame.data, or "
             "NAME=header:HEADER"
         )
     if name not in known:
         raise InvalidOptionError(
-            f"--field {text}: this job has no field {name!r}; choose from {', '.join(known)}"
+            f"`field` {text}: this job has no field {name!r}; choose from {', '.join(known)}"
         )
     if where.startswith(_HEADER):
         header = where.removeprefix(_HEADER)
         if not header:
-            raise InvalidOptionError(f"--field {text}: the header's name is missing")
+            raise InvalidOptionError(f"`field` {text}: the header's name is missing")
         return name, (header,), True
     try:
         return name, parsed_path(where), False
     except InvalidOptionError as error:
-        raise InvalidOptionError(f"--field {text}: {error}") from None
+        raise InvalidOptionError(f"`field` {text}: {error}") from None

@@ -67,7 +67,7 @@ def with_base64(
     not_base64 = F.col("_content").isNull() | (
         is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
     )
-    hint = F.when(bare.rlike("^b['\"]"), hints.PICTURE_PYTHON_BYTES).otherwise("")
+    hint = F.when(bare.rlike("^b['\"]"), hints.PYTHON_BYTES).otherwise("")
     problem = (
         F.when(problem.isNotNull(), problem)
         .when(

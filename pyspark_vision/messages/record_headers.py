@@ -34,7 +34,7 @@ def refuse_same_columns(headers: Sequence[str]) -> None:
         other = known.setdefault(column_name(header).lower(), header)
         if other != header or list(headers).count(header) > 1:
             raise InvalidOptionError(
-                f"--header-columns {other} {header}: both would be the column "
+                f"`header_columns` {other} {header}: both would be the column "
                 f"{column_name(header)}; name one of them"
             )
 

@@ -225,22 +225,22 @@ def test_headers_become_columns_of_text_and_the_last_of_a_name_counts(spark: Spa
 
 
 REFUSED = [
-    (gzip.compress(json.dumps(GOOD).encode()), "--unpack gzip reads"),
-    (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "--unpack bom reads"),
-    (json.dumps(GOOD).encode("utf-16"), "--unpack bom reads"),
-    (str(json.dumps(GOOD).encode()).encode(), "--unpack python-bytes reads"),
-    (framed(1, json.dumps(GOOD).encode()), "--unpack confluent reads"),
-    (framed(1, b"\x02\x04\x06"), "--schema-registry URL"),
-    (JPEG, "--payload image of stream_detect reads"),
-    (json.dumps({**GOOD, "camera_id": 7}).encode(), "--coerce takes numbers as ids"),
-    (json.dumps({**GOOD, "timestamp": 17}).encode(), "--timestamp-unit s, ms or us"),
-    (json.dumps({**GOOD, "timestamp": 1.5}).encode(), "--timestamp-unit s, ms or us"),
-    (json.dumps({**GOOD, "timestamp": "17.5"}).encode(), "with --coerce reads digits"),
-    (json.dumps({"payload": GOOD}).encode(), "no camera_id: it has payload; --field camera_id"),
+    (gzip.compress(json.dumps(GOOD).encode()), "`unpack` gzip reads"),
+    (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "`unpack` bom reads"),
+    (json.dumps(GOOD).encode("utf-16"), "`unpack` bom reads"),
+    (str(json.dumps(GOOD).encode()).encode(), "`unpack` python-bytes reads"),
+    (framed(1, json.dumps(GOOD).encode()), "`unpack` confluent reads"),
+    (framed(1, b"\x02\x04\x06"), "`schema_registry` URL"),
+    (JPEG, "`payload` image of stream_detect reads"),
+    (json.dumps({**GOOD, "camera_id": 7}).encode(), "`coerce` takes numbers as ids"),
+    (json.dumps({**GOOD, "timestamp": 17}).encode(), "`timestamp_unit` s, ms or us"),
+    (json.dumps({**GOOD, "timestamp": 1.5}).encode(), "`timestamp_unit` s, ms or us"),
+    (json.dumps({**GOOD, "timestamp": "17.5"}).encode(), "with `coerce` reads digits"),
+    (json.dumps({"payload": GOOD}).encode(), "no camera_id: it has payload; `field` camera_id"),
     (json.dumps({**GOOD, "image": None, "a": 1}).encode(), "no image: it has image, timestamp"),
-    (json.dumps({**GOOD, "image": JPEG.hex()}).encode(), "--unpack hex reads"),
-    (json.dumps({**GOOD, "image": JPEG[:9].hex().upper()}).encode(), "--unpack hex reads"),
-    (json.dumps({**GOOD, "image": str(JPEG)}).encode(), "--unpack python-bytes reads"),
+    (json.dumps({**GOOD, "image": JPEG.hex()}).encode(), "`unpack` hex reads"),
+    (json.dumps({**GOOD, "image": JPEG[:9].hex().upper()}).encode(), "`unpack` hex reads"),
+    (json.dumps({**GOOD, "image": str(JPEG)}).encode(), "`unpack` python-bytes reads"),
 ]
 
 
@@ -272,7 +272,7 @@ def test_an_image_of_week_nine_that_is_refused_says_it_too(spark: SparkSession) 
         "bad_message",
         "",
     ]
-    words = ("--unpack gzip", "--unpack hex", "--timestamp-unit", "--field image_data=PATH")
+    words = ("`unpack` gzip", "`unpack` hex", "`timestamp_unit`", "`field` image_data=PATH")
     for row, said in zip(rows, words, strict=False):
         assert said in row.picture.error.message
 

@@ -164,5 +164,5 @@ def test_the_registry_is_asked_with_the_credentials_and_they_are_not_shown(
 
     assert json.loads(schema_of(where, 1).text) == FIRST
     assert "c2VjcmV0" not in repr(where)
-    with pytest.raises(SchemaRegistryError, match="--schema-registry-config FILE has them"):
+    with pytest.raises(SchemaRegistryError, match="`schema_registry_config` has them"):
         check(client(registry, authorization="Basic other"))

@@ -162,7 +162,7 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
     path = models.save_frozen_detector(tmp_path / "model.pb", loop=True)
     spec = ModelSpec.inspect(path, input_hw=(16, 24))
     capfd.readouterr()
-    with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*--no-twin"):
+    with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*twin=False"):
         make_litert_twin(spec, tmp_path)
     assert capfd.readouterr().err == ""
 

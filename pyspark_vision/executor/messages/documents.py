@@ -86,7 +86,7 @@ def kind_of(value: Any) -> str:
 def _avro(data: bytes, schema_id: int | None, form: MessageForm) -> Any:
     text = form.avro_schema
     named: tuple[str, ...] = ()
-    said = "the schema of --avro-schema"
+    said = "the schema of `avro_schema`"
     if text is None:
         assert form.registry is not None
         if schema_id is None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-GZIP = ": it is gzip, which --unpack gzip reads"
-BOM = ": it begins with a byte order mark, which --unpack bom reads"
-PYTHON_BYTES = ": it is text of Python's bytes (b'…'), which --unpack python-bytes reads"
-CONFLUENT_JSON = ": it has Confluent's framing, which --unpack confluent reads"
+# Options are named as parameters: `unpack` is the flag --unpack of a job.
+GZIP = ": it is gzip, which `unpack` gzip reads"
+BOM = ": it begins with a byte order mark, which `unpack` bom reads"
+PYTHON_BYTES = ": it is text of Python's bytes (b'…'), which `unpack` python-bytes reads"
+CONFLUENT_JSON = ": it has Confluent's framing, which `unpack` confluent reads"
 CONFLUENT_AVRO = (
     ": it begins as Confluent's framing does (a zero byte and a schema's id), which "
-    "--schema-registry URL, or --avro-schema FILE with --unpack confluent, reads"
+    "`schema_registry` URL, or `avro_schema` FILE with `unpack` confluent, reads"
 )
-PICTURE = ": it is a picture itself, which --payload image of stream_detect reads"
-PICTURE_HEX = ": it is hexadecimal, which --unpack hex reads"
-PICTURE_PYTHON_BYTES = PYTHON_BYTES
-NUMBER_AS_ID = "; --coerce takes numbers as ids"
-NUMBER_AS_TIME = "; --timestamp-unit s, ms or us reads a number"
-DIGITS_AS_TIME = "; --timestamp-unit s, ms or us with --coerce reads digits"
-FIELD = "--field {}=PATH says where it is, --unwrap NAME what it lies in"
+PICTURE = ": it is a picture itself, which `payload` image of stream_detect reads"
+PICTURE_HEX = ": it is hexadecimal, which `unpack` hex reads"
+NUMBER_AS_ID = "; `coerce` takes numbers as ids"
+NUMBER_AS_TIME = "; `timestamp_unit` s, ms or us reads a number"
+DIGITS_AS_TIME = "; `timestamp_unit` s, ms or us with `coerce` reads digits"
+FIELD = "`field` {}=PATH says where it is, `unwrap` NAME what it lies in"
 
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 LITERALS = (b"b'", b'b"')

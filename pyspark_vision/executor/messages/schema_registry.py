@@ -194,8 +194,7 @@ def _raise_refused(where: str, error: urllib.error.HTTPError) -> None:
         raise UnknownSchemaError
     if status in (401, 403):
         raise SchemaRegistryError(
-            f"{where} refuses the credentials (HTTP {status}); --schema-registry-config FILE has "
-            "them"
+            f"{where} refuses the credentials (HTTP {status}); `schema_registry_config` has them"
         )
     if status in (408, 429) or status >= 500:
         raise _AwayError(f"{where} answers HTTP {status}")

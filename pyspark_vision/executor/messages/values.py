@@ -105,7 +105,7 @@ def picture(raw: Any, field: Field, layers: frozenset[Layer]) -> bytes:
         raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hints.PICTURE_HEX}")
     content = _from_base64(text)
     if content is None:
-        hint = hints.PICTURE_PYTHON_BYTES if is_literal(text) else ""
+        hint = hints.PYTHON_BYTES if is_literal(text) else ""
         raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hint}")
     return content
 
@@ -142,7 +142,7 @@ def _micros(raw: float | Decimal, unit: str, field: Field) -> int:
             return micros
         for other, count in MICROSECONDS.items():
             if _LIKELY_US[0] < number * count < _LIKELY_US[1]:
-                hint = f"; by --timestamp-unit {other} it would be of this century"
+                hint = f"; by `timestamp_unit` {other} it would be of this century"
     raise _bad(f"{_place(field)} {_shown(raw)} is beyond the year 9999 in {unit}{hint}")
 
 
