@@ -42,7 +42,7 @@ OLD = {
         {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
     ],
 }
-NEW = {**OLD, "fields": [{"name": "site", "type": "string"}, *OLD["fields"]]}  # type: ignore[misc]
+NEW = {**OLD, "fields": [{"name": "site", "type": "string"}, *OLD["fields"]]}
 WHEN = dt.datetime(2026, 11, 21, 8, 0, 0, 250_000, tzinfo=dt.UTC)
 
 
