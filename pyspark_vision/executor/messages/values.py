@@ -26,7 +26,7 @@ _MOST_DIGITS = 20  # more than the last moment has in microseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _DIGITS = re.compile(r"\s*-?\d+(?:\.\d+)?\s*")
-_HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+")
+_HEX = re.compile(rb"[0-9a-fA-F]++")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]*")
 # As in the messages that Spark reads: the URL-safe alphabet and line breaks are taken, too.
 _PLAIN = bytes.maketrans(b"-_", b"+/")
@@ -206,7 +206,7 @@ def _required(message: Any, field: Field) -> Any:
 
 
 def _looks_hexadecimal(text: bytes, is_asked_for: bool) -> bool:
-    if len(text) < hints.HEX_LETTERS and not is_asked_for:
+    if len(text) % 2 or (len(text) < hints.HEX_LETTERS and not is_asked_for):
         return False
     # The beginning first: most pictures end it there.
     return bool(_HEX.fullmatch(text[: hints.HEX_LETTERS]) and _HEX.fullmatch(text))
