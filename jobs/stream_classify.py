@@ -16,12 +16,23 @@ from pyspark.sql import functions as F
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
+from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, arguments, bigquery, command_line, flags, outputs, start
+from pyspark_vision.job import (
+    admission,
+    arguments,
+    bigquery,
+    command_line,
+    flags,
+    message_flags,
+    outputs,
+    start,
+)
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
+from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.bigquery.sink import largest_row_bytes, with_refusal
@@ -35,6 +46,16 @@ from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
+
+# Where week 9's messages have them.
+FIELDS = (
+    Field("image_id", Kind.TEXT, ("image_id",), required=False),
+    Field("image_data", Kind.PICTURE, ("image_data",)),
+    Field("timestamp", Kind.TIMESTAMP, ("timestamp",), required=False),
+    Field("metadata", Kind.MAP, ("metadata",), required=False),
+)
+# As `stream_detect` calls it.
+ALIASES = {"image": "image_data"}
 
 
 def parser() -> command_line.JobParser:
@@ -51,6 +72,9 @@ def parser() -> command_line.JobParser:
         "--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub and BigQuery"
     )
     source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
+    message_flags.add_message_form(
+        job.add_argument_group("messages"), [field.name for field in FIELDS]
+    )
     model = job.add_argument_group("model")
     model.add_argument(
         "--model-type",
@@ -109,13 +133,14 @@ def classify(
     *,
     max_message_bytes: int,
     confidence_threshold: float,
+    form: MessageForm | None = None,
     table: Table | None = None,
 ) -> DataFrame:
     """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O.
 
     With a ``table`` the row also says whether that takes it.
     """
-    images = image_stream.read_images(records, max_message_bytes)
+    images = image_stream.read_images(records, max_message_bytes, form)
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
@@ -175,7 +200,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    source = flags.kafka_source(options, IMAGE_TOPIC)
+    form = message_flags.message_form(options, FIELDS, aliases=ALIASES)
+    headers = message_flags.needs_headers(options, form)
+    source = flags.kafka_source(options, IMAGE_TOPIC, headers=headers)
     if not options.dry_run:
         bigquery.check(options, wanted_table(options))
     load = functools.partial(
@@ -191,6 +218,7 @@ def run(options: argparse.Namespace) -> None:
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
     records = with_planned_time(stream_kafka(session, source))
+    records = with_header_columns(records, options.header_columns)
     table = None
     if not options.dry_run:
         table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)
@@ -198,6 +226,7 @@ def run(options: argparse.Namespace) -> None:
         classify,
         max_message_bytes=options.max_message_bytes,
         confidence_threshold=options.confidence_threshold,
+        form=form,
         table=table,
     )
     if options.dry_run:

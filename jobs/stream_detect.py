@@ -16,7 +16,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
+from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
+from pyspark_vision.job import (
+    admission,
+    arguments,
+    command_line,
+    flags,
+    message_flags,
+    outputs,
+    start,
+)
 from pyspark_vision.job.detection import Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
@@ -24,6 +33,7 @@ from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.messages.record_headers import HEADERS, with_header_columns
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
 from pyspark_vision.sinks import Sink
@@ -49,6 +59,8 @@ from pyspark_vision.streaming.dedupe import SeenFrames
 
 # Of PyctureStream's frames, two of its triggers and a bit.
 MAX_AGE_S = 5.0
+# Of a frame; and where PyctureStream's messages have its picture.
+FIELDS, IMAGE_FIELD = ("image", "camera_id", "timestamp"), "image"
 
 SINKS = ("parquet", "json", "kafka", "events", "console")
 
@@ -85,9 +97,9 @@ def parser() -> command_line.JobParser:
     )
     source.add_argument(
         "--image-field",
-        default="image",
+        default=None,
         metavar="NAME",
-        help="the field of the JSON that has the picture or URI",
+        help="the field of the JSON that has the picture or URI (default: image)",
     )
     source.add_argument(
         "--uri-prefix",
@@ -129,6 +141,7 @@ def parser() -> command_line.JobParser:
         help="a frame is dropped and counted if its picture, byte for byte, is one that the same "
         "camera sent less than this before",
     )
+    message_flags.add_message_form(job.add_argument_group("messages"), FIELDS)
     model = job.add_argument_group("model")
     flags.add_model(model, "a detector")
     flags.add_labels(model)
@@ -176,24 +189,36 @@ def parser() -> command_line.JobParser:
     return job
 
 
-def frame_format(options: argparse.Namespace) -> FrameFormat:
+def message_form(options: argparse.Namespace) -> MessageForm | None:
+    """How messages are read that are not PyctureStream's; ``None`` for those that are."""
+    kind = Kind.URI if options.payload == pictures.URI else Kind.PICTURE
+    fields = (
+        Field("image", kind, (options.image_field or IMAGE_FIELD,)),
+        Field("camera_id", Kind.TEXT, ("camera_id",)),
+        Field("timestamp", Kind.TIMESTAMP, ("timestamp",)),
+    )
+    return message_flags.message_form(options, fields, documents=options.payload != pictures.IMAGE)
+
+
+def frame_format(options: argparse.Namespace, form: MessageForm | None) -> FrameFormat:
     """How a frame's message is read; a file is its picture's bytes."""
     files = options.source == "files"
     return FrameFormat(
         time_zone=options.time_zone,
         payload=pictures.IMAGE if files else options.payload,
-        image_field=options.image_field,
+        image_field=options.image_field or IMAGE_FIELD,
         cameras=tuple(options.cameras),
         max_message_bytes=sys.maxsize if files else options.max_message_bytes,
+        form=form,
     )
 
 
-def detection(options: argparse.Namespace) -> Detection:
+def detection(options: argparse.Namespace, form: MessageForm | None) -> Detection:
     """How frames become results."""
     is_newest_only = options.source == "kafka" and not options.keep_all
     max_age_s = options.max_age or (MAX_AGE_S if is_newest_only else None)
     return Detection(
-        frame_format(options),
+        frame_format(options, form),
         max_age_s=max_age_s if options.source == "kafka" else None,
         is_newest_only=is_newest_only,
         uri_prefixes=tuple(options.uri_prefix),
@@ -207,7 +232,7 @@ def detection(options: argparse.Namespace) -> Detection:
 def table(results: DataFrame, *, with_image: bool) -> DataFrame:
     """The columns of the parquet and json sinks: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST]
+    hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST, HEADERS]
     return results.drop(*hidden, *([] if with_image else ["image"]))
 
 
@@ -269,11 +294,12 @@ def all_topics(options: argparse.Namespace) -> list[Topic]:
     return flags.kafka_topics(options, FRAME_TOPIC, results)
 
 
-def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
+def kafka_source(options: argparse.Namespace, form: MessageForm | None) -> KafkaSource | None:
     """The topics that are read; ``None`` from a folder."""
     if options.source == "files":
         return None
-    return flags.kafka_source(options, FRAME_TOPIC)
+    headers = message_flags.needs_headers(options, form)
+    return flags.kafka_source(options, FRAME_TOPIC, headers=headers)
 
 
 def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:
@@ -299,7 +325,8 @@ def read(
 
 def run(options: argparse.Namespace) -> None:
     start.refuse_mixed(all_places(options), all_topics(options))
-    source = kafka_source(options)
+    form = message_form(options)
+    source = kafka_source(options, form)
     if source is None:
         folders.check_before_spark(options.input)
     load = functools.partial(by_name.model, options.model, "detect", options.labels)
@@ -322,7 +349,8 @@ def run(options: argparse.Namespace) -> None:
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_detect would run {shown}\nas the plan")
         records = folder.sample() if folder is not None else read(session, source, folder)
-        how = detection(options)
+        records = with_header_columns(records, options.header_columns)
+        how = detection(options, form)
         frames = pycturestream.read_frames(with_planned_time(records), how.frames)
         detect(frames, model.newest(), how, seen).explain()
         return
@@ -340,10 +368,11 @@ def run(options: argparse.Namespace) -> None:
     if folder is not None:
         made["failed_files"] = folder.note
     records = with_planned_time(read(session, source, folder))
+    records = with_header_columns(records, options.header_columns)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
             records,
-            lambda records, newest: steps(records, newest, detection(options), seen, folder),
+            lambda records, newest: steps(records, newest, detection(options, form), seen, folder),
             model.newest,
             made,
             flags.stream_options(options, options.trigger),
@@ -391,7 +420,11 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     options.sink = options.sink or (["kafka"] if options.source == "kafka" else ["parquet"])
     if options.source == "files" and not options.input:
         raise InvalidOptionError("--source files needs --input")
+    if options.source == "files":
+        message_flags.refuse_for_files(options)
     Names(options.glob)
+    if options.image_field and any(text.startswith("image=") for text in options.field):
+        raise InvalidOptionError("choose --image-field NAME or --field image=PATH, not both")
     if options.payload == pictures.URI and not options.uri_prefix:
         raise InvalidOptionError(
             "--payload uri needs --uri-prefix: the folders of objects that messages may name"

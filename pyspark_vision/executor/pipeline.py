@@ -22,6 +22,8 @@ from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.messages import arrays
+from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
@@ -97,6 +99,13 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
             piece, fetched_bytes = [], 0
     if piece:
         yield _fetched_array(piece)
+
+
+def read_messages(
+    batches: Iterator[tuple[pa.Array, pa.Array]], form: MessageForm
+) -> Iterator[pa.StructArray]:
+    """Records' values and headers -> their pictures and fields (:mod:`messages.arrays`)."""
+    return arrays.read_batches(batches, form)
 
 
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:

@@ -110,7 +110,9 @@ def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
     return KafkaConnection(options.kafka_servers, properties)
 
 
-def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) -> KafkaSource:
+def kafka_source(
+    options: argparse.Namespace, topic: str, ending: str = LATEST, *, headers: bool = False
+) -> KafkaSource:
     """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default.
 
     Raises :class:`InvalidOptionError` if no broker answers and Spark is still to be started: a
@@ -129,6 +131,7 @@ def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) 
         ending=ending,
         max_offsets_per_trigger=options.max_offsets_per_trigger,
         skip_lost=tuple(options.skip_lost),
+        headers=headers,
     )
 
 

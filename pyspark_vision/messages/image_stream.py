@@ -21,9 +21,12 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.executor.messages.form import MessageForm
+from pyspark_vision.messages import json_fields, message_forms, pictures, record_headers
+from pyspark_vision.messages.local_times import local_text
 from pyspark_vision.messages.planned_time import planned_at
 from pyspark_vision.messages.result_key import result_key
+from pyspark_vision.messages.time_zones import UTC
 from pyspark_vision.messages.utf8 import text_of
 
 if TYPE_CHECKING:
@@ -71,18 +74,31 @@ PREDICTION_OFFERED = StructType(
 """What a table of predictions may have besides: the other columns of :data:`RESULT`."""
 
 
-def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
+def read_images(
+    records: DataFrame, max_message_bytes: int, form: MessageForm | None = None
+) -> DataFrame:
     """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
 
     ``picture`` is ``struct<content, error>``; a message without ``image_id`` has its key instead.
+    ``form``: of messages that are not week 9's, with fields of the names ``image_id``,
+    ``image_data``, ``timestamp`` and ``metadata``; a moment becomes ISO-8601 text in UTC.
     """
+    if form is not None:
+        return _read_in_form(records, form)
     typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
     message = json_fields.with_message(
-        records, F.col("value"), (), typed, max_bytes=max_message_bytes, encoded=("image_data",)
+        records,
+        F.col("value"),
+        (),
+        typed,
+        max_bytes=max_message_bytes,
+        encoded=("image_data",),
+        hinted=True,
     )
     fields = F.col("_message.fields")
     image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
-    problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id"))
+    whole = F.col("value").cast("string")
+    problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id", whole))
     images = message.select(
         *records.columns,
         image_id.alias("image_id"),
@@ -92,8 +108,24 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
         problem.alias("_refused"),
     )
     image = F.col("_image")
-    return pictures.with_base64(images, image["content"], image["text"], F.col("_refused")).drop(
-        "_image", "_refused"
+    there = json_fields.there_is(whole, "image_data")
+    return pictures.with_base64(
+        images, image["content"], image["text"], F.col("_refused"), there
+    ).drop("_image", "_refused")
+
+
+def _read_in_form(records: DataFrame, form: MessageForm) -> DataFrame:
+    fields = F.col(message_forms.READ)
+    image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
+    text, moment = message_forms.timestamp(fields, "timestamp")
+    in_utc = F.concat(local_text(moment, UTC), F.lit("Z"))
+    problem = F.coalesce(fields["error"], json_fields.missing(image_id, "image_id"))
+    return message_forms.with_read(records, form).select(
+        *records.columns,
+        image_id.alias("image_id"),
+        F.coalesce(text, in_utc).alias("sent_at"),
+        F.map_from_entries(fields["metadata"]).alias("metadata"),
+        pictures.encoded(fields["image_data"], problem).alias("picture"),
     )
 
 
@@ -133,8 +165,8 @@ def with_object(results: DataFrame) -> DataFrame:
 
 
 def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT` alone."""
-    return results.select(*RESULT.names)
+    """The columns of :data:`RESULT`, and those of record headers that were asked for."""
+    return results.select(*RESULT.names, *record_headers.columns_in(results))
 
 
 def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:

@@ -6,6 +6,9 @@ A letter holds ``payload`` and ``key`` (bytes as they came), ``origin``, ``topic
 value and the key is the key, unchanged, and the others are headers named ``pyspark_vision.<name>``,
 as text. So a letter can be larger than its message was: what the topic does not take is left out,
 and said in a header.
+
+Where a job reads the headers of its records, a letter has them, too: as a column ``headers`` in
+Parquet, as they were in Kafka. They go back with it: a field of the message may be in them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
+    ArrayType,
     BinaryType,
     IntegerType,
     LongType,
@@ -25,6 +29,7 @@ from pyspark.sql.types import (
 )
 
 from pyspark_vision.errors import ErrorCode
+from pyspark_vision.messages.record_headers import HEADERS
 from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 from pyspark_vision.messages.utf8 import text_of
 from pyspark_vision.sinks import OfFailures
@@ -57,6 +62,10 @@ LETTER = StructType(
 # Of results: why a sink does not take a row that went well; null where it does.
 REFUSED = "refused"
 
+HEADERS_TYPE = ArrayType(
+    StructType([StructField("key", StringType()), StructField("value", BinaryType())])
+)
+
 # How many bytes a payload has that was larger than its topic takes, and was not sent.
 PAYLOAD_LEFT_OUT, KEY_LEFT_OUT = "payload_left_out", "key_left_out"
 # Of an error's message, in a letter whose topic takes little.
@@ -72,7 +81,11 @@ def with_payload_if_failed(results: DataFrame, payload: str) -> DataFrame:
 
     So that a batch that is kept for its sinks holds what came in for the failed rows only.
     """
-    return results.withColumn("payload", F.when(_failed(results), F.col(payload)))
+    failed = _failed(results)
+    kept = results.withColumn("payload", F.when(failed, F.col(payload)))
+    if HEADERS in kept.columns:
+        kept = kept.withColumn(HEADERS, F.when(failed, F.col(HEADERS)))
+    return kept
 
 
 def _failed(results: DataFrame) -> Column:
@@ -98,6 +111,8 @@ def letters(results: DataFrame) -> DataFrame:
         if name.startswith("error.") and REFUSED in results.columns:
             column = F.coalesce(column, _of_refused(name))
         columns.append(column.cast(field.dataType).alias(field.name))
+    if HEADERS in results.columns:
+        columns.append(F.col(HEADERS).cast(HEADERS_TYPE).alias(HEADERS))
     return results.where(_failed(results)).select(*columns)
 
 
@@ -140,6 +155,14 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
         F.coalesce(F.octet_length(name), F.lit(0)) for name in ("key", "payload")
     )
     room = F.lit(max_bytes).cast("long")
+    own = F.array().cast(HEADERS_TYPE)
+    if HEADERS in letters.columns:
+        given = _of_others(F.coalesce(F.col(HEADERS), own))
+        given_bytes = _bytes_of(given)
+        # Without them a field may be missing when it is put back; but better than no letter.
+        fits = fields_bytes + given_bytes <= room
+        own = F.when(fits, given).otherwise(own)
+        fields_bytes += F.when(fits, given_bytes).otherwise(0)
     no_payload = fields_bytes + key_bytes + payload_bytes > room
     no_key = fields_bytes + key_bytes > room
     fields["error_message"] = F.when(
@@ -155,6 +178,8 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
         for name, text in fields.items()
     ]
     present = F.filter(F.array(*headers), lambda header: header["value"].isNotNull())
+    if HEADERS in letters.columns:
+        present = F.concat(own, present)
     return letters.select(
         F.when(~no_key, F.col("key")).alias("key"),
         F.when(~no_payload, F.col("payload")).alias("value"),
@@ -162,13 +187,27 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
     )
 
 
+def _bytes_of(headers: Column) -> Column:
+    def size(one: Column) -> Column:
+        parts = (F.coalesce(F.octet_length(one[name]), F.lit(0)) for name in ("key", "value"))
+        return sum(parts, start=F.lit(_HEADER_BYTES))
+
+    return F.aggregate(F.transform(headers, size), F.lit(0), lambda total, one: total + one)
+
+
+def _of_others(headers: Column) -> Column:
+    """Headers that are not a letter's."""
+    return F.filter(headers, lambda one: ~one["key"].startswith(LETTER_HEADER_PREFIX))
+
+
 def from_records(records: DataFrame) -> DataFrame:
     """``key, value, headers`` of a dead-letter topic -> letters; records of others have nulls."""
-    return from_records_with_size(records).drop(PAYLOAD_LEFT_OUT)
+    return from_records_with_size(records).drop(PAYLOAD_LEFT_OUT, HEADERS)
 
 
 def from_records_with_size(records: DataFrame) -> DataFrame:
-    """As :func:`from_records`, and ``payload_left_out``: bytes that the topic did not take."""
+    """As :func:`from_records`, and ``payload_left_out``: bytes that the topic did not take; and
+    ``headers``: those that the record had beside the letter's."""
     headers = F.col("headers")
 
     def field(name: str) -> Column:
@@ -180,4 +219,5 @@ def from_records_with_size(records: DataFrame) -> DataFrame:
         "key",
         *(field(name).cast(LETTER[name].dataType).alias(name) for name in _HEADERS),
         F.coalesce(*(field(name).cast("long") for name in _LEFT_OUT)).alias(PAYLOAD_LEFT_OUT),
+        _of_others(headers).alias(HEADERS),
     )

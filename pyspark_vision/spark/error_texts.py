@@ -28,6 +28,9 @@ _KILLED = re.compile(
 # What Python's faulthandler says of a worker that broke down by itself, above Spark's words of it.
 _BROKE_DOWN = "Fatal Python error"
 
+# Of a worker: what it says of a schema registry that does not answer.
+_NO_REGISTRY = re.compile(r"SchemaRegistryError: ([^\n]+)")
+
 # Kafka's, whose words name no topic.
 NO_TOPIC = "UnknownTopicOrPartitionException"
 
@@ -58,6 +61,12 @@ def too_large_record(message: str) -> str | None:
     """Why Kafka's producer refused a record for its size (may be empty); ``None``: it did not."""
     refused = _RECORD_TOO_LARGE.search(message)
     return None if refused is None else (refused.group(1) or "").rstrip(". ")
+
+
+def no_schema_registry(message: str) -> str | None:
+    """Why a batch failed for want of a schema; ``None``: it failed for something else."""
+    said = _NO_REGISTRY.search(message)
+    return None if said is None else said.group(1).strip()
 
 
 def lost_records(message: str) -> str | None:

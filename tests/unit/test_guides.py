@@ -65,6 +65,7 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
+    ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
