@@ -19,7 +19,7 @@ from google.cloud.bigquery_storage_v1 import types
 _CODES = types.StorageError.StorageErrorCode
 
 
-class BigQueryStreamsProxy(grpc.GenericRpcHandler):
+class BigQueryStreamsProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
     """``lose("AppendRows", 2)``: so many answers of that method are lost, after it has run.
 
     ``calls``: how often each method was called. ``address``: ``host:port``.

@@ -54,7 +54,7 @@ class RowFormat:
     def encoded(self, line: bytes) -> bytes:
         """A line of :func:`~pyspark_vision.sinks.bigquery.columns.as_json` as a message."""
         row = json.loads(line)
-        values = {name: self._values[name](value) for name, value in row.items()}
+        values = {name: self._values[name](value) for name, value in row.items()}  # type: ignore[no-untyped-call]
         return bytes(self._message(**values).SerializeToString())
 
 

@@ -68,7 +68,7 @@ def write_client() -> Any:
         how = {"transport": transport}
     else:
         how = {"credentials": _credentials()}
-    return bigquery_storage_v1.BigQueryWriteClient(**how)  # type: ignore[no-untyped-call]
+    return bigquery_storage_v1.BigQueryWriteClient(**how)
 
 
 def _credentials() -> Any:
