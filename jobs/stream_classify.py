@@ -23,7 +23,7 @@ from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
@@ -82,6 +82,10 @@ def parser() -> command_line.JobParser:
         "--output-bq-table", metavar="TABLE", help="the table in BigQuery, which is not built yet"
     )
     sink.add_argument(
+        "--sink", choices=[flags.DELTA], help="as the other jobs have it: --table names this sink"
+    )
+    flags.add_table(sink)
+    sink.add_argument(
         "--console",
         action="store_true",
         help="print a few results of each batch. This is the default sink",
@@ -126,6 +130,10 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
         made["json"] = through(image_stream.table, lines)
+    if (table := flags.delta_table(options)) is not None:
+        made["delta"] = through(
+            image_stream.table, delta.delta_sink(session, table, options.checkpoint)
+        )
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
@@ -158,6 +166,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
+        writes_delta=bool(options.table),
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
@@ -167,6 +176,10 @@ def run(options: argparse.Namespace) -> None:
         max_message_bytes=options.max_message_bytes,
         confidence_threshold=options.confidence_threshold,
     )
+    if (table := flags.delta_table(options)) is not None:
+        rows = image_stream.table(results(records, model.newest()))
+        delta.check(session, table, rows.schema)
+        delta.check_checkpoint(session, table, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
@@ -210,6 +223,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         refuse_what_is_not_built(options)
+        options.sink = [flags.DELTA] if options.sink or options.table else []
+        flags.check_table_flags(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(str(error))
