@@ -352,6 +352,7 @@ def check_output(session: SparkSession | None, options: argparse.Namespace) -> N
         options.output,
         adopts=options.adopt or bool(options.table),
         removes=options.overwrite,
+        flag=output_flag(options),
     )
     if options.dead_letters:
         if session is not None and is_connect(session):
@@ -393,8 +394,10 @@ def embed_all(
         batch_output.remove(session, options.output)
         if options.dead_letters:
             batch_output.remove_letters(session, options.dead_letters, options.output)
+    # A table may have rows of several sources: they are known by their origin.
+    source = "keys" if place is None else folders.full_name(session, place)
     settings = {
-        "source": "keys" if place is None else folders.full_name(session, place),
+        **({} if options.table else {"source": source}),
         **batch_output.model_settings(model),
         "format": options.format,
         "normalize": str(options.normalize),
@@ -403,7 +406,14 @@ def embed_all(
     # What is left after --overwrite is the user's own, in a folder that was this job's.
     adopts = options.adopt or options.overwrite or bool(options.table)
     spelled = {} if place is None else {"source": options.images}
-    batch_output.claim(session, options.output, settings, adopts=adopts, spelled=spelled)
+    batch_output.claim(
+        session,
+        options.output,
+        settings,
+        adopts=adopts,
+        spelled=spelled,
+        flag=output_flag(options),
+    )
     if options.dead_letters:
         batch_output.claim_letters(
             session, options.dead_letters, options.output, adopts=options.adopt
@@ -423,10 +433,9 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     flags.check_table_flags(argparse.Namespace(**{**vars(options), "sink": [options.sink]}))
     if options.table:
         if options.output or options.overwrite or options.format != "parquet":
-            given = "--output" if options.output else "--overwrite" if options.overwrite else ""
-            raise InvalidOptionError(
-                f"{given or '--format'} is for --sink files; leave it out with --sink delta"
-            )
+            given = {"--output": options.output, "--overwrite": options.overwrite}
+            flag = next((flag for flag, value in given.items() if value), "--format")
+            raise InvalidOptionError(f"{flag} is for --sink files; leave it out with --sink delta")
         options.output, options.format = options.table.rstrip("/"), batch_rows.DELTA
     elif not options.output:
         raise InvalidOptionError(

@@ -200,7 +200,7 @@ def detection(options: argparse.Namespace) -> Detection:
 
 
 def table(results: DataFrame, *, with_image: bool) -> DataFrame:
-    """The columns of the parquet, json and delta sinks: typed, without what is for messages only."""
+    """The columns of parquet, json and delta: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
     hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST]
     return results.drop(*hidden, *([] if with_image else ["image"]))

@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.spark import delta_lake
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,7 +70,10 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
     # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without s3a://.
-    connectors = jars.files(*(["kafka", "s3a"] if pyspark.__version__ >= "4.2" else ["kafka"]))
+    is_newest = pyspark.__version__ >= "4.2"
+    connectors = jars.files(*(["kafka", "s3a", "delta"] if is_newest else ["kafka"]))
+    # A session takes Delta Lake's only when it is made. Its classes are for one Spark.
+    has_delta = pyspark.__version__.startswith("4.2.")
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -86,6 +90,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         # From the start, because all tests share one JVM and a JVM takes them only then.
         .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
+        .config(map=delta_lake.SETTINGS if has_delta else {})
         .getOrCreate()
     )
     yield session

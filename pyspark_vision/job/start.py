@@ -34,8 +34,9 @@ def session_for(
 
     ``places``: all that it reads and writes; the job has called :func:`refuse_mixed`, and they are
     compared again as Spark's file systems name them. ``check`` raises if what is written is
-    another's. ``writes_delta``: the session is one for Delta tables. It is called once: before Spark starts, without a session, if all that is written is
+    another's. It is called once: before Spark starts, without a session, if all that is written is
     on this machine, or else with the session (not with one of Connect, which has no file system).
+    ``writes_delta``: the session is one for Delta tables.
 
     Raises :class:`InvalidOptionError` if the job writes where it reads, or two things to one place.
     """

@@ -1,8 +1,9 @@
 """A Delta table, exactly once under replay: each micro-batch is one commit, known by its number.
 
-The commit carries ``txnAppId``, the id that the checkpoint bears (:mod:`pyspark_vision.sinks.owner`)
-and not its path, and ``txnVersion``, the batch: Delta leaves out what it has of them already. So a
-replay adds nothing, a new checkpoint is another writer, and several streams may fill one table.
+The commit carries ``txnAppId``, the id that the checkpoint bears and not its path
+(:mod:`pyspark_vision.sinks.owner`), and ``txnVersion``, the batch: Delta leaves out what it has of
+them already. So a replay adds nothing, a new checkpoint is another writer, and several streams may
+fill one table.
 
 A table that is there is appended to, also one that others made, if its columns are those of the
 rows. Nothing in it is ever replaced or removed.
@@ -36,7 +37,7 @@ _HISTORY = 1000
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
 _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
 
-# Two streams that make a table, or add columns to it, in the same instant: the later one looks again.
+# Of two streams that make a table, or add columns to it, in one instant the later looks again.
 _TRIES, _PAUSE_S = 4, 0.5
 _CONFLICT = re.compile(
     "DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|ConcurrentModification"
