@@ -70,10 +70,12 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
     # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without s3a://.
-    is_newest = pyspark.__version__ >= "4.2"
-    connectors = jars.files(*(["kafka", "s3a", "delta"] if is_newest else ["kafka"]))
-    # A session takes Delta Lake's only when it is made. Its classes are for one Spark.
+    connectors = jars.files(*(["kafka", "s3a"] if pyspark.__version__ >= "4.2" else ["kafka"]))
+    # Delta Lake's classes are for one Spark; a session takes its settings only when it is made.
     has_delta = pyspark.__version__.startswith("4.2.")
+    connectors += jars.files("delta") if has_delta else []
+    settings: dict[str, bool | float | int | str | None] = {}
+    settings |= delta_lake.SETTINGS if has_delta else {}
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -90,7 +92,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         # From the start, because all tests share one JVM and a JVM takes them only then.
         .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
-        .config(map=delta_lake.SETTINGS if has_delta else {})
+        .config(map=settings)
         .getOrCreate()
     )
     yield session

@@ -27,7 +27,8 @@ def places(
     **options: bool,
 ) -> StreamPlaces:
     out = Output("--output", str(tmp_path / output), role)
-    return StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,), **options)
+    plain = StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,))
+    return dataclasses.replace(plain, **options)
 
 
 def run_batches(spark: SparkSession, tmp_path: Path, count: int, output: str = "out") -> None:
