@@ -320,6 +320,12 @@ def test_replay_brings_kafka_for_letters_of_a_folder_too(root: Path) -> None:
     assert connectors(COMMANDS, read_flags(["replay", "letters", "--checkpoint", "c"])) == ["kafka"]
 
 
+def test_a_table_brings_delta_lake(root: Path) -> None:
+    flags = read_flags(["--input", "frames", "--sink", "delta", "--table", "s3a://bucket/table"])
+
+    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", "delta"]
+
+
 def test_each_conf_of_a_submitted_command_is_sparks(root: Path) -> None:
     done = submit(
         *(root, "--print", "--conf", "spark.a=1", "replay", "--", "out", "--checkpoint", "c"),
