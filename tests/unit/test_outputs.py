@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,10 @@ def places(
     checkpoint: str = "checkpoint",
     output: str = "out",
     role: str = "parquet",
-    **options: bool,
+    **options: Any,
 ) -> StreamPlaces:
     out = Output("--output", str(tmp_path / output), role)
-    plain = StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,))
-    return dataclasses.replace(plain, **options)
+    return StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,), **options)
 
 
 def run_batches(spark: SparkSession, tmp_path: Path, count: int, output: str = "out") -> None:
