@@ -34,7 +34,7 @@ from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.bigquery.sink import largest_row_bytes, with_refusal
 from pyspark_vision.sinks.bigquery.table import Table, Wanted
 from pyspark_vision.sinks.console import console_sink
@@ -108,6 +108,10 @@ def parser() -> command_line.JobParser:
     )
     bigquery.add_bigquery(sink)
     sink.add_argument(
+        "--sink", choices=[flags.DELTA], help="as the other jobs have it: --table names this sink"
+    )
+    flags.add_table(sink)
+    sink.add_argument(
         "--console",
         action="store_true",
         help="print a few results of each batch. This is the default sink",
@@ -178,6 +182,10 @@ def sinks(
         made["json"] = through(image_stream.table, lines)
     if table is not None:
         made["bigquery"] = bigquery.sink(session, options, table, wanted_table(options))
+    if (lake := flags.delta_table(options)) is not None:
+        made["delta"] = through(
+            image_stream.table, delta.delta_sink(session, lake, options.checkpoint)
+        )
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
@@ -214,6 +222,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
+        writes_delta=bool(options.table),
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
@@ -229,6 +238,10 @@ def run(options: argparse.Namespace) -> None:
         form=form,
         table=table,
     )
+    if (lake := flags.delta_table(options)) is not None:
+        rows = image_stream.table(results(records, model.newest()))
+        delta.check(session, lake, rows.schema)
+        delta.check_checkpoint(session, lake, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
@@ -268,6 +281,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         refuse_what_is_not_built(options)
         bigquery.table_name(options)
+        options.sink = [flags.DELTA] if options.sink or options.table else []
+        flags.check_table_flags(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(arguments.with_flags(str(error), options))

@@ -36,7 +36,7 @@ from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.record_headers import HEADERS, with_header_columns
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
@@ -56,13 +56,14 @@ from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.streaming import dedupe, runner
 from pyspark_vision.streaming.dedupe import SeenFrames
+from pyspark_vision.streaming.micro_batch import PAYLOAD_BYTES
 
 # Of PyctureStream's frames, two of its triggers and a bit.
 MAX_AGE_S = 5.0
 # Of a frame; and where PyctureStream's messages have its picture.
 FIELDS, IMAGE_FIELD = ("image", "camera_id", "timestamp"), "image"
 
-SINKS = ("parquet", "json", "kafka", "events", "console")
+SINKS = ("parquet", "json", "kafka", "events", "delta", "console")
 
 
 def parser() -> command_line.JobParser:
@@ -173,6 +174,7 @@ def parser() -> command_line.JobParser:
     sink.add_argument("--output", metavar="URI", help="the folder of the parquet sink")
     sink.add_argument("--output-json", metavar="URI", help="the folder of the json sink")
     sink.add_argument("--output-events", metavar="URI", help="the folder of the events sink")
+    flags.add_table(sink)
     sink.add_argument(
         "--output-kafka-topic",
         default=RESULT_TOPIC,
@@ -230,7 +232,7 @@ def detection(options: argparse.Namespace, form: MessageForm | None) -> Detectio
 
 
 def table(results: DataFrame, *, with_image: bool) -> DataFrame:
-    """The columns of the parquet and json sinks: typed, without what is for messages only."""
+    """The columns of parquet, json and delta: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
     hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST, HEADERS]
     return results.drop(*hidden, *([] if with_image else ["image"]))
@@ -255,6 +257,11 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if "json" in options.sink:
         lines = json_sink(session, options.output_json)
         made["json"] = through(lambda results: table(results, with_image=options.annotate), lines)
+    if (into := flags.delta_table(options)) is not None:
+        made["delta"] = through(
+            lambda results: table(results, with_image=options.annotate),
+            delta.delta_sink(session, into, options.checkpoint),
+        )
     if "events" in options.sink:
         made["events"] = through(
             lambda results: pycturestream.events(results, threshold, options.time_zone),
@@ -336,6 +343,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
+        writes_delta=bool(options.table),
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model, load, first)
@@ -344,17 +352,23 @@ def run(options: argparse.Namespace) -> None:
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
-    if options.dry_run:
-        outputs.beyond(session, written)
-        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
-        print(f"stream_detect would run {shown}\nas the plan")
+    if options.dry_run or options.table:
         records = folder.sample() if folder is not None else read(session, source, folder)
         records = with_header_columns(records, options.header_columns)
         how = detection(options, form)
         frames = pycturestream.read_frames(with_planned_time(records), how.frames)
-        detect(frames, model.newest(), how, seen).explain()
+        planned = detect(frames, model.newest(), how, seen)
+        if (into := flags.delta_table(options)) is not None:
+            rows = table(planned.drop("dropped", PAYLOAD_BYTES), with_image=options.annotate)
+            delta.check(session, into, rows.schema)
+            delta.check_checkpoint(session, into, options.checkpoint)
+    if options.dry_run:
+        outputs.beyond(session, written)
+        shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
+        print(f"stream_detect would run {shown}\nas the plan")
+        planned.explain()
         return
-    if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
+    if not options.dead_letters and not {"parquet", "json", "delta"} & set(options.sink):
         print(
             "stream_detect: frames that fail are counted, not kept; --dead-letters keeps them",
             file=sys.stderr,
@@ -432,6 +446,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     for name, flag in (("parquet", "output"), ("json", "output_json"), ("events", "output_events")):
         if name in options.sink and not getattr(options, flag):
             raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
+    flags.check_table_flags(options)
     flags.refuse_taken_port(options)
     if options.time_zone is None:
         local = local_time_zone()

@@ -27,6 +27,7 @@ from pyspark.sql import SparkSession
 from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.spark import delta_lake
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,6 +75,11 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     connectors = jars.files(
         *(["kafka", "s3a", "gs"] if pyspark.__version__ >= "4.2" else ["kafka"])
     )
+    # Delta Lake's classes are for one Spark; a session takes its settings only when it is made.
+    has_delta = pyspark.__version__.startswith("4.2.")
+    connectors += jars.files("delta") if has_delta else []
+    settings: dict[str, bool | float | int | str | None] = {}
+    settings |= delta_lake.SETTINGS if has_delta else {}
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -90,6 +96,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         # From the start, because all tests share one JVM and a JVM takes them only then.
         .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
+        .config(map=settings)
         .getOrCreate()
     )
     yield session

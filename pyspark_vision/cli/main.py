@@ -16,7 +16,6 @@ from pyspark_vision.sinks import terminal
 # The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
     "bundle": "inspect a model file, or build a bundle with a checked, faster twin",
-    "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "dashboard": "show results, events or a live topic as charts in a browser",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from pyspark_vision.spark import internals
 from pyspark_vision.spark.internals import JavaError, java_exception, jvm
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ class Problem(Exception):
 
 def has_class(session: SparkSession, name: str) -> bool:
     """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
-    java = jvm(session).java.lang
-    try:
-        java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
-    except JavaError:
-        return False
-    return True
+    return internals.has_class(jvm(session), name)
 
 
 @contextmanager

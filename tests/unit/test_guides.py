@@ -68,12 +68,14 @@ RUN = {
     ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
-    ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
     ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
     ("streams.md", "python -c"): "tests/unit/test_messages.py",
     ("streams.md", "pyspark-vision receive"): "tests/services/test_receive.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
-    ("operating.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
+    ("tables.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("tables.md", "from deltalake"): "tests/unit/test_guides.py",
+    ("tables.md", "spark.sql"): "tests/unit/test_guides.py",
+    ("tables.md", "old = spark"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
@@ -143,7 +145,7 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "compact", "contact-sheet", "dashboard", "doctor"),
+        *("bundle build", "bundle inspect", "contact-sheet", "dashboard", "doctor"),
         *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
@@ -221,29 +223,37 @@ def test_batch_md_a_folder_and_keys_are_embedded_and_read(
     assert len(pd.read_csv(file)) == 2
 
 
-def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkpoint(
+def test_streams_md_and_tables_md_a_folder_is_detected_into_files_and_a_table(
     spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = tmp_path / "build"
     words = guides.paths(tmp_path)
     [detect] = guides.block("streams.md", "scripts/submit", words).commands
-    [compact] = guides.block("streams.md", "pyspark-vision compact build", words).commands
-    words = {"OUTPUT": f"{build}/detections", "CHECKPOINT": f"{build}/detect_checkpoint"}
-    [again] = guides.block("operating.md", "pyspark-vision compact OUTPUT", words).commands
+    [into_table] = guides.block("tables.md", "scripts/submit", words).commands
 
     assert guides.run(detect) == 0
     assert "frames in 5, detected 4, failed 1 (unsupported_format 1)" in capsys.readouterr().out
-    assert guides.run(compact) == guides.run(again) == 0
     assert pq.read_table(build / "detections").num_rows == 5
     assert pq.read_table(build / "letters").num_rows == 1
 
-    capsys.readouterr()
     assert guides.run(detect.replace("detect_checkpoint", "c2")) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
-    shown = guides.block("operating.md", "stream_detect: --output out belongs", words).text
+    shown_words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
+    shown = guides.block("operating.md", "stream_detect: --output out belongs", shown_words).text
     since = re.compile(r"since [^)]+\)")
     assert since.sub("since", said).split() == since.sub("since", shown).split()
+
+    assert guides.run(into_table) == 0
+    capsys.readouterr()
+    names: dict[str, Any] = {"spark": spark}
+    exec(guides.block("tables.md", "from deltalake", words).text, names)
+    assert capsys.readouterr().out == "0 5\n"
+    exec(guides.block("tables.md", "old = spark", words).text, names)
+    exec(guides.block("tables.md", "spark.sql", words).text, names)
+    old = names["DeltaTable"](str(build / "old_detections_table")).to_pyarrow_table()
+    new = names["DeltaTable"](str(build / "detections_table")).to_pyarrow_table()
+    assert (old.num_rows, new.num_rows) == (5, 5)
+    assert old.column_names == new.column_names
 
 
 def test_events_md_the_printed_tables_are_those_of_the_guide(
