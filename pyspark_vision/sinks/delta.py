@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyspark_vision.sinks import Sink
 
-FLAG = "--table"
+FLAG = "`table`"
 
 _LOG = "_delta_log"
 # Commits of the table that are looked at for those of a checkpoint that knows less than the table.
@@ -69,7 +69,7 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
     names = {field.name for field in schema}
     if unknown := [name for name in table.partition_by if name not in names]:
         raise InvalidOptionError(
-            f"--table-partition-by {unknown[0]}: the rows have no such column; choose from "
+            f"`table_partition_by` {unknown[0]}: the rows have no such column; choose from "
             f"{', '.join(sorted(names))}"
         )
     if not is_there(session, table.uri):
@@ -99,9 +99,9 @@ def check_checkpoint(session: SparkSession, table: DeltaTable, checkpoint: str) 
     if newest > planned:
         last = f"its last batch is {planned}" if planned >= 0 else "it has no batch yet"
         raise InvalidOptionError(
-            f"{FLAG} {table.uri} holds batches up to {newest} of --checkpoint {checkpoint}, which "
+            f"{FLAG} {table.uri} holds batches up to {newest} of `checkpoint` {checkpoint}, which "
             f"does not know them: {last} (was it restored from a copy?). Restore the newer "
-            "checkpoint, or begin a new one where that one ended (--starting-offsets)"
+            "checkpoint, or begin a new one where that one ended (`starting_offsets`)"
         )
 
 
@@ -117,7 +117,7 @@ def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sin
         if not writers:
             mark = owner.read_mark(session, checkpoint)
             if mark is None or not mark.owner:
-                raise StreamError(f"--checkpoint {checkpoint} bears no mark of its own any more")
+                raise StreamError(f"`checkpoint` {checkpoint} bears no mark of its own any more")
             writers.append(mark.owner)
         options = {
             "txnAppId": f"pyspark_vision/{writers[0]}",
@@ -212,7 +212,7 @@ def _refuse_other_partitions(session: SparkSession, table: DeltaTable) -> None:
     if tuple(there) != table.partition_by:
         raise InvalidOptionError(
             f"{FLAG} {table.uri} is partitioned by {', '.join(there) or 'nothing'}, not by "
-            f"{', '.join(table.partition_by)}; leave --table-partition-by out, or choose another "
+            f"{', '.join(table.partition_by)}; leave `table_partition_by` out, or choose another "
             "table"
         )
 
@@ -225,7 +225,7 @@ def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> 
         column = known.pop(field.name.lower(), None)
         if column is None and not adds_columns:
             said.append(
-                f"it lacks {field.name} {field.dataType.simpleString()} (--table-add-columns adds "
+                f"it lacks {field.name} {field.dataType.simpleString()} (`table_add_columns` adds "
                 "it)"
             )
         elif column is not None and _plain(column.dataType) != _plain(field.dataType):

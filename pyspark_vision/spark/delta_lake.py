@@ -39,7 +39,7 @@ def refuse_without(session: SparkSession) -> None:
     if EXTENSION not in (session.conf.get(EXTENSIONS, None) or ""):
         settings = " ".join(f"--conf {key}={SETTINGS[key]}" for key in (EXTENSIONS, _CATALOG))
         raise InvalidOptionError(
-            f"--sink delta: this session was made without Delta Lake's settings: {settings}"
+            f"`sink` delta: this session was made without Delta Lake's settings: {settings}"
         )
 
 
@@ -52,10 +52,10 @@ def missing(version: str) -> str:
     package = PACKAGES.get(".".join(version.split(".")[:2]))
     if package is None:
         return (
-            f"--sink delta: Delta Lake has no release for Spark {version}; it has for "
+            f"`sink` delta: Delta Lake has no release for Spark {version}; it has for "
             f"{', '.join(PACKAGES)}. Use one of these, or another sink"
         )
     return (
-        f"--sink delta: this Spark has no Delta Lake. Submit with --packages {package} "
+        f"`sink` delta: this Spark has no Delta Lake. Submit with --packages {package} "
         "(scripts/submit brings it by itself)"
     )

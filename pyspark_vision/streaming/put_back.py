@@ -104,7 +104,7 @@ def _files_read(session: SparkSession, checkpoint: str) -> set[str]:
         read = files_read(session, checkpoint, source, end)
         if read is None:
             raise InvalidOptionError(
-                f"--checkpoint {checkpoint} is of a stream that does not read files: choose another"
+                f"`checkpoint` {checkpoint} is of a stream that does not read files: choose another"
             )
         paths |= {_path(uri) for uri in read}
     return paths

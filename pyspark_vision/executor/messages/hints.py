@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Options are named as parameters: `unpack` is the flag --unpack of a job.
+# Options are named as parameters: `unpack` is the flag `unpack` of a job.
 GZIP = ": it is gzip, which `unpack` gzip reads"
 BOM = ": it begins with a byte order mark, which `unpack` bom reads"
 PYTHON_BYTES = ": it is text of Python's bytes (b'…'), which `unpack` python-bytes reads"

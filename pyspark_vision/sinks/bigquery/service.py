@@ -55,12 +55,12 @@ def write_client() -> Any:
         )
     except ImportError:
         raise MissingDependencyError(
-            "--bq-write storage needs google-cloud-bigquery-storage: "
+            "`bq_write` storage needs google-cloud-bigquery-storage: "
             "pip install 'pyspark_vision[gcp]'"
         ) from None
     if os.environ.get(EMULATOR) and not os.environ.get(STORAGE_EMULATOR):
         raise InvalidOptionError(
-            f"--bq-write storage: {EMULATOR} names an emulator: set {STORAGE_EMULATOR}, too: "
+            f"`bq_write` storage: {EMULATOR} names an emulator: set {STORAGE_EMULATOR}, too: "
             "HOST:PORT of its Storage Write API"
         )
     if address := os.environ.get(STORAGE_EMULATOR):

@@ -77,8 +77,8 @@ def refuse_own_disk(session: SparkSession, checkpoint: str, staging: str | None)
     is_elsewhere = not (session.sparkContext.master or "local").startswith("local")
     if is_elsewhere and local_path(session, place) is not None:
         raise InvalidOptionError(
-            f"--output-bq-table: rows go by way of {place}, which is this machine's disk, and "
-            "executors are elsewhere: give --bq-staging a folder that all reach (gs://…)"
+            f"`output_bq_table`: rows go by way of {place}, which is this machine's disk, and "
+            "executors are elsewhere: give `bq_staging` a folder that all reach (gs://…)"
         )
 
 
@@ -101,7 +101,7 @@ def bigquery_sink(session: SparkSession, target: Target, check_table: Callable[[
             mark = owner.read_mark(session, target.checkpoint)
             if mark is None or not mark.owner:
                 raise StreamError(
-                    f"--checkpoint {target.checkpoint} has lost its mark {owner.NAME}, by which "
+                    f"`checkpoint` {target.checkpoint} has lost its mark {owner.NAME}, by which "
                     "batches are known in BigQuery. Put it back, or start with a new checkpoint"
                 )
             ids.append(mark.owner)

@@ -57,7 +57,7 @@ class Wanted:
     added: tuple[str, ...] | None = None
 
 
-def check(client: Any, name: TableName, wanted: Wanted, flag: str = "--output-bq-table") -> None:
+def check(client: Any, name: TableName, wanted: Wanted, flag: str = "`output_bq_table`") -> None:
     """Raise what :func:`ready` does, as far as that can be told without a change to anything."""
     refuse_unknown(wanted)
     with refused(f"the dataset {name.project}.{name.dataset}", flag):
@@ -70,7 +70,7 @@ def check(client: Any, name: TableName, wanted: Wanted, flag: str = "--output-bq
             cols.written(wanted.offered, there, name)
 
 
-def ready(client: Any, name: TableName, wanted: Wanted, flag: str = "--output-bq-table") -> Table:
+def ready(client: Any, name: TableName, wanted: Wanted, flag: str = "`output_bq_table`") -> Table:
     """The table, made or widened now if it has to be.
 
     Raises :class:`InvalidOptionError` for a dataset that does not exist, a right that is missing, a
@@ -110,7 +110,7 @@ def _lacking(
         if lacking:
             names = ", ".join(f"{cols.of_type(field)}" for field in lacking)
             raise InvalidOptionError(
-                f"{flag} {name} lacks the columns {names}: add them, say --bq-add-columns to have "
+                f"{flag} {name} lacks the columns {names}: add them, say `bq_add_columns` to have "
                 "them added, or choose another table"
             )
         return []
@@ -123,7 +123,7 @@ def refuse_unknown(wanted: Wanted) -> None:
     for added in wanted.added or ():
         if added not in wanted.offered.names:
             raise InvalidOptionError(
-                f"--bq-add-columns {added}: the job has no such column; it has "
+                f"`bq_add_columns` {added}: the job has no such column; it has "
                 f"{', '.join(wanted.offered.names)}"
             )
 

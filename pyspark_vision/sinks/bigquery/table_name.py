@@ -33,7 +33,7 @@ class TableName:
         return hashlib.sha256(str(self).encode()).hexdigest()[:12]
 
 
-def parse(text: str, project: str | None, flag: str = "--output-bq-table") -> TableName:
+def parse(text: str, project: str | None, flag: str = "`output_bq_table`") -> TableName:
     """``project.dataset.table``, or ``dataset.table`` of ``project``; a colon after the project,
     as ``bq`` writes it, is taken too.
 
@@ -48,11 +48,11 @@ def parse(text: str, project: str | None, flag: str = "--output-bq-table") -> Ta
     if name is None:
         raise InvalidOptionError(
             f"{flag} {text!r} is no table: give PROJECT.DATASET.TABLE, or DATASET.TABLE and "
-            "--project-id"
+            "`project_id`"
         )
     if not name.project:
         raise InvalidOptionError(
-            f"{flag} {text}: the project is missing; give PROJECT.{text}, or --project-id"
+            f"{flag} {text}: the project is missing; give PROJECT.{text}, or `project_id`"
         )
     if not _PROJECT.fullmatch(name.project):
         raise InvalidOptionError(
