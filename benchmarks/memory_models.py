@@ -1,4 +1,4 @@
-"""Keras' MobileNetV2, ResNet50 and VGG16 in each format, for `benchmarks.memory`.
+"""Keras' MobileNetV2, ResNet50, VGG16 or a tiny model in each format, for `benchmarks.memory`.
 
 `python -m benchmarks.memory_models NAME FOLDER`: random weights by a fixed seed. The frozen
 graph is written node by node: a VGG16 in one message is too much.
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.memory import TINY
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SIDE = 224
@@ -21,7 +23,7 @@ def main() -> None:
     import keras
 
     keras.utils.set_random_seed(0)
-    model = getattr(keras.applications, name)(weights=None)
+    model = tiny(keras) if name == TINY else getattr(keras.applications, name)(weights=None)
     model.save(folder / "model.keras")
     model.save(folder / "model.h5")
     model.export(folder / "model", verbose=False)
@@ -29,6 +31,14 @@ def main() -> None:
     save_onnx(model, folder / "model.onnx")
     (folder / "weights_bytes").write_text(str(model.count_params() * 4), encoding="utf-8")
     (folder / "output").write_text(model.layers[-1].name, encoding="utf-8")
+
+
+def tiny(keras: Any) -> Any:
+    """A convolution and a dense layer."""
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, keras.layers.Dense(10, activation="softmax", name="last")(x))
 
 
 def save_frozen(model: Any, path: Path) -> None:

@@ -5,6 +5,8 @@ from one process that has loaded no engine, as Spark's daemon forks them; each l
 task does and runs one picture. Memory is the sum of their proportional set sizes
 (``/proc/PID/smaps_rollup``): a page that several map counts once in all. A worker that holds more
 than its share makes few of them stop: ``--limit`` ends a row before the machine's memory ends.
+
+With ``--in-spark`` the workers are Spark's own: of a query of ``embed_image`` in ``local[8]``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import resource
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +27,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import large_model
+from benchmarks.material import VGA_WH, dataset
 from benchmarks.places import WORK
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.model_files import sha256_of
 from pyspark_vision.executor.shared_weights import SharedFolder
 
 _MB = 1_000_000
@@ -94,6 +99,63 @@ def hold(
     return said, held
 
 
+def in_spark(spec: ModelSpec, workers: int) -> tuple[int, int, int, int]:
+    """Of Spark's workers and their daemon after a query of five pictures each, in MB: what they
+    hold together then and at the most, and one of them by itself; and how many processes."""
+    from local_services.proc import command_line, stats
+    from pyspark.sql import SparkSession
+
+    from pyspark_vision.functions import embed_image
+
+    session = (
+        SparkSession.builder.master(f"local[{workers}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.log.level", "ERROR")
+        .getOrCreate()
+    )
+    # From Parquet: rows of Python would have workers of their own beside those that are meant.
+    frame = session.read.parquet(str(dataset(VGA_WH, 5 * workers))).repartition(workers)
+    result = frame.select(embed_image("content", spec).alias("result"))
+
+    def processes() -> list[int]:
+        return [
+            pid for pid, _ in stats() if "pyspark.daemon" in command_line(pid) and _is_below(pid)
+        ]
+
+    most = [0]
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.3):
+            most.append(sum(map(_proportional_mb, processes())))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        errors = result.where("result.error is not null").count()
+    finally:
+        done.set()
+        watcher.join()
+    found = processes()
+    total, own = sum(map(_proportional_mb, found)), max(map(_private_mb, found))
+    session.stop()
+    if errors:
+        raise SystemExit(f"{errors} pictures failed")
+    return total, max(most), own, len(found)
+
+
+def _is_below(pid: int) -> bool:
+    """Whether this process is among the parents of that one."""
+    try:
+        while pid > 1 and pid != os.getpid():
+            text = Path(f"/proc/{pid}/stat").read_text()
+            pid = int(text.rpartition(")")[2].split()[1])
+    except OSError:  # it ended meanwhile
+        return False
+    return pid == os.getpid()
+
+
 def _work(load: Callable[[], Any], batch: np.ndarray[Any, Any], writer: int) -> None:
     try:
         started = time.perf_counter()
@@ -116,7 +178,10 @@ def _work(load: Callable[[], Any], batch: np.ndarray[Any, Any], writer: int) -> 
 
 
 def _proportional_mb(pid: int) -> int:
-    return _smaps(pid)["Pss"]
+    try:
+        return _smaps(pid)["Pss"]
+    except OSError:  # it ended meanwhile
+        return 0
 
 
 def _private_mb(pid: int) -> int:
@@ -143,11 +208,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--limit", type=int, default=3000, metavar="MB")
     parser.add_argument("--only", choices=[name for name, _ in ENGINES])
+    parser.add_argument("--in-spark", action="store_true")
     options = parser.parse_args()
     folder = WORK / "large"
     folder.mkdir(parents=True, exist_ok=True)
     model_mb = large_model.weights_bytes() // _MB
     print(f"model: {model_mb} MB of weights, {options.workers} workers, one thread each\n")
+    if options.in_spark:
+        print("| engine | processes | all of them, MB | at the most, MB | one worker's own, MB |")
+        print("|---|---|---|---|---|")
+        for engine, file_format in ENGINES[:2]:
+            if options.only in (None, engine):
+                path = _made(folder, file_format)
+                spec = spec_of(engine, file_format, path)
+                file = dataclasses.replace(spec.file, sha256=sha256_of(path))
+                spec = dataclasses.replace(spec, files=(file,))
+                total, most, own, processes = in_spark(spec, options.workers)
+                print(f"| {engine} | {processes} | {total} | {most} | {own} |", flush=True)
+        return
     print(
         "| engine | file | weights | workers | all of them, MB | one more worker, MB "
         "| first worker's peak, MB | its load, s | next load, s | run, s |"
@@ -163,11 +241,7 @@ def row(
     engine: str, file_format: str, folder: Path, is_shared: bool, options: argparse.Namespace
 ) -> str:
     """One line of the table."""
-    path = folder / f"vgg16_fc2.{file_format}"
-    if not path.exists():
-        _in_child(
-            large_model.save_tflite if file_format == "tflite" else large_model.save_onnx, path
-        )
+    path = _made(folder, file_format)
     spec = spec_of(engine, file_format, path)
     batch = np.random.default_rng(0).random(spec.input_shape(1), np.float32)
     with tempfile.TemporaryDirectory(dir=folder) as executor:
@@ -192,6 +266,15 @@ def row(
         f"{min(worker.run_s for worker in workers):.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def _made(folder: Path, file_format: str) -> Path:
+    path = folder / f"vgg16_fc2.{file_format}"
+    if not path.exists():
+        _in_child(
+            large_model.save_tflite if file_format == "tflite" else large_model.save_onnx, path
+        )
+    return path
 
 
 def _in_child(make: Callable[[Path], Path], path: Path) -> None:

@@ -37,21 +37,21 @@ class _Factors:
     shared: float = 0.0
 
 
-# Anonymous memory of a worker after one run of a model below 1 MB, PySpark's and pyarrow's 62 MB
+# Anonymous memory of a worker after one run of a model below 1 MB, PySpark's and pyarrow's 35 MB
 # among it, in 2026 with the versions of conf/constraints.txt. Factors: `python -m
 # benchmarks.shared_pages`, on a model of 537 MB (benchmarks/NOTES.md has its table).
 _AS_THEY_ARE = {
-    "litert": _Factors(65 * _MB, 1.05, 2.0),
-    "onnx": _Factors(80 * _MB, 1.15, 1.9),
+    "litert": _Factors(40 * _MB, 1.05, 2.0),
+    "onnx": _Factors(55 * _MB, 1.15, 1.9),
     # A second request for batches repacks the weights once more.
-    "openvino": _Factors(95 * _MB, 2.0, 2.2),
+    "openvino": _Factors(70 * _MB, 2.0, 2.2),
     # What issue 22 holds the engine to, and `python -m benchmarks.memory` measures.
     "tensorflow": _Factors(255 * _MB, 1.3, 2.5),
 }
 _SHARED = {
-    "litert": _Factors(65 * _MB, 0.0, 1.9, shared=1.0),
-    "onnx": _Factors(80 * _MB, 0.0, 2.0, shared=1.0),
-    "openvino": _Factors(95 * _MB, 1.0, 2.2, shared=1.0),
+    "litert": _Factors(40 * _MB, 0.0, 1.9, shared=1.0),
+    "onnx": _Factors(55 * _MB, 0.0, 2.0, shared=1.0),
+    "openvino": _Factors(70 * _MB, 1.0, 2.2, shared=1.0),
 }
 
 # A trained model's file may hold its optimizer, too, which is not loaded: Adam's has two numbers

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import pickle
 import re
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +32,7 @@ from pyspark_vision.executor.engines.quiet import quiet_stderr
 from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.memory import give_back
 from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.parent import child_environment
 from pyspark_vision.executor.preprocess import Preprocessor
 from pyspark_vision.executor.row_errors import RowError
 
@@ -44,6 +49,11 @@ __all__ = [
 
 # The twin's one input; its outputs carry the names of their roles.
 INPUT_NAME = "image"
+
+# With oneDNN, TensorFlow takes memory from a pool that it never gives back: a model's weights after
+# each SavedModel that was loaded (its own switch; nothing is computed there). And glibc gives back
+# at once what it has mapped, which by itself it does ever more seldom (mallopt(3)).
+_GIVES_BACK = {"TF_ENABLE_ONEDNN_OPTS": "0", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 # A converter's message can be pages long, and says what is wrong at its start.
 _REASON_CHARS = 400
@@ -119,9 +129,20 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
             f"model {spec.name!r}: no LiteRT twin of a model with a fixed batch of "
             f"{spec.fixed_batch}; it runs with TensorFlow (`twin=False`)"
         )
-    tf = start_tensorflow()
     path = folder / f"{Path(original.path).stem}{'-int8' if calibration else ''}.tflite"
-    failure: Exception | None = None
+    is_large = _size_bytes(Path(spec.root, original.path)) >= engine.FROZEN_BELOW_BYTES
+    reason = (_made_apart if is_large else convert)(spec, path, calibration)
+    if reason is not None:
+        raise InvalidModelError(
+            f"model {spec.name!r}: no LiteRT twin can be made: {reason}. "
+            "It runs with TensorFlow all the same: leave the twin out (`twin=False`)"
+        )
+    return path
+
+
+def convert(spec: ModelSpec, path: Path, calibration: Sequence[bytes]) -> str | None:
+    """Convert the TensorFlow file of ``spec`` to ``path``; returns why that cannot be, if so."""
+    tf = start_tensorflow()
     with _quiet(), tempfile.TemporaryDirectory() as exported:
         # The converter and its checks raise many kinds; for the caller they are one. Caught within
         # the quiet: the log says nothing that the error does not.
@@ -130,13 +151,37 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
             give_back()
             path.write_bytes(_converted(tf, exported, _prepared(spec, calibration)))
         except Exception as error:
-            failure = error
-    if failure is not None:
-        raise InvalidModelError(
-            f"model {spec.name!r}: no LiteRT twin can be made: {_reason(failure)}. "
-            "It runs with TensorFlow all the same: leave the twin out (`twin=False`)"
-        ) from failure
-    return path
+            return _reason(error)
+    return None
+
+
+def _made_apart(spec: ModelSpec, path: Path, calibration: Sequence[bytes]) -> str | None:
+    """As :func:`convert`, in a process of its own, whose memory is gone when it ends.
+
+    The converter takes five times a model's weights, and TensorFlow would keep three of them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        reason = Path(folder, "reason")
+        child = subprocess.run(
+            [sys.executable, "-m", "pyspark_vision.bundles.twin_child", str(reason)],
+            input=pickle.dumps((spec, path, calibration)),
+            env=child_environment() | _GIVES_BACK,
+            capture_output=True,
+            check=False,
+        )
+        if reason.exists():
+            return reason.read_text(encoding="utf-8")
+    if child.returncode == -signal.SIGKILL:
+        return "its process was ended by signal 9: memory ran out, most likely"
+    if child.returncode:
+        said = child.stderr.decode(errors="replace").strip().splitlines()
+        return f"its process ended with {child.returncode} ({said[-1] if said else 'no word'})"
+    return None
+
+
+def _size_bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _export(tf: Any, spec: ModelSpec, folder: str) -> None:
@@ -182,6 +227,8 @@ def _prepared(spec: ModelSpec, images: Sequence[bytes]) -> list[np.ndarray[Any, 
 def _converted(tf: Any, folder: str, calibration: Sequence[np.ndarray[Any, Any]]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    # Of what made it; to write it in, the converter copies the model four times.
+    converter.exclude_conversion_metadata = True
     if calibration:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([batch] for batch in calibration)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
+from pyspark_vision.executor.parent import child_environment, end_with_parent
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
@@ -26,8 +27,7 @@ START_TIMEOUT_S = 300.0
 
 _LENGTH = struct.Struct("!Q")
 
-# prctl(2): the child is to go when its worker is killed, even while it hangs.
-_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_SIGKILL = 9
 
 # A row as plain values: value, width, height, error code, error message, decode_ms, model_ms and
 # warnings.
@@ -93,13 +93,11 @@ class _ChildDied(_ChildLost):
 
 class _Child:
     def __init__(self, arguments: object) -> None:
-        # The package may come from a zip that only Spark has put on the path.
-        path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pyspark_vision.executor.isolated_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_environment(),
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -142,12 +140,7 @@ class _Child:
 
 def serve(make_row: Callable[[Any], Callable[[Any], Row]]) -> None:
     """The child's program: arguments first, then a source each, and a row back for each."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
-    except (OSError, AttributeError):  # not Linux: the closed pipe ends it
-        pass
+    end_with_parent()  # where the kernel does not, the closed pipe ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not stand between the answers
     questions = _questions(sys.stdin.buffer)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor.arrow_arrays import binaries, numbers
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
@@ -139,7 +140,7 @@ def draw_on_images(
                 sources_of(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
             ):
                 drawn.append(_drawn(source, found.as_py() or [], options))
-            yield pa.array(drawn, pa.binary())
+            yield binaries(drawn)
 
 
 def result_array(
@@ -257,9 +258,9 @@ def _image_array(
     images = [image for image, _ in piece]
     return pa.StructArray.from_arrays(
         [
-            pa.array([image and image.width for image in images], pa.int32()),
-            pa.array([image and image.height for image in images], pa.int32()),
-            pa.array([image and image.tobytes() for image in images], pa.binary()),
+            numbers([None if image is None else image.width for image in images], pa.int32()),
+            numbers([None if image is None else image.height for image in images], pa.int32()),
+            binaries([None if image is None else image.tobytes() for image in images]),
             results.error_array(rows),
         ],
         fields=list(results.IMAGE_TYPE),
@@ -272,9 +273,9 @@ def _fetched_array(piece: Sequence[Fetched]) -> pa.StructArray:
     errors = [one if isinstance(one, RowError) else None for one in contents]
     return pa.StructArray.from_arrays(
         [
-            pa.array([one if isinstance(one, bytes) else None for one in contents], pa.binary()),
+            binaries([one if isinstance(one, bytes) else None for one in contents]),
             results.error_array([Row(error=error) for error in errors]),
-            pa.array([one.attempts for one in piece], pa.int32()),
+            numbers([one.attempts for one in piece], pa.int32()),
         ],
         fields=list(results.FETCHED_TYPE),
     )

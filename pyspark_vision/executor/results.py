@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pyspark_vision.executor.arrow_arrays import lists, numbers, strings, structs
 from pyspark_vision.executor.heads import Detections, Predictions
 from pyspark_vision.executor.row_errors import RowError, RowWarning
 
@@ -81,30 +82,27 @@ def result_array(
     count = len(rows)
     fields = {
         name: values,
-        "width": pa.array([row.width for row in rows], pa.int32()),
-        "height": pa.array([row.height for row in rows], pa.int32()),
-        "model": pa.array([model] * count, pa.string()),
-        "model_sha256": pa.array([sha256] * count, pa.string()),
-        "model_digest": pa.array([digest] * count, pa.string()),
+        "width": numbers([row.width for row in rows], pa.int32()),
+        "height": numbers([row.height for row in rows], pa.int32()),
+        "model": strings([model] * count),
+        "model_sha256": strings([sha256] * count),
+        "model_digest": strings([digest] * count),
         "error": error_array(rows),
         "warnings": warnings_array(rows),
     }
     if attempts is not None:
-        fields["decode_ms"] = pa.array([row.decode_ms for row in rows], pa.float32())
-        fields["model_ms"] = pa.array([row.model_ms for row in rows], pa.float32())
-        fields["attempts"] = pa.array(attempts, pa.int32())
+        fields["decode_ms"] = numbers([row.decode_ms for row in rows], pa.float32())
+        fields["model_ms"] = numbers([row.model_ms for row in rows], pa.float32())
+        fields["attempts"] = numbers(attempts, pa.int32())
     return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
 
 
 def error_array(rows: Sequence[Row]) -> pa.Array:
     """``error`` of each row: null, or its code and message."""
-    return pa.array(
-        [
-            None if row.error is None else (row.error.code.value, _writable(row.error.message))
-            for row in rows
-        ],
-        ERROR_TYPE,
-    )
+    errors = [row.error for row in rows]
+    codes = strings([None if error is None else error.code.value for error in errors])
+    messages = strings([None if error is None else _writable(error.message) for error in errors])
+    return structs([codes, messages], ERROR_TYPE, [error is None for error in errors])
 
 
 def _writable(text: str) -> str:
@@ -114,10 +112,10 @@ def _writable(text: str) -> str:
 
 def warnings_array(rows: Sequence[Row]) -> pa.Array:
     """``warnings`` of each row: null, or a list that is not empty."""
-    return pa.array(
-        [[(one.code.value, one.message) for one in row.warnings] or None for row in rows],
-        WARNINGS_TYPE,
-    )
+    found = [one for row in rows for one in row.warnings]
+    columns = [strings([one.code.value for one in found]), strings([one.message for one in found])]
+    items = structs(columns, WARNINGS_TYPE.value_type, [False] * len(found))
+    return lists([len(row.warnings) or None for row in rows], items)
 
 
 def detections_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
@@ -128,7 +126,7 @@ def detections_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
         xyxy = np.concatenate([one.xyxy for one in found])
         return [
             *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
-            *(pa.array(np.ascontiguousarray(xyxy[:, i]), pa.float32()) for i in range(4)),
+            *(numbers(xyxy[:, i], pa.float32()) for i in range(4)),
         ]
 
     return _list_array(rows, DETECTION_TYPE, columns, lambda one: len(one.scores))
@@ -148,15 +146,15 @@ def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     """Rows of ``(D,)`` float32 vectors -> ``list<float>``; null where none."""
     vectors = [row.value for row in rows if row.value is not None]
     flat = np.concatenate(vectors) if vectors else np.empty(0, np.float32)
-    return pa.ListArray.from_arrays(_offsets(rows, len), pa.array(flat, pa.float32()))
+    return lists(_lengths(rows, len), numbers(flat, pa.float32()))
 
 
 def _scored(class_ids: Any, scores: Any, labels: Labels) -> list[pa.Array]:
     names = [labels.get(class_id) for class_id in class_ids.tolist()]
     return [
-        pa.array(class_ids, pa.int32()),
-        pa.array(names, pa.string()),
-        pa.array(scores, pa.float32()),
+        numbers(class_ids, pa.int32()),
+        strings(names),
+        numbers(scores, pa.float32()),
     ]
 
 
@@ -167,16 +165,10 @@ def _list_array(
     length: Callable[[Any], int],
 ) -> pa.Array:
     found = [row.value for row in rows if row.value is not None]
-    arrays = columns(found) if found else [pa.array([], field.type) for field in item]
-    items = pa.StructArray.from_arrays(arrays, fields=list(item))
-    return pa.ListArray.from_arrays(_offsets(rows, length), items)
+    arrays = columns(found) if found else [pa.nulls(0, field.type) for field in item]
+    items = structs(arrays, item, [False] * len(arrays[0]))
+    return lists(_lengths(rows, length), items)
 
 
-def _offsets(rows: Sequence[Row], length: Callable[[Any], int]) -> pa.Array:
-    """List offsets; a null offset makes that row's list null (Arrow's convention)."""
-    offsets: list[int | None] = []
-    position = 0
-    for row in rows:
-        offsets.append(None if row.value is None else position)
-        position += 0 if row.value is None else length(row.value)
-    return pa.array([*offsets, position], pa.int32())
+def _lengths(rows: Sequence[Row], length: Callable[[Any], int]) -> list[int | None]:
+    return [None if row.value is None else length(row.value) for row in rows]

@@ -14,6 +14,8 @@ import job_runs as jobs
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer
+from killed_workers import last_line
+from local_services import jars
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
 from pictures import encoded, scene_jpeg
@@ -244,3 +246,20 @@ def test_an_unknown_model_name_lists_the_choices(
 
     assert code == 2
     assert "choose custom, or a name of keras.applications" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_stream_whose_workers_are_killed_ends_with_memory_in_its_last_line(
+    kafka: Kafka, topic: str, producer: Producer, root: Path, tmp_path: Path
+) -> None:
+    jobs.produce(producer, topic, image_message("one", scene_jpeg(3)))
+    line = last_line(
+        *(root, tmp_path, "stream_classify", "--console", "--input-source", "kafka"),
+        *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
+        *("--starting-offsets", "earliest", "--checkpoint", str(tmp_path / "checkpoint")),
+        *("--model-type", "custom", "--model-gcs-path", str(jobs.model("demo-classifier"))),
+        conf={"spark.jars": ",".join(map(str, jars.files("kafka"))), "spark.master": "local[2]"},
+    )
+    assert line.startswith("stream_classify: memory ran out")
+    assert "a worker on litert holds about" in line
+    assert "--master local[N]" in line

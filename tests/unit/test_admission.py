@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 from job_scripts import job
+from killed_workers import last_line
 from pyspark.sql import SparkSession
+from stream_processes import detect_flags, draw_frames
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.memory import WorkerMemory, worker_memory
@@ -223,28 +222,24 @@ def test_a_dry_run_shows_the_numbers(
     assert [line for line in lines if line.startswith(("memory fits: a w", "memory is tight: a w"))]
 
 
-_KILLS_WORKERS = """
-import hashlib, os, signal
-if {"PYTHON_WORKER_FACTORY_SECRET", "PYTHON_UNIX_DOMAIN_ENABLED"} & set(os.environ):
-    # Where a worker looks at the model before it loads it.
-    hashlib.file_digest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-"""
+def assert_memory_first(line: str, name: str) -> None:
+    assert line.startswith(f"{name}: memory ran out")
+    assert "a worker on litert holds about" in line
+    assert "--master local[N]" in line
 
 
 def test_a_job_whose_workers_are_killed_ends_with_memory_in_its_last_line(
     root: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_KILLS_WORKERS)
-    done = subprocess.run(
-        [sys.executable, str(root / "jobs" / "batch_embed.py"), *arguments(root, tmp_path)],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if line.startswith("batch_embed: ")]
-    assert said[-1].startswith("batch_embed: memory ran out")
-    assert "a worker on litert holds about" in said[-1]
-    assert "--master local[N]" in said[-1]
+    flags = arguments(root, tmp_path)
+    assert_memory_first(last_line(root, tmp_path, "batch_embed", *flags), "batch_embed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trigger", ["available-now", "1 second"])
+def test_a_stream_whose_workers_are_killed_ends_with_memory_in_its_last_line(
+    trigger: str, root: Path, tmp_path: Path
+) -> None:
+    draw_frames(tmp_path / "frames", 3)
+    flags = detect_flags(root, tmp_path, "--settle", "0", "--trigger", trigger)
+    assert_memory_first(last_line(root, tmp_path, "stream_detect", *flags), "stream_detect")

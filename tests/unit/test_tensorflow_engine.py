@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+import keras
 import tensorflow_models as models
 from google.protobuf.message import DecodeError
 
@@ -127,6 +128,24 @@ def test_a_large_model_is_not_frozen_and_gives_the_same_scores(
     for count in (engine.batch_size, 1):
         batch = models.pictures(count, seed=count)
         np.testing.assert_allclose(engine.run(batch)["scores"], models.expected(batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [models.save_keras, models.save_h5_with_optimizer])
+def test_an_h5_file_is_read_layer_by_layer_and_not_by_load_model(
+    make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "model.h5")
+    monkeypatch.setattr(keras.models, "load_model", None)
+    engine = load_engine(classifier("h5"), str(path), threads=1)
+    batch = models.pictures(2, seed=2)
+    np.testing.assert_allclose(engine.run(batch)["scores"], models.expected(batch), atol=1e-6)
+
+
+def test_an_h5_file_with_code_in_it_is_left_to_keras_which_refuses_it(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Lambda(lambda x: x * 2)])
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="Lambda"):
+        load_engine(classifier("h5"), str(tmp_path / "model.h5"), threads=1)
 
 
 def test_a_large_frozen_graph_keeps_its_weights_beside_the_graph(

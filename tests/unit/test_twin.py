@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,12 @@ import keras
 import tensorflow_models as models
 from PIL import Image
 
+from pyspark_vision.bundles import twin
 from pyspark_vision.bundles.agreement import Agreement, compare
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.twin import add_twin, make_litert_twin, with_twin
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines import tensorflow as engine
 
 DATA = Path(
     os.environ.get("PYSPARK_VISION_TEST_DATA")
@@ -172,6 +175,41 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
     with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*twin=False"):
         make_litert_twin(spec, tmp_path)
     assert capfd.readouterr().err == ""
+
+
+def test_a_large_models_twin_is_made_in_a_process_of_its_own(
+    images: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), normalization="unit")
+    monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
+    monkeypatch.setattr(twin, "convert", None)  # not here
+    agreement = compare(spec, add_twin(spec, images, folder=tmp_path / "bundle"), images)
+    assert (agreement.images, agreement.top1_agreement) == (8, 1.0)
+    assert agreement.max_score_difference < 1e-5
+
+
+@pytest.mark.slow
+def test_a_large_model_that_litert_cannot_run_says_which_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save_frozen_detector(tmp_path / "model.pb", loop=True)
+    spec = ModelSpec.inspect(path, input_hw=(16, 24))
+    monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
+    with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*--no-twin"):
+        make_litert_twin(spec, tmp_path)
+
+
+def test_a_twins_process_that_is_killed_says_memory_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"))
+    monkeypatch.setattr(engine, "FROZEN_BELOW_BYTES", 0)
+    kill = tmp_path / "python"
+    kill.write_text("#!/bin/sh\nkill -9 $$\n")
+    kill.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(kill))
+    with pytest.raises(InvalidModelError, match=r"signal 9: memory ran out, most likely.*no-twin"):
+        make_litert_twin(spec, tmp_path)
 
 
 def test_only_tensorflow_models_have_twins(images: list[bytes], tmp_path: Path) -> None:

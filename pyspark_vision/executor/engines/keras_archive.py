@@ -1,6 +1,6 @@
-"""A ``.keras`` archive -> a Keras model, with each weight in memory once.
+"""A ``.keras`` archive or ``.h5`` file -> a Keras model, with each weight in memory once.
 
-``keras.models.load_model`` reads the archive's weights into memory as a whole, and TensorFlow
+``keras.models.load_model`` reads an archive's weights into memory as a whole, and TensorFlow
 copies each of them twice on its way into the model: three times a model's size where one layer
 holds most of it, as in VGG16.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,36 @@ def load_archive(keras: Any, path: str) -> Any:
         return model
 
 
+def load_h5(keras: Any, path: str) -> Any:
+    """The model in the HDF5 file ``path``, as :func:`load_archive`; its weights layer by layer."""
+    config = _h5_config(path)
+    kinds = {"Functional": keras.Model, "Model": keras.Model, "Sequential": keras.Sequential}
+    if config is not None:
+        try:
+            model = kinds[config["class_name"]].from_config(config["config"])
+            _load_weights(model, Path(path))
+            return model
+        except Exception:  # of many kinds; what fails for good fails again below, in Keras' words
+            pass
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def _h5_config(path: str) -> dict[str, Any] | None:
+    """``None`` for what ``load_model`` has to judge: no model, or one with code in it."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            config = json.loads(file.attrs.get("model_config", "null"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict) or any(
+        part.get("class_name") == "Lambda" for part in _parts(config)
+    ):
+        return None
+    return config
+
+
 def _unpacked(path: Path, folder: Path) -> tuple[dict[str, Any], Path] | None:
     """The configuration, and the weights as a file of its own; ``None`` for ``load_model`` to do.
 
@@ -67,16 +97,22 @@ def _unpacked(path: Path, folder: Path) -> tuple[dict[str, Any], Path] | None:
 
 
 def _shares_weights(config: Any) -> bool:
+    return any(
+        "shared_object_id" in part and part.get("module") not in _WITHOUT_WEIGHTS
+        for part in _parts(config)
+    )
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Each dictionary within a configuration, itself among them."""
     waiting = [config]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            if "shared_object_id" in part and part.get("module") not in _WITHOUT_WEIGHTS:
-                return True
+            yield part
             waiting.extend(part.values())
         elif isinstance(part, list):
             waiting.extend(part)
-    return False
 
 
 def _load_weights(model: Any, path: Path) -> None:

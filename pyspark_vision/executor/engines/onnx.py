@@ -54,7 +54,8 @@ def _load(path: str, threads: int, shared: SharedFolder | None) -> Any:
         if made is not None:
             # What is packed is in memory of one's own; and the graph was optimized when written.
             settings = {_NO_PACKING: "1"}
-            return start_session(str(made / _GRAPH), threads, settings, optimizes=False)
+            graph = str(made / _GRAPH)
+            return start_session(graph, threads, settings, optimizes=False, keeps_arena=False)
     return start_session(path, threads)
 
 
@@ -74,12 +75,14 @@ def start_session(
     settings: Mapping[str, str] | None = None,
     *,
     optimizes: bool = True,
+    keeps_arena: bool = True,
     optimized_path: str | None = None,
 ) -> Any:
     """A session on the CPU with ``threads`` compute threads, which sleep while there is no work.
 
-    ``settings``: of ``onnxruntime_session_options_config_keys.h``; ``optimized_path``: where the
-    graph is written as it was optimized.
+    ``settings``: of ``onnxruntime_session_options_config_keys.h``; ``keeps_arena``: whether memory
+    of one run is kept for the next (a VGG16's is 40 MB of each worker, and no run is faster for
+    it); ``optimized_path``: where the graph is written as it was optimized.
 
     Raises ``ImportError`` where ONNX Runtime is not installed, and what it raises for the file.
     """
@@ -95,6 +98,7 @@ def start_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for name, value in (settings or {}).items():
         options.add_session_config_entry(name, value)
+    options.enable_cpu_mem_arena = keeps_arena
     if not optimizes:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if optimized_path is not None:

@@ -207,6 +207,8 @@ def load_keras(path: str, layer: str | None, scope: Any) -> Any:
         warnings.simplefilter("ignore")
         if path.endswith(".keras") and zipfile.is_zipfile(path):
             model = keras_archive.load_archive(keras, path)
+        elif path.endswith((".h5", ".hdf5")):
+            model = keras_archive.load_h5(keras, path)
         else:
             model = keras.models.load_model(path, compile=False, safe_mode=True)
     for variable in model.variables:
