@@ -82,7 +82,7 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--keys",
         metavar="URI",
-        help="a prefix that the job lists (s3://bucket/prefix), or a file that lists keys (.txt, "
+        help="a prefix that the job lists (s3://… or gs://…), or a file that lists keys (.txt, "
         ".csv or .parquet)",
     )
     source.add_argument(
@@ -183,7 +183,7 @@ def listed_images(
     if place.way is Way.LOCAL and not is_connect(session):
         linked = linked_folders.kept(session, f"{options.output}/_links")
     files = folders.files(session, place, Names(options.glob or "*"), report.tally, linked)
-    if place.way is Way.S3:
+    if place.way is Way.STORE:
         return files  # an object is there when it is whole
     return settled(
         files, options.settle, lambda file: folders.look(session, place, file), report.tally

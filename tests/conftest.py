@@ -15,6 +15,7 @@ import boto3
 import pyspark
 import pytest
 from job_environment import SHORT_LIVED
+from local_services import gcs as local_gcs
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
@@ -68,8 +69,10 @@ def s3_credentials() -> Iterator[local_s3.S3Credentials]:
 def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
-    # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without s3a://.
-    connectors = jars.files(*(["kafka", "s3a"] if pyspark.__version__ >= "4.2" else ["kafka"]))
+    # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without stores.
+    connectors = jars.files(
+        *(["kafka", "s3a", "gs"] if pyspark.__version__ >= "4.2" else ["kafka"])
+    )
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -144,6 +147,22 @@ def bucket(s3_client: Any) -> str:
     name = f"bucket-{uuid.uuid4().hex}"
     s3_client.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_gcs.Gcs]:
+    """A server of Cloud Storage, which announces nothing."""
+    with (
+        service_folder(tmp_path_factory, "gcs") as folder,
+        local_gcs.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: local_gcs.Gcs) -> Any:
+    """A fresh bucket, as google-cloud-storage knows it."""
+    return gcs_server.client().create_bucket(f"bucket-{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

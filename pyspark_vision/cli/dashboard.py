@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "where",
         metavar="WHERE",
-        help="a folder or file of Parquet results (local, s3://, hdfs:// or webhdfs://), "
+        help="a folder or file of Parquet results (local, s3://, gs://, hdfs:// or webhdfs://), "
         "PyctureStream's events.json, or kafka:TOPIC for a live topic, as kafka:resultstream",
     )
     parser.add_argument(

@@ -85,12 +85,15 @@ def through_spark(asked: Asked) -> Iterator[Check]:
         "output": asked.output,
         "checkpoint": asked.checkpoint,
     }
-    on_s3a = {name for name, uri in uris.items() if (uri or "").startswith("s3a://")}
-    why_not = None if on_s3a else "no s3a:// URI is given"
-    yield Check("s3a connector", storage.s3a_connector, left_out=why_not)
+    schemes = {name: (uri or "").partition("://")[0] for name, uri in uris.items()}
+    why_not = None if "s3a" in schemes.values() else "no s3a:// URI is given"
+    yield Check("s3a connector", storage.connector, ("s3a",), left_out=why_not)
+    if "gs" in schemes.values():
+        yield Check("gs connector", storage.connector, ("gs",))
     tests = (model.runs, storage.readable, storage.writable, storage.checkpoint)
     for (name, uri), test in zip(uris.items(), tests, strict=True):
-        needs = ("executors", *(("s3a connector",) if name in on_s3a else ()))
+        store = [f"{schemes[name]} connector"] if schemes[name] in ("s3a", "gs") else []
+        needs = ("executors", *store)
         yield Check(name, test, (uri,), needs, None if uri else f"give --{name}")
     yield from _kafka(asked)
 

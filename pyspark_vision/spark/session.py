@@ -108,7 +108,7 @@ def _bound_arrow_input(session: Any) -> None:
 BOUNDED_ARROW_INPUT = {"spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false"}
 
 _SECRETS = (
-    "(?i)secret|password|passwd|token|access[.]?key|credential|encryption[.]?key|sasl|jaas"
+    "(?i)secret|password|passwd|token|access[.]?key|private[.]?key|credential|encryption[.]?key|sasl|jaas"
     "|keystore|truststore"
 )
 

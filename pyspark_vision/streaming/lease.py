@@ -257,9 +257,7 @@ class _Leases:
         try:
             self.renew(number, overwrites=False)
         except JavaError as error:
-            # The second: on HDFS, while the other is still writing it.
-            names = ("FileAlreadyExistsException", "AlreadyBeingCreatedException")
-            if hadoop.is_java_error(error, *names):
+            if hadoop.is_made_by_another(error):
                 return False
             raise
         return True

@@ -310,8 +310,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "prefix", "said"),
     [
-        ("bucket", "input-images/", "Google's buckets is not built yet. Name a folder, --gcs-b"),
-        ("gs://bucket", "input-images/", "is not built yet"),
+        ("gs://bucket/in", "input-images/", "must be a bucket's name .a prefix goes to --gcs-pref"),
+        ("s3://bucket", "input-images/", "must be a bucket's name"),
         ("file://elsewhere/x", "input-images/", "must be file:///path/to/folder"),
         ("file:x", "input-images/", "must be file:///path/to/folder"),
         ("file:///tmp/x", "../y/", "must lie within the bucket"),

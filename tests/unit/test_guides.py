@@ -45,6 +45,8 @@ RUN = {
     ): "tests/unit/test_guides.py",
     ("events_api.md", "pyspark-vision events-api"): "tests/services/test_guides_on_services.py",
     ("events_api.md", "$ curl"): "tests/services/test_guides_on_services.py",
+    ("gcs.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
+    ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",

@@ -20,6 +20,7 @@ def test_the_codes_are_those_that_consumers_filter_by() -> None:
         "fetch_not_found",
         "fetch_denied",
         "fetch_failed",
+        "fetch_replaced",
         "bad_message",
         "bad_base64",
         "model_failed",
