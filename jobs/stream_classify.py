@@ -17,11 +17,11 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, command_line, flags, outputs, start
+from pyspark_vision.job import admission, command_line, flags, image_source, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
-from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
+from pyspark_vision.messages.planned_time import PLANNED
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
 from pyspark_vision.sinks import Sink
 from pyspark_vision.sinks.console import console_sink
@@ -29,8 +29,6 @@ from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.through import through
-from pyspark_vision.sources import kafka_record
-from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
 
@@ -38,15 +36,9 @@ from pyspark_vision.transformations import flatten_result
 def parser() -> command_line.JobParser:
     job = command_line.JobParser(prog="stream_classify", description=__doc__)
     source = job.add_argument_group("source")
-    source.add_argument(
-        "--input-source",
-        choices=["kafka", "pubsub", "both"],
-        default="kafka",
-        help="where images come from. Pub/Sub is not built yet",
-    )
+    image_source.add_pubsub(source)
     flags.add_kafka_source(source, IMAGE_TOPIC)
     source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
-    source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
     model = job.add_argument_group("model")
     model.add_argument(
         "--model-type",
@@ -86,12 +78,19 @@ def parser() -> command_line.JobParser:
         action="store_true",
         help="print a few results of each batch. This is the default sink",
     )
+    sink.add_argument(
+        "--failures",
+        choices=["keep", "drop"],
+        default="keep",
+        help="whether failed images are results, too, with their error_message. `drop` counts "
+        "them, and gives them to --dead-letters alone: the old system's results were without them",
+    )
     flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
     stream.add_argument(
         "--trigger-seconds",
         type=flags.trigger_of_seconds,
-        default="10",
+        default="5",
         metavar="N",
         help="the seconds between micro-batches, or "
         f"`{runner.AVAILABLE_NOW}`: read what is there, then stop",
@@ -101,11 +100,8 @@ def parser() -> command_line.JobParser:
     return job
 
 
-def classify(
-    records: DataFrame, model: ModelSpec, *, max_message_bytes: int, confidence_threshold: float
-) -> DataFrame:
-    """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
-    images = image_stream.read_images(records, max_message_bytes)
+def classify(images: DataFrame, model: ModelSpec, *, confidence_threshold: float) -> DataFrame:
+    """Images (:func:`image_source.images`) in, one row of week 9's result columns each; no I/O."""
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
@@ -115,17 +111,18 @@ def classify(
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
+    kept = functools.partial(image_stream.kept, failures=options.failures)
     if options.output_kafka_topic:
         target = flags.kafka_topic(
             session, options, "--output-kafka-topic", options.output_kafka_topic
         )
         limit = min(options.max_message_bytes, largest_value_bytes(target))
         made["kafka"] = kafka_sink(
-            target, lambda results: image_stream.result_messages(results, limit)
+            target, lambda results: image_stream.result_messages(kept(results), limit)
         )
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
-        made["json"] = through(image_stream.table, lines)
+        made["json"] = through(lambda results: image_stream.table(kept(results)), lines)
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
@@ -148,7 +145,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    source = flags.kafka_source(options, IMAGE_TOPIC)
+    source = image_source.image_source(
+        options, lambda: flags.kafka_source(options, IMAGE_TOPIC), options.trigger_seconds
+    )
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
     )
@@ -161,24 +160,22 @@ def run(options: argparse.Namespace) -> None:
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
-    records = with_planned_time(stream_kafka(session, source))
-    results = functools.partial(
-        classify,
-        max_message_bytes=options.max_message_bytes,
-        confidence_threshold=options.confidence_threshold,
-    )
+    read = functools.partial(image_stream.read_images, max_message_bytes=options.max_message_bytes)
+    images = image_source.images(session, source, options.checkpoint, read)
+    results = functools.partial(classify, confidence_threshold=options.confidence_threshold)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_classify would run {shown}\nas the plan")
-        results(records, model.newest()).explain()
+        results(images, model.newest()).explain()
         return
     made = sinks(session, options)
-    flags.check_read(session, source, options)
+    if source.kafka is not None:
+        flags.check_read(session, source.kafka, options)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
-            records,
-            lambda images, newest: runner.Steps(results(images, newest)),
+            images,
+            lambda read, newest: runner.Steps(results(read, newest)),
             model.newest,
             made,
             flags.stream_options(options, options.trigger_seconds),
@@ -186,18 +183,13 @@ def run(options: argparse.Namespace) -> None:
             name=written.job,
             words=("images", "classified"),
             hold=lambda lost: outputs.held(
-                session, written, lost, kafka_record.agreed(session, source, options.checkpoint)
+                session, written, lost, image_source.agreed(session, source, options.checkpoint)
             ),
         )
 
 
 def refuse_what_is_not_built(options: argparse.Namespace) -> None:
     """Google Cloud's parts: the flags are week 9's, what they name is not built yet."""
-    if options.input_source != "kafka":
-        raise InvalidOptionError(
-            f"--input-source {options.input_source}: reading Pub/Sub is not built yet; "
-            "choose --input-source kafka"
-        )
     if options.output_bq_table:
         raise InvalidOptionError(
             "--output-bq-table: writing to BigQuery is not built yet; choose --output-kafka-topic "
@@ -210,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         refuse_what_is_not_built(options)
+        image_source.check_flags(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(str(error))

@@ -50,6 +50,9 @@ RESULT = StructType(
 ``processed_at``: when the batch was planned, the same when it is replayed;
 ``error_message``: ``code: message`` of a failed image, whose label and confidence are null."""
 
+OBJECT = ("bucket", "object_name")
+"""Besides, of a stream that reads objects; null in a row that came from Kafka."""
+
 
 def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
     """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
@@ -107,8 +110,17 @@ def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:
 
 
 def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT` alone."""
-    return results.select(*RESULT.names)
+    """The columns of :data:`RESULT` alone, and where objects were read :data:`OBJECT`'s."""
+    return results.select(*_names(results))
+
+
+def kept(results: DataFrame, failures: str) -> DataFrame:
+    """Without the failed images if ``failures`` is ``"drop"``, as the old system had them."""
+    return results.where(F.col("error").isNull()) if failures == "drop" else results
+
+
+def _names(results: DataFrame) -> list[str]:
+    return [*RESULT.names, *(name for name in OBJECT if name in results.columns)]
 
 
 def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
@@ -118,7 +130,7 @@ def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
     """
 
     def value(metadata: Column) -> Column:
-        fields = [metadata if name == "metadata" else F.col(name) for name in RESULT.names]
+        fields = [metadata if name == "metadata" else F.col(name) for name in _names(results)]
         return F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
 
     whole = value(F.col("metadata"))

@@ -131,7 +131,9 @@ def run(
     except StreamingQueryException as error:
         # Spark puts a traceback around what a batch has raised.
         refused = run.refused_batch
-        said = str(refused) if refused is not None else error_texts.lost_records(str(error))
+        text = str(error)
+        said = str(refused) if refused is not None else error_texts.lost_records(text)
+        said = said or error_texts.own_error(text)
         if said is None:
             raise
         raise StreamError(said) from None

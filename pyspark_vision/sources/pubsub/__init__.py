@@ -132,3 +132,16 @@ def stream_pubsub(session: SparkSession, source: PubSubSource, checkpoint: str) 
 def journal_of(checkpoint: str) -> str:
     """The folder of a checkpoint where its messages are, until they are acknowledged."""
     return f"{checkpoint.rstrip('/')}/_pubsub"
+
+
+def acknowledge_committed(session: SparkSession, source: PubSubSource, checkpoint: str) -> None:
+    """Acknowledge what the last batches of a query that has ended have committed.
+
+    Spark tells a source that a batch is committed when the next one begins: of the last one it
+    does not. If the service is away it is done by the next start; the messages come again and are
+    known as repeats.
+    """
+    from pyspark_vision.sources.pubsub import ended
+
+    with Service(source.endpoint) as service:
+        ended.acknowledge(session, checkpoint, journal_of(checkpoint), service)

@@ -1,4 +1,4 @@
-"""What runs in Spark's process of the source: threads that pull, and one that keeps and ends leases.
+"""What runs in Spark's process of the source: threads that pull, and one that keeps leases.
 
 Spark calls from one thread. It asks for the newest offset when the batch before is committed, and
 only then: that is when the messages of that batch are acknowledged. What it is told is a segment's

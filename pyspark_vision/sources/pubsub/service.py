@@ -127,8 +127,8 @@ class Service:
             raise
         except exceptions.NotFound:
             raise RefusedError(
-                f"Pub/Sub: the subscription {subscription} is not there ({self.place}): make it, or "
-                "correct its name and project"
+                f"Pub/Sub: the subscription {subscription} is not there ({self.place}): make it, "
+                "or correct its name and project"
             ) from None
         except (exceptions.Forbidden, exceptions.Unauthenticated) as error:
             raise RefusedError(
