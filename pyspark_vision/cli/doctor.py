@@ -18,6 +18,7 @@ from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.job.arguments import Parser
 from pyspark_vision.sinks import terminal
 from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.pubsub.options import whole_name
 from pyspark_vision.spark.secrets import secrets_of
 
 
@@ -49,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="topics must take messages of this size. The default is that of the jobs: %(default)s",
     )
+    parser.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    parser.add_argument(
+        "--pubsub-subscription",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the subscriptions to be read",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
             kafka=kafka,
             topics=(*args.kafka_topic, *written),
             max_message_bytes=args.max_message_bytes,
+            subscriptions=tuple(
+                whole_name(name, args.project_id) for name in args.pubsub_subscription
+            ),
         ),
         examination,
     )

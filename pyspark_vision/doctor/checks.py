@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor import brokers, cluster, machine, model, storage
+from pyspark_vision.doctor import brokers, cluster, machine, model, pubsub, storage
 from pyspark_vision.doctor.findings import Examination
 from pyspark_vision.spark import own_jvm
 
@@ -27,6 +27,7 @@ class Asked:
     kafka: brokers.Client | None = None
     topics: tuple[str, ...] = ()
     max_message_bytes: int = 0
+    subscriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def examine(asked: Asked, examination: Examination) -> None:
         examination.look("kafka ports", partial(brokers.ports, asked.kafka.servers))
     else:
         examination.skip("kafka ports", "give --kafka-servers")
+    for name in asked.subscriptions:
+        short = name.rpartition("/")[2]
+        examination.look(f"pubsub {short}", partial(pubsub.subscription, name))
+    if not asked.subscriptions:
+        examination.skip("pubsub", "give --pubsub-subscription")
     sessions: list[SparkSession] = []
 
     def start() -> str:

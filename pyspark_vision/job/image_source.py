@@ -16,10 +16,11 @@ from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.messages import gcs_notification
 from pyspark_vision.messages.planned_time import with_planned_time
-from pyspark_vision.sources import kafka_record, pubsub
+from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
-from pyspark_vision.sources.pubsub import PubSubSource, record
+from pyspark_vision.sources.pubsub import record, stream
 from pyspark_vision.sources.pubsub.options import whole_name
+from pyspark_vision.sources.pubsub.stream import PubSubSource
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.streaming.triggers import AVAILABLE_NOW
 
@@ -96,7 +97,7 @@ def image_source(
     if source is not None:
         _refuse_old_spark(trigger)
         if not options.dry_run:
-            pubsub.check(source)
+            stream.check(source)
     return ImageSource(None if options.input_source == PUBSUB else kafka(), source)
 
 
@@ -115,7 +116,7 @@ def images(
     if source.kafka is not None:
         streams.append(read_images(stream_kafka(session, source.kafka)))
     if source.pubsub is not None:
-        messages = pubsub.stream_pubsub(session, source.pubsub, checkpoint)
+        messages = stream.stream_pubsub(session, source.pubsub, checkpoint)
         streams.append(_announced(messages))
     if len(streams) == 1:
         return with_planned_time(streams[0])
@@ -151,7 +152,7 @@ def agreed(session: SparkSession, source: ImageSource, checkpoint: str) -> Itera
                 yield check
     finally:
         if source.pubsub is not None:
-            pubsub.acknowledge_committed(session, source.pubsub, checkpoint)
+            stream.acknowledge_committed(session, source.pubsub, checkpoint)
 
 
 def _announced(messages: DataFrame) -> DataFrame:
