@@ -61,10 +61,7 @@ class Topic:
         return ids
 
     def left(self) -> int:
-        """Messages that the server would send now: unacknowledged ones whose time is over.
-
-        They are given back.
-        """
+        """How many messages the server sends now: those of nobody, or whose time is over."""
         with _subscriber(self.endpoint) as client:
             count = 0
             while received := client.pull(

@@ -49,7 +49,7 @@ def store_of(options: ReaderOptions) -> Store:
     if parts.scheme not in ("", "file"):
         raise StreamError(
             f"Pub/Sub: the journal {options.journal} is not on this machine's disks: read by "
-            "pyspark_vision.sources.pubsub.stream.stream_pubsub, which reaches all file systems of Spark's"
+            "sources.pubsub.stream.stream_pubsub, which reaches all file systems of Spark's"
         )
     return LocalStore(Path(unquote(parts.path) if parts.scheme else options.journal))
 
