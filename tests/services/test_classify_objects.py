@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import guides
 import job_runs as jobs
 import pyarrow.parquet as pq
 import pytest
@@ -126,6 +127,25 @@ def test_failures_are_left_out_of_results_and_are_letters_all_the_same(
     assert letter["origin"].startswith(f"gs://{bucket.name}/b.jpg#")
     assert json.loads(letter["payload"])["name"] == "b.jpg"
     assert "images in 2, classified 1, failed 1 (truncated 1)" in capsys.readouterr().out
+
+
+def test_pubsub_md_what_is_put_into_the_bucket_is_classified(
+    announcing: tuple[Topic, Any], tmp_path: Path, capsys: Any
+) -> None:
+    notified, bucket = announcing
+    bucket.blob("a.jpg").upload_from_string(scene_jpeg(3), "image/jpeg")
+    words = {
+        "local-project": PROJECT,
+        "image-stream-sub": notified.name,
+        "build/pubsub": str(tmp_path),
+        "models/": f"{guides.ROOT}/models/",
+        "jobs/": f"{guides.ROOT}/jobs/",
+    }
+    [command] = guides.block("pubsub.md", "scripts/submit", words).commands
+
+    assert guides.run(f"{command} --trigger-seconds available-now") == 0
+
+    assert "images in 1, classified 1, failed 0" in capsys.readouterr().out
 
 
 def test_a_dry_run_asks_nobody_and_says_what_would_be_read(tmp_path: Path, capsys: Any) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import guides
 import pyarrow.parquet as pq
 import pytest
 from job_environment import job_environment
@@ -174,6 +175,18 @@ def test_doctor_says_whether_a_subscription_is_there(
     assert doctor.subscription(topic.subscription).startswith(f"{topic.subscription} is there")
     with pytest.raises(StreamError, match="is not there"):
         doctor.subscription(topic.subscription + "x")
+
+
+def test_pubsub_md_the_stream_has_the_columns_that_the_guide_names(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = guides.block("pubsub.md", "from pyspark_vision", {"build/": f"{guides.ROOT}/build/"})
+
+    exec(block.text, {"spark": spark})
+
+    shown = capsys.readouterr().out
+    for name in ("origin", "value", "received", "attributes", "ordering_key", "message_id"):
+        assert f" |-- {name}: " in shown
 
 
 @contextmanager
