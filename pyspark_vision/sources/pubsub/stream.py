@@ -12,6 +12,7 @@ options by name, and reaches a checkpoint on any of Hadoop's file systems.
 from __future__ import annotations
 
 import atexit
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,9 @@ from pyspark_vision.sources.pubsub.options import (
     DEFAULT_WINDOW_S,
     reader_options,
 )
-from pyspark_vision.sources.pubsub.service import Service
+from pyspark_vision.sources.pubsub.service import EMULATOR, Service
 from pyspark_vision.spark.hadoop import local_path
-from pyspark_vision.spark.session import is_connect, parallelism
+from pyspark_vision.spark.session import is_connect, parallelism, use_own_python_locally
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -80,6 +81,8 @@ def register(session: SparkSession) -> None:
         )
     from pyspark_vision.sources.pubsub.data_source import PubSubDataSource
 
+    if not is_connect(session):
+        use_own_python_locally(session)
     session.dataSource.register(PubSubDataSource)
 
 
@@ -106,6 +109,9 @@ def stream_pubsub(session: SparkSession, source: PubSubSource, checkpoint: str) 
             "the driver's Python. Submit the job with spark-submit"
         )
     options = source.options(journal_of(checkpoint))
+    # Of this process: Spark's has the environment in which the JVM was started.
+    if source.endpoint is None and (emulator := os.environ.get(EMULATOR)):
+        options["endpoint"] = emulator
     local = local_path(session, options["journal"])
     if local is not None:
         options["journal"] = str(local)
