@@ -61,7 +61,7 @@ class Topic:
         return ids
 
     def left(self) -> int:
-        """How many messages the server sends now: those of nobody, or whose time is over; it gives them back."""
+        """How many messages the server sends now, of nobody or out of time; they go back."""
         with _subscriber(self.endpoint) as client:
             ids: list[str] = []
             while received := client.pull(

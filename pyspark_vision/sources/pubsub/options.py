@@ -66,8 +66,8 @@ def whole_name(subscription: str, project: str | None) -> str:
     project, name = given.groups() if given else (project, subscription)
     if not project:
         raise InvalidOptionError(
-            f"Pub/Sub: the subscription {subscription} needs its project (project, --project-id), "
-            "or a whole name: projects/PROJECT/subscriptions/NAME"
+            f"Pub/Sub: the subscription {subscription} needs its project: `project_id`, or a "
+            "whole name, projects/PROJECT/subscriptions/NAME"
         )
     if not _PROJECT.fullmatch(project):
         raise InvalidOptionError(

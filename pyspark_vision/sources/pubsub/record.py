@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.spark.checkpoint_logs import last_batch
-from pyspark_vision.spark.hadoop import create_text, read_text
+from pyspark_vision.spark.hadoop import create_text, delete, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,18 +33,19 @@ def agree(
     text = read_text(session, place)
     if text is None and last_batch(session, checkpoint, "offsets") >= 0:
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} reads something else than Pub/Sub, and this job does not: "
-            "choose a new --checkpoint and output, or the checkpoint of this job"
+            f"`checkpoint` {checkpoint} does not read Pub/Sub, and this job does: choose a new "
+            "`checkpoint` and output, or the checkpoint of this job"
         )
-    if text is None:
+    before = None if text is None else json.loads(text)
+    if before == now:
+        return
+    if before is None or last_batch(session, checkpoint, "offsets") < 0:
+        delete(session, place)
         create_text(session, place, json.dumps(now, indent=1))
         return
-    before = json.loads(text)
-    if before == now or last_batch(session, checkpoint, "offsets") < 0:
-        return
     raise InvalidOptionError(
-        f"--checkpoint {checkpoint} reads {_words(before)}, and this job reads {_words(now)}: give "
-        "the same --input-source and subscriptions, or choose a new --checkpoint and output"
+        f"`checkpoint` {checkpoint} reads {_words(before)}, and this job reads {_words(now)}: give "
+        "the same `input_source` and subscriptions, or choose a new `checkpoint` and output"
     )
 
 
