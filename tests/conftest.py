@@ -20,6 +20,7 @@ from local_services import gcs as local_gcs
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
+from local_services import pubsub as local_pubsub
 from local_services import s3 as local_s3
 from local_services import standalone as local_standalone
 from local_services import yarn as local_yarn
@@ -155,6 +156,20 @@ def bucket(s3_client: Any) -> str:
     name = f"bucket-{uuid.uuid4().hex}"
     s3_client.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_pubsub.PubSub]:
+    """Google's own server of Pub/Sub; who kills it starts it again, and makes what it had."""
+    try:
+        local_pubsub.program()
+    except local_pubsub.GoMissingError as why:
+        pytest.skip(str(why))
+    with (
+        service_folder(tmp_path_factory, "pubsub") as folder,
+        local_pubsub.running(folder) as service,
+    ):
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pyspark_vision.job.arguments import Parser, with_flags
 from pyspark_vision.sinks import terminal
 from pyspark_vision.sinks.bigquery.table_name import parse
 from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.pubsub.options import whole_name
 from pyspark_vision.spark.secrets import secrets_of
 
 
@@ -56,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="topics must take messages of this size. The default is that of the jobs: %(default)s",
     )
+    parser.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    parser.add_argument(
+        "--pubsub-subscription",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the subscriptions to be read",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
             max_message_bytes=args.max_message_bytes,
             table=parse(args.output_bq_table, args.project_id) if args.output_bq_table else None,
             project=args.project_id,
+            subscriptions=tuple(
+                whole_name(name, args.project_id) for name in args.pubsub_subscription
+            ),
         ),
         examination,
     )

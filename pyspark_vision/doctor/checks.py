@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor import bigquery, brokers, cluster, machine, model, storage
+from pyspark_vision.doctor import bigquery, brokers, cluster, machine, model, pubsub, storage
 from pyspark_vision.doctor.findings import Examination
 from pyspark_vision.sinks.bigquery.table_name import TableName
 from pyspark_vision.spark import own_jvm
@@ -30,6 +30,7 @@ class Asked:
     max_message_bytes: int = 0
     table: TableName | None = None
     project: str | None = None
+    subscriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ def examine(asked: Asked, examination: Examination) -> None:
     else:
         examination.skip("kafka ports", "give --kafka-servers")
     _bigquery(asked, examination)
+    for name in asked.subscriptions:
+        short = name.rpartition("/")[2]
+        examination.look(f"pubsub {short}", partial(pubsub.subscription, name))
+    if not asked.subscriptions:
+        examination.skip("pubsub", "give --pubsub-subscription")
     sessions: list[SparkSession] = []
 
     def start() -> str:

@@ -68,6 +68,9 @@ PREDICTION = StructType(
 )
 """The table of predictions; a failed image is a row without ``label`` and ``confidence``."""
 
+OBJECT = ("bucket", "object_name")
+"""Besides, of a stream that reads objects; null in a row that came from Kafka."""
+
 PREDICTION_OFFERED = StructType(
     [*PREDICTION, *(field for field in RESULT if field.name not in PREDICTION.names)]
 )
@@ -165,8 +168,17 @@ def with_object(results: DataFrame) -> DataFrame:
 
 
 def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT`, and those of record headers that were asked for."""
-    return results.select(*RESULT.names, *record_headers.columns_in(results))
+    """The columns of :data:`RESULT`, where objects were read :data:`OBJECT`'s, and record headers'."""
+    return results.select(*_names(results), *record_headers.columns_in(results))
+
+
+def kept(results: DataFrame, failures: str) -> DataFrame:
+    """Without the failed images if ``failures`` is ``"drop"``, as the old system had them."""
+    return results.where(F.col("error").isNull()) if failures == "drop" else results
+
+
+def _names(results: DataFrame) -> list[str]:
+    return [*RESULT.names, *(name for name in OBJECT if name in results.columns)]
 
 
 def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
@@ -176,7 +188,7 @@ def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
     """
 
     def value(metadata: Column) -> Column:
-        fields = [metadata if name == "metadata" else F.col(name) for name in RESULT.names]
+        fields = [metadata if name == "metadata" else F.col(name) for name in _names(results)]
         return F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
 
     whole = value(F.col("metadata"))

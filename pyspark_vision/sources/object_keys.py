@@ -87,7 +87,8 @@ def _kind(path: str) -> str:
     kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
     if kind is None:
         raise InvalidOptionError(
-            f"`keys` {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3:// or gs://"
+            f"`keys` {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3:// or "
+            "gs://"
         )
     return kind
 

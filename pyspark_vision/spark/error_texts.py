@@ -34,6 +34,9 @@ _NO_REGISTRY = re.compile(r"SchemaRegistryError: ([^\n]+)")
 # Kafka's, whose words name no topic.
 NO_TOPIC = "UnknownTopicOrPartitionException"
 
+# Of an exception of this package, in the traceback that Spark quotes; the first is the cause.
+_OWN = re.compile(r"^(?:pyspark_vision\.[\w.]+Error): (Pub/Sub: .+)$", re.M)
+
 # Of a file that was there when Spark's reader listed it.
 FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 
@@ -55,6 +58,15 @@ def killed_for_memory(said: str) -> bool:
     if _KILLED.search(said):
         return True
     return WORKER_GONE in said and _BROKE_DOWN not in said
+
+
+def own_error(message: str) -> str | None:
+    """What this package has raised in a process of Spark's, where its Python sources run.
+
+    ``None``: an error of another kind.
+    """
+    raised = _OWN.search(message)
+    return None if raised is None else raised.group(1).strip()
 
 
 def too_large_record(message: str) -> str | None:

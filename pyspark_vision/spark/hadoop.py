@@ -255,6 +255,25 @@ def write_text(session: SparkSession, uri: str, text: str, *, overwrites: bool =
         stream.close()
 
 
+def replace_bytes(session: SparkSession, uri: str, content: bytes) -> None:
+    """Make a file whole, in place of one that may be there.
+
+    Where a file shows while it is written, it is written beside, under a name that readers ignore.
+    """
+    file_system, path = hadoop_path(session, uri)
+    is_atomic = file_system.getUri().getScheme() in _ATOMIC
+    folder, _, name = uri.rpartition("/")
+    written = f"{folder}/_{name}.{uuid.uuid4().hex}" if is_atomic else uri
+    stream = file_system.create(hadoop_path(session, written)[1], True)
+    try:
+        stream.write(content)
+    finally:
+        stream.close()
+    if is_atomic:
+        file_system.delete(path, False)
+        rename(session, written, uri)
+
+
 def rename(session: SparkSession, source: str, target: str) -> None:
     """Rename a file or a folder; raises ``OSError`` where the file system refuses."""
     file_system, path = hadoop_path(session, source)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,33 @@ def running(folder: Path, port: int | None = None) -> Iterator[PubSub]:
     server = Daemon("pubsub", [str(program()), str(port)], folder, is_ready)
     with server:
         yield PubSub(f"127.0.0.1:{port}", server)
+
+
+def make_subscription(
+    endpoint: str, project: str, topic: str, subscription: str, **settings: object
+) -> None:
+    """A topic and a subscription to it; what is there already stays.
+
+    ``settings``: fields of the subscription (``enable_message_ordering=True``).
+    """
+    # The services that are no client's own need none of it.
+    import grpc
+    from google.api_core.exceptions import AlreadyExists
+    from google.pubsub_v1 import PublisherClient, SubscriberClient, Subscription
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    with grpc.insecure_channel(endpoint) as channel:
+        topic_name = f"projects/{project}/topics/{topic}"
+        with suppress(AlreadyExists):
+            publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+            publisher.create_topic(name=topic_name)
+        with suppress(AlreadyExists):
+            subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+            name = f"projects/{project}/subscriptions/{subscription}"
+            subscriber.create_subscription(
+                request=Subscription(name=name, topic=topic_name, **settings)
+            )
 
 
 def program() -> Path:

@@ -51,6 +51,8 @@ RUN = {
     ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
+    ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
+    ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
