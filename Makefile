@@ -51,7 +51,7 @@ test-spark: export PATH := $(CURDIR)/.venv-spark-$(SPARK)/bin:$(PATH)
 test-spark: .venv-spark-$(SPARK)/develop.stamp zip ## run the tests that hold on each Spark, on PySpark SPARK=3.5.9
 	@python -c 'import pyspark; print("== tests on PySpark", pyspark.__version__)'
 	@scripts/fetch_jars kafka kafka-broker >/dev/null
-	@python -m pytest -p no:cacheprovider -m every_spark \
+	@python -m pytest -p no:cacheprovider -m every_spark $$(grep -rl every_spark tests --include='test_*.py') \
 	  -W ignore::ResourceWarning -W "ignore:distutils Version:DeprecationWarning"
 
 test-spark-all: ## run them on the newest of each version that setup.py allows

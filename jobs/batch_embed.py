@@ -27,6 +27,7 @@ from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
 from pyspark_vision.functions import embed_image, fetch_object
 from pyspark_vision.job import (
     admission,
+    arguments,
     batch_output,
     batch_rows,
     command_line,
@@ -404,7 +405,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         completed(options)
     except InvalidOptionError as error:
-        job.error(str(error))
+        job.error(arguments.with_flags(str(error), options))
     return command_line.run_job(job.prog, run, options)
 
 

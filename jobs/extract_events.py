@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import command_line, flags, outputs, start
+from pyspark_vision.job import arguments, command_line, flags, outputs, start
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
@@ -351,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check(options)
     except PysparkVisionError as error:
-        job.error(str(error))
+        job.error(arguments.with_flags(str(error), options))
     return command_line.run_job(job.prog, run, options)
 
 

@@ -17,7 +17,7 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, command_line, flags, outputs, start
+from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_what_is_not_built(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
-        job.error(str(error))
+        job.error(arguments.with_flags(str(error), options))
     return command_line.run_job(job.prog, run, options)
 
 

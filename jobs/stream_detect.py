@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import admission, command_line, flags, outputs, start
+from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
 from pyspark_vision.job.detection import Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
@@ -412,7 +412,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         completed(options)
     except PysparkVisionError as error:
-        job.error(str(error))
+        job.error(arguments.with_flags(str(error), options))
     return command_line.run_job(job.prog, run, options)
 
 

@@ -87,7 +87,7 @@ class Agreement:
                 f"model {name!r}: the twin disagrees with the original: {self}; required are "
                 f"top-1 100%, a score difference of at most {tolerance:g}"
                 + ("" if self.min_box_iou is None else f", box IoU of at least {MIN_BOX_IOU}")
-                + ". Leave the twin out (--no-twin), or allow more (--tolerance)"
+                + ". Leave the twin out (`twin=False`), or allow more (`tolerance`)"
             )
 
 

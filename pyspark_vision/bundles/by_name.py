@@ -85,11 +85,11 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
     app = application(model_type)
     if app is None and model_type != CUSTOM:
         raise InvalidModelError(
-            f"--model-type {model_type!r}: choose {CUSTOM}, or a name of keras.applications "
+            f"`model_type` {model_type!r}: choose {CUSTOM}, or a name of keras.applications "
             "(mobilenet_v2, resnet50, vgg16, …)"
         )
     if app is None and uri is None:
-        raise InvalidModelError(f"--model-type {CUSTOM} needs --model-gcs-path: where the model is")
+        raise InvalidModelError(f"`model_type` {CUSTOM} needs `model_gcs_path`: where the model is")
     settings: dict[str, Any] = {}
     if app is not None:
         settings = {"normalization": app.normalization, "color_order": app.color_order}
@@ -109,23 +109,22 @@ def _inspected(
     path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
 ) -> ModelSpec:
     try:
-        spec, guesses = propose_model(path, task, labels, source=uri, **settings)
+        proposal = propose_model(path, task, labels, source=uri, **settings)
     except InvalidModelError as error:
         # It speaks of parameters, which a bundle keeps and a job does not have.
         hint = f". {_how_to_settle(uri)}" if "=" in str(error) else ""
         raise InvalidModelError(f"{error}{hint}") from error
-    if guesses:
-        guessed = ", ".join(
-            f"{name}{f' {value}' if (value := getattr(spec, name, None)) else ''} ({guess.why})"
-            for name, guess in guesses.items()
+    if proposal.open_fields:
+        raise InvalidModelError(
+            f"{uri} is a bare file, and only a proposal: {proposal.question()}. "
+            f"{_how_to_settle(uri)}"
         )
-        _log.warning("%s is a bare file; guessed are: %s. %s", uri, guessed, _how_to_settle(uri))
-    return spec.with_options(on_every_node=uri.startswith("local:"))
+    return proposal.spec.with_options(on_every_node=uri.startswith("local:"))
 
 
 def _how_to_settle(uri: str) -> str:
     """For what a bare file cannot say."""
     return (
-        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `bundle build` makes a "
-        "bundle of it, in which --set FIELD=VALUE and --labels FILE say what the file does not"
+        f"`pyspark-vision bundle inspect {uri}` shows how it is read; `pyspark-vision "
+        "bundle build` makes a bundle of it, and takes what the file does not say"
     )

@@ -55,7 +55,7 @@ def choose(
     raise InvalidModelError(
         f"model {name!r}: engine={engine!r} has no file{of_precision} in this bundle; it holds "
         f"files for: {held}. A twin is made by `pyspark-vision bundle build`"
-        + (" --precision int8" if precision == "int8" else "")
+        + (" `precision` int8" if precision == "int8" else "")
     )
 
 

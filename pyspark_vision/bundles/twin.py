@@ -117,7 +117,7 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
     if spec.fixed_batch not in (None, 1):
         raise InvalidModelError(
             f"model {spec.name!r}: no LiteRT twin of a model with a fixed batch of "
-            f"{spec.fixed_batch}; it runs with TensorFlow (--no-twin)"
+            f"{spec.fixed_batch}; it runs with TensorFlow (`twin=False`)"
         )
     tf = start_tensorflow()
     path = folder / f"{Path(original.path).stem}{'-int8' if calibration else ''}.tflite"
@@ -134,7 +134,7 @@ def make_litert_twin(spec: ModelSpec, folder: Path, calibration: Sequence[bytes]
     if failure is not None:
         raise InvalidModelError(
             f"model {spec.name!r}: no LiteRT twin can be made: {_reason(failure)}. "
-            "It runs with TensorFlow all the same: leave the twin out (--no-twin)"
+            "It runs with TensorFlow all the same: leave the twin out (`twin=False`)"
         ) from failure
     return path
 

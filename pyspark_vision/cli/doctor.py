@@ -15,7 +15,7 @@ from pyspark_vision.doctor.brokers import Client
 from pyspark_vision.doctor.checks import Asked, examine
 from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination, Finding
 from pyspark_vision.errors import PysparkVisionError
-from pyspark_vision.job.arguments import Parser
+from pyspark_vision.job.arguments import Parser, with_flags
 from pyspark_vision.sinks import terminal
 from pyspark_vision.sources.kafka_properties import read_properties
 from pyspark_vision.spark.secrets import secrets_of
@@ -92,10 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.make_tolerant()
     parser = Parser(prog="doctor", description=__doc__)
     add_arguments(parser)
+    args = parser.parse_args(argv)
     try:
-        return run(parser.parse_args(argv))
+        return run(args)
     except PysparkVisionError as error:
-        print(f"doctor: {error}", file=sys.stderr)
+        print(f"doctor: {with_flags(str(error), args)}", file=sys.stderr)
         return 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark_vision import __version__
 from pyspark_vision.errors import MissingDependencyError, PysparkVisionError
-from pyspark_vision.job.arguments import Parser
+from pyspark_vision.job.arguments import Parser, with_flags
 from pyspark_vision.sinks import terminal
 
 # The module of a command is its name with underscores; only the one that is run is imported.
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(module.run(arguments))
     except PysparkVisionError as error:
         # An engine's own words may be among them, over several lines.
-        said = " ".join(str(error).split())
+        said = with_flags(" ".join(str(error).split()), arguments)
         print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
         return 2
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
+
+# As the library's errors write one: `checkpoint`, `twin=False`.
+_PARAMETER = re.compile(r"`([a-z][a-z_]*)(=False)?`")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -65,3 +69,20 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     longer = sorted(other for other in known if other.startswith(name))
     near = longer or difflib.get_close_matches(name, known, cutoff=0.7)
     return f"; did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def with_flags(text: str, options: argparse.Namespace) -> str:
+    """The library's text for who typed a command: ``--kafka-topic`` for `` `kafka_topic` ``.
+
+    The library's errors name its parameters; only those that the command has become flags, and
+    ```twin=False` `` becomes ``--no-twin``.
+
+    >>> with_flags("`checkpoint` /c is in use; `labels` too", argparse.Namespace(checkpoint="/c"))
+    '--checkpoint /c is in use; `labels` too'
+    """
+
+    def flag(parameter: re.Match[str]) -> str:
+        name = f"no_{parameter[1]}" if parameter[2] else parameter[1]
+        return f"--{name.replace('_', '-')}" if hasattr(options, name) else parameter[0]
+
+    return _PARAMETER.sub(flag, text)

@@ -27,7 +27,7 @@ from pyspark_vision.errors import (
     StreamError,
     WorkerKilledError,
 )
-from pyspark_vision.job.arguments import Parser, did_you_mean
+from pyspark_vision.job.arguments import Parser, did_you_mean, with_flags
 from pyspark_vision.sinks import terminal
 from pyspark_vision.spark import error_texts, file_names
 from pyspark_vision.spark.session import lack_of_workers
@@ -123,10 +123,10 @@ def run_job(
         file_names.refuse_lost_names(options)
         run(options)
     except (IncompleteInputError, StreamError, WorkerKilledError) as error:
-        print(f"{name}: {_first_line(error)}", file=sys.stderr)
+        print(f"{name}: {with_flags(_first_line(error), options)}", file=sys.stderr)
         return 1
     except (PysparkVisionError, AnalysisException, IllegalArgumentException) as error:
-        print(f"{name}: {_first_line(error)}", file=sys.stderr)
+        print(f"{name}: {with_flags(_first_line(error), options)}", file=sys.stderr)
         return 2
     except Exception as error:
         if error_texts.NO_TOPIC in str(error):
@@ -137,7 +137,7 @@ def run_job(
             print(f"{name}: {lack}", file=sys.stderr)
             return 2
         traceback.print_exc()
-        print(f"{name}: failed: {_reason(error)}", file=sys.stderr)
+        print(f"{name}: failed: {with_flags(_reason(error), options)}", file=sys.stderr)
         return 1
     return 0
 

@@ -55,7 +55,7 @@ def refuse_without_metastore(session: SparkSession) -> None:
     """Raise :class:`InvalidOptionError` if tables would be forgotten when the session ends."""
     if session.conf.get("spark.sql.catalogImplementation", _IN_MEMORY) == _IN_MEMORY:
         raise InvalidOptionError(
-            "--save-as-table: this session has no metastore. Submit with "
+            "`save_as_table`: this session has no metastore. Submit with "
             "--conf spark.sql.catalogImplementation=hive (and the hive-site.xml of yours)"
         )
 
@@ -80,7 +80,7 @@ def refuse_others_table(session: SparkSession, table: str, mark: Mark) -> None:
     database = table.partition(".")[0]
     if not session.catalog.databaseExists(database):
         raise InvalidOptionError(
-            f"--save-as-table {database}: the metastore has no such database; create it"
+            f"`save_as_table` {database}: the metastore has no such database; create it"
         )
     if not session.catalog.tableExists(table):
         return
@@ -88,7 +88,7 @@ def refuse_others_table(session: SparkSession, table: str, mark: Mark) -> None:
     said = [str(row["data_type"]) for row in described.collect()]
     if not any(f"{_OWNER}={mark}" in text for text in said):
         raise InvalidOptionError(
-            f"--save-as-table: {table} was not saved by this job from the same topics; choose "
+            f"`save_as_table`: {table} was not saved by this job from the same topics; choose "
             "another database, or drop it"
         )
 

@@ -96,7 +96,7 @@ def _too_large(why: str, target: KafkaTopic) -> str:
     limit = f", which is {target.topic_limit_bytes} now" if target.topic_limit_bytes else ""
     return (
         f"the topic {target.topic or 'of a letter'} does not take a message for its size{why}: "
-        f"raise its max.message.bytes{limit}, or send less, by --max-message-bytes; the next start "
+        f"raise its max.message.bytes{limit}, or send less, by `max_message_bytes`; the next start "
         "sends the batch again"
     )
 

@@ -57,7 +57,7 @@ class Mark:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        of = f" of --checkpoint {self.checkpoint}" if self.checkpoint else ""
+        of = f" of `checkpoint` {self.checkpoint}" if self.checkpoint else ""
         since = f", since {self.since}" if self.since else ""
         return f"{self.job} ({self.role}{of}{since})"
 
@@ -90,7 +90,7 @@ def parse(text: str, folder: str) -> Mark:
     except (TypeError, ValueError):
         raise InvalidOptionError(
             f"{folder}/{NAME}, which says whose this folder is, cannot be read. Choose another "
-            "folder, or remove that file if you know whose it is and say --adopt"
+            "folder, or remove that file if you know whose it is and say `adopt`"
         ) from None
 
 
@@ -116,7 +116,7 @@ def check(
         raise InvalidOptionError(
             f"{flag} {folder} holds {others[0]}, which is not of such a job: it bears no mark "
             f"of {mark.job}, and what is there could be replaced. {_choose(flag)}; if an older "
-            f"version of {mark.job} wrote it, say --adopt once"
+            f"version of {mark.job} wrote it, say `adopt` once"
         )
     return None
 
@@ -167,7 +167,7 @@ def _other_owner(folder: str, there: Mark, mark: Mark, flag: str) -> InvalidOpti
     what = f"{mark.job} ({mark.role})"
     go_on = ""
     if there.checkpoint and (there.job, there.role) == (mark.job, mark.role):
-        go_on = f", or go on with --checkpoint {there.checkpoint}"
+        go_on = f", or go on with `checkpoint` {there.checkpoint}"
         if there.checkpoint == mark.checkpoint:
             go_on += ", as it was: the one that is there now was begun anew"
     return InvalidOptionError(
@@ -177,5 +177,5 @@ def _other_owner(folder: str, there: Mark, mark: Mark, flag: str) -> InvalidOpti
 
 
 def _choose(flag: str) -> str:
-    kind = {"--checkpoint": "checkpoint", "--dead-letters": "folder"}.get(flag, "output")
-    return f"Choose a new {kind}"
+    kinds = {"checkpoint": "checkpoint", "letters": "folder"}
+    return f"Choose a new {next((kinds[word] for word in kinds if word in flag), 'output')}"

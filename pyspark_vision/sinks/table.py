@@ -41,7 +41,7 @@ def table_sink(session: SparkSession, folder: str, mark: Mark | None = None) -> 
         results.write.mode("overwrite").parquet(staging)
         if mark is not None:
             # Asked again: another job may have come first while this one read.
-            owner.check(session, folder, mark, "--output", adopts=True)
+            owner.check(session, folder, mark, "`output`", adopts=True)
             hadoop.create_text(session, f"{staging}/{owner.NAME}", json.dumps(asdict(mark)))
         hadoop.delete(session, previous)
         if hadoop.exists(session, str(target)):

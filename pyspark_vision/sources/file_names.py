@@ -59,7 +59,7 @@ def _as_regex(glob: str) -> str:
         re.compile(pattern)
     except (ValueError, re.error) as error:
         raise InvalidOptionError(
-            f"--glob {glob!r} is no pattern: {error}; a backslash before a bracket takes it as it "
+            f"`glob` {glob!r} is no pattern: {error}; a backslash before a bracket takes it as it "
             "is"
         ) from None
     return pattern

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _TIMEOUT_MS = 10_000
 
 _REMEDIES: Remedies = (
-    (("SaslAuthentication",), "Correct user and password in the file of --kafka-config"),
-    (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in --kafka-config"),
+    (("SaslAuthentication",), "Correct user and password in the file of `kafka_config`"),
+    (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in `kafka_config`"),
     (("TopicAuthorization",), "Give this user the right to the topic"),
     (("UnknownTopicOrPartition",), "Create the topic, or correct its name"),
     (
         ("Timeout",),
         "Does this listener want security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT) in the file of "
-        "--kafka-config? A client that does not match it gets no answer",
+        "`kafka_config`? A client that does not match it gets no answer",
     ),
 )
 

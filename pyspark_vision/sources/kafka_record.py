@@ -134,8 +134,8 @@ def _kind(session: SparkSession, checkpoint: str) -> str | None:
 
 def _other_kind(checkpoint: str, reads: str) -> str:
     return (
-        f"--checkpoint {checkpoint} reads {reads}, and this job does not: choose a new "
-        "--checkpoint and output, or the checkpoint of this job"
+        f"`checkpoint` {checkpoint} reads {reads}, and this job does not: choose a new "
+        "`checkpoint` and output, or the checkpoint of this job"
     )
 
 
@@ -205,22 +205,22 @@ def _refuse_other(
         return
     if before is not None and before.cluster != now.cluster:
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} reads from the Kafka cluster {before.cluster}, and "
-            f"--kafka-servers {source.connection.servers} is the cluster {now.cluster}: give the "
-            "brokers of that one, or choose a new --checkpoint and output"
+            f"`checkpoint` {checkpoint} reads from the Kafka cluster {before.cluster}, and "
+            f"`kafka_servers` {source.connection.servers} is the cluster {now.cluster}: give the "
+            "brokers of that one, or choose a new `checkpoint` and output"
         )
     was_read = set(position) | set(before.topics if before else ())
     if source.pattern:
         # Whether they are there or not: of a topic that is gone Spark says so.
         reads = {name for name in was_read if kafka_cluster.fits(admin, source.pattern, name)}
-        given = f"--kafka-topic-pattern {source.pattern} does not fit "
+        given = f"`kafka_topic_pattern` {source.pattern} does not fit "
     else:
-        reads, given = set(source.topics), f"--kafka-topic says {', '.join(source.topics)}"
+        reads, given = set(source.topics), f"`kafka_topic` says {', '.join(source.topics)}"
     if missing := ", ".join(sorted(was_read - reads)):
         given += missing if source.pattern else ""
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} reads {', '.join(sorted(was_read))}, and {given}: go on "
-            f"with {missing}, or choose a new --checkpoint and output"
+            f"`checkpoint` {checkpoint} reads {', '.join(sorted(was_read))}, and {given}: go on "
+            f"with {missing}, or choose a new `checkpoint` and output"
         )
 
 
@@ -258,8 +258,8 @@ def _words(anew: Mapping[str, str], before: Record | None, position: Offsets, no
 
 def _how_to_go_on(*names: str) -> str:
     return (
-        f"Go on by --skip-lost {' '.join(names)}, which reads the new topic from its beginning and "
-        "counts what is known to be lost; or begin anew with another --checkpoint and output"
+        f"Go on by `skip_lost` {' '.join(names)}, which reads the new topic from its beginning and "
+        "counts what is known to be lost; or begin anew with another `checkpoint` and output"
     )
 
 
@@ -281,8 +281,8 @@ def _begin_anew(
         seen.append(_ends(checkpoint_logs.plan(session, checkpoint, planned)) or {})
     if not position or (_ends(known) is None and planned >= 0):
         raise StreamError(
-            f"--checkpoint {checkpoint}: {', '.join(anew)} was made anew, and Spark's log in this "
-            "checkpoint has a form that is not known here; begin anew with another --checkpoint "
+            f"`checkpoint` {checkpoint}: {', '.join(anew)} was made anew, and Spark's log in this "
+            "checkpoint has a form that is not known here; begin anew with another `checkpoint` "
             "and output"
         )
     settings = checkpoint_logs.FIRST_SETTINGS if known is None else known.settings

@@ -49,8 +49,8 @@ def refuse_unreachable(servers: str) -> None:
     reasons = set(said.values())
     why = reasons.pop() if len(reasons) == 1 else "; ".join(f"{a}: {w}" for a, w in said.items())
     raise UnreachableError(
-        f"no broker of --kafka-servers {servers} answers: {why}. Start the brokers, or correct "
-        "--kafka-servers (in a container, 127.0.0.1 is itself)"
+        f"no broker of `kafka_servers` {servers} answers: {why}. Start the brokers, or correct "
+        "`kafka_servers` (in a container, 127.0.0.1 is itself)"
     )
 
 
@@ -59,7 +59,7 @@ def check_read(
     source: KafkaSource,
     *,
     uses_starting: bool = True,
-    flag: str = "--kafka-topic",
+    flag: str = "`kafka_topic`",
 ) -> None:
     """Raise if a topic to be read is not there, or if offsets given as JSON do not fit it.
 
@@ -72,7 +72,7 @@ def check_read(
         known = known_topics(admin, source)
         if source.pattern:
             found = ", ".join(known) or "none yet: the stream waits for one"
-            _log.info("--kafka-topic-pattern %s: topics that it fits: %s", source.pattern, found)
+            _log.info("topic pattern %s fits the topics %s", source.pattern, found)
         missing = [name for name in source.topics if name not in known]
         if missing:
             raise StreamError(
@@ -101,7 +101,7 @@ def topic_limit(session: SparkSession, connection: KafkaConnection, flag: str, t
             _log.info("%s %s: the brokers have no such topic yet", flag, topic)
             return 0
     raise InvalidOptionError(
-        f"{flag} {topic}: the brokers of --kafka-servers {connection.servers} have no such topic "
+        f"{flag} {topic}: the brokers of `kafka_servers` {connection.servers} have no such topic "
         "and do not create it. Create it, or correct the name"
     )
 
@@ -118,7 +118,7 @@ def asking(session: SparkSession, connection: KafkaConnection) -> Iterator[Admin
         # A job looks for that before it starts Spark: they have gone since.
         raise StreamError(f"failed: {error}") from None
     except Problem as problem:
-        said = f"failed: --kafka-servers {problem}"
+        said = f"failed: `kafka_servers` {problem}"
         raise StreamError(secrets_of(connection.properties, []).masked(said)) from None
 
 

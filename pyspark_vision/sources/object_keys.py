@@ -54,7 +54,7 @@ def check_before_spark(keys: str) -> None:
     _kind(keys)
     local = local_path(None, keys)
     if local is not None and not local.exists():
-        raise InvalidOptionError(f"--keys {keys} does not exist: name a list or a prefix")
+        raise InvalidOptionError(f"`keys` {keys} does not exist: name a list or a prefix")
 
 
 def list_keys(
@@ -87,7 +87,7 @@ def _kind(path: str) -> str:
     kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
     if kind is None:
         raise InvalidOptionError(
-            f"--keys {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3:// or gs://"
+            f"`keys` {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3:// or gs://"
         )
     return kind
 
@@ -111,12 +111,12 @@ def read_keys(
     table = reader.format(kind).load(literal(path))
     if column is None and len(table.columns) != 1:
         raise InvalidOptionError(
-            f"--keys {path} has the columns {', '.join(table.columns)}: choose one"
+            f"`keys` {path} has the columns {', '.join(table.columns)}: choose one"
         )
     name = column or table.columns[0]
     if name not in table.columns:
         raise InvalidOptionError(
-            f"--keys {path} has no column {name}; it has {', '.join(table.columns)}"
+            f"`keys` {path} has no column {name}; it has {', '.join(table.columns)}"
         )
     entry = F.regexp_replace(table[name].cast("string"), r"^\s+|\s+$", "")
     keys = table.select(entry.alias("key")).where(F.length("key") > 0)
@@ -125,7 +125,7 @@ def read_keys(
         odd = keys.where(~is_uri).first()
         if odd is not None:
             raise InvalidOptionError(
-                f"--keys {path}: {odd.key[:80]!r} is no URI; --keys-base says where it lies"
+                f"`keys` {path}: {odd.key[:80]!r} is no URI; `keys_base` says where it lies"
             )
     below = F.concat(F.lit((base or "").rstrip("/") + "/"), F.regexp_replace("key", "^/+", ""))
     uris = keys.select(F.when(is_uri, F.col("key")).otherwise(below).alias("uri"))

@@ -237,8 +237,8 @@ def claim(session: SparkSession, checkpoint: str, folder: str) -> None:
     record = read_text(session, f"{checkpoint}/{_SOURCE}")
     if record is None and last_batch(session, checkpoint, "offsets") >= 0:
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} is of a stream that does not read a folder, or of an older "
-            f"version; --input says {folder}. Choose a new --checkpoint and a new output"
+            f"`checkpoint` {checkpoint} is of a stream that does not read a folder, or of an older "
+            f"version; `input` says {folder}. Choose a new `checkpoint` and a new output"
         )
     place = qualified(session, checkpoint).rstrip("/")
     if record is None:
@@ -248,14 +248,14 @@ def claim(session: SparkSession, checkpoint: str, folder: str) -> None:
     known = json.loads(record or "{}")
     if known.get("folder") != folder:
         raise InvalidOptionError(
-            f"this checkpoint reads {known.get('folder')}, --input says {folder}: correct --input, "
-            "or choose a new --checkpoint and a new output"
+            f"this checkpoint reads {known.get('folder')}, `input` says {folder}: correct `input`, "
+            "or choose a new `checkpoint` and a new output"
         )
     # Spark's log of the lists that it has read names them by their whole paths.
     if known.get("checkpoint", place) != place:
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} was made at {known['checkpoint']}, and the checkpoint of a "
-            "folder cannot be moved: put it back there, or choose a new --checkpoint and a new "
+            f"`checkpoint` {checkpoint} was made at {known['checkpoint']}, and the checkpoint of a "
+            "folder cannot be moved: put it back there, or choose a new `checkpoint` and a new "
             "output"
         )
 

@@ -37,7 +37,7 @@ FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 _RECORD_TOO_LARGE = re.compile(r"RecordTooLarge(?:Exception: ([^\n]+))?")
 
 _HOW_TO_GO_ON = (
-    "Go on without them by --skip-lost TOPIC, or begin anew with another --checkpoint and output"
+    "Go on without them by `skip_lost` TOPIC, or begin anew with another `checkpoint` and output"
 )
 
 

@@ -91,8 +91,8 @@ def held(
     lost: Callable[[str], None],
     shown: str = "",
 ) -> Iterator[threading.Lock]:
-    """:func:`all_held` for one folder; ``shown`` is ``--checkpoint URI`` unless it is given."""
-    folders = {shown or f"--checkpoint {checkpoint}": checkpoint}
+    """:func:`all_held` for one folder; ``shown`` is the checkpoint unless it is given."""
+    folders = {shown or f"`checkpoint` {checkpoint}": checkpoint}
     with all_held(session, folders, name, lost) as resting:
         yield resting
 
@@ -378,7 +378,7 @@ def _owner(text: str) -> Owner | None:
 def _in_use(shown: str, owner: Owner | None) -> CheckpointInUseError:
     holder = f"{owner}, since {owner.since}" if owner else "a job that is just starting"
     other = "another output"
-    if shown.startswith("--checkpoint"):
+    if "checkpoint" in shown.split()[0]:
         other = f"another checkpoint and {other}"
     return CheckpointInUseError(
         f"{shown} is in use by {holder}. Stop that job first, or choose {other}"

@@ -139,7 +139,7 @@ def _in_our_words(port: int) -> Iterator[None]:
         yield
     except ImportError:
         raise MissingDependencyError(
-            "--metrics-port needs prometheus_client: pip install pyspark_vision[metrics]"
+            "`metrics_port` needs prometheus_client: pip install pyspark_vision[metrics]"
         ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -149,5 +149,5 @@ def _in_our_words(port: int) -> Iterator[None]:
         else:
             why = f"port {port} of {_HOST} cannot be had: {error.strerror}"
         raise InvalidOptionError(
-            f"--metrics-port {port}: {why}; choose another one, or auto for one that is free"
+            f"`metrics_port` {port}: {why}; choose another one, or auto for one that is free"
         ) from None

@@ -84,7 +84,7 @@ def refuse_other_checkpoint(session: SparkSession, checkpoint: str) -> None:
     """Raise if the checkpoint is of letters in a folder: for those that come from Kafka."""
     if _runs(session, checkpoint):
         raise InvalidOptionError(
-            f"--checkpoint {checkpoint} is of letters in a folder: choose another for those of a "
+            f"`checkpoint` {checkpoint} is of letters in a folder: choose another for those of a "
             "topic"
         )
 

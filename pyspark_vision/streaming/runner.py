@@ -188,7 +188,7 @@ def _wait(query: StreamingQuery, run: RunningStream, stop_timeout_s: float) -> N
                 _log.warning("the batch in hand did not end when it was cancelled")
             if given_up is None:
                 break
-            why = request.reason or f"it took more than --stop-timeout {stop_timeout_s:g} s"
+            why = request.reason or f"it took more than `stop_timeout` {stop_timeout_s:g} s"
             raise StreamError(
                 f"stopped within batch {given_up}, because {why}; the next start replays it"
             )

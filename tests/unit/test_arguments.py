@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import guides
 import pytest
 
 from pyspark_vision.cli.main import main as pyspark_vision
-from pyspark_vision.job.arguments import Parser
+from pyspark_vision.job.arguments import Parser, with_flags
 
 JOBS = sorted((guides.ROOT / "jobs").glob("*.py"))
 COMMANDS = ["bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"]
@@ -98,3 +99,15 @@ def test_no_help_shows_an_empty_default_and_each_flag_is_explained(
 
     assert not re.search(r"default:\s+(None|False|\[)", helps)
     assert all(action.help for parser in parsers for action in parser._actions)
+
+
+def test_errors_of_the_library_name_the_flags_of_the_command() -> None:
+    text = "`kafka_topic` a: say `skip_lost`, `twin=False` or `labels`; `a` and `x=False` are data"
+    options = argparse.Namespace(kafka_topic=["a"], skip_lost=[], no_twin=False)
+
+    said = with_flags(text, options)
+
+    assert said == (
+        "--kafka-topic a: say --skip-lost, --no-twin or `labels`; `a` and `x=False` are data"
+    )
+    assert with_flags("", options) == ""

@@ -46,7 +46,7 @@ def test_each_form_names_the_partition_and_the_offsets(reason: str, line: str) -
 
     assert said is not None
     assert said.startswith(line)
-    assert "--skip-lost TOPIC" in said
+    assert "`skip_lost` TOPIC" in said
 
 
 def test_another_error_is_none() -> None:

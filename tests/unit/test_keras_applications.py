@@ -58,7 +58,7 @@ def test_the_weights_file_is_the_one_that_keras_asks_for(
     with pytest.raises(InvalidModelError) as refused:
         build_application(name, "unused")
     assert asked == [APPLICATIONS[name].weights_file]
-    for said in ("no internet", f"--weights FILE: {asked[0]}", "--labels FILE", "1000 lines"):
+    for said in ("no internet", f"`weights` FILE: {asked[0]}", "`labels` FILE", "1000 lines"):
         assert said in str(refused.value)
 
 

@@ -102,7 +102,7 @@ def test_places_of_an_older_version_are_taken_over_by_the_users_word(
 ) -> None:
     run_batches(spark, tmp_path, 2)
 
-    with pytest.raises(InvalidOptionError, match="say --adopt once"):
+    with pytest.raises(InvalidOptionError, match="say `adopt` once"):
         outputs.claim(spark, places(tmp_path))
     outputs.claim(spark, places(tmp_path, adopts=True))
     outputs.claim(spark, places(tmp_path))

@@ -229,7 +229,7 @@ def _h5_config(file: Path) -> dict[str, Any]:
     if config is None:
         raise InvalidModelError(
             f"{file} holds weights and no model; save the whole model (model.save('model.keras')), "
-            "or give the weights of a keras.applications model with `bundle build NAME --weights`"
+            "or give the weights of a keras.applications model: `bundle build NAME` takes `weights`"
         )
     return _parsed(config, file)
 

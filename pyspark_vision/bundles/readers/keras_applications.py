@@ -170,8 +170,8 @@ def _built(keras: Any, name: str, app: Application, weights: str | Path | None) 
         except Exception as error:
             raise InvalidModelError(
                 f"the ImageNet weights of {name} cannot be downloaded ({_first_line(error)}). "
-                f"Supply them with --weights FILE: {app.weights_file} (see {_origin(app)}), and "
-                f"the labels with --labels FILE: {_CLASS_INDEX}, or a text file of "
+                f"Supply them with `weights` FILE: {app.weights_file} (see {_origin(app)}), and "
+                f"the labels with `labels` FILE: {_CLASS_INDEX}, or a text file of "
                 f"{IMAGENET_CLASSES} lines"
             ) from error
     # Not the builder's own `weights=`: it checks the name of the file where this checks the shapes.
@@ -195,7 +195,7 @@ def _downloaded_labels(folder: Path) -> Path:
         json.loads(text)
     except (OSError, ValueError) as error:
         raise InvalidModelError(
-            f"the ImageNet labels cannot be downloaded ({error}). Supply them with --labels FILE: "
+            f"the ImageNet labels cannot be downloaded ({error}). Supply them with `labels` FILE: "
             f"{_CLASS_INDEX}, or a text file of {IMAGENET_CLASSES} lines"
         ) from None
     path = folder / _CLASS_INDEX
