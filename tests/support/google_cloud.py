@@ -203,6 +203,7 @@ def _bigquery(cloud: Cloud, method: str, words: list[str], said: dict[str, Any])
 def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one packet: else each answer waits 40 ms for an ACK
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
