@@ -156,7 +156,8 @@ def _remove(part: Part, say: Say, *, data: bool, dry_run: bool) -> None:
             else:
                 _asked(part, call.run)
     except Kept as reason:
-        say(f"== {part.title}: stays, {reason}")
+        stays = "stays as things are now" if dry_run else "stays"
+        say(f"== {part.title}: {stays}, {reason}")
         return
     if not dry_run:
         say(f"== {part.title}: removed")
@@ -195,7 +196,7 @@ def hints(plan: Plan) -> str:
 Pictures into the bucket, from here:
   pyspark-vision simulate --mode gcs --rate 0.5 --duration 300 --gcs-bucket {plan.bucket} \
 --gcs-prefix {INPUT}
-Pictures to Kafka, on the master (gcloud compute ssh {plan.cluster}-m --region…):
+Pictures to Kafka, on the master (gcloud compute ssh {plan.cluster}-m):
   pyspark-vision simulate --mode kafka --rate 2 --duration 300 --kafka-servers {plan.kafka_servers}
 Rows: bq query --use_legacy_sql=false 'SELECT label, confidence, processed_at FROM \
 `{plan.table_path}` ORDER BY processed_at DESC LIMIT 20'
