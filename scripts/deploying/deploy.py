@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TextIO, TypeVar
 
 from google.api_core.exceptions import GoogleAPIError
@@ -81,7 +82,7 @@ def deploy(
                 _asked(part, call.run)
             say(f"== {part.title}: made")
         if isinstance(part, dataproc.Cluster | dataproc.KafkaTopics):
-            _asked(part, lambda part=part: part.wait(pause_s))
+            _asked(part, partial(part.wait, pause_s))
         if isinstance(part, dataproc.Stream) and _asked(part, part.differs):
             say(
                 "== job stream_classify runs with other flags or programs: it was left running. "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from deploying import make_kafka_topics
-from deploying.parts import State
+from deploying.parts import Part, State
 from deploying.plan import Plan
 from deploying.pubsub import Subscription, Topic
 from deploying.services import Services
@@ -25,7 +25,7 @@ def test_topic_and_subscription_are_made_known_again_and_removed(
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.endpoint)
         services = Services(PROJECT, "us-central1")
         plan, other = Plan(PROJECT), Plan(PROJECT, name="other")
-        parts = [kind(plan, services) for kind in (Topic, Subscription)]
+        parts: list[Part] = [Topic(plan, services), Subscription(plan, services)]
         try:
             assert [part.look() for part in parts] == [State.ABSENT] * 2
             for part in parts:
