@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, services: Services | None = None) -> int:
-    """0: done. 1: a service failed, or the user said no. 2: a mistake, or a name that is taken."""
+    """0: done. 1: the user said no. 2: a mistake, a name that is taken, a service refuses."""
     command = parser()
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)

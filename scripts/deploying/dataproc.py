@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from google.api_core.exceptions import NotFound
@@ -191,12 +192,8 @@ class _Job:
                 region=self.plan.region,
                 job_id=job.reference.job_id,
             )
-            # A default of `request` holds this job's for when the call is run.
-            yield Call(
-                "dataproc.JobController.CancelJob",
-                request,
-                lambda request=request: self.services.jobs.cancel_job(request=request),
-            )
+            cancel = partial(self.services.jobs.cancel_job, request=request)
+            yield Call("dataproc.JobController.CancelJob", request, cancel)
 
     def _labelled(self, program: types.PySparkJob, restarts_per_hour: int) -> types.Job:
         content = hashlib.sha256(types.PySparkJob.to_json(program, sort_keys=True).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TextIO, TypeVar
 
 from google.api_core.exceptions import GoogleAPIError
@@ -81,7 +82,7 @@ def deploy(
                 _asked(part, call.run)
             say(f"== {part.title}: made")
         if isinstance(part, dataproc.Cluster | dataproc.KafkaTopics):
-            _asked(part, lambda part=part: part.wait(pause_s))
+            _asked(part, partial(part.wait, pause_s))
         if isinstance(part, dataproc.Stream) and _asked(part, part.differs):
             say(
                 "== job stream_classify runs with other flags or programs: it was left running. "
@@ -156,7 +157,8 @@ def _remove(part: Part, say: Say, *, data: bool, dry_run: bool) -> None:
             else:
                 _asked(part, call.run)
     except Kept as reason:
-        say(f"== {part.title}: stays, {reason}")
+        stays = "stays as things are now" if dry_run else "stays"
+        say(f"== {part.title}: {stays}, {reason}")
         return
     if not dry_run:
         say(f"== {part.title}: removed")
@@ -195,7 +197,7 @@ def hints(plan: Plan) -> str:
 Pictures into the bucket, from here:
   pyspark-vision simulate --mode gcs --rate 0.5 --duration 300 --gcs-bucket {plan.bucket} \
 --gcs-prefix {INPUT}
-Pictures to Kafka, on the master (gcloud compute ssh {plan.cluster}-m --region…):
+Pictures to Kafka, on the master (gcloud compute ssh {plan.cluster}-m):
   pyspark-vision simulate --mode kafka --rate 2 --duration 300 --kafka-servers {plan.kafka_servers}
 Rows: bq query --use_legacy_sql=false 'SELECT label, confidence, processed_at FROM \
 `{plan.table_path}` ORDER BY processed_at DESC LIMIT 20'

@@ -168,7 +168,8 @@ def _upload(
     cloud: Cloud, bucket: str, query: dict[str, str], body: bytes, content_type: str
 ) -> Any:
     cloud.get(f"b/{bucket}")
-    whole = email.message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    headed = b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body
+    whole: Any = email.message_from_bytes(headed)
     described, content = whole.get_payload()
     said = json.loads(described.get_payload(decode=True))
     path = f"b/{bucket}/o/{said['name']}"
@@ -203,6 +204,7 @@ def _bigquery(cloud: Cloud, method: str, words: list[str], said: dict[str, Any])
 def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one packet: else each answer waits 40 ms for an ACK
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -412,3 +413,17 @@ def test_without_a_login_it_says_how_to_log_in(
 
     [line] = capsys.readouterr().err.splitlines()
     assert "gcloud auth application-default login" in line
+
+
+def test_dataproc_md_its_commands_deploy_and_remove(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = guides.block("dataproc.md", "scripts/deploy_dataproc", {"PROJECT": PROJECT})
+    dry, make, remove = (shlex.split(line, comments=True)[3:] for line in block.commands)
+
+    assert run(cloud, *dry) == 0
+    assert cloud.changes == []
+    assert run(cloud, *make, "--yes") == 0
+    assert CLUSTER in cloud.things
+    assert run(cloud, *remove, "--yes") == 0
+    assert CLUSTER not in cloud.things

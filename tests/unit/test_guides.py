@@ -13,6 +13,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from deploying import command as deploying
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -37,6 +38,7 @@ RUN = {
     ("cameras.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("dashboard.md", "pyspark-vision dashboard"): "tests/unit/test_dashboard_page.py",
+    ("dataproc.md", "scripts/deploy_dataproc"): "tests/unit/test_deploy_dataproc.py",
     ("events.md", "scripts/submit"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit jobs/extract_events.py -- --kafka"): (
         "tests/services/test_guides_on_services.py"
@@ -144,6 +146,7 @@ def test_each_block_is_run_by_a_test_or_there_is_a_reason(root: Path) -> None:
 def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     """The flags in the help of each job and command."""
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
+    shown += deploying.parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
