@@ -72,7 +72,7 @@ def main() -> None:
     if what == "load":
         kept = load_engine(spec, path, THREADS)
     elif what == "inspect":
-        kept = inspect_model(path, "embed", layer=layer)
+        kept = inspect_model(path, "embed", layer=layer, accept=True)
     else:
         with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
             kept = make_litert_twin(spec, Path(folder))

@@ -85,7 +85,7 @@ def main() -> None:
     _export(model, _detections(model), DETECTOR)
     original = parts / "mobilenet_v2.keras"
     model.save(original)
-    spec = ModelSpec.inspect(original, task="classify", normalization="tf")
+    spec = ModelSpec.inspect(original, task="classify", normalization="tf", accept=True)
     calibration = [file.read_bytes() for file in pictures(VGA_WH)[:_CALIBRATION_PICTURES]]
     twinned = with_int8_twin(with_twin(spec, parts / "twins"), calibration, parts / "twins")
     twinned.with_options(precision="float32").save(CLASSIFIER)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
 _DEFAULT_IOU_THRESHOLD = 0.5
 # Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8"}
+_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.

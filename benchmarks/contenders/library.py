@@ -51,7 +51,7 @@ def spec_of(job: Job) -> ModelSpec:
     from pyspark_vision.bundles import ModelSpec
 
     if job.model.endswith(".tflite"):
-        spec = ModelSpec.inspect(job.model, task=job.task, normalization="tf")
+        spec = ModelSpec.inspect(job.model, task=job.task, normalization="tf", accept=True)
     else:
         spec = ModelSpec.load(job.model)
     return spec.with_options(engine=job.engine, precision=job.precision)

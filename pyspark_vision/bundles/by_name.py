@@ -109,18 +109,17 @@ def _inspected(
     path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
 ) -> ModelSpec:
     try:
-        spec, guesses = propose_model(path, task, labels, source=uri, **settings)
+        proposal = propose_model(path, task, labels, source=uri, **settings)
     except InvalidModelError as error:
         # It speaks of parameters, which a bundle keeps and a job does not have.
         hint = f". {_how_to_settle(uri)}" if "=" in str(error) else ""
         raise InvalidModelError(f"{error}{hint}") from error
-    if guesses:
-        guessed = ", ".join(
-            f"{name}{f' {value}' if (value := getattr(spec, name, None)) else ''} ({guess.why})"
-            for name, guess in guesses.items()
+    if proposal.open_fields:
+        raise InvalidModelError(
+            f"{uri} is a bare file, and only a proposal: {proposal.question()}. "
+            f"{_how_to_settle(uri)}"
         )
-        _log.warning("%s is a bare file; guessed are: %s. %s", uri, guessed, _how_to_settle(uri))
-    return spec.with_options(on_every_node=uri.startswith("local:"))
+    return proposal.spec.with_options(on_every_node=uri.startswith("local:"))
 
 
 def _how_to_settle(uri: str) -> str:

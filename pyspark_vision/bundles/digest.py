@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
 
 # What a model is called, where it lies and whose it is. ``engine`` is a wish: what runs counts.
-# ``fixed_batch`` is how many pictures the engine takes at a time.
+# ``fixed_batch`` is how many pictures the engine takes at a time; ``batched_outputs``
+# how it gives them; ``stride`` only refuses sizes.
 NO_ANSWERS = (
     "name",
     "files",
@@ -29,6 +30,8 @@ NO_ANSWERS = (
     "on_every_node",
     "engine",
     "fixed_batch",
+    "stride",
+    "batched_outputs",
 )
 # Of the file that runs; ``sha256`` says what is in it, wherever it lies.
 _NO_ANSWERS_OF_FILE = ("path", "format")

@@ -2,56 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.bundles.spec import BOX_FORMATS, NORMALIZATIONS, TASKS
+from pyspark_vision.bundles.spec import BOX_FORMATS, NORMALIZATIONS, POOLINGS
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.readers.contents import ModelFound
+    from pyspark_vision.bundles.readings import Reading
     from pyspark_vision.bundles.spec import ModelSpec
-
-_EMBEDDING_NAMES = ("embedding", "feature_vector")
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A field that is guessed: why, and its possible values in words."""
+    """A field that is guessed: why, and its possible values in words.
+
+    ``changes_answers``: whether another value would give other numbers, so that the guess needs
+    the user's word.
+    """
 
     why: str
     choices: str
+    changes_answers: bool = True
 
 
-def guessed(found: ModelFound, spec: ModelSpec) -> dict[str, Guess]:
-    """Field of ``spec`` (``outputs.ROLE`` for an output) -> why it is a guess."""
+@dataclass(frozen=True)
+class Proposal:
+    """A spec as inspection reads a file: what it rests on, and what of it is guessed.
+
+    ``guesses``: field (``outputs.ROLE`` for an output) -> why it is a guess.
+    """
+
+    spec: ModelSpec
+    why: str
+    guesses: dict[str, Guess]
+
+    @property
+    def open_fields(self) -> list[str]:
+        """The guesses that change answers: none of a model that is known."""
+        return [name for name, guess in self.guesses.items() if guess.changes_answers]
+
+    @property
+    def verdict(self) -> str:
+        """``known`` or ``proposed``, with the evidence."""
+        return f"{'proposed' if self.open_fields else 'known'}: {self.why}"
+
+    def question(self) -> str:
+        """What a person has to say before such a model is used, in one line."""
+        asked = "; ".join(
+            f"{name} (proposed: {getattr(self.spec, name, 'see outputs')!s}; {guess.why}): "
+            f"{guess.choices}"
+            for name, guess in self.guesses.items()
+            if guess.changes_answers
+        )
+        return f"{self.why}. The file does not say: {asked}"
+
+
+def guessed(
+    found: ModelFound,
+    spec: ModelSpec,
+    reading: Reading,
+    others: Sequence[Reading],
+    settled: Collection[str],
+) -> dict[str, Guess]:
+    """The guesses of ``spec``, made by ``reading``; ``others`` fit the values as well.
+
+    ``settled``: fields that the caller has said, the reading settles, or values have shown.
+    """
     guesses = {}
-    if not is_detector(found):
-        guesses["task"] = Guess("it is guessed from the outputs", " | ".join(TASKS))
+    if not reading.is_certain and others:
+        alternatives = " | ".join(dict.fromkeys(_short(other) for other in (reading, *others)))
+        guesses["task"] = Guess("the outputs can be read in several ways", alternatives)
     if spec.input_dtype.startswith("float") and found.family is None:
         guesses["normalization"] = Guess(
-            "the file does not say how pixels are scaled", " | ".join(NORMALIZATIONS)
+            "the file does not say how pixels are scaled, nor in which order of colours",
+            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
         )
-    if -1 in found.inputs[0].shape[1:]:
+    if spec.input_scale is not None:
+        guesses["normalization"] = Guess(
+            "the quantized input's range is of no usual normalization",
+            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+        )
+    if -1 in found.inputs[0].shape[1:] and "input_hw" not in dict(found.fields):
         guesses["input_hw"] = Guess("the model takes any size", "HEIGHTxWIDTH")
-    if spec.task == "detect" and not is_detector(found):
+    if spec.task == "detect":
         guesses["box_format"] = Guess(
             "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
         )
-    output = dict(spec.file.outputs).get("embedding")
-    if output is not None and not found.layer and not is_embedding_name(output):
-        guesses["outputs.embedding"] = Guess(f"the output {output} is taken as the vector", "NAME")
+    if spec.task == "classify" and spec.score_kind == "logit":
+        guesses["score_kind"] = Guess(
+            "the scores are logits: of classes that exclude one another, or not",
+            "logit (softmax) | sigmoid",
+        )
+    if spec.pooling != "none":
+        guesses["pooling"] = Guess("the output is not one vector", " | ".join(POOLINGS[1:]))
     if spec.task != "embed" and not spec.labels:
-        guesses["labels"] = Guess("results carry class ids only", "FILE")
-    return guesses
+        guesses["labels"] = Guess("results carry class ids only", "FILE", changes_answers=False)
+    return {name: guess for name, guess in guesses.items() if name not in settled}
 
 
-def is_detector(found: ModelFound) -> bool:
-    """Whether the file says that it detects: by an operator or layout that only detectors have, or
-    by TensorFlow's Object Detection API, which always writes yxyx under this name."""
-    names = (tensor.name for tensor in found.outputs)
-    return bool(found.roles) or any(name.startswith("detection_boxes") for name in names)
-
-
-def is_embedding_name(name: str) -> bool:
-    """Whether an output's name says that it is a vector."""
-    return any(known in name.lower() for known in _EMBEDDING_NAMES)
+def _short(reading: Reading) -> str:
+    roles = [role for role, _ in reading.roles]
+    if reading.task == "detect" and len(roles) == 1:
+        return f"detect by outputs.{roles[0]}"
+    return reading.task

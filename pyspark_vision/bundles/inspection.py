@@ -1,47 +1,51 @@
-"""A model file -> a proposed ModelSpec: shapes are read, meanings are guessed and can be named.
+"""A model file -> a ModelSpec: what the file says is taken, what it leaves open is said.
 
-What decides, in this order: the caller's overrides; what the file says (tensor names, the operator
-that makes an output, labels inside it); a trial run on two drawn pictures, for what only values can
-tell (probabilities or logits, normalized or pixel boxes); a default of the field.
+Three ends: *known*, where the format carries it or the outputs leave no other reading; *proposed*,
+where something that changes answers is a guess, which is used only with the user's word; *refused*,
+where no reading fits. What decides, in this order: the caller's fields; what the file says
+(operators, metadata, labels inside it, tensor names); which of the readings of its outputs
+(:mod:`readings`) a trial run on drawn pictures leaves (:mod:`plausibility`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from pyspark_vision.bundles.guesses import Guess, guessed, is_detector, is_embedding_name
+from pyspark_vision.bundles import plausibility
+from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
-from pyspark_vision.bundles.readers.raw_detectors import CONVENTIONS, class_count
-from pyspark_vision.bundles.spec import DTYPES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.readings import (
+    CONVENTIONS,
+    Reading,
+    class_count,
+    is_map_of_pixels,
+    readings,
+)
+from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.preprocess import Preprocessor
-from pyspark_vision.executor.raw_heads import split
+from pyspark_vision.executor.raw_heads import LAYOUTS
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
-# TensorFlow's detectors (which resize again inside).
+# detectors (TensorFlow's resize again inside).
 _OPEN_INPUT_HW = {"classify": (224, 224), "embed": (224, 224), "detect": (640, 640)}
-
-_NAMES = {
-    "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
-    "scores": ("detection_scores", "scores", "confidence", "score"),
-    "classes": ("detection_classes", "classes", "labels", "class_ids"),
-    "class_scores": ("class_scores",),
-    "count": ("num_detections", "num_boxes", "valid_detections", "count"),
-}
 _BACKGROUND = ("background", "__background__", "_background_", "bg")
 
 # Detector ids of TensorFlow's Object Detection API start at 1 (its exporter adds one).
 _ONE_BASED_NAME = "detection_classes"
+
+# What a quantized input's whole range stands for, by the normalization that it comes from.
+_QUANTIZED_RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
+_QUANTIZED_ROUNDING = 0.02
 
 
 def inspect_model(
@@ -52,25 +56,33 @@ def inspect_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    accept: bool = False,
     **overrides: Any,
 ) -> ModelSpec:
-    """Read a model and propose its spec; it can be used at once, or saved as a bundle.
-
-    :func:`propose_model` also says which fields are guesses.
+    """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
     - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
-    - ``task``: ``classify | detect | embed``; guessed from the outputs if not given.
+    - ``task``: ``classify | detect | embed``; by the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
-    - ``outputs``: role -> tensor name, where the guess is wrong (``{"scores": "logits"}``).
+    - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
+    - ``accept``: take what is only proposed, too.
     - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``.
 
     Raises :class:`InvalidModelError` for a file that is not there, cannot be read or run, is
-    refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few.
+    refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few;
+    and, without ``accept``, for one that leaves open what changes its answers: the error says what
+    is proposed, and which fields settle it. :func:`propose_model` gives that as a value.
     """
-    return propose_model(
+    proposal = propose_model(
         path, task, labels, outputs=outputs, signature=signature, layer=layer, **overrides
-    )[0]
+    )
+    if proposal.open_fields and not accept:
+        raise InvalidModelError(
+            f"{path}: {proposal.question()}. Give these fields, or accept=True if the proposal is "
+            "right"
+        )
+    return proposal.spec
 
 
 def propose_model(
@@ -82,56 +94,210 @@ def propose_model(
     signature: str | None = None,
     layer: str | None = None,
     **overrides: Any,
-) -> tuple[ModelSpec, dict[str, Guess]]:
-    """As :func:`inspect_model`; and the fields that the file does not settle, by their names."""
+) -> Proposal:
+    """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
     file = Path(path).absolute()
-    given = {
-        *overrides,
-        *(f"outputs.{role}" for role in outputs or ()),
-        *(["task"] if task or layer else []),
-        *(["labels"] if labels is not None else []),
-    }
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
+    overrides = {**_implied(overrides), **overrides}
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
-    chosen_task = task or _guess_task(found)
-    if chosen_task == "classify" and not outputs and _guess_task(found) == "detect":
-        raise InvalidModelError(
-            f"{file}: task='classify' does not fit, for the outputs "
-            f"({', '.join(f'{t.name} {t.shape}' for t in found.outputs)}) are a detector's; say "
-            "task='detect', or name the output of the classes with outputs={'scores': 'NAME'}"
+    named = _labels(labels, found)
+    hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
+    candidates = _candidates(found, image, file, task, outputs, hw, named)
+    common = {
+        "name": overrides.pop("name", None) or file.name.removesuffix(file.suffix),
+        "source": overrides.pop("source", str(path)),
+        "root": str(file.parent),
+        "labels": named,
+    }
+    sha256 = sha256_of(file)
+    plausible: list[tuple[Reading, ModelSpec, list[dict[str, Any]]]] = []
+    problems = []
+    for reading in candidates:
+        _check_outputs(reading.roles, found, file)
+        fields = _fields(found, image, reading, file, overrides)
+        model_file = ModelFile(
+            engine=found.engine,
+            format=found.format,
+            path=file.name,
+            sha256=sha256,
+            input_tensor=image.name,
+            outputs=reading.roles,
+            signature=found.signature,
+            layer=found.layer,
         )
-    known = found.roles if chosen_task == "detect" else ()  # what readers know are detectors
-    roles = tuple((outputs or {}).items()) or known or _guess_roles(found, chosen_task, file)
-    _check_outputs(roles, found, file)
-    fields = _guess_input(image, found, chosen_task, file)
-    conventions = _conventions(found, roles, chosen_task, image)
-    fields |= conventions
-    spec = ModelSpec(
-        name=overrides.pop("name", None) or file.name.removesuffix(file.suffix),
-        task=chosen_task,
-        files=(
-            ModelFile(
-                engine=found.engine,
-                format=found.format,
-                path=file.name,
-                sha256=sha256_of(file),
-                input_tensor=image.name,
-                outputs=roles,
-                signature=found.signature,
-                layer=found.layer,
-            ),
-        ),
-        labels=_labels(labels, found),
-        source=overrides.pop("source", str(path)),
-        root=str(file.parent),
-        **fields,
-    ).with_options(**overrides)
-    spec = _guess_labels(spec, found, overrides)
-    check_fits(spec, found)
-    guesses = {name: guess for name, guess in guessed(found, spec).items() if name not in given}
-    return _guess_values(spec, conventions | overrides), guesses
+        spec = ModelSpec(task=reading.task, files=(model_file,), **common, **fields)
+        spec = _pooled(spec.with_options(**overrides), found, overrides)
+        spec = _guess_labels(spec, found, overrides)
+        if not plausible:  # of the reading that counts: its message names what does not fit
+            check_fits(spec, found)
+        runs = trial_runs(spec, trial_pictures(spec.input_hw))
+        why_not = plausibility.why_not(spec, runs)
+        if why_not is None:
+            plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
+            if reading.is_certain:
+                break
+        else:
+            problems.append(f"as {_shown(reading)}, {why_not}")
+    if not plausible:
+        raise InvalidModelError(
+            f"{file}: its outputs ({_described(found.outputs)}) cannot be read: "
+            f"{'; '.join(problems) or 'no layout that is known has such outputs'}. Name the task "
+            "and the outputs, as task='detect', outputs={'boxes': 'NAME', 'scores': 'NAME'}; or "
+            "export the model with one of the supported outputs (docs/models.md)"
+        )
+    reading, spec, parts = plausible[0]
+    others = [other for other, _, _ in plausible[1:]]
+    given = {
+        *overrides,
+        *reading.settled,
+        *(f"outputs.{role}" for role in outputs or ()),
+        *(["task"] if outputs or layer else []),
+        *(["labels"] if labels is not None else []),
+    }
+    spec = _by_values(spec, parts, overrides)
+    if _says_classes(spec, parts, named):
+        given.add("task")
+    return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
+
+
+def _candidates(
+    found: ModelFound,
+    image: TensorFound,
+    file: Path,
+    task: str | None,
+    outputs: Mapping[str, str] | None,
+    hw: tuple[int, int] | None,
+    labels: Labels,
+) -> list[Reading]:
+    """The readings to try: the caller's alone, where the caller has named outputs."""
+    if outputs:
+        roles = tuple(outputs.items())
+        of_roles = next((t for t in TASKS if {*outputs} <= {*ROLES[t]}), "detect")
+        conventions = {k: v for r in outputs for k, v in CONVENTIONS.get(r, {}).items()}
+        # Exports of DETR's family differ in how pixels are scaled; the others' layouts do not.
+        said = {"box_format"} if any(r.startswith("detr") for r in outputs) else {*conventions}
+        settled = tuple(said & {"box_format", "normalization"})
+        return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
+    size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
+    classes = labels[-1][0] + 1 if labels else None
+    known = list(readings(found, size, classes))
+    wanted = task or found.task
+    fitting = [reading for reading in known if wanted in (None, reading.task)]
+    if not known and any(is_map_of_pixels(tensor, size) for tensor in found.outputs):
+        raise InvalidModelError(
+            f"{file}: the output ({_described(found.outputs)}) is a map of places, as a "
+            "segmentation has it; supported are vectors, classes and boxes"
+        )
+    if not fitting:
+        described = _described(found.outputs)
+        if wanted in ("classify", "embed") and len(found.outputs) > 1:
+            raise InvalidModelError(
+                f"{file} has several outputs ({described}); name the one with "
+                f"outputs={{{ROLES[wanted][0]!r}: 'NAME'}}"
+            )
+        if wanted == "detect":
+            raise InvalidModelError(
+                f"{file}: cannot tell boxes and scores among the outputs ({described}); name them "
+                "with outputs={'boxes': …, 'scores': …, 'classes': …, 'count': …}, class_scores "
+                f"for scores of each class, or one of {', '.join(LAYOUTS)}"
+            )
+        raise InvalidModelError(
+            f"{file}: task={wanted!r} does not fit the outputs ({described}); name the output "
+            f"with outputs={{{ROLES[wanted or 'classify'][0]!r}: 'NAME'}}"
+            if wanted
+            else f"{file} has outputs that no known reading has ({described}); name task and "
+            "outputs, as task='classify', outputs={'scores': 'NAME'}"
+        )
+    if task == "classify" and known[0].task == "detect" and known[0].is_certain:
+        raise InvalidModelError(
+            f"{file}: task='classify' does not fit, for the outputs ({_described(found.outputs)}) "
+            "are a detector's; say task='detect', or name the output of the classes with "
+            "outputs={'scores': 'NAME'}"
+        )
+    return fitting
+
+
+def _fields(
+    found: ModelFound,
+    image: TensorFound,
+    reading: Reading,
+    file: Path,
+    overrides: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the shapes say, then the file, then the layout's conventions, then its quantization."""
+    fields = _guess_input(image, found, reading.task, file)
+    said = dict(found.fields)
+    if reading.task == "detect":
+        said.pop("resize", None)  # a crop, for classifiers
+    if -1 not in image.shape[1:]:
+        said.pop("input_hw", None)  # the shape says it, and knows better
+    fields |= said | dict(reading.fields)
+    if fields.get("batched_outputs") is False:
+        fields["fixed_batch"] = 1
+    if not image.dtype.startswith("float"):
+        fields["normalization"] = "none"
+        if found.quantization is not None:
+            fields |= _quantized(found.quantization, image.dtype, overrides)
+    return fields
+
+
+def _quantized(
+    quantization: tuple[float, int], dtype: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Scale and zero point, where the pixel itself is not what the input takes."""
+    scale, zero_point = quantization
+    limits = np.iinfo(dtype)
+    low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
+    for name, (from_, to) in _QUANTIZED_RANGES.items():
+        rounding = _QUANTIZED_ROUNDING * (to - from_)
+        is_whole_range = abs(low - from_) <= rounding and abs(high - to) <= rounding
+        if is_whole_range and overrides.get("normalization", name) == name:
+            return {}
+    return {"input_scale": scale, "input_zero_point": zero_point}
+
+
+def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
+    """An output of tokens or places needs a pooling: the class token, or the mean of the map."""
+    if spec.task != "embed" or "pooling" in overrides:
+        return spec
+    name = dict(spec.file.outputs)["embedding"]
+    shape = next(tensor.shape[1:] for tensor in found.outputs if tensor.name == name)
+    if sum(size != 1 for size in shape) < 2:
+        return spec
+    return spec.with_options(pooling="map" if len(shape) == 3 else "cls")
+
+
+def _by_values(
+    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]
+) -> ModelSpec:
+    """The fields that only values tell."""
+    changes: dict[str, Any] = {}
+    if spec.task != "embed" and "score_kind" not in overrides:
+        changes["score_kind"] = plausibility.score_kind(parts, spec.task)
+    if spec.task == "detect" and "coordinates" not in overrides:
+        by_values = plausibility.coordinates(parts)
+        if by_values is not None:
+            changes["coordinates"] = by_values
+    return replace(spec, **changes)
+
+
+def _says_classes(spec: ModelSpec, parts: Sequence[Mapping[str, Any]], labels: Labels) -> bool:
+    """Whether a vector is one of classes: as many as labels, or a softmax."""
+    if spec.task != "classify":
+        return False
+    size = parts[0]["scores"].size
+    as_many = bool(labels) and abs(size - len(labels)) <= 1
+    return as_many or plausibility.add_up_to_one(parts)
+
+
+def _shown(reading: Reading) -> str:
+    return f"{reading.task} ({', '.join(role for role, _ in reading.roles)})"
+
+
+def _described(tensors: Sequence[TensorFound]) -> str:
+    return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -191,7 +357,7 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
         )
     _check_outputs(file.outputs, found, path)
     if file.engine == "openvino":  # it has no operators of its users, and not all of LiteRT's
-        _trial_runs(spec, np.zeros((*spec.input_hw, 3), np.uint8))
+        trial_runs(spec, [np.zeros((*spec.input_hw, 3), np.uint8)])
     classes = _class_count(spec, found)
     if classes is None or not spec.labels:
         return
@@ -205,14 +371,36 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
             f"label_offset={spec.label_offset}; the label file ends at id {last}. Give the label "
             "file that belongs to this model, or the right label_offset"
         )
+    least = needed if spec.background_class != classes - 1 else needed + 1
+    if spec.task == "classify" and last > least:
+        raise InvalidModelError(
+            f"model {spec.name!r} has {classes} classes, ids up to {least} with "
+            f"label_offset={spec.label_offset}; the label file has {len(spec.labels)} labels, up "
+            f"to id {last}. Give the label file that belongs to this model"
+        )
 
 
 def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
-    height, width = spec.input_hw
-    gray = np.full((height, width, 3), 128, np.uint8)
-    (run,) = _trial_runs(spec, gray)
-    return int(run["embedding"][0].size)
+    (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
+    return int(embed(spec, run, EmbedOptions(normalize=False)).size)
+
+
+def _implied(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What fields that were given say of others: a mean is one of ``normalization="values"``."""
+    implied = {}
+    if {"mean", "std", "pixel_scale"} & set(overrides):
+        implied["normalization"] = "values"
+    if overrides.get("resize_edge") is not None:
+        implied["resize"] = "shortest_edge"
+    return implied
+
+
+def _shape_hw(image: TensorFound) -> tuple[int, int] | None:
+    """Height and width as the input's shape says them, ``None`` where it leaves one open."""
+    _, *rest = image.shape
+    height, width = rest[:2] if rest[2] in (1, 3) or rest[0] not in (1, 3) else rest[1:]
+    return (height, width) if height > 0 and width > 0 else None
 
 
 def _image_input(found: ModelFound, path: Path) -> TensorFound:
@@ -239,53 +427,6 @@ def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: 
             )
 
 
-def _guess_task(found: ModelFound) -> str:
-    if found.layer:
-        return "embed"
-    named = {tensor.name.lower().split(":")[0] for tensor in found.outputs}
-    boxes = any(len(t.shape) == 3 and t.shape[-1] == 4 for t in found.outputs)
-    if is_detector(found) or boxes or named & set(_NAMES["boxes"]):
-        return "detect"
-    if any(map(is_embedding_name, named)):
-        return "embed"
-    return "classify"
-
-
-def _guess_roles(found: ModelFound, task: str, path: Path) -> tuple[tuple[str, str], ...]:
-    described = ", ".join(f"{t.name} {t.shape}" for t in found.outputs)
-    if task != "detect":
-        role = "embedding" if task == "embed" else "scores"
-        named = [t for t in found.outputs if role.rstrip("s") in t.name.lower()]
-        candidates = found.outputs if len(found.outputs) == 1 else named
-        if len(candidates) != 1:
-            raise InvalidModelError(
-                f"{path} has several outputs ({described}); name the one with "
-                f"outputs={{'{role}': 'NAME'}}"
-            )
-        return ((role, candidates[0].name),)
-    roles: dict[str, str] = {}
-    for role, known in _NAMES.items():
-        for tensor in found.outputs:
-            if tensor.name.lower().split(":")[0].rsplit("/", 1)[-1] in known:
-                roles.setdefault(role, tensor.name)
-    for tensor in found.outputs:
-        if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
-            roles.setdefault("boxes", tensor.name)
-    scores = next((t for t in found.outputs if t.name == roles.get("scores")), None)
-    if scores is not None and len(scores.shape) == 3 and "classes" not in roles:
-        roles["class_scores"] = roles.pop("scores")
-    if "boxes" not in roles or not {"scores", "class_scores"} & set(roles):
-        raise InvalidModelError(
-            f"{path}: cannot tell boxes and scores among the outputs ({described}); name them with "
-            "outputs={'boxes': …, 'scores': …, 'classes': …, 'count': …}, or class_scores for "
-            "scores of each class"
-        )
-    if "class_scores" in roles:
-        roles.pop("scores", None)
-        roles.pop("classes", None)
-    return tuple(roles.items())
-
-
 def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
@@ -296,6 +437,8 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         )
     open_height, open_width = _OPEN_INPUT_HW[task]
     family = found.family or family_of(path.name)
+    if family is None and not channels_last:
+        family = "torch"  # most models in NCHW come from PyTorch
     normalization = family if family and image.dtype.startswith("float") else "none"
     gray = channels == 1
     return {
@@ -309,22 +452,6 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         "color_order": "gray" if gray else "bgr" if normalization == "caffe" else "rgb",
         "normalization": "none" if gray else normalization,
     }
-
-
-def _conventions(
-    found: ModelFound, roles: Sequence[tuple[str, str]], task: str, image: TensorFound
-) -> dict[str, Any]:
-    """What the file says of itself, then what is usual for a detector with such an output."""
-    fields = dict(found.fields)
-    if task == "detect":
-        fields.pop("resize", None)  # a crop, for classifiers
-    if -1 not in image.shape[1:]:
-        fields.pop("input_hw", None)  # the shape says it, and knows better
-    for role, _ in roles:
-        fields |= CONVENTIONS.get(role, {})
-    if not image.dtype.startswith("float"):
-        fields.pop("normalization", None)
-    return fields
 
 
 def _labels(
@@ -380,53 +507,3 @@ def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, An
         if not one_based and not has_zero:
             return spec.with_options(label_offset=1)
     return spec
-
-
-def _guess_values(spec: ModelSpec, overrides: Mapping[str, Any]) -> ModelSpec:
-    """Run the model on two drawn pictures: that it runs at all, and what its values look like."""
-    rng = np.random.default_rng(0)
-    height, width = spec.input_hw
-    noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    ramp = np.broadcast_to(np.linspace(0, 255, width)[None, :, None], noise.shape).astype(np.uint8)
-    runs = [split(run) for run in _trial_runs(spec, noise, ramp)]
-    changes: dict[str, Any] = {}
-    scores_role = "class_scores" if "class_scores" in runs[0] else "scores"
-    if spec.task != "embed" and "score_kind" not in overrides:
-        # Logits of two pictures all within [0,1] would be a coincidence. Their sum says less:
-        # quantized probabilities are rounded, and sigmoids need not add up to one.
-        scores = np.concatenate([_real(run, scores_role).reshape(-1) for run in runs])
-        within = bool((scores >= -1e-3).all() and (scores <= 1 + 1e-3).all())
-        changes["score_kind"] = "probability" if within else "logit"
-    if spec.task == "detect" and "coordinates" not in overrides:
-        # Normalized boxes reach a little over 1 at the border, pixel boxes far over it.
-        largest = max(float(np.nanmax(np.abs(_real(run, "boxes")), initial=0.0)) for run in runs)
-        changes["coordinates"] = "pixel" if largest > 4 else "normalized"
-    return dataclasses.replace(spec, **changes)
-
-
-def _real(run: Mapping[str, np.ndarray[Any, Any]], role: str) -> np.ndarray[Any, Any]:
-    """An output's values that count: padding is whatever memory held, and says nothing."""
-    if "count" not in run:
-        return run[role]
-    return run[role][:, : max(0, int(run["count"].reshape(-1)[0]))]
-
-
-def _trial_runs(
-    spec: ModelSpec, *pictures: np.ndarray[Any, Any]
-) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """What the model says of each picture, given as its pixels; it is loaded once."""
-    preprocessor = Preprocessor(spec)
-    batch = preprocessor.empty_batch(spec.fixed_batch or 1)
-    runs = []
-    try:
-        engine = load_engine(spec, spec.path, threads=1)
-        for pixels in pictures:
-            for index in range(len(batch)):
-                preprocessor.fill(batch, index, Image.fromarray(pixels))
-            runs.append(engine.run(batch))
-    except Exception as error:  # whatever an engine raises, the caller learns which model it was
-        raise InvalidModelError(
-            f"{spec.path} cannot run on {spec.file.engine} with a {batch.shape} {batch.dtype} "
-            f"input: {type(error).__name__}: {error}"
-        ) from error
-    return runs

@@ -1,21 +1,30 @@
 """Label files -> ``((class_id, label), …)``, and back.
 
 Read: plain text, one label a line, where line 0 is class 0 (empty lines, ``n/a`` and ``???`` are
-ids without a label); TensorFlow's ``.pbtxt`` label maps (``item { id: 1 name/display_name: … }``);
-JSON ``{"1": "person"}``, a list of labels, or Keras' ``{"0": ["n01440764", "tench"]}``.
+ids without a label), or each line with its id (``0 cat``, ``0: cat``); TensorFlow's ``.pbtxt``
+label maps (``item { id: 1 name/display_name: … }``); JSON ``{"1": "person"}`` or the other way
+round (Keras' ``class_indices``), a list of labels, Keras' ``{"0": ["n01440764", "tench"]}``, or a
+``config.json`` with ``id2label``; Ultralytics' ``data.yaml`` (``names``); CSV with or without a
+header, with or without a column of ids.
 """
 
 from __future__ import annotations
 
 import codecs
+import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 
 Labels = tuple[tuple[int, str], ...]
 
+# A line with its id: `0 cat`, `0: cat`, `0,cat`, `0\tcat`.
+_NUMBERED = re.compile(r"(\d+)\s*[:,;\s]\s*(\S.*)")
+# What the first line of a CSV without ids says if it is no label.
+_HEADERS = ("label", "labels", "name", "names", "class", "classes", "class_name", "category")
 NO_LABEL = ("", "n/a", "???")
 # A comment, a field with its value (text or number), or a brace.
 _PBTXT_TOKEN = re.compile(
@@ -43,8 +52,16 @@ def parse_labels(text: str, name: str) -> Labels:
             labels = _from_json(json.loads(text))
         elif suffix == ".pbtxt":
             labels = _from_pbtxt(text)
+        elif suffix in (".yaml", ".yml"):
+            labels = _from_yaml(text)
+        elif suffix == ".csv":
+            labels = _from_csv(text)
         else:
-            labels = {i: line.strip() for i, line in enumerate(text.splitlines())}
+            labels = _from_lines(text)
+    except ImportError:
+        raise MissingDependencyError(
+            f"label file {name} needs PyYAML: pip install pyyaml"
+        ) from None
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise InvalidModelError(f"label file {name} cannot be read: {error!r}") from None
     found = tuple(
@@ -70,9 +87,75 @@ def _from_json(value: object) -> dict[int, str]:
         value = dict(enumerate(value))
     if not isinstance(value, dict):
         raise ValueError("a JSON label file is an object or a list")
+    by_key: dict[str, Any] = value.get("id2label", value)  # Hugging Face's config.json
+    are_ids = by_key and all(type(number) is int for number in by_key.values())
+    if are_ids and not all(map(_is_id, by_key)):
+        by_key = _turned(by_key)  # Keras' class_indices: {"cat": 0}
     # Keras' class index: {"0": [WordNet id, label]}
-    names = {int(k): v[1] if isinstance(v, list) else v for k, v in value.items()}
+    names = {int(k): v[1] if isinstance(v, list) else v for k, v in by_key.items()}
     return {class_id: "" if name is None else str(name) for class_id, name in names.items()}
+
+
+def _from_yaml(text: str) -> dict[int, str]:
+    """``names`` of Ultralytics' data.yaml, a list or a dictionary; or such a value itself."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML: {error}") from None
+    if isinstance(value, dict) and "names" in value:
+        value = value["names"]
+    if isinstance(value, dict):
+        return {int(class_id): str(name) for class_id, name in value.items()}
+    return _from_json(value)
+
+
+def _from_lines(text: str) -> dict[int, str]:
+    lines = [line.strip() for line in text.splitlines()]
+    numbered = [_NUMBERED.fullmatch(line) for line in lines if line]
+    # Each line has an id, and each id one line: no list of labels that begin with numbers.
+    if numbered and all(numbered):
+        pairs = [(int(match[1]), match[2]) for match in numbered if match]
+        if len({class_id for class_id, _ in pairs}) == len(pairs) and pairs[0][0] in (0, 1):
+            return dict(pairs)
+    return dict(enumerate(lines))
+
+
+def _from_csv(text: str) -> dict[int, str]:
+    """A column of whole numbers is that of the ids; the first of the others has the labels."""
+    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    if not rows:
+        return {}
+    width = min(map(len, rows))
+    columns = list(zip(*(row[:width] for row in rows), strict=True))
+    ids = next((i for i, c in enumerate(columns) if len(c) > 1 and all(map(_is_id, c[1:]))), None)
+    names = next((i for i in range(width) if i != ids), None)
+    if names is None:
+        raise ValueError("a CSV label file has a column of labels")
+    has_header = (
+        not _is_id(columns[ids][0])
+        if ids is not None
+        else columns[names][0].strip().lower() in _HEADERS
+    )
+    labels = [cell.strip() for cell in columns[names]][has_header:]
+    if ids is None:
+        return dict(enumerate(labels))
+    numbers = [int(cell) for cell in columns[ids][has_header:]]
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"an id stands twice in column {ids + 1}")
+    return dict(zip(numbers, labels, strict=True))
+
+
+def _is_id(text: object) -> bool:
+    return re.fullmatch(r"\s*\d+\s*", str(text)) is not None
+
+
+def _turned(indices: dict[str, int]) -> dict[str, str]:
+    """``{"cat": 0}`` -> ``{"0": "cat"}``."""
+    if len(set(indices.values())) != len(indices):
+        raise ValueError("an id stands twice")
+    return {str(class_id): name for name, class_id in indices.items()}
 
 
 def _from_pbtxt(text: str) -> dict[int, str]:

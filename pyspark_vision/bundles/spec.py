@@ -19,22 +19,34 @@ FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
-NORMALIZATIONS = ("none", "unit", "tf", "caffe", "torch")
-RESIZES = ("stretch", "center_crop", "letterbox")
-RESIZE_FILTERS = ("bilinear", "nearest", "box", "hamming", "bicubic", "lanczos")
+NORMALIZATIONS = ("none", "unit", "tf", "caffe", "torch", "values")
+RESIZES = ("stretch", "center_crop", "letterbox", "shortest_edge")
+RESIZE_FILTERS = (
+    *("bilinear", "nearest", "box", "hamming", "bicubic", "lanczos"),
+    "opencv_bilinear",
+)
+LETTERBOX_ANCHORS = ("center", "top_left")
+CROP_ROUNDINGS = ("round", "floor")
 BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
-SCORE_KINDS = ("probability", "logit")
+SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
+POOLINGS = ("none", "cls", "mean", "map")
 
 # One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
-_RAW_DETECTIONS = ("yolov5", "yolov8", "end_to_end")
+_RAW_DETECTIONS = (
+    *("yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
+    *("end_to_end", "batch_rows", "detr_rows"),
+)
+# Scores beside boxes in another output; boxes with their scores beside classes.
+_DETR = ("detr_logits", "detr_sigmoid")
+_SCORED_BOXES = "scored_boxes"
 
 # Which outputs a head needs; one alternative of each inner tuple is enough.
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", *_RAW_DETECTIONS),
-        ("scores", "class_scores", "detr_logits", *_RAW_DETECTIONS),
+        ("boxes", _SCORED_BOXES, *_RAW_DETECTIONS),
+        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": (("embedding",),),
 }
@@ -42,7 +54,7 @@ ROLES = {
     "classify": ("scores",),
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
-        *("detr_logits", *_RAW_DETECTIONS),
+        *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": ("embedding",),
 }
@@ -92,14 +104,31 @@ class ModelSpec:
       ``fixed_batch``: the batch size that the model insists on, or ``None``.
     - ``color_order``: ``rgb | bgr | gray`` of the model's input.
     - ``normalization`` of 0..255 pixels: ``none``; ``unit`` (x/255); ``tf`` (x/127.5-1); ``caffe``
-      (ImageNet mean subtracted); ``torch`` (x/255, ImageNet mean and deviation). Quantized inputs
-      take the pixel: uint8 as it is, int8 minus 128.
-    - ``resize``: ``stretch | center_crop | letterbox`` (filled with ``pad_value``);
-      ``resize_filter``: one of Pillow's filters, antialiased.
-    - ``score_kind``: ``probability | logit``. ``background_class``: an output index that is never
-      returned as a result, or ``None``.
+      (ImageNet mean subtracted); ``torch`` (x/255, ImageNet mean and deviation); ``values``:
+      ``(x * pixel_scale - mean) / std``, with one number for all colours or one for each in the
+      model's colour order.
+    - ``input_scale`` and ``input_zero_point`` of a quantized input: it takes
+      ``normalized / input_scale + input_zero_point``, rounded and cut to its range. Without them
+      it takes the pixel: uint8 as it is, int8 minus 128.
+    - ``resize``: ``stretch``; ``center_crop``, the largest part of the input's shape;
+      ``letterbox``, the whole picture at ``letterbox_anchor`` (``center | top_left``), the rest
+      ``pad_value``; ``shortest_edge``: the short side to ``resize_edge`` pixels, then the middle
+      ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as torchvision,
+      ``floor`` as Hugging Face).
+    - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
+      ``INTER_LINEAR``, which is not.
+    - ``stride``: ``input_hw`` must be a multiple of it; ``None``: any size.
+    - ``score_kind``: ``probability``; ``logit``, of classes that exclude one another (a softmax);
+      ``sigmoid``, logits of classes that do not; ``binary`` and ``binary_logit``, one unit, which
+      is the probability or the logit of class 1. A detector's logits go through the sigmoid.
+    - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
+      tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
+    - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
+    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``).
+    - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
+      (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
       model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
     - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
@@ -120,10 +149,22 @@ class ModelSpec:
     resize: str = "stretch"
     resize_filter: str = "bilinear"
     pad_value: int = 0
+    pixel_scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    input_scale: float | None = None
+    input_zero_point: int = 0
+    resize_edge: int | None = None
+    crop_rounding: str = "round"
+    letterbox_anchor: str = "center"
+    stride: int | None = None
     score_kind: str = "probability"
+    pooling: str = "none"
     background_class: int | None = None
     box_format: str = "yxyx"
     coordinates: str = "normalized"
+    anchors: tuple[float, ...] = ()
+    batched_outputs: bool = True
     label_offset: int = 0
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     licence: str = ""
@@ -132,8 +173,10 @@ class ModelSpec:
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.input_hw, list):  # a shape's slice, or JSON; the value must be hashable
-            object.__setattr__(self, "input_hw", tuple(self.input_hw))
+        for name in ("input_hw", "mean", "std", "anchors"):
+            value = getattr(self, name)
+            if isinstance(value, list):  # a shape's slice, or JSON; the value must be hashable
+                object.__setattr__(self, name, tuple(value))
         for name, value, choices in (
             ("task", self.task, TASKS),
             ("engine", self.engine, ENGINES),
@@ -144,7 +187,10 @@ class ModelSpec:
             ("normalization", self.normalization, NORMALIZATIONS),
             ("resize", self.resize, RESIZES),
             ("resize_filter", self.resize_filter, RESIZE_FILTERS),
+            ("crop_rounding", self.crop_rounding, CROP_ROUNDINGS),
+            ("letterbox_anchor", self.letterbox_anchor, LETTERBOX_ANCHORS),
             ("score_kind", self.score_kind, SCORE_KINDS),
+            ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),
             ("coordinates", self.coordinates, COORDINATES),
         ):
@@ -159,6 +205,7 @@ class ModelSpec:
                 f"model {self.name!r}: normalization 'caffe' needs three colours, not gray"
             )
         _check_values(self)
+        _check_preparation(self)
         for file in self.files:
             _check_file(self.name, self.task, file)
         self.file  # noqa: B018 - raises when the chosen engine has no file
@@ -254,11 +301,104 @@ def _check_values(spec: ModelSpec) -> None:
             "0, 1, … or None",
         ),
         ("label_offset", _is_whole(spec.label_offset), "a whole number"),
+        ("pixel_scale", _is_positive(spec.pixel_scale), "a number above 0"),
+        ("mean", _are_numbers(spec.mean), "one number, or one for each colour"),
+        (
+            "std",
+            _are_numbers(spec.std) and all(map(_is_positive, spec.std)),
+            "one number above 0, or one for each colour",
+        ),
+        (
+            "input_scale",
+            spec.input_scale is None or _is_positive(spec.input_scale),
+            "a number above 0, or None",
+        ),
+        ("input_zero_point", _is_whole(spec.input_zero_point, -128, 255), "within -128..255"),
+        (
+            "resize_edge",
+            spec.resize_edge is None or _is_whole(spec.resize_edge, 1),
+            "a number of pixels, or None",
+        ),
+        (
+            "anchors",
+            isinstance(spec.anchors, tuple) and all(map(_is_positive, spec.anchors)),
+            "a tuple of numbers above 0",
+        ),
+        ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
         ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
     ):
         if not fits:
             value = repr(getattr(spec, field_name))[:100]
             raise InvalidModelError(f"model {spec.name!r}: {field_name}={value} is not {rule}")
+
+
+def _check_preparation(spec: ModelSpec) -> None:
+    """What one field of the preparation needs of another."""
+    height, width = spec.input_hw
+    edge, stride = spec.resize_edge, spec.stride
+    is_edge = spec.resize == "shortest_edge"
+    # What was said and would have no effect, or would be needed and was not said.
+    for is_wrong, problem in (
+        (
+            is_edge and edge is None,
+            "resize='shortest_edge' needs resize_edge, the short side in pixels before the crop",
+        ),
+        (not is_edge and edge is not None, "resize_edge needs resize='shortest_edge'"),
+        (
+            is_edge and edge is not None and edge < max(height, width),
+            f"resize_edge={edge} is below a side of input_hw={spec.input_hw}: the crop would be "
+            "larger than the picture",
+        ),
+        (
+            stride is not None and (height % stride or width % stride),
+            f"input_hw={spec.input_hw} is not a multiple of stride={stride}",
+        ),
+        (
+            spec.normalization != "values"
+            and (spec.pixel_scale, spec.mean, spec.std) != (1.0, (0.0,), (1.0,)),
+            f"pixel_scale, mean and std need normalization='values', not {spec.normalization!r}",
+        ),
+        (
+            spec.normalization == "values"
+            and any(len(v) not in (1, spec.channels) for v in (spec.mean, spec.std)),
+            f"mean={spec.mean} and std={spec.std} must have 1 or {spec.channels} numbers each",
+        ),
+        (
+            spec.score_kind.startswith("binary") and spec.task != "classify",
+            f"score_kind={spec.score_kind!r} is for task='classify'",
+        ),
+        (
+            spec.pooling != "none" and spec.task != "embed",
+            f"pooling={spec.pooling!r} is for task='embed'",
+        ),
+        (
+            not spec.batched_outputs and spec.fixed_batch not in (None, 1),
+            f"fixed_batch={spec.fixed_batch} does not go with batched_outputs=False",
+        ),
+        (
+            any(role == "yolov2" for file in spec.files for role, _ in file.outputs)
+            and not (spec.anchors and len(spec.anchors) % 2 == 0),
+            "the output yolov2 needs anchors, the width and height of each in cells of its grid",
+        ),
+        (
+            spec.input_scale is not None and spec.input_dtype not in ("uint8", "int8"),
+            f"input_scale is for uint8 and int8 inputs, not {spec.input_dtype}",
+        ),
+    ):
+        if is_wrong:
+            raise InvalidModelError(f"model {spec.name!r}: {problem}")
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) in (int, float) and 0 < float(value) < math.inf  # type: ignore[arg-type]
+
+
+def _are_numbers(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) in (1, 3)
+        and all(type(n) in (int, float) and math.isfinite(n) for n in value)
+    )
 
 
 def _is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:

@@ -29,7 +29,7 @@ from pyspark_vision.errors import InvalidModelError, InvalidOptionError, Pyspark
 from pyspark_vision.job.arguments import with_flags
 
 if TYPE_CHECKING:
-    from pyspark_vision.bundles.guesses import Guess
+    from pyspark_vision.bundles.guesses import Guess, Proposal
     from pyspark_vision.bundles.readers.contents import ModelFound
 
 # Sample images that are drawn where the user gives none: enough for several of each object.
@@ -56,6 +56,12 @@ _FIELDS: tuple[tuple[str, str | None], ...] = (
     ("box_format", "detect"),
     ("coordinates", "detect"),
     ("label_offset", None),
+)
+
+# Shown as well where they are not at their defaults.
+_PREPARATION = (
+    *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
+    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
 )
 
 
@@ -105,6 +111,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="the largest difference of scores between original and twin (default: %(default)g)",
     )
+    build.add_argument(
+        "--accept",
+        action="store_true",
+        help="take what `bundle inspect` only proposes, too",
+    )
     build.add_argument("--no-twin", action="store_true", help="make no LiteRT twin")
     build.add_argument(
         "--precision",
@@ -131,10 +142,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace, work: Path) -> None:
-    path, spec, settings, guesses = _proposed(args, work)
-    file = spec.file
+    path, proposal, settings = _proposed(args, work)
+    file = proposal.spec.file
     found = read_model(path, signature=file.signature, layer=file.layer)
-    print("\n".join(_table(path, found, spec, settings, guesses)))
+    print("\n".join(_table(path, found, proposal, settings)))
 
 
 def _build(args: argparse.Namespace, work: Path) -> None:
@@ -144,7 +155,16 @@ def _build(args: argparse.Namespace, work: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InvalidOptionError(f"--output {output} exists and is not an empty folder")
     images = _sample_images(args.images)
-    path, spec, _, _ = _proposed(args, work)
+    path, proposal, _ = _proposed(args, work)
+    spec = proposal.spec
+    if proposal.open_fields and not args.accept:
+        asked = "; ".join(
+            f"{name}: {_how_to_say(name, proposal.guesses[name])}" for name in proposal.open_fields
+        )
+        raise InvalidModelError(
+            f"{args.model} is only a proposal: {proposal.question()}. Say {asked}; or --accept, if "
+            "what `bundle inspect` proposes is right"
+        )
     if spec.file.engine == "tensorflow" and not args.no_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
@@ -177,10 +197,8 @@ def _lowered(spec: ModelSpec, precision: str, images: Sequence[bytes], place: Pa
     return lowered
 
 
-def _proposed(
-    args: argparse.Namespace, work: Path
-) -> tuple[Path, ModelSpec, dict[str, Any], Mapping[str, Guess]]:
-    """The model's file, its spec, what the user has set, and what is a guess."""
+def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dict[str, Any]]:
+    """The model's file, what is proposed, and what the user has set."""
     settings = _settings(args.settings)
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
@@ -211,17 +229,13 @@ def _proposed(
             settings["labels"] = imagenet_labels(work, settings.get("labels"))
         settings = {**known, **settings}
     _progress(f"reading {path}")
-    spec, guesses = propose_model(path, **settings)
-    return path, spec, settings, guesses
+    return path, propose_model(path, **settings), settings
 
 
 def _table(
-    path: Path,
-    found: ModelFound,
-    spec: ModelSpec,
-    settings: Mapping[str, Any],
-    guesses: Mapping[str, Guess],
+    path: Path, found: ModelFound, proposal: Proposal, settings: Mapping[str, Any]
 ) -> Iterator[str]:
+    spec, guesses = proposal.spec, proposal.guesses
     yield f"model       {path} ({found.format})"
     yield f"runs on     {spec.runs_on}"
     if found.signature:
@@ -232,12 +246,16 @@ def _table(
             used = f"  -> {role}" if role and kind == "output" else ""
             yield f"{kind:<11} {tensor.name} {list(tensor.shape)} {tensor.dtype}{used}"
     yield ""
-    yield "proposed spec"
+    yield proposal.verdict
     for name, task in _FIELDS:
         if task not in (None, spec.task) or (name == "score_kind" and spec.task == "embed"):
             continue
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
+    defaults = {field.name: field.default for field in dataclasses.fields(spec)}
+    for name in _PREPARATION:
+        if (value := getattr(spec, name)) != defaults[name]:
+            yield f"  {name:<17} {value!s:<14} {'given' if name in settings else ''}".rstrip()
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
@@ -278,16 +296,27 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+_WANTED = {
+    "tuple[int, int]": "HEIGHTxWIDTH",
+    "tuple[float, ...]": "numbers with commas between",
+    "float": "a number",
+}
+
+
 def _value(name: str, annotation: str, text: str) -> Any:
     if text.lower() == "none" and "None" in annotation:
         return None
     try:
+        if annotation == "tuple[float, ...]":
+            return tuple(float(number) for number in text.strip("()").split(","))
+        if annotation.startswith("float"):
+            return float(text)
         if annotation.startswith("tuple"):
             height, width = text.lower().replace("x", ",").strip("()").split(",")
             return int(height), int(width)
         return int(text) if annotation.startswith("int") else text
     except ValueError:
-        wanted = "HEIGHTxWIDTH" if annotation.startswith("tuple") else "a whole number"
+        wanted = _WANTED.get(annotation.removesuffix(" | None"), "a whole number")
         raise InvalidOptionError(f"--set {name}={text!r} is not {wanted}") from None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.boxes import have_area, nms, to_source_xyxy, to_xyxy
-from pyspark_vision.executor.raw_heads import softmax, split
+from pyspark_vision.executor.raw_heads import sigmoid, softmax, split
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ class Detections:
 
 def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Predictions:
     """``scores`` ``(C,)`` -> the best classes; ties keep the lower id first."""
-    scores = probabilities(outputs["scores"].reshape(-1), spec.score_kind, exclusive=True)
+    raw = outputs["scores"].reshape(-1)
+    if spec.score_kind.startswith("binary"):
+        scores = _of_one_unit(raw, spec.score_kind)
+    else:
+        scores = probabilities(raw, spec.score_kind, exclusive=True)
     _refuse_nan(scores)
     class_ids = np.arange(scores.size)
     if spec.background_class is not None:
@@ -95,7 +99,7 @@ def detect(
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
     Or one of the raw outputs that :func:`raw_heads.split` takes apart.
     """
-    outputs = split(outputs)
+    outputs = split(outputs, spec)
     boxes = outputs["boxes"].reshape(-1, 4)
     real = len(boxes)
     if "count" in outputs:
@@ -149,9 +153,9 @@ def detect(
     )
 
 
-def embed(outputs: Outputs, options: EmbedOptions) -> Array:
-    """The output, flattened to ``(D,)`` float32; L2-normalized on demand."""
-    vector = outputs["embedding"].reshape(-1).astype(np.float32)
+def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:
+    """The output, pooled and flattened to ``(D,)`` float32; L2-normalized on demand."""
+    vector = _pooled(spec, outputs["embedding"]).reshape(-1).astype(np.float32)
     _refuse_nan(vector)
     if options.normalize:
         # float64: squares of float32 values can overflow float32, or vanish.
@@ -162,16 +166,39 @@ def embed(outputs: Outputs, options: EmbedOptions) -> Array:
     return vector
 
 
+def _pooled(spec: ModelSpec, output: Array) -> Array:
+    """``(T, D)`` tokens or ``(D, h, w)`` and ``(h, w, D)`` places -> ``(D,)``.
+
+    The class token is the first (ViT, DINOv2, CLIP); the mean is over all tokens.
+    """
+    if spec.pooling == "none":
+        return output
+    wide = output.astype(np.float32)
+    if spec.pooling == "cls":
+        vector: Array = wide[0]
+    elif spec.pooling == "mean":
+        vector = wide.mean(axis=0)
+    else:
+        vector = wide.mean(axis=(1, 2) if spec.input_layout == "NCHW" else (0, 1))
+    return vector
+
+
+def _of_one_unit(raw: Array, score_kind: str) -> Array:
+    """``(1,)``, the probability or logit of class 1 -> ``(2,)`` of classes 0 and 1."""
+    if raw.size != 1:
+        raise ValueError(
+            f"score_kind={score_kind!r} is for one unit, and the model gives {raw.size}"
+        )
+    value = sigmoid(raw) if score_kind == "binary_logit" else raw.astype(np.float32)
+    return np.concatenate([1 - value, value])
+
+
 def probabilities(scores: Array, score_kind: str, *, exclusive: bool) -> Array:
-    """Probabilities as they are; logits through softmax (``exclusive``) or sigmoid."""
+    """Probabilities as they are; logits through softmax (of ``exclusive`` classes) or sigmoid."""
     scores = scores.astype(np.float32)
     if score_kind == "probability":
         return scores
-    if exclusive:
-        return softmax(scores)
-    # Clipped where float32 saturates anyway; exp would overflow with a warning.
-    sigmoid: Array = 1.0 / (1.0 + np.exp(-np.clip(scores, -80, 80)))
-    return sigmoid
+    return softmax(scores) if exclusive and score_kind == "logit" else sigmoid(scores)
 
 
 def _above(spec: ModelSpec, raw: Array, options: DetectOptions) -> tuple[Array, Array, Array]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pyspark_vision.executor import heads
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
@@ -45,7 +47,7 @@ class Predictor:
         self._decode = decode_options
         self._head = head
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
-        self.batch_rows = spec.fixed_batch or engine.batch_size
+        self.batch_rows = (spec.fixed_batch or engine.batch_size) if spec.batched_outputs else 1
         self._batch = self._preprocessor.empty_batch(self.batch_rows)
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
@@ -56,7 +58,7 @@ class Predictor:
             rows.append(Row())
             started = time.perf_counter()
             try:
-                image, size_wh = picture_of(source, self._decode, self._spec.input_hw)
+                image, size_wh = picture_of(source, self._decode, self._preprocessor.decode_hw)
                 placement = self._preprocessor.fill(self._batch, len(waiting), image)
             except RowError as error:
                 rows[index] = Row(error=error, decode_ms=_ms_since(started))
@@ -93,6 +95,8 @@ class Predictor:
             batch = self._batch
         started = time.perf_counter()
         outputs = self._engine.run(batch)
+        if not self._spec.batched_outputs:
+            outputs = {role: values[np.newaxis] for role, values in outputs.items()}
         model_ms = _ms_since(started) / count
         offset = start if batch is self._batch else 0
         for position, one in enumerate(waiting):
@@ -106,7 +110,7 @@ class Predictor:
             return heads.classify(self._spec, outputs, self._head)
         if isinstance(self._head, heads.DetectOptions):
             return heads.detect(self._spec, outputs, placement, self._head)
-        return heads.embed(outputs, self._head)
+        return heads.embed(self._spec, outputs, self._head)
 
 
 def _ms_since(started: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,14 @@ _MEAN_STD = {
         (0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),
 }
+# Of how many pixels beside the crop, those left of it or above: torchvision's `center_crop` rounds
+# to the even one, Hugging Face's takes the whole half.
+_CROP_RESTS: dict[str, Callable[[int], int]] = {
+    "round": lambda rest: round(rest / 2),
+    "floor": lambda rest: rest // 2,
+}
+# How many times the crop the resized picture may be where it is made whole: sides up to 1:6.
+_LARGEST_WHOLE = 8
 _CAFFE_MEAN_RGB = (123.68, 116.779, 103.939)
 
 
@@ -49,31 +58,43 @@ class Preprocessor:
     def __init__(self, spec: ModelSpec, *, exact: bool = True) -> None:
         """Without ``exact``, a spec of a lower precision also resizes the fastest way there is."""
         self.hw = spec.input_hw
-        self._resize = spec.resize
+        self._placed = {
+            "stretch": self._stretched,
+            "center_crop": self._center_cropped,
+            "letterbox": self._letterboxed,
+            "shortest_edge": self._edge_cropped,
+        }[spec.resize]
+        self._exact = exact
+        self._edge = spec.resize_edge or 0
+        self._crop_rest = _CROP_RESTS[spec.crop_rounding]
+        self._is_centered = spec.letterbox_anchor == "center"
         simd = not exact and spec.precision != "float32"
         self._resample = resizer(spec.resize_filter, simd=simd)
         self._pad_rgb = (spec.pad_value,) * 3
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"
         self._dtype = np.dtype(spec.input_dtype)
-        mean, std = self._mean_std(spec)
+        mean, std = _mean_std(spec)
+        # Quantized inputs without a scale take pixels, not normalized values: uint8 as they are,
+        # int8 shifted by its usual zero point (LiteRT's converter folds the normalization into the
+        # quantization).
+        is_quantized = self._dtype.kind in "ui"
+        self._as_is = spec.input_scale is None and (is_quantized or spec.normalization == "none")
+        self._rounds = is_quantized and not self._as_is
+        if spec.input_scale is not None:  # normalized / scale + zero point, in one step
+            mean = mean - std * spec.input_scale * spec.input_zero_point
+            std = std * spec.input_scale
         # A whole row of the picture, not one pixel, and no memory of its own for each picture:
         # 224x224 pixels took numpy 0.8 ms so, and take it 0.05 ms.
-        self._mean_row = np.tile(np.array(mean[: spec.channels], np.float32), spec.input_hw[1])
-        std_row = np.tile(np.array(std[: spec.channels], np.float32), spec.input_hw[1])
-        self._inverse_std_row = 1 / std_row
-        # Quantized inputs take pixels, not normalized values: uint8 as they are, int8 shifted by
-        # its usual zero point (LiteRT's converter folds the normalization into the quantization).
-        self._as_is = self._dtype.kind in "ui" or spec.normalization == "none"
+        self._mean_row = np.tile(mean.astype(np.float32), spec.input_hw[1])
+        self._inverse_std_row = 1 / np.tile(std.astype(np.float32), spec.input_hw[1])
         self.shape = spec.input_shape(1)[1:]
         self._scaled = np.empty((spec.input_hw[0], spec.input_hw[1] * spec.channels), np.float32)
 
-    @staticmethod
-    def _mean_std(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        if spec.normalization != "caffe":
-            return _MEAN_STD[spec.normalization]
-        mean = _CAFFE_MEAN_RGB if spec.color_order == "rgb" else _CAFFE_MEAN_RGB[::-1]
-        return mean, (1.0, 1.0, 1.0)
+    @property
+    def decode_hw(self) -> tuple[int, int]:
+        """What a picture that is decoded at a reduced scale must still have, in pixels."""
+        return (self._edge, self._edge) if self._edge else self.hw
 
     def empty_batch(self, images: int) -> Array:
         """An uninitialized ``(images, …)`` batch in the model's layout and dtype."""
@@ -81,7 +102,7 @@ class Preprocessor:
 
     def fill(self, batch: Array, index: int, image: Image.Image) -> Placement:
         """Write an upright RGB picture into ``batch[index]``; returns where it lies in it."""
-        resized, placement = self._resized(image)
+        resized, placement = self._placed(image)
         if self._color_order == "gray":
             pixels = np.asarray(resized.convert("L"))[:, :, np.newaxis]
         else:
@@ -94,33 +115,82 @@ class Preprocessor:
         else:
             np.subtract(pixels.reshape(self._scaled.shape), self._mean_row, out=self._scaled)
             np.multiply(self._scaled, self._inverse_std_row, out=self._scaled)
+            if self._rounds:
+                limits = np.iinfo(self._dtype)
+                np.rint(self._scaled, out=self._scaled)
+                np.clip(self._scaled, limits.min, limits.max, out=self._scaled)
             out[...] = self._scaled.reshape(pixels.shape)
         return placement
 
-    def _resized(self, image: Image.Image) -> tuple[Image.Image, Placement]:
+    def _stretched(self, image: Image.Image) -> tuple[Image.Image, Placement]:
+        height, width = self.hw
+        return self._to(image, (width, height)), Placement()
+
+    def _center_cropped(self, image: Image.Image) -> tuple[Image.Image, Placement]:
         height, width = self.hw
         source_width, source_height = image.size
-        if self._resize == "stretch":
-            return self._to(image, (width, height)), Placement()
-        if self._resize == "center_crop":
-            scale = max(width / source_width, height / source_height)
-            crop_width, crop_height = width / scale, height / scale
-            # One side is the whole picture's; its division can end a hair outside of it.
-            left = max(0.0, (source_width - crop_width) / 2)
-            top = max(0.0, (source_height - crop_height) / 2)
-            right = min(left + crop_width, source_width)
-            box = (left, top, right, min(top + crop_height, source_height))
-            cropped = self._resample(image, (width, height), box)
-            return cropped, Placement(
-                crop_width / source_width,
-                left / source_width,
-                crop_height / source_height,
-                top / source_height,
+        scale = max(width / source_width, height / source_height)
+        crop_width, crop_height = width / scale, height / scale
+        left, top = (source_width - crop_width) / 2, (source_height - crop_height) / 2
+        return self._cropped(image, (left, top), (crop_width, crop_height))
+
+    def _edge_cropped(self, image: Image.Image) -> tuple[Image.Image, Placement]:
+        """The short side to ``edge``, the long one to ``int(edge * long / short)``, then the crop.
+
+        As torchvision's ``Resize(int)`` and ``CenterCrop``, and Hugging Face's
+        ``get_resize_output_image_size`` and ``center_crop``. Only what the crop shows is computed,
+        for 20,000x1 pixels would become gigabytes; but Pillow takes the place of a part in float32,
+        which is one of 255 levels in one of 20,000 values: with ``exact``, the whole where it is
+        not much more than the crop.
+        """
+        height, width = self.hw
+        source_width, source_height = image.size
+        short, long = min(image.size), max(image.size)
+        whole = self._edge, int(self._edge * long / short)
+        whole_width, whole_height = whole if source_width <= source_height else whole[::-1]
+        x_scale, y_scale = source_width / whole_width, source_height / whole_height
+        left, top = self._crop_rest(whole_width - width), self._crop_rest(whole_height - height)
+        if self._exact and whole_width * whole_height <= _LARGEST_WHOLE * width * height:
+            whole_image = self._to(image, (whole_width, whole_height))
+            crop = whole_image.crop((left, top, left + width, top + height))
+            return crop, Placement(
+                width / whole_width, left / whole_width, height / whole_height, top / whole_height
             )
+        return self._cropped(
+            image, (left * x_scale, top * y_scale), (width * x_scale, height * y_scale)
+        )
+
+    def _cropped(
+        self, image: Image.Image, left_top: tuple[float, float], size_wh: tuple[float, float]
+    ) -> tuple[Image.Image, Placement]:
+        """A part of the picture, in its pixels, as the whole input."""
+        height, width = self.hw
+        source_width, source_height = image.size
+        crop_width, crop_height = size_wh
+        # One side can be the whole picture's; its division can end a hair outside of it.
+        left, top = max(0.0, left_top[0]), max(0.0, left_top[1])
+        right, bottom = min(left + crop_width, source_width), min(top + crop_height, source_height)
+        whole = (0, 0, source_width, source_height)
+        part = None if (left, top, right, bottom) == whole else (left, top, right, bottom)
+        if part is None and whole[2:] == (width, height):
+            return image, Placement()
+        return self._resample(image, (width, height), part), Placement(
+            crop_width / source_width,
+            left / source_width,
+            crop_height / source_height,
+            top / source_height,
+        )
+
+    def _letterboxed(self, image: Image.Image) -> tuple[Image.Image, Placement]:
+        """As Ultralytics' ``LetterBox``: sides by ``round``, an odd rest below and on the right."""
+        height, width = self.hw
+        source_width, source_height = image.size
         scale = min(width / source_width, height / source_height)
         inner_width = max(1, round(source_width * scale))
         inner_height = max(1, round(source_height * scale))
-        left_px, top_px = (width - inner_width) // 2, (height - inner_height) // 2
+        left_px = top_px = 0
+        if self._is_centered:
+            left_px, top_px = (width - inner_width) // 2, (height - inner_height) // 2
         canvas = Image.new("RGB", (width, height), self._pad_rgb)
         canvas.paste(self._to(image, (inner_width, inner_height)), (left_px, top_px))
         return canvas, Placement(
@@ -132,3 +202,19 @@ class Preprocessor:
 
     def _to(self, image: Image.Image, size_wh: tuple[int, int]) -> Image.Image:
         return image if image.size == size_wh else self._resample(image, size_wh, None)
+
+
+def _mean_std(spec: ModelSpec) -> tuple[Array, Array]:
+    """Mean and deviation of 0..255 pixels, for each of the model's colours."""
+    if spec.normalization == "values":
+        mean, std = spec.mean, spec.std
+        mean = tuple(value / spec.pixel_scale for value in mean)
+        std = tuple(value / spec.pixel_scale for value in std)
+    elif spec.normalization == "caffe":
+        mean, std = _CAFFE_MEAN_RGB, (1.0,)
+        if spec.color_order == "bgr":
+            mean = mean[::-1]
+    else:
+        mean, std = _MEAN_STD[spec.normalization]
+    colors = np.ones(spec.channels)
+    return np.array(mean[: spec.channels]) * colors, np.array(std[: spec.channels]) * colors

@@ -45,6 +45,7 @@ def write_bundle(folder: Path, task: str, card: str) -> None:
         name=folder.name,
         licence="the project's own",
         source="scripts/train_demo_detector.py",
+        accept=True,
     )
     spec.save(folder)
     (folder / "CARD.md").write_text(card, encoding="utf-8")

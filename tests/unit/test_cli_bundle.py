@@ -51,7 +51,7 @@ def test_inspect_shows_what_was_found_proposed_given_and_unsure(
     for line in (
         "input image [-1, 8, 8, 3] float32",
         "output scores [-1, 4] float32 -> scores",
-        "task classify unsure",
+        "task classify",
         "input_hw (8, 8)",
         "resize letterbox given",
         "normalization none unsure",
@@ -66,7 +66,10 @@ def test_build_saves_a_bundle_with_a_twin_and_prints_the_agreement(
     model: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "bundle"
-    assert run("build", model, "--labels", labels, "--name", "colours", "--output", output) == 0
+    assert (
+        run("build", model, "--accept", "--labels", labels, "--name", "colours", "--output", output)
+        == 0
+    )
     out, err = capsys.readouterr()
     assert "agreement: top-1 100.0% of 16 images, largest score difference" in out
     assert f"bundle: {output} (keras, tflite)" in out
@@ -80,6 +83,20 @@ def test_build_saves_a_bundle_with_a_twin_and_prints_the_agreement(
         "small.keras",
         "small.tflite",
     ]
+
+
+def test_build_refuses_a_proposal_and_names_what_is_open(
+    model: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "bundle"
+
+    assert run("build", model, "--labels", labels, "--output", output) == 2
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "is only a proposal: scores [-1, 4]: one long axis" in said
+    assert "--set normalization=none | unit | tf | caffe | torch" in said
+    assert "or --accept" in said
+    assert not output.exists()
 
 
 def test_build_of_a_detector_prints_the_box_iou(
@@ -101,9 +118,9 @@ def test_build_takes_the_users_images_and_leaves_the_twin_out_on_demand(
         Image.fromarray(np.full((9, 9, 3), light, np.uint8)).save(pictures / f"{light}.png")
     (pictures / "notes.txt").write_text("no picture")
     given = ("--images", tmp_path / "pictures")
-    assert run("build", model, "--output", tmp_path / "twinned", *given) == 0
+    assert run("build", model, "--accept", "--output", tmp_path / "twinned", *given) == 0
     assert "of 3 images" in capsys.readouterr().out
-    assert run("build", model, "--output", tmp_path / "alone", "--no-twin") == 0
+    assert run("build", model, "--accept", "--output", tmp_path / "alone", "--no-twin") == 0
     assert [file.format for file in ModelSpec.load(tmp_path / "alone").files] == ["keras"]
 
 
@@ -117,13 +134,13 @@ def test_a_twin_beyond_the_tolerance_is_refused_and_nothing_is_saved(
         changed = models.keras_model()
         changed.set_weights([models.WEIGHTS * 1.01])
         changed.save(tmp_path / "small.keras")
-        other = honest(ModelSpec.inspect(tmp_path / "small.keras"), tmp_path / "other")
+        other = honest(ModelSpec.inspect(tmp_path / "small.keras", accept=True), tmp_path / "other")
         (folder / "small.tflite").write_bytes(Path(other.path).read_bytes())
         return twinned
 
     monkeypatch.setattr(bundle, "with_twin", other_weights)
     output = tmp_path / "bundle"
-    assert run("build", model, "--output", output, "--tolerance", "0.00001") == 2
+    assert run("build", model, "--accept", "--output", output, "--tolerance", "0.00001") == 2
     out, err = capsys.readouterr()
     assert "agreement: top-1" in out
     assert "required: top-1 100%, score <= 1e-05" in out
@@ -202,7 +219,7 @@ def test_build_in_bf16_prints_how_far_it_agrees_and_the_bundle_runs_so(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "bundle"
-    assert run("build", model, "--output", output, "--precision", "bf16") == 0
+    assert run("build", model, "--accept", "--output", output, "--precision", "bf16") == 0
     assert "agreement of bf16 with the original: top-1" in capsys.readouterr().out
     spec = ModelSpec.load(output)
     assert (spec.precision, spec.file.engine, spec.file.format) == ("bf16", "openvino", "tflite")
@@ -213,7 +230,7 @@ def test_build_in_int8_calibrates_on_one_half_and_compares_on_the_other(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "bundle"
-    assert run("build", model, "--output", output, "--precision", "int8") == 0
+    assert run("build", model, "--accept", "--output", output, "--precision", "int8") == 0
     out, err = capsys.readouterr()
     assert "to int8 with 8 sample images" in err
     assert "agreement of int8 with the original: top-1 100.0% of 8 images" in out
@@ -229,5 +246,5 @@ def test_int8_with_one_picture_says_that_two_are_needed(
     pictures.mkdir()
     Image.new("RGB", (8, 8), "red").save(pictures / "one.png")
     given = ("--precision", "int8", "--images", pictures)
-    assert run("build", model, "--output", tmp_path / "bundle", *given) == 2
+    assert run("build", model, "--accept", "--output", tmp_path / "bundle", *given) == 2
     assert "needs at least 2 sample images, not 1" in capsys.readouterr().err

@@ -61,6 +61,7 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
+    ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
@@ -299,8 +300,8 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
     [submit] = guides.block("your_model.md", "scripts/submit", words).commands
 
     assert guides.run(look) == 0
-    assert guides.run(submit) == 0
     exec(guides.block("your_model.md", "from pyspark_vision", words).text, {})
+    assert guides.run(submit) == 0
 
     printed = capsys.readouterr().out
     assert '"task": "detect"' in printed or "detect" in printed

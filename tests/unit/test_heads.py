@@ -488,7 +488,7 @@ def test_boxes_in_a_batch_dimension_of_one_are_taken() -> None:
 
 
 def embedded(values: Any, *, normalize: bool = False) -> list[float]:
-    vector = embed({"embedding": np.asarray(values)}, EmbedOptions(normalize))
+    vector = embed(spec_of("embed"), {"embedding": np.asarray(values)}, EmbedOptions(normalize))
     assert vector.dtype == np.float32
     return vector.tolist()
 

@@ -62,7 +62,7 @@ def test_rows_in_a_child_are_those_of_the_worker() -> None:
 
 
 def test_a_row_from_a_child_keeps_its_warnings(tmp_path: Path) -> None:
-    spec = ModelSpec.inspect(save_warner(tmp_path / "m.onnx"))
+    spec = ModelSpec.inspect(save_warner(tmp_path / "m.onnx"), accept=True)
     rows = isolated(spec=spec, head=DetectOptions(0.5, 10, 0.5))
     try:
         (row,) = rows.predict([PICTURE])

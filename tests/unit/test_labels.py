@@ -177,3 +177,61 @@ def test_labels_survive_dump_and_read(labels: Labels, tmp_path: Path) -> None:
     name, text = dump_labels(labels)
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_labels(tmp_path / name) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plain.txt", "cat\ndog\n"),
+        ("numbered.txt", "0 cat\n1 dog\n"),
+        ("colons.txt", "1: dog\n0: cat\n"),
+        ("class_indices.json", '{"cat": 0, "dog": 1}'),
+        ("turned.json", '{"0": "cat", "1": "dog"}'),
+        ("config.json", '{"model_type": "vit", "id2label": {"0": "cat", "1": "dog"}}'),
+        ("data.yaml", "path: x\nnc: 2\nnames: [cat, dog]\n"),
+        ("data.yml", "names:\n  0: cat\n  1: dog\n"),
+        ("labels.csv", "cat\ndog\n"),
+        ("header.csv", "label\ncat\ndog\n"),
+        ("ids.csv", "id,name\n1,dog\n0,cat\n"),
+        ("names_first.csv", 'name,id\n"cat",0\n"dog",1\n'),
+        ("no_header.csv", "0,cat\n1,dog\n"),
+    ],
+)
+def test_label_files_as_people_have_them_give_the_same_labels(name: str, text: str) -> None:
+    labels = dict(parse_labels(text, name))
+
+    # A line `1: dog` before `0: cat` is of ids, too, where one of them is 0 or 1.
+    assert labels == {0: "cat", 1: "dog"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "labels"),
+    [
+        # Labels that begin with numbers are labels: those ids stand twice, or begin elsewhere.
+        ("signs.txt", "30 km/h\n50 km/h\n", {0: "30 km/h", 1: "50 km/h"}),
+        ("twice.txt", "1 euro\n1 dollar\n", {0: "1 euro", 1: "1 dollar"}),
+        ("numbers.txt", "0\n1\n2\n", {0: "0", 1: "1", 2: "2"}),
+        ("digits.json", '{"0": 0, "1": 1}', {0: "0", 1: "1"}),
+        ("words.txt", "n01440764 tench\n", {0: "n01440764 tench"}),
+    ],
+)
+def test_labels_that_look_like_ids_stay_labels(
+    name: str, text: str, labels: dict[int, str]
+) -> None:
+    assert dict(parse_labels(text, name)) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("twice.csv", "id,name\n0,cat\n0,dog\n"),
+        ("ids.csv", "0\n1\n"),
+        ("twice.json", '{"cat": 0, "dog": 0}'),
+        ("broken.yaml", "names: [cat"),
+        ("no_names.yaml", "nc: 2\n"),
+        ("empty.csv", ""),
+    ],
+)
+def test_label_file_that_cannot_be_read_is_named(name: str, text: str) -> None:
+    with pytest.raises(InvalidModelError, match=f"label file {name}"):
+        parse_labels(text, name)

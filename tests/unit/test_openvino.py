@@ -45,7 +45,7 @@ def test_a_tflite_model_gives_what_litert_gives(model: str, images: int) -> None
 
 
 def test_an_onnx_model_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
-    spec = ModelSpec.inspect(save_classifier(tmp_path / "m.onnx"))
+    spec = ModelSpec.inspect(save_classifier(tmp_path / "m.onnx"), accept=True)
     ours = outputs_of(spec.with_options(engine="openvino"), 6)
     np.testing.assert_allclose(ours["scores"], outputs_of(spec, 6)["scores"], rtol=1e-5)
 
@@ -66,20 +66,20 @@ def test_a_model_that_mixes_the_images_of_a_batch_is_given_one_at_a_time(tmp_pat
     mean = helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[0], keepdims=1)
     model.graph.node.extend([mean, helper.make_node("Sub", ["raw", "mean"], ["logits"])])
     onnx.save(model, path)
-    spec = ModelSpec.inspect(path, engine="openvino")
+    spec = ModelSpec.inspect(path, engine="openvino", accept=True)
     assert load_engine(spec, spec.path, threads=1).batch_size == 1
 
 
 def test_a_fixed_batch_of_one_that_refuses_another_is_given_one_at_a_time(tmp_path: Path) -> None:
     boxes = save_constant(tmp_path / "m.onnx", {"output0": np.zeros((1, 5, 6))})
-    spec = ModelSpec.inspect(boxes, engine="openvino")
+    spec = ModelSpec.inspect(boxes, engine="openvino", accept=True)
     assert load_engine(spec, spec.path, threads=1).batch_size == 1
     assert outputs_of(spec, 3)["end_to_end"].shape == (3, 5, 6)
 
 
 def test_an_operator_that_openvino_lacks_is_refused_on_the_driver(tmp_path: Path) -> None:
     path = save_classifier(tmp_path / "m.onnx")
-    spec, found = ModelSpec.inspect(path), read_model(path)
+    spec, found = ModelSpec.inspect(path, accept=True), read_model(path)
     save_custom_operator(path)
     with pytest.raises(InvalidModelError, match="cannot run on openvino"):
         check_fits(spec.with_options(engine="openvino"), found)
@@ -89,7 +89,7 @@ def test_a_quantized_output_is_the_real_number_it_stands_for() -> None:
     path = DATA / "models" / "mobilenet_v2_1.0_224_quant.tflite"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    spec = ModelSpec.inspect(path)
+    spec = ModelSpec.inspect(path, accept=True)
     ours = outputs_of(spec.with_options(engine="openvino"), 1)["scores"]
     theirs = outputs_of(spec, 1)["scores"]
     assert (ours.dtype, ours.max() <= 1.0) == (np.float32, True)

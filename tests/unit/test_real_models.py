@@ -31,7 +31,9 @@ OBJECTS = {
 
 @pytest.fixture(scope="module")
 def mobilenet(shared_data: Path) -> ModelSpec:
-    return ModelSpec.inspect(shared_data / "models" / "mobilenet_v2_1.0_224_quant.tflite")
+    return ModelSpec.inspect(
+        shared_data / "models" / "mobilenet_v2_1.0_224_quant.tflite", accept=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def ssd(shared_data: Path) -> ModelSpec:
     return ModelSpec.inspect(
         shared_data / "models" / "coco_ssd_mobilenet_v1_1.0_quant.tflite",
         labels=shared_data / "models" / "coco_labels.txt",
+        accept=True,
     )
 
 
@@ -201,7 +204,9 @@ def test_a_keras_h5_model_runs_on_tensorflow_in_the_workers(
         "ship",
         "truck",
     ]
-    model = ModelSpec.inspect(shared_data / "models" / "cifar10_resnet8.h5", labels=names)
+    model = ModelSpec.inspect(
+        shared_data / "models" / "cifar10_resnet8.h5", labels=names, accept=True
+    )
     df = photos(spark, shared_data / "photos").where("name = 'cat_720p.jpg'")
 
     (row,) = by_name(df.select("name", classify_image("content", model).alias("r"))).values()

@@ -250,7 +250,9 @@ def test_a_model_changed_on_a_node_is_refused_by_its_worker(
     # Another content than any other test's, so that no worker has it loaded already.
     with Path(copy.path).open("ab") as file:
         file.write(b"behind the end of a flatbuffer")
-    ModelSpec.inspect(copy.path, labels=dict(copy.labels)).save(tmp_path / "on-every-node")
+    ModelSpec.inspect(copy.path, labels=dict(copy.labels), accept=True).save(
+        tmp_path / "on-every-node"
+    )
     spec = ModelSpec.load(f"local:{tmp_path}/on-every-node")
     df = spark.createDataFrame([(b"x",)], "content binary")
     classified = df.select(classify_image("content", spec))

@@ -107,7 +107,7 @@ def test_a_model_is_large_from_a_size_on_and_a_folder_never_is(tmp_path: Path) -
 
 def _spec(engine: str, root: Path, folder: Path) -> ModelSpec:
     if engine == "onnx":
-        return ModelSpec.inspect(save_dense(folder / "m.onnx"))
+        return ModelSpec.inspect(save_dense(folder / "m.onnx"), accept=True)
     return ModelSpec.load(root / "models" / "demo-detector").with_options(engine=engine)
 
 

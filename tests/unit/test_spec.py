@@ -43,9 +43,14 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("input_layout", "HWC", "NHWC, NCHW"),
         ("input_dtype", "float64", "uint8, int8, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
-        ("normalization", "imagenet", "none, unit, tf, caffe, torch"),
-        ("resize", "crop", "stretch, center_crop, letterbox"),
-        ("resize_filter", "cubic", "bilinear, nearest, box, hamming, bicubic, lanczos"),
+        ("normalization", "imagenet", "none, unit, tf, caffe, torch, values"),
+        ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge"),
+        (
+            *("resize_filter", "cubic"),
+            "bilinear, nearest, box, hamming, bicubic, lanczos, opencv_bilinear",
+        ),
+        ("crop_rounding", "up", "round, floor"),
+        ("letterbox_anchor", "left", "center, top_left"),
         ("score_kind", "percent", "probability, logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
@@ -241,3 +246,32 @@ def test_with_options_names_unknown_fields_and_the_known() -> None:
     message = str(caught.value)
     assert message.startswith("model 'pets': no field colour, resise; the fields are name, task,")
     assert "resize_filter" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resize": "shortest_edge"}, "needs resize_edge"),
+        ({"resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
+        (
+            {"resize": "shortest_edge", "resize_edge": 200, "input_hw": (224, 224)},
+            "resize_edge=200 is below a side of input_hw=",
+        ),
+        ({"input_hw": (100, 64), "stride": 32}, "is not a multiple of stride=32"),
+        ({"mean": (0.5,)}, "need normalization='values', not 'none'"),
+        ({"normalization": "values", "std": (1.0, 0.0, 1.0)}, "std=.* is not one number above 0"),
+        ({"normalization": "values", "mean": (0.5, 0.5)}, "mean=.* is not one number"),
+        ({"normalization": "values", "mean": (float("nan"),)}, "mean=.* is not one number"),
+        (
+            {"normalization": "values", "color_order": "gray", "mean": (0.1, 0.2, 0.3)},
+            "must have 1 or 1 numbers each",
+        ),
+        ({"input_scale": 0.5}, "input_scale is for uint8 and int8 inputs, not float32"),
+        ({"input_dtype": "int8", "input_scale": 0.0}, "input_scale=0.0 is not a number above 0"),
+    ],
+)
+def test_preparation_whose_fields_do_not_fit_is_refused(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidModelError, match=message):
+        make_spec(**fields)

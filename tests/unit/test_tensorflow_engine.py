@@ -292,7 +292,7 @@ def test_importing_the_engine_imports_neither_tensorflow_nor_the_rest_of_the_pac
 
 
 def test_the_largest_batch_is_the_first_that_memory_takes(tmp_path: Path, monkeypatch: Any) -> None:
-    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"))
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), accept=True)
     engine = load_engine(spec, spec.path, threads=1)
     assert isinstance(engine, TensorFlowEngine)
     tried: list[int] = []

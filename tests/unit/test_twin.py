@@ -56,7 +56,9 @@ CLASSIFIERS = [
 def test_the_twin_of_every_format_agrees(
     make: Callable[[Path], Path], name: str, images: list[bytes], tmp_path: Path
 ) -> None:
-    spec = ModelSpec.inspect(make(tmp_path / name), task="classify", normalization="unit")
+    spec = ModelSpec.inspect(
+        make(tmp_path / name), task="classify", normalization="unit", accept=True
+    )
     twinned = add_twin(spec, images, folder=tmp_path / "bundle")
     assert [file.format for file in twinned.files] == [spec.file.format, "tflite"]
     assert twinned.file.engine == "litert"
@@ -74,7 +76,7 @@ def test_the_twin_of_every_format_agrees(
 def test_the_twin_of_a_detector_agrees_on_boxes_and_classes(
     make: Callable[[Path], Path], name: str, images: list[bytes], tmp_path: Path
 ) -> None:
-    spec = ModelSpec.inspect(make(tmp_path / name), input_hw=(16, 24))
+    spec = ModelSpec.inspect(make(tmp_path / name), input_hw=(16, 24), accept=True)
     assert spec.task == "detect"
     agreement = compare(spec, add_twin(spec, images), images)
     assert agreement.top1_agreement == 1.0
@@ -86,7 +88,7 @@ def test_the_twin_of_a_detector_agrees_on_boxes_and_classes(
 
 def test_the_twin_of_an_embedding_agrees(images: list[bytes], tmp_path: Path) -> None:
     path = models.save_keras(tmp_path / "model.keras")
-    spec = ModelSpec.inspect(path, layer="pool", normalization="unit")
+    spec = ModelSpec.inspect(path, layer="pool", normalization="unit", accept=True)
     assert spec.task == "embed"
     agreement = compare(spec, add_twin(spec, images), images)
     assert agreement.top1_agreement == 1.0
@@ -95,7 +97,7 @@ def test_the_twin_of_an_embedding_agrees(images: list[bytes], tmp_path: Path) ->
 
 def test_a_twinned_bundle_is_saved_and_loaded_again(images: list[bytes], tmp_path: Path) -> None:
     spec = ModelSpec.inspect(
-        models.save_keras(tmp_path / "model.keras"), labels=["a", "b", "c", "d"]
+        models.save_keras(tmp_path / "model.keras"), labels=["a", "b", "c", "d"], accept=True
     )
     twinned = add_twin(spec, images)
     loaded = ModelSpec.load(twinned.save(tmp_path / "bundle"))
@@ -106,12 +108,15 @@ def test_a_twinned_bundle_is_saved_and_loaded_again(images: list[bytes], tmp_pat
 def test_a_twin_that_disagrees_is_refused_with_the_figures(
     images: list[bytes], tmp_path: Path
 ) -> None:
-    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), normalization="unit")
+    spec = ModelSpec.inspect(
+        models.save_keras(tmp_path / "model.keras"), normalization="unit", accept=True
+    )
     other = models.keras_model()
     other.set_weights([models.WEIGHTS + np.array([0, 0, 0, -0.2], np.float32)])
     other.save(tmp_path / "other.keras")
     of_other = with_twin(
-        ModelSpec.inspect(tmp_path / "other.keras", normalization="unit"), tmp_path / "other"
+        ModelSpec.inspect(tmp_path / "other.keras", normalization="unit", accept=True),
+        tmp_path / "other",
     )
     agreement = compare(spec, of_other, images)
     assert agreement.max_score_difference > 0.01
@@ -139,7 +144,9 @@ def test_the_tolerance_covers_top_1_scores_and_boxes(agreement: Agreement, agree
 
 
 def test_a_swapped_detector_disagrees(images: list[bytes], tmp_path: Path) -> None:
-    spec = ModelSpec.inspect(models.save_detector(tmp_path / "model"), input_hw=(16, 24))
+    spec = ModelSpec.inspect(
+        models.save_detector(tmp_path / "model"), input_hw=(16, 24), accept=True
+    )
     twinned = add_twin(spec, images)
     swapped = twinned.with_options(box_format="xyxy")
     agreement = compare(spec, swapped, images)
@@ -149,7 +156,7 @@ def test_a_swapped_detector_disagrees(images: list[bytes], tmp_path: Path) -> No
 
 
 def test_images_that_cannot_be_decoded_are_left_out(images: list[bytes], tmp_path: Path) -> None:
-    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"))
+    spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), accept=True)
     twinned = with_twin(spec)
     assert compare(spec, twinned, [b"no picture", *images]).images == 8
     with pytest.raises(InvalidModelError, match="none of the 2 sample images can be decoded"):
@@ -160,7 +167,7 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = models.save_frozen_detector(tmp_path / "model.pb", loop=True)
-    spec = ModelSpec.inspect(path, input_hw=(16, 24))
+    spec = ModelSpec.inspect(path, input_hw=(16, 24), accept=True)
     capfd.readouterr()
     with pytest.raises(InvalidModelError, match=r"no kernel for .*TensorArrayV3.*twin=False"):
         make_litert_twin(spec, tmp_path)
@@ -168,7 +175,7 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
 
 
 def test_only_tensorflow_models_have_twins(images: list[bytes], tmp_path: Path) -> None:
-    twinned = with_twin(ModelSpec.inspect(models.save_keras(tmp_path / "model.keras")))
+    twinned = with_twin(ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), accept=True))
     alone = dataclasses.replace(twinned, files=twinned.files[1:])
     with pytest.raises(InvalidModelError, match="no TensorFlow file to make a twin of"):
         add_twin(alone, images)
@@ -190,7 +197,9 @@ def test_the_twin_of_a_convolutional_network_agrees_in_every_element(
     ):
         x = layer(x)
     keras.Model(image, x).save(tmp_path / "model.keras")
-    spec = ModelSpec.inspect(tmp_path / "model.keras", task="embed", normalization="tf")
+    spec = ModelSpec.inspect(
+        tmp_path / "model.keras", task="embed", normalization="tf", accept=True
+    )
     agreement = compare(spec, with_twin(spec), images)
     assert agreement.top1_agreement == 1.0
     assert agreement.max_score_difference < 1e-5
@@ -200,7 +209,7 @@ def test_the_twin_of_the_cifar10_model_of_mlperf_tiny_agrees_on_photos() -> None
     path, photos = DATA / "models" / "cifar10_resnet8.h5", DATA / "photos"
     if not path.exists():
         pytest.skip(f"no test data at {DATA}; set PYSPARK_VISION_TEST_DATA")
-    spec = ModelSpec.inspect(path, normalization="none")
+    spec = ModelSpec.inspect(path, normalization="none", accept=True)
     pictures = [photo.read_bytes() for photo in sorted(photos.iterdir())[:6]]
     agreement = compare(spec, with_twin(spec), pictures)
     assert agreement.images > 0

@@ -77,7 +77,7 @@ def fresh(spec: ModelSpec, tmp_path: Path) -> ModelSpec:
     renamed = model.with_name("other.tflite")
     # A .tflite file is a flatbuffer: bytes behind its end do not change it.
     renamed.write_bytes(model.read_bytes() + os.urandom(16))
-    return ModelSpec.inspect(renamed, task=spec.task, labels=dict(spec.labels))
+    return ModelSpec.inspect(renamed, task=spec.task, labels=dict(spec.labels), accept=True)
 
 
 def test_a_worker_loads_a_model_once_for_all_udfs_queries_and_micro_batches(

@@ -22,8 +22,9 @@ class ModelFound:
     ``inputs`` holds every input (more than one is refused by name, later); ``outputs`` every
     output in the model's order. ``roles`` is filled by readers that know what an output is (the
     operator that makes it); else names and shapes decide. ``labels`` are those inside the file.
-    ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of ``ModelSpec`` that the
-    file, or where it comes from, says.
+    ``task``: what the metadata says that the model is for. ``quantization``: scale and zero point
+    of a quantized input. ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of
+    ``ModelSpec`` that the file, or where it comes from, says.
     """
 
     engine: str
@@ -35,4 +36,6 @@ class ModelFound:
     roles: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[int, str], ...] = ()
     family: str | None = None
+    task: str | None = None
+    quantization: tuple[float, int] | None = None
     fields: tuple[tuple[str, Any], ...] = ()

@@ -1,26 +1,20 @@
-"""Read an .onnx file: tensors, Ultralytics' metadata, and detectors known by their outputs."""
+"""Read an .onnx file: tensors, and Ultralytics' metadata."""
 
 from __future__ import annotations
 
-import ast
 import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.labels import Labels
+from pyspark_vision.bundles.readers import ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readers.raw_detectors import guess_raw_roles
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
-
-# What Ultralytics calls the models that this library runs; others (segment, pose, obb) have
-# outputs of the same look and another meaning.
-_ULTRALYTICS_TASKS = ("classify", "detect")
 
 # A tensor's entry ("location", file) of `external_data` in onnx.proto, as protobuf writes it.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
@@ -44,22 +38,17 @@ def read_onnx(path: Path) -> ModelFound:
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
-    ultralytics = metadata if "stride" in metadata else {}
-    task = ultralytics.get("task")
-    if task is not None and task not in _ULTRALYTICS_TASKS:
-        raise InvalidModelError(
-            f"{path} is an Ultralytics model for {task!r}; supported are "
-            f"{', '.join(_ULTRALYTICS_TASKS)}"
-        )
+    written = metadata if "stride" in metadata else {}
+    size = ultralytics.input_hw_of(written, path)
     return ModelFound(
         engine="onnx",
         format="onnx",
         inputs=inputs,
         outputs=outputs,
-        roles=guess_raw_roles(outputs),
-        labels=_labels(ultralytics, path),
-        fields=(*_resize(ultralytics, inputs), *_input_hw(ultralytics, path)),
-        family=_normalization(ultralytics, inputs),
+        labels=ultralytics.labels_of(written, path),
+        fields=(*_resize(written, inputs), *((("input_hw", size),) if size else ())),
+        family="unit" if written else None,
+        task=ultralytics.task_of(written, path),
     )
 
 
@@ -86,48 +75,9 @@ def _is_channels_first(inputs: tuple[TensorFound, ...]) -> bool:
     return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
 
 
-def _normalization(ultralytics: Mapping[str, str], inputs: tuple[TensorFound, ...]) -> str | None:
-    """Ultralytics divides by 255; others that come from PyTorch expect torchvision's."""
-    if ultralytics:
-        return "unit"
-    return "torch" if _is_channels_first(inputs) else None
-
-
 def _resize(
-    ultralytics: Mapping[str, str], inputs: tuple[TensorFound, ...]
+    written: Mapping[str, str], inputs: tuple[TensorFound, ...]
 ) -> tuple[tuple[str, Any], ...]:
     """torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise."""
-    is_torch = bool(ultralytics) or _is_channels_first(inputs)
+    is_torch = bool(written) or _is_channels_first(inputs)
     return (("resize", "center_crop"),) if is_torch else ()
-
-
-def _labels(ultralytics: Mapping[str, str], path: Path) -> Labels:
-    """Ultralytics' ``names``: the text of a Python dictionary or list."""
-    if "names" not in ultralytics:
-        return ()
-    names = _literal(ultralytics["names"], "names", path)
-    pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    try:
-        return tuple(sorted((int(class_id), str(label)) for class_id, label in pairs))
-    except (TypeError, ValueError) as error:
-        raise InvalidModelError(f"{path}: 'names' in the metadata has no ids: {error}") from None
-
-
-def _input_hw(ultralytics: Mapping[str, str], path: Path) -> tuple[tuple[str, Any], ...]:
-    if "imgsz" not in ultralytics:
-        return ()
-    size = _literal(ultralytics["imgsz"], "imgsz", path)
-    return (("input_hw", tuple(size)),)
-
-
-def _literal(text: str, key: str, path: Path) -> Any:
-    """A dictionary, list or tuple of literals; nothing in the text is executed."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        value = None
-    if not isinstance(value, dict | list | tuple):
-        raise InvalidModelError(
-            f"{path}: {key!r} in the metadata is {text[:100]!r}, not a Python dictionary or list"
-        )
-    return value

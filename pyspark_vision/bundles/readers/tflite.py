@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.labels import Labels, parse_labels
+from pyspark_vision.bundles.readers import ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.litert import tensor_names
@@ -39,14 +40,35 @@ def read_tflite(path: Path) -> ModelFound:
         ) from None
     names = tensor_names(interpreter)
     outputs = interpreter.get_output_details()
+    inside = _texts_inside(path)
+    written = next((parsed for text in inside.values() if (parsed := _ultralytics(text))), {})
+    size = ultralytics.input_hw_of(written, path)
     return ModelFound(
         engine="litert",
         format="tflite",
         inputs=tuple(_tensor(detail, names) for detail in interpreter.get_input_details()),
         outputs=tuple(_tensor(detail, names) for detail in outputs),
         roles=_postprocess_roles(interpreter, names),
-        labels=_labels_inside(path),
+        labels=ultralytics.labels_of(written, path) or _labels_inside(inside, path),
+        fields=(("input_hw", size),) if size else (),
+        family="unit" if written else None,
+        task=ultralytics.task_of(written, path),
+        quantization=_quantization(interpreter.get_input_details()),
     )
+
+
+def _quantization(inputs: list[dict[str, Any]]) -> tuple[float, int] | None:
+    """Scale and zero point of one quantized input; scale 0 is none."""
+    if len(inputs) != 1 or np.dtype(inputs[0]["dtype"]).kind not in "ui":
+        return None
+    scale, zero_point = inputs[0]["quantization"]
+    return (float(scale), int(zero_point)) if scale else None
+
+
+def _ultralytics(text: str) -> dict[str, Any]:
+    """Its metadata, if the text is that: every export has a stride."""
+    parsed = ultralytics.parse_text(text)
+    return parsed if "stride" in parsed else {}
 
 
 def _tensor(detail: dict[str, Any], names: dict[int, str]) -> TensorFound:
@@ -65,25 +87,37 @@ def _postprocess_roles(interpreter: Any, names: dict[int, str]) -> tuple[tuple[s
     return ()
 
 
-def _labels_inside(path: Path) -> Labels:
-    """TensorFlow Lite metadata is a zip at the file's end; its label file is a .txt in it."""
+def _texts_inside(path: Path) -> dict[str, str]:
+    """TensorFlow Lite metadata is a zip at the file's end: the texts in it, by name."""
     try:
         zipped = zipfile.ZipFile(path)
     except zipfile.BadZipFile:  # no zip, or weights that look like the end of one
-        return ()
+        return {}
+    texts = {}
     with zipped:
-        texts = [name for name in zipped.namelist() if name.lower().endswith(".txt")]
-        named = [name for name in texts if "label" in name.lower()] or texts
-        if len(named) != 1:  # none, or nothing says which
-            return ()
-        try:
-            text = zipped.read(named[0]).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InvalidModelError(
-                f"label file {named[0]} in {path} is not UTF-8 text: {error}"
-            ) from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise InvalidModelError(
-                f"label file {named[0]} in {path} is damaged: {error}"
-            ) from None
-        return parse_labels(text, named[0])
+        for name in zipped.namelist():
+            if not name.lower().endswith((".txt", ".json")):
+                continue
+            try:
+                texts[name] = zipped.read(name).decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise InvalidModelError(
+                    f"label file {name} in {path} is not UTF-8 text: {error}"
+                ) from None
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+                raise InvalidModelError(
+                    f"label file {name} in {path} is damaged: {error}"
+                ) from None
+    return texts
+
+
+def _labels_inside(inside: dict[str, str], path: Path) -> Labels:
+    """The label file among the texts: a .txt, by its name where there are several."""
+    texts = [
+        name
+        for name, text in inside.items()
+        if name.lower().endswith(".txt") and not ultralytics.parse_text(text)
+    ]
+    named = [name for name in texts if "label" in name.lower()] or texts
+    # None, or nothing says which.
+    return parse_labels(inside[named[0]], named[0]) if len(named) == 1 else ()

@@ -57,7 +57,7 @@ class OpenVinoEngine:
         if spec.file.format == "tflite":
             self._outputs = _tflite_outputs(path, spec.file.outputs)
         # Each request repacks the weights into memory of its own: of a large model there is one.
-        may_batch = spec.fixed_batch in (None, 1) and not is_large(path)
+        may_batch = spec.batched_outputs and spec.fixed_batch in (None, 1) and not is_large(path)
         if shared is not None and is_large(path):
             path = _mapped(path, shared)
         self._single = self._request(spec, path, threads, spec.fixed_batch or 1)

@@ -1,0 +1,166 @@
+"""Whether a model's answers to drawn pictures can be what a reading of its outputs says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.executor.raw_heads import LAYOUTS, split
+
+Array = np.ndarray[Any, Any]
+
+# Rounding of quantized outputs, and of float16.
+_ROUNDING = 5e-3
+# Of a detector that answers a blank picture with more, the scores are something else.
+_MOST_ON_BLANK = 50
+# Boxes may reach a little over the picture; what lies this many sides off is no box.
+_MOST_SIDES = 4.0
+# Layouts whose scores are probabilities in every export that is known.
+_PROBABILITIES = frozenset(LAYOUTS) - {"scored_boxes"}
+
+
+def parts_of(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """Each run's outputs as the head of the task sees them.
+
+    Raises ``ValueError`` or ``IndexError`` where they do not have the reading's shape.
+    """
+    if spec.task != "detect":
+        return [dict(run) for run in runs]
+    return [_real(split(dict(run), spec)) for run in runs]
+
+
+def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
+    """Why the answers cannot be those of this reading; ``None`` where they can.
+
+    ``runs``: of :func:`trial_pictures`, of which the first is blank.
+    """
+    try:
+        parts = parts_of(spec, runs)
+    except (ValueError, IndexError, KeyError) as error:
+        return f"its outputs have other shapes ({error})"
+    if spec.task == "classify":
+        return _why_no_classes(parts)
+    if spec.task == "embed":
+        return _why_no_vector(parts, spec)
+    return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
+        _why_not_on_blank(parts[0])
+    )
+
+
+def long_axes(values: Array) -> int:
+    """How many axes have more than one place."""
+    return sum(size > 1 for size in values.shape)
+
+
+def _real(part: dict[str, Array]) -> dict[str, Array]:
+    """The boxes that count: padding is whatever memory held, and says nothing."""
+    if "count" not in part:
+        return part
+    real = max(0, int(part["count"].reshape(-1)[0]))
+    return {role: values[:real] for role, values in part.items() if role != "count"}
+
+
+def _why_no_classes(parts: Sequence[Mapping[str, Array]]) -> str | None:
+    shape = parts[0]["scores"].shape
+    if long_axes(parts[0]["scores"]) > 1:
+        return f"scores of classes have one long axis, and the output has {list(shape)}"
+    if not all(np.isfinite(part["scores"]).all() for part in parts):
+        return "its scores are not finite"
+    return None
+
+
+def _why_no_vector(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str | None:
+    output = parts[0]["embedding"]
+    if not all(np.isfinite(part["embedding"]).all() for part in parts):
+        return "its numbers are not finite"
+    if spec.pooling == "none" and long_axes(output) > 1:
+        return (
+            f"a vector has one long axis, and the output has {list(output.shape)}; say how it is "
+            "pooled: pooling='cls', 'mean' (tokens) or 'map' (places)"
+        )
+    return None
+
+
+def _why_no_boxes(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
+    boxes = part["boxes"].reshape(-1, 4).astype(np.float64)
+    scores = part["class_scores" if "class_scores" in part else "scores"].astype(np.float64)
+    if "class_scores" in part:
+        if scores.ndim != 2 or len(scores) != len(boxes):
+            return f"it has {len(boxes)} boxes and scores of shape {list(scores.shape)}"
+    elif scores.size != len(boxes):
+        return f"it has {len(boxes)} boxes and {scores.size} scores"
+    roles = {role for role, _ in spec.file.outputs}
+    if roles & _PROBABILITIES and not _are_probabilities(scores):
+        low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
+        return f"its scores are not within 0..1 (from {low:.3g} to {high:.3g})"
+    classes = part.get("classes")
+    if classes is not None and classes.size and not _are_whole(classes):
+        return "its class ids are not whole numbers"
+    likely = boxes[_best(scores)]
+    height, width = spec.input_hw
+    limit = _MOST_SIDES * max(height, width, 1)
+    if likely.size and np.isfinite(likely).all() and np.abs(likely).max() > limit:
+        return f"its boxes reach to {np.abs(likely).max():.3g}, far off a {width}x{height} input"
+    return None
+
+
+def _why_not_on_blank(part: Mapping[str, Array]) -> str | None:
+    scores = part["class_scores" if "class_scores" in part else "scores"]
+    if scores.size == 0 or not _are_probabilities(scores):
+        return None
+    best = scores.max(axis=-1) if scores.ndim == 2 else scores.reshape(-1)
+    above = int((best > 0.5).sum())
+    if above > max(_MOST_ON_BLANK, best.size // 2):
+        return f"it finds {above:,} objects above 0.5 in a blank picture"
+    return None
+
+
+def _are_probabilities(scores: Array) -> bool:
+    finite = scores[np.isfinite(scores)]
+    return bool((finite >= -_ROUNDING).all() and (finite <= 1 + _ROUNDING).all())
+
+
+def _are_whole(classes: Array) -> bool:
+    finite = classes[np.isfinite(classes) & (np.abs(classes) < 2**31)]
+    return bool((np.abs(finite - np.rint(finite)) <= _ROUNDING).all())
+
+
+def _best(scores: Array) -> Array:
+    """Indices of the boxes with the better scores: what the others hold may be anything."""
+    best = scores.max(axis=-1) if scores.ndim == 2 else scores.reshape(-1)
+    return np.argsort(-np.nan_to_num(best, nan=-np.inf), kind="stable")[:10]
+
+
+def score_kind(parts: Sequence[Mapping[str, Array]], task: str) -> str:
+    """What the scores of all runs are: ``probability`` or ``logit``, or one unit's of these."""
+    role = "class_scores" if "class_scores" in parts[0] else "scores"
+    scores = np.concatenate([part[role].reshape(-1) for part in parts]).astype(np.float64)
+    # Logits of several pictures all within [0,1] would be a coincidence. Their sum says less:
+    # quantized probabilities are rounded, and sigmoids need not add up to one.
+    kind = "probability" if _are_probabilities(scores) else "logit"
+    if task == "classify" and parts[0][role].size == 1:
+        return "binary" if kind == "probability" else "binary_logit"
+    return kind
+
+
+def add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the scores of each picture are those of a softmax."""
+    sums = np.array([part["scores"].astype(np.float64).sum() for part in parts])
+    # 1,001 quantized scores of 1/256 each can be off by as much.
+    return bool(parts[0]["scores"].size > 1 and (np.abs(sums - 1) < 0.05).all())
+
+
+def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:
+    """``normalized`` or ``pixel`` by how far the boxes reach; ``None`` where there is none."""
+    largest = 0.0
+    for part in parts:
+        boxes = part["boxes"].reshape(-1, 4)
+        finite = boxes[np.isfinite(boxes).all(axis=1)]
+        largest = max(largest, float(np.abs(finite).max(initial=0.0)))
+    if largest == 0:
+        return None
+    # Normalized boxes reach a little over 1 at the border, pixel boxes far over it.
+    return "pixel" if largest > _MOST_SIDES else "normalized"

@@ -1,0 +1,352 @@
+"""The ways in which a model's outputs can be read, by names and shapes; a trial run tells which.
+
+A reading is certain where the format carries it (a detection operator, a task in the metadata), or
+where no other is known that has such outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+
+_NAMES = {
+    "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
+    "scores": ("detection_scores", "scores", "confidence", "score"),
+    "classes": ("detection_classes", "classes", "labels", "class_ids"),
+    "class_scores": ("class_scores",),
+    "count": ("num_detections", "num_boxes", "valid_detections", "count"),
+}
+_EMBEDDING_NAMES = ("embedding", "feature_vector", "image_embeds", "pooler_output")
+
+# A model that suppresses its own boxes returns a few hundred (Ultralytics: 300); a raw one-class
+# YOLOv5, whose rows are six numbers too, thousands.
+_MOST_END_TO_END_BOXES = 1000
+# Of RT-DETR's and DETR's configurations: 100, 300; D-FINE and RT-DETRv2 have 300, Co-DETR 900.
+_MOST_QUERIES = 1000
+# Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
+_STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+
+# Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
+# 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
+_FINEST_FEATURES = 10
+# Width and height of each anchor in cells, by how many channels the grid has: darknet's
+# cfg/yolov2-tiny-voc.cfg and cfg/yolov2-tiny.cfg.
+_TINY_YOLOV2_ANCHORS = {
+    125: (1.08, 1.19, 3.42, 4.41, 6.63, 11.38, 9.42, 5.11, 16.62, 10.52),
+    425: (
+        *(0.57273, 0.677385, 1.87446, 2.06253, 3.33843, 5.47434),
+        *(7.88282, 3.52778, 9.77052, 9.16828),
+    ),
+}
+
+# Fields of ModelSpec by raw role. Ultralytics' LetterBox and division by 255; YOLOX's `preproc`
+# (BGR in 0..255, at the top left); Hugging Face's DetrImageProcessor, and RTDetrImageProcessor,
+# which divides by 255 and stretches.
+_PIXELS = {"coordinates": "pixel", "box_format": "cxcywh"}
+_LETTERBOX = {"resize": "letterbox", "pad_value": 114}
+_YOLO = {**_PIXELS, **_LETTERBOX, "normalization": "unit"}
+CONVENTIONS: dict[str, dict[str, Any]] = {
+    "yolov5": _YOLO,
+    "yolov8": _YOLO,
+    "yolov8_rows": _YOLO,
+    "end_to_end": {**_YOLO, "box_format": "xyxy"},
+    "batch_rows": {**_YOLO, "box_format": "xyxy", "batched_outputs": False},
+    "yolox": {
+        **(_PIXELS | _LETTERBOX),
+        "letterbox_anchor": "top_left",
+        "normalization": "none",
+        "color_order": "bgr",
+    },
+    "yolov2": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
+    "detr_rows": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
+    "detr_logits": {
+        "coordinates": "normalized",
+        "box_format": "cxcywh",
+        "normalization": "torch",
+    },
+    "detr_sigmoid": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
+    "scored_boxes": {"coordinates": "pixel", "box_format": "xyxy"},
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a model's outputs.
+
+    ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
+    that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
+    the reading itself settles.
+    """
+
+    task: str
+    roles: tuple[tuple[str, str], ...]
+    why: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    is_certain: bool = False
+    settled: tuple[str, ...] = ()
+
+
+def readings(
+    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+) -> Iterator[Reading]:
+    """The readings of a model's outputs, the more likely first.
+
+    ``input_hw``: of the model's input, where its grids are counted; ``classes``: how many classes
+    the file's metadata or the user's labels have.
+    """
+    if found.layer:
+        yield Reading("embed", _only(found, "embedding"), "a layer was chosen", is_certain=True)
+        return
+    yield from _detectors(found, input_hw, classes)
+    yield from _vectors(found, input_hw)
+
+
+def _detectors(
+    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+) -> Iterator[Reading]:
+    if found.roles:
+        why = "the file's own operator or metadata says what its outputs are"
+        yield Reading("detect", found.roles, why, is_certain=True, settled=("box_format",))
+        return
+    named = {_plain(tensor.name): tensor for tensor in found.outputs}
+    yield from _detr(named, classes)
+    yield from _torchvision(named)
+    yield from _mmdetection(named)
+    if not {"pred_boxes", "dets"} & set(named):
+        yield from _named(found)
+    tables = [tensor for tensor in found.outputs if len(tensor.shape) == 3]
+    rows_of_seven = [
+        tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
+    ]
+    if len(found.outputs) == 1 and rows_of_seven:
+        why = f"{_shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
+        yield _raw("batch_rows", rows_of_seven[0], why)
+    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named:
+        yield from _table(tables[0], input_hw, classes, ultralytics=found.task == "detect")
+
+
+def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
+    """With or without "no object": only the number of classes tells, or a run."""
+    if not {"logits", "pred_boxes"} <= set(named):
+        return
+    logits, boxes = named["logits"], named["pred_boxes"]
+    for role, more, what in (
+        ("detr_logits", 1, 'a softmax with "no object", as DETR'),
+        ("detr_sigmoid", 0, "a sigmoid of each class, as RT-DETR"),
+    ):
+        fits = classes is not None and logits.shape[-1] == classes + more
+        if classes is not None and logits.shape[-1] > 0 and not fits:
+            continue
+        why = f"{_shown(logits)} beside {_shown(boxes)}: {what}"
+        yield Reading(
+            "detect",
+            (("boxes", boxes.name), (role, logits.name)),
+            why,
+            CONVENTIONS[role],
+            is_certain=fits,
+            settled=("box_format", "coordinates"),
+        )
+
+
+def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
+    """Of one picture, without a batch axis: boxes x first in pixels, labels from 1 on.
+
+    torchvision.models.detection: images in 0..1, which the model normalizes and resizes itself.
+    """
+    if not {"boxes", "labels", "scores"} <= set(named):
+        return
+    boxes, labels, scores = (named[name] for name in ("boxes", "labels", "scores"))
+    ranks = len(boxes.shape), len(labels.shape), len(scores.shape)
+    if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
+        return
+    roles = (("boxes", boxes.name), ("scores", scores.name), ("classes", labels.name))
+    why = f"{_shown(boxes)}, {_shown(labels)}, {_shown(scores)}: a detector of torchvision"
+    fields = {
+        "box_format": "xyxy",
+        "coordinates": "pixel",
+        "normalization": "unit",
+        "batched_outputs": False,
+        "resize": "letterbox",
+    }
+    settled = ("box_format", "normalization", "coordinates")
+    yield Reading("detect", roles, why, fields, is_certain=True, settled=settled)
+
+
+def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
+    if not {"dets", "labels"} <= set(named) or named["dets"].shape[-1] != 5:
+        return
+    roles = (("scored_boxes", named["dets"].name), ("classes", named["labels"].name))
+    why = f"{_shown(named['dets'])} beside {_shown(named['labels'])}: boxes with their scores"
+    batched = {"batched_outputs": len(named["dets"].shape) == 3}
+    fields = {**CONVENTIONS["scored_boxes"], **batched}
+    yield Reading("detect", roles, why, fields, is_certain=True, settled=("box_format",))
+
+
+def _named(found: ModelFound) -> Iterator[Reading]:
+    """Boxes and scores in outputs of their own, by name or by their four columns."""
+    roles: dict[str, str] = {}
+    for role, known in _NAMES.items():
+        for tensor in found.outputs:
+            if _plain(tensor.name) in known:
+                roles.setdefault(role, tensor.name)
+    for tensor in found.outputs:
+        if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
+            roles.setdefault("boxes", tensor.name)
+    scores = next((t for t in found.outputs if t.name == roles.get("scores")), None)
+    if scores is not None and len(scores.shape) == 3 and "classes" not in roles:
+        roles["class_scores"] = roles.pop("scores")
+    if "boxes" not in roles or not {"scores", "class_scores"} & set(roles):
+        return
+    if "class_scores" in roles:
+        roles.pop("scores", None)
+        roles.pop("classes", None)
+    # TensorFlow's Object Detection API always writes yxyx under this name.
+    is_api = any(_plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
+    shapes = {tensor.name: tensor.shape for tensor in found.outputs}
+    fields: dict[str, Any] = {}
+    if len(shapes[roles["boxes"]]) == 2:  # (N, 4): of one picture
+        fields["batched_outputs"] = False
+    yield Reading(
+        "detect",
+        tuple(roles.items()),
+        "outputs named or shaped as boxes and scores",
+        fields,
+        is_certain=True,
+        settled=("box_format", "input_hw") if is_api else (),
+    )
+
+
+def _table(
+    tensor: TensorFound, input_hw: tuple[int, int], classes: int | None, *, ultralytics: bool
+) -> Iterator[Reading]:
+    """One table of boxes: which layout has as many rows and columns."""
+    _, rows, columns = tensor.shape
+    shown = _shown(tensor)
+    counts = _grid_counts(input_hw)
+    if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
+        yield _raw("end_to_end", tensor, f"{shown}: a few rows of box, score and class")
+    by_rows = _fits_grid(rows, counts, 1)
+    if rows > 4 and (columns == -1 or rows < columns):
+        is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
+        yield _raw(
+            "yolov8", tensor, f"{shown}: YOLOv8's columns of a box", is_certain or ultralytics
+        )
+    if columns <= 5:
+        return
+    triple = _fits_grid(rows, counts, 3)
+    if rows != -1 and rows <= _MOST_QUERIES and not (by_rows or triple) and columns < rows:
+        what = f"{shown}: queries of box and scores, as RT-DETR by Ultralytics"
+        yield _raw("detr_rows", tensor, what, ultralytics)
+    if rows == -1 or columns < rows:
+        if not by_rows and (rows == -1 or rows > _MOST_QUERIES or not ultralytics):
+            is_certain = triple and _classes_fit(columns - 5, classes)
+            yield _raw(
+                "yolov5", tensor, f"{shown}: rows of box, objectness and classes", is_certain
+            )
+        if by_rows or rows == -1:
+            if ultralytics or classes in (None, columns - 4):
+                certain = ultralytics or classes == columns - 4
+                yield _raw("yolov8_rows", tensor, f"{shown}: rows of box and classes", certain)
+            if not ultralytics and classes in (None, columns - 5):
+                certain = classes == columns - 5
+                what = f"{shown}: rows of a grid's box, objectness and classes, as YOLOX"
+                yield _raw("yolox", tensor, what, certain)
+                yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+
+
+def _raw(role: str, tensor: TensorFound, why: str, is_certain: bool = True) -> Reading:
+    """``is_certain``: the layout's conventions are those of this file, too."""
+    settled = ("box_format", "normalization") if is_certain else ("box_format",)
+    return Reading("detect", ((role, tensor.name),), why, CONVENTIONS[role], is_certain, settled)
+
+
+def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+    """One output, or one of a telling name: a vector, or what a vector is pooled from."""
+    if len(found.outputs) == 1:
+        yield from _yolov2(found.outputs[0], input_hw)
+        if is_map_of_pixels(found.outputs[0], input_hw):
+            return
+    named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
+    if len(found.outputs) == 1 or len(named) == 1:
+        vector = named[0] if named else found.outputs[0]
+        if named:
+            why = f"{_shown(vector)}: its name says that it is a vector"
+            yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
+    scores = [t for t in found.outputs if "score" in t.name.lower()]
+    if len(found.outputs) == 1 or len(scores) == 1:
+        output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
+        yield Reading("classify", (("scores", output.name),), f"{_shown(output)}: one long axis")
+    if len(found.outputs) == 1 and not named:
+        output = found.outputs[0]
+        yield Reading("embed", (("embedding", output.name),), f"{_shown(output)}: a vector")
+
+
+def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+    """A grid of cells of 32 pixels with five anchors: of 20 (VOC) or 80 classes (COCO)."""
+    cells = (input_hw[0] // 32, input_hw[1] // 32)
+    if len(tensor.shape) != 4:
+        return
+    for channels, anchors in _TINY_YOLOV2_ANCHORS.items():
+        if tensor.shape[1:] in ((channels, *cells), (*cells, channels)):
+            why = f"{_shown(tensor)}: a grid of {channels // 5 - 5} classes, as Tiny YOLOv2"
+            fields = {**CONVENTIONS["yolov2"], "anchors": anchors}
+            yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
+
+
+def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether an output has a value for each place of the picture, as a segmentation has."""
+    if len(tensor.shape) not in (3, 4):
+        return False
+    height, width = (side // _FINEST_FEATURES for side in input_hw)
+    _, *sides = tensor.shape
+    pairs = (sides[:2], sides[-2:])
+    return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (
+        len(tensor.shape) == 4
+    )
+
+
+def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
+    return ((role, found.outputs[0].name),)
+
+
+def _plain(name: str) -> str:
+    """``StatefulPartitionedCall/detection_boxes:0`` -> ``detection_boxes``."""
+    return name.lower().split(":")[0].rsplit("/", 1)[-1]
+
+
+def _shown(tensor: TensorFound) -> str:
+    return f"{tensor.name} {list(tensor.shape)}"
+
+
+def _grid_counts(input_hw: tuple[int, int]) -> set[int]:
+    """How many cells the usual grids over an input have together."""
+    height, width = input_hw
+    return {
+        sum((height // stride) * (width // stride) for stride in strides) for strides in _STRIDES
+    }
+
+
+def _fits_grid(count: int, counts: set[int], anchors: int) -> bool:
+    return count > 0 and count % anchors == 0 and count // anchors in counts
+
+
+def _classes_fit(columns: int, classes: int | None) -> bool:
+    return classes is None or columns == classes
+
+
+def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """How many classes a raw output scores, where its shape says it.
+
+    ``outputs``: role -> tensor name; ``shapes`` by tensor name.
+    """
+    for role, axis, others in (
+        *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
+        *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
+    ):
+        shape = shapes.get(outputs.get(role, ""), ())
+        if len(shape) == 3 and shape[axis] > others:
+            return shape[axis] - others
+    return None

@@ -1,0 +1,61 @@
+"""A model run on a few drawn pictures: what only values can tell about its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.preprocess import Preprocessor
+
+Array = np.ndarray[Any, Any]
+
+
+def trial_pictures(input_hw: tuple[int, int]) -> tuple[Array, ...]:
+    """Grey, noise, a ramp of each colour, and discs: ``(H, W, 3)`` uint8; the grey one is blank."""
+    height, width = input_hw
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    ramp = np.stack([x / max(1, width - 1), y / max(1, height - 1), 1 - x / max(1, width - 1)], -1)
+    discs = np.full((height, width, 3), 200, np.uint8)
+    for place, color in ((0.3, (220, 30, 30)), (0.7, (20, 60, 200))):
+        inside = np.hypot(x / width - place, y / height - place) < 0.2
+        discs[inside] = color
+    return (
+        np.full((height, width, 3), 128, np.uint8),
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8),
+        (ramp * 255).astype(np.uint8),
+        discs,
+    )
+
+
+def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Array]]:
+    """What the model says of each picture: role -> its output, without the axis of pictures.
+
+    The model is loaded once. Raises :class:`InvalidModelError` where it cannot run.
+    """
+    preprocessor = Preprocessor(spec)
+    batch = preprocessor.empty_batch(spec.fixed_batch or 1)
+    runs = []
+    try:
+        engine = load_engine(spec, spec.path, threads=1)
+        for pixels in pictures:
+            for index in range(len(batch)):
+                preprocessor.fill(batch, index, Image.fromarray(pixels))
+            outputs = engine.run(batch)
+            runs.append(
+                {
+                    role: values[0] if spec.batched_outputs else values
+                    for role, values in outputs.items()
+                }
+            )
+    except Exception as error:  # whatever an engine raises, the caller learns which model it was
+        raise InvalidModelError(
+            f"{spec.path} cannot run on {spec.file.engine} with a {batch.shape} {batch.dtype} "
+            f"input: {type(error).__name__}: {error}"
+        ) from error
+    return runs

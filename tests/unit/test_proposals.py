@@ -1,0 +1,256 @@
+"""Exports as people have them: known and right, proposed with what is open, or refused."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import save_constant
+from PIL import Image
+
+from pyspark_vision.bundles import by_name
+from pyspark_vision.bundles.inspection import inspect_model, propose_model
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.predictor import Predictor
+
+Array = np.ndarray[Any, Any]
+# Of a 64x64 input: in pixels and in 0..1, as cxcywh and as xyxy.
+CXCYWH, XYXY = (32.0, 16.0, 25.6, 12.8), (19.2, 9.6, 44.8, 22.4)
+UNIT_CXCYWH, UNIT_XYXY = (0.5, 0.25, 0.4, 0.2), (0.3, 0.15, 0.7, 0.35)
+EXPECTED = [0.3, 0.15, 0.7, 0.35]
+CELLS = 8 * 8 + 4 * 4 + 2 * 2
+ULTRALYTICS = {"task": "detect", "stride": "32", "names": "{0: 'cat', 1: 'dog', 2: 'bird'}"}
+
+
+def table(row: tuple[float, ...], rows: int, place: int = 0) -> Array:
+    values = np.zeros((1, rows, len(row)), np.float32)
+    values[0, place] = row
+    return values
+
+
+def yolox() -> Array:
+    values = table((0, 0, 0, 0, 0, 0, 0, 0), CELLS)
+    # Cell x=1, y=0 of the grid of 16 pixels, which is row 64 + 1: its centre at (32, 16).
+    values[0, 65] = (1, 1, math.log(25.6 / 16), math.log(12.8 / 16), 0.9, 0, 1, 0)
+    return values
+
+
+def no_object(queries: int, classes: int) -> Array:
+    logits = np.full((1, queries, classes + 1), -5, np.float32)
+    logits[0, :, -1] = 5
+    logits[0, 0] = [-5, 5, *[-5] * (classes - 1)]
+    return logits
+
+
+def proposed(path: Path, outputs: Mapping[str, Any], metadata: Any = None, **more: Any) -> Any:
+    return propose_model(save_constant(path / "m.onnx", outputs, metadata=metadata), **more)
+
+
+def answer(spec: ModelSpec, head: HeadOptions) -> Any:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "white").save(file, "PNG")
+    predictor = Predictor(spec, load_engine(spec, spec.path, 1), DecodeOptions(), head)
+    (row,) = predictor.predict([file.getvalue()])
+    assert row.error is None, row.error
+    return row.value
+
+
+def boxes(spec: ModelSpec) -> list[tuple[int, float, list[float]]]:
+    value = answer(spec, DetectOptions(0.3, 10, 0.5))
+    return [
+        (int(class_id), round(float(score), 3), [round(float(side), 3) for side in xyxy])
+        for class_id, score, xyxy in zip(value.class_ids, value.scores, value.xyxy, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "metadata", "role"),
+    [
+        ({"output0": table((*CXCYWH, 0, 0.9, 0), CELLS).transpose(0, 2, 1)}, None, "yolov8"),
+        ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), CELLS).transpose(0, 2, 1)}, None, "yolov8"),
+        ({"output0": table((*CXCYWH, 0, 0.9, 0), CELLS)}, ULTRALYTICS, "yolov8_rows"),
+        ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), 20)}, ULTRALYTICS, "detr_rows"),
+        ({"output0": table((*XYXY, 0.9, 1), 20)}, None, "end_to_end"),
+        ({"output": table((*CXCYWH, 0.9, 0, 1, 0), 3 * CELLS)}, None, "yolov5"),
+        ({"output": np.array([[0, *XYXY, 1, 0.9]], np.float32)}, None, "batch_rows"),
+    ],
+    ids=["pixels", "in 0..1", "transposed", "queries", "suppressed", "YOLOv5", "rows of seven"],
+)
+def test_detector_that_is_known_gives_its_box(
+    outputs: Mapping[str, Any], metadata: Any, role: str, tmp_path: Path
+) -> None:
+    proposal = proposed(tmp_path, outputs, metadata)
+
+    assert proposal.open_fields == []
+    assert [name for name, _ in proposal.spec.file.outputs] == [role]
+    assert boxes(proposal.spec) == [(1, 0.9, EXPECTED)]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "fields", "is_open"),
+    [
+        # With the labels' number there is one reading; how pixels are scaled stays open.
+        (
+            {"logits": no_object(20, 3), "pred_boxes": table(UNIT_CXCYWH, 20)},
+            ["cat", "dog", "bird"],
+            {"normalization": "torch"},
+            ["normalization"],
+        ),
+        (
+            {
+                "logits": np.where(np.arange(3) == 1, 2.2, -9) * table((1, 1, 1), 20) - 9e-6,
+                "pred_boxes": table(UNIT_CXCYWH, 20),
+            },
+            ["cat", "dog", "bird"],
+            {"normalization": "unit"},
+            ["normalization"],
+        ),
+        (
+            {"dets": table((*XYXY, 0.9), 20), "labels": table((1,), 20)[..., 0]},
+            None,
+            {"normalization": "torch", "resize": "stretch"},
+            ["normalization"],
+        ),
+        (
+            {"scores": table((0.1, 0.9), 8), "boxes": table(UNIT_XYXY, 8)},
+            None,
+            {"normalization": "unit", "box_format": "xyxy", "background_class": 0},
+            ["box_format", "normalization"],
+        ),
+    ],
+    ids=["DETR", "RT-DETR", "MMDetection", "a small face detector"],
+)
+def test_detector_with_open_fields_needs_the_users_word_and_is_then_right(
+    outputs: Mapping[str, Any],
+    labels: Any,
+    fields: dict[str, Any],
+    is_open: list[str],
+    tmp_path: Path,
+) -> None:
+    path = save_constant(tmp_path / "m.onnx", outputs)
+    assert sorted(propose_model(path, labels=labels).open_fields) == is_open
+    with pytest.raises(InvalidModelError, match=r"The file does not say: .*normalization"):
+        inspect_model(path, labels=labels)
+
+    spec = inspect_model(path, labels=labels, **fields)
+
+    assert [(class_id, xyxy) for class_id, _, xyxy in boxes(spec)[:1]] == [(1, EXPECTED)]
+
+
+def test_yolox_and_its_decoded_form_are_told_by_a_named_output(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": yolox()})
+
+    with pytest.raises(InvalidModelError, match=r"detect by outputs\.yolov8_rows \| .*yolox"):
+        inspect_model(path)
+    assert boxes(inspect_model(path, outputs={"yolox": "output"})) == [(1, 0.9, EXPECTED)]
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "expected"),
+    [
+        ([[0.25]], "binary", [(0, 0.75), (1, 0.25)]),
+        ([[-math.log(3)]], "binary_logit", [(0, 0.75), (1, 0.25)]),
+        ([[0.2, 0.7, 0.1]], "probability", [(1, 0.7), (0, 0.2), (2, 0.1)]),
+        ([[[[0.2]], [[0.7]], [[0.1]]]], "probability", [(1, 0.7), (0, 0.2), (2, 0.1)]),
+    ],
+)
+def test_classifier_by_its_values(
+    output: Any, kind: str, expected: list[tuple[int, float]], tmp_path: Path
+) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": output})
+
+    spec = inspect_model(path, task="classify", normalization="unit")
+
+    assert spec.score_kind == kind
+    value = answer(spec, ClassifyOptions(3, 0.0))
+    pairs = zip(value.class_ids.tolist(), value.scores.round(4).tolist(), strict=True)
+    assert list(pairs) == [(i, pytest.approx(score)) for i, score in expected]
+
+
+def test_logits_are_of_exclusive_classes_or_not_by_the_users_word(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": [[0.0, 2.0, -1.0]]})
+    proposal = propose_model(path, "classify", normalization="unit")
+    assert proposal.open_fields == ["score_kind"]
+
+    spec = inspect_model(path, "classify", normalization="unit", score_kind="sigmoid")
+
+    value = answer(spec, ClassifyOptions(3, 0.0))
+    sigmoids = [1 / (1 + math.exp(-2)), 0.5, 1 / (1 + math.exp(1))]
+    assert value.scores.tolist() == pytest.approx(sigmoids, abs=1e-6)
+
+
+TOKENS = np.arange(5 * 8, dtype=np.float32).reshape(1, 5, 8) - 9
+
+
+@pytest.mark.parametrize(
+    ("output", "pooling", "vector"),
+    [
+        (TOKENS, "cls", TOKENS[0, 0]),
+        (TOKENS, "mean", TOKENS[0].mean(axis=0)),
+        (TOKENS.reshape(1, 10, 2, 2), "map", TOKENS.reshape(10, 4).mean(axis=1)),
+    ],
+)
+def test_tokens_and_places_become_a_vector_by_a_pooling_that_is_said(
+    output: Array, pooling: str, vector: Array, tmp_path: Path
+) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"last_hidden_state": output})
+    assert "pooling" in propose_model(path, "embed", normalization="unit").open_fields
+
+    spec = inspect_model(path, "embed", normalization="unit", pooling=pooling)
+
+    np.testing.assert_allclose(answer(spec, EmbedOptions(False)), vector, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "said"),
+    [
+        ({"out": np.zeros((1, 21, 32, 32))}, None, "is a map of places, as a segmentation has it"),
+        ({"out": np.zeros((1, 5, 8))}, "classify", "scores of classes have one long axis"),
+        # Scores far above 1: no YOLOv8, and no detector that is known.
+        (
+            {"out": table((*CXCYWH, 0, 90, 0), CELLS).transpose(0, 2, 1)},
+            "detect",
+            "its scores are not within 0..1",
+        ),
+        ({"a": np.zeros((1, 3)), "b": np.zeros((1, 3))}, None, "has outputs that no known reading"),
+        ({"a": np.zeros((1, 3)), "b": np.zeros((1, 3))}, "classify", "has several outputs"),
+        (
+            {"out": np.full((1, 7, CELLS), 0.9)},
+            "detect",
+            "objects above 0.5 in a blank picture",
+        ),
+    ],
+    ids=["segmentation", "a table", "no probabilities", "two", "two of a task", "all is found"],
+)
+def test_what_no_reading_fits_is_refused_with_what_was_seen(
+    outputs: Mapping[str, Any], task: str | None, said: str, tmp_path: Path
+) -> None:
+    path = save_constant(tmp_path / "m.onnx", outputs)
+
+    with pytest.raises(InvalidModelError, match=said):
+        inspect_model(path, task, accept=True)
+
+
+def test_a_job_refuses_a_proposal_and_names_the_way_on(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": [[0.2, 0.7, 0.1]]})
+
+    with pytest.raises(InvalidModelError, match=r"only a proposal: .* bundle inspect .* shows"):
+        by_name.model(str(path), "classify", None)
+
+
+def test_the_verdict_says_what_it_rests_on(tmp_path: Path) -> None:
+    known = proposed(tmp_path, {"output0": table((*XYXY, 0.9, 1), 20)})
+    assert known.verdict == "known: output0 [1, 20, 6]: a few rows of box, score and class"
+
+    unknown = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]})
+    assert unknown.verdict == "proposed: output [1, 3]: one long axis"
+    assert "normalization (proposed: torch;" in unknown.question()
