@@ -168,7 +168,7 @@ def with_object(results: DataFrame) -> DataFrame:
 
 
 def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT`, those of :data:`OBJECT` where objects were read, and headers."""
+    """The columns of :data:`RESULT`, of :data:`OBJECT` where objects were read, and headers."""
     return results.select(*_names(results), *record_headers.columns_in(results))
 
 
