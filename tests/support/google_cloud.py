@@ -352,7 +352,7 @@ def _done(answer: Any) -> operations_pb2.Operation:
     return operations_pb2.Operation(name=f"operations/{uuid.uuid4()}", done=True, response=packed)
 
 
-class _Handlers(grpc.GenericRpcHandler):
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, cloud: Cloud) -> None:
         self._methods = methods(cloud)
 

@@ -16,6 +16,7 @@ from deploying import command, dataproc, deploy
 from deploying.plan import DeployError, Plan
 from deploying.services import Services
 from google.cloud.dataproc_v1 import types
+from google.pubsub_v1 import types as pubsub
 from google_cloud import Cloud
 
 PROJECT = "example-project"
@@ -235,7 +236,7 @@ def test_data_stays_in_a_cleanup_until_it_is_asked_for(
     cloud.things[f"{DATASET}/theirs"] = {
         "tableReference": {"projectId": PROJECT, "datasetId": "ml_streaming", "tableId": "theirs"}
     }
-    cloud.things[f"projects/{PROJECT}/subscriptions/theirs"] = google_cloud.pubsub.Subscription(
+    cloud.things[f"projects/{PROJECT}/subscriptions/theirs"] = pubsub.Subscription(
         name=f"projects/{PROJECT}/subscriptions/theirs", topic=TOPIC
     )
     capsys.readouterr()
