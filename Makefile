@@ -57,7 +57,7 @@ test-spark: .venv-spark-$(SPARK)/develop.stamp zip ## run the tests that hold on
 test-spark-all: ## run them on the newest of each version that setup.py allows
 	@for version in $(SPARKS); do $(MAKE) --no-print-directory test-spark SPARK=$$version || exit; done
 
-services: .venv/develop.stamp jars ## run Kafka, S3 and HDFS on this machine until Ctrl-C; SERVICES="--kafka-port 0": any port
+services: .venv/develop.stamp jars ## run Kafka, S3, HDFS and Google's services on this machine until Ctrl-C; SERVICES="--kafka-port 0": any port
 	@scripts/services $(SERVICES)
 
 jars: .venv/develop.stamp ## fetch the jars of conf/ivy.xml, once per machine

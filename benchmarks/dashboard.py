@@ -48,7 +48,7 @@ FROM (SELECT i, TIMESTAMP '2026-10-20' + INTERVAL 250 MILLISECONDS * i AS t
 
 
 def make_results(output: Path, rows: int) -> None:
-    """Parquet files as a stream's after `pyspark-vision compact`."""
+    """Parquet files as a stream's, each of many batches."""
     each = -(-rows // _BATCHES)
     with duckdb.connect(config={"memory_limit": "1GB"}) as database:
         for batch_id in range(_BATCHES):

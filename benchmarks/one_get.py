@@ -16,6 +16,7 @@ from local_services import s3
 
 from benchmarks.material import VGA_WH, pictures
 from pyspark_vision.executor import object_store
+from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.executor.s3_clients import s3_client
 
 _BUCKET = "pictures"
@@ -31,7 +32,7 @@ def main() -> None:
     ):
         shutil.copytree(files[0].parent, server.folder / _BUCKET)
         os.environ.update(server.credentials.environment())
-        options = object_store.FetchOptions(
+        options = FetchOptions(
             endpoint_url=server.endpoint_url,
             region="us-east-1",
             path_style=True,

@@ -38,7 +38,7 @@ from pyspark_vision.job import (
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.dead_letters import parquet_dead_letters
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 # About what a row takes beside its vector: origin, label, model.
 _ROW_BYTES = 200
-_BYTES_PER_NUMBER = {"parquet": 4, "csv": 12}
+_BYTES_PER_NUMBER = {"parquet": 4, "csv": 12, batch_rows.DELTA: 4}
 
 
 def parser() -> command_line.JobParser:
@@ -83,7 +83,7 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--keys",
         metavar="URI",
-        help="a prefix that the job lists (s3://bucket/prefix), or a file that lists keys (.txt, "
+        help="a prefix that the job lists (s3://… or gs://…), or a file that lists keys (.txt, "
         ".csv or .parquet)",
     )
     source.add_argument(
@@ -123,7 +123,15 @@ def parser() -> command_line.JobParser:
     model.add_argument("--normalize", action="store_true", help="divide each vector by its L2 norm")
     model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
     sink = job.add_argument_group("sink")
-    sink.add_argument("--output", required=True, metavar="URI", help="the folder to write")
+    sink.add_argument("--output", metavar="URI", help="the folder to write")
+    sink.add_argument(
+        "--sink",
+        choices=["files", batch_rows.DELTA],
+        default="files",
+        help="where vectors go: files in --output, or the Delta table --table, which knows by its "
+        "rows what is done (default: files)",
+    )
+    flags.add_table(sink)
     sink.add_argument(
         "--format", choices=["parquet", "csv"], default="parquet", help="the format of --output"
     )
@@ -158,7 +166,16 @@ def embed(
     )
 
 
+def table_rows(vectors: DataFrame, batch_id: int) -> DataFrame:
+    """The columns of the Delta table: those that readers of the Parquet files see."""
+    return vectors.drop("model_sha256").withColumn("batch_id", F.lit(batch_id))
+
+
 def sink(session: SparkSession, model: ModelSpec, options: argparse.Namespace) -> Sink:
+    if (table := flags.delta_table(options)) is not None:
+        return lambda vectors, batch_id: delta.append(
+            session, table, table_rows(vectors, batch_id), f"batch {batch_id}"
+        )
     if options.format == "parquet":
         parquet = parquet_sink(session, options.output)
         return through(lambda vectors: vectors.drop("model_sha256"), parquet)
@@ -184,7 +201,7 @@ def listed_images(
     if place.way is Way.LOCAL and not is_connect(session):
         linked = linked_folders.kept(session, f"{options.output}/_links")
     files = folders.files(session, place, Names(options.glob or "*"), report.tally, linked)
-    if place.way is Way.S3:
+    if place.way is Way.STORE:
         return files  # an object is there when it is whole
     return settled(
         files, options.settle, lambda file: folders.look(session, place, file), report.tally
@@ -264,13 +281,18 @@ def run_whole(
     report.check(options.images)
 
 
+def output_flag(options: argparse.Namespace) -> str:
+    """By which flag the user knows what the job writes."""
+    return delta.FLAG if options.table else "--output"
+
+
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     places = flags.read_places(images=options.images, model=options.model)
     if options.keys:
         is_prefix = object_keys.is_prefix(options.keys)
         places.append(Place("--keys", options.keys, is_prefix=is_prefix))
-    places.append(Place("--output", options.output, is_written=True))
+    places.append(Place(output_flag(options), options.output, is_written=True))
     if options.dead_letters:
         places.append(Place("--dead-letters", options.dead_letters, is_written=True))
     return places
@@ -288,6 +310,7 @@ def run(options: argparse.Namespace) -> None:
         "batch_embed",
         all_places(options),
         lambda session: check_output(session, options),
+        writes_delta=bool(options.table),
     )
     model = known.spec if known is not None else load()
     memory = admission.admit(session, model)
@@ -296,6 +319,19 @@ def run(options: argparse.Namespace) -> None:
         written = [options.output, *([options.dead_letters] if options.dead_letters else [])]
         own = [] if is_connect(session) else written
         place = folders.folder(session, options.images, own)
+    if (table := flags.delta_table(options)) is not None:
+        if is_connect(session):
+            raise InvalidOptionError(
+                "--sink delta needs a session of its own, not one of Connect: leave --remote out"
+            )
+        rows = embed(
+            session.createDataFrame([], "origin string, picture binary"),
+            F.col("picture"),
+            model,
+            normalize=options.normalize,
+            exact=options.exact,
+        )
+        delta.check(session, table, table_rows(rows, 0).schema)
     if options.dry_run:
         shown = f"{model}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"batch_embed would run {shown}\nas the plan")
@@ -306,13 +342,19 @@ def run(options: argparse.Namespace) -> None:
         return
     with (
         admission.deaths_explained(session, model),
-        alone_at(session, options.output) as refuse_if_lost,
+        alone_at(session, options.output, output_flag(options)) as refuse_if_lost,
     ):
         embed_all(session, model, options, place, refuse_if_lost)
 
 
 def check_output(session: SparkSession | None, options: argparse.Namespace) -> None:
-    batch_output.check(session, options.output, adopts=options.adopt, removes=options.overwrite)
+    batch_output.check(
+        session,
+        options.output,
+        adopts=options.adopt or bool(options.table),
+        removes=options.overwrite,
+        flag=output_flag(options),
+    )
     if options.dead_letters:
         if session is not None and is_connect(session):
             raise InvalidOptionError(
@@ -325,7 +367,7 @@ def check_output(session: SparkSession | None, options: argparse.Namespace) -> N
 
 
 @contextmanager
-def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]:
+def alone_at(session: SparkSession, output: str, flag: str) -> Iterator[Callable[[], None]]:
     """No other run writes to the output meanwhile; gives what raises if one does all the same."""
     reasons: list[str] = []
 
@@ -337,7 +379,7 @@ def alone_at(session: SparkSession, output: str) -> Iterator[Callable[[], None]]
         yield refuse_if_lost
         return
     folder = lease.output_lease(output)
-    shown = f"--output {output}"
+    shown = f"{flag} {output}"
     with lease.held(session, folder, "batch_embed", reasons.append, shown):
         yield refuse_if_lost
 
@@ -353,17 +395,26 @@ def embed_all(
         batch_output.remove(session, options.output)
         if options.dead_letters:
             batch_output.remove_letters(session, options.dead_letters, options.output)
+    # A table may have rows of several sources: they are known by their origin.
+    source = "keys" if place is None else folders.full_name(session, place)
     settings = {
-        "source": "keys" if place is None else folders.full_name(session, place),
+        **({} if options.table else {"source": source}),
         **batch_output.model_settings(model),
         "format": options.format,
         "normalize": str(options.normalize),
         "exact": str(options.exact),
     }
     # What is left after --overwrite is the user's own, in a folder that was this job's.
-    adopts = options.adopt or options.overwrite
+    adopts = options.adopt or options.overwrite or bool(options.table)
     spelled = {} if place is None else {"source": options.images}
-    batch_output.claim(session, options.output, settings, adopts=adopts, spelled=spelled)
+    batch_output.claim(
+        session,
+        options.output,
+        settings,
+        adopts=adopts,
+        spelled=spelled,
+        flag=output_flag(options),
+    )
     if options.dead_letters:
         batch_output.claim_letters(
             session, options.dead_letters, options.output, adopts=options.adopt
@@ -380,6 +431,17 @@ def embed_all(
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:
     """Refuse what does not go together."""
+    flags.check_table_flags(argparse.Namespace(**{**vars(options), "sink": [options.sink]}))
+    if options.table:
+        if options.output or options.overwrite or options.format != "parquet":
+            given = {"--output": options.output, "--overwrite": options.overwrite}
+            flag = next((flag for flag, value in given.items() if value), "--format")
+            raise InvalidOptionError(f"{flag} is for --sink files; leave it out with --sink delta")
+        options.output, options.format = options.table.rstrip("/"), batch_rows.DELTA
+    elif not options.output:
+        raise InvalidOptionError(
+            "--output is missing: the folder to write (or --sink delta --table)"
+        )
     if bool(options.images) == bool(options.keys):
         raise InvalidOptionError("choose --images or --keys")
     Names(options.glob)

@@ -12,6 +12,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -22,9 +23,10 @@ from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
 from pyspark_vision.messages.topics import EVENT_TOPIC
-from pyspark_vision.sinks import Sink, owner
+from pyspark_vision.sinks import Sink, delta, owner
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
+from pyspark_vision.sinks.delta import DeltaTable
 from pyspark_vision.sinks.hive import (
     external_table,
     refuse_others_table,
@@ -42,7 +44,7 @@ from pyspark_vision.streaming import runner
 NAME = "extract_events"
 ALL_EVENTS = "extracted_events"
 LETTERS = "dead_letters"
-PARQUET, CONSOLE = "parquet", "console"
+PARQUET, DELTA, CONSOLE = "parquet", flags.DELTA, "console"
 
 _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -82,10 +84,12 @@ def parser() -> command_line.JobParser:
     sink.add_argument(
         "--sink",
         nargs="+",
-        choices=[PARQUET, CONSOLE],
+        choices=[PARQUET, DELTA, CONSOLE],
         default=[PARQUET],
-        help="where events go: tables, or a few of each batch to the terminal",
+        help="where events go: tables of Parquet files, a stream's Delta tables, or a few of each "
+        "batch to the terminal",
     )
+    flags.add_table(sink)
     sink.add_argument(
         "--output",
         metavar="URI",
@@ -98,8 +102,8 @@ def parser() -> command_line.JobParser:
         type=name_and_value,
         default=[],
         metavar="NAME=TYPE,…",
-        help="write a further table OUTPUT/NAME of the events of these types. The last choice for "
-        "a NAME counts",
+        help="write a further table OUTPUT/NAME (of --table: TABLE_NAME) of the events of these "
+        "types. The last choice for a NAME counts",
     )
     sink.add_argument(
         "--save-as-table",
@@ -156,9 +160,27 @@ def extract(records: DataFrame, event_format: EventFormat) -> DataFrame:
 
 
 def tables(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
-    """Table name -> how its rows are chosen from :func:`extract`'s."""
-    if PARQUET not in options.sink:
+    """Table name -> how its rows are chosen from :func:`extract`'s; those of Parquet files."""
+    return _chosen(options) if PARQUET in options.sink else {}
+
+
+def delta_tables(
+    options: argparse.Namespace,
+) -> Mapping[str, tuple[DeltaTable, Callable[[DataFrame], DataFrame]]]:
+    """As :func:`tables`, of Delta: ``--table``, and beside it one for each split."""
+    of_all = flags.delta_table(options)
+    if of_all is None:
         return {}
+    uris = {
+        name: of_all.uri if name == ALL_EVENTS else f"{of_all.uri}_{name}"
+        for name in _chosen(options)
+    }
+    return {
+        name: (replace(of_all, uri=uris[name]), choose) for name, choose in _chosen(options).items()
+    }
+
+
+def _chosen(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
     made: dict[str, Callable[[DataFrame], DataFrame]] = {ALL_EVENTS: events.table}
     for name, event_types in splits(options).items():
         made[name] = functools.partial(events.table_of_types, event_types=event_types)
@@ -194,6 +216,9 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         return table_sink(session, folders[role], mark(options, role))
 
     made = {name: through(choose, make(name)) for name, choose in tables(options).items()}
+    for name, (table, choose) in delta_tables(options).items():
+        into = delta.delta_sink(session, table, options.checkpoint)
+        made[f"{DELTA} {name}"] = through(choose, into)
     if CONSOLE in options.sink:
         made[CONSOLE] = console_sink()
     for name, choose in saved_tables(options).items():
@@ -222,6 +247,7 @@ def stream_places(options: argparse.Namespace) -> StreamPlaces:
         tuple(written(options)),
         adopts=options.adopt,
         removes_beyond=options.remove_beyond,
+        tables=tuple(table.uri for table, _ in delta_tables(options).values()),
     )
 
 
@@ -252,6 +278,8 @@ def check_saved(session: SparkSession, options: argparse.Namespace) -> None:
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     places = [Place(output.flag, output.folder, is_written=True) for output in written(options)]
+    for table, _ in delta_tables(options).values():
+        places.append(Place(delta.FLAG, table.uri, is_written=True))
     if options.checkpoint:
         places.append(Place("--checkpoint", options.checkpoint, is_written=True))
     return places
@@ -267,8 +295,14 @@ def run(options: argparse.Namespace) -> None:
         NAME,
         all_places(options),
         lambda session: check_written(session, options),
+        writes_delta=DELTA in options.sink,
     )
     check_saved(session, options)
+    if delta_tables(options):
+        rows = extract(stream_kafka(session, source), event_format(options))
+        for table, choose in delta_tables(options).values():
+            delta.check(session, table, choose(rows).schema)
+            delta.check_checkpoint(session, table, options.checkpoint)
     if options.dry_run:
         if options.stream:
             outputs.beyond(session, stream_places(options))
@@ -322,11 +356,20 @@ def check(options: argparse.Namespace) -> None:
         options.starting_offsets = LATEST if options.stream else EARLIEST
     if PARQUET in options.sink and not options.output:
         raise InvalidOptionError(f"--sink {PARQUET} needs --output: the folder of the tables")
-    for flag, value in (("--output", options.output), ("--split", options.split)):
-        if PARQUET not in options.sink and value:
+    for flag, value, sinks in (
+        ("--output", options.output, {PARQUET}),
+        ("--split", options.split, {PARQUET, DELTA}),
+    ):
+        if value and not sinks & set(options.sink):
             raise InvalidOptionError(
                 f"{flag} is for --sink {PARQUET}; name it, or leave {flag} out"
             )
+    flags.check_table_flags(options)
+    if DELTA in options.sink and not options.stream:
+        raise InvalidOptionError(
+            f"--sink {DELTA} is for a stream: say --stream --checkpoint URI (with --trigger "
+            "available-now it reads what is there, and stops)"
+        )
     if options.print_ddl and PARQUET not in options.sink:
         raise InvalidOptionError(f"--print-ddl is of the tables of --sink {PARQUET}; name it")
     if options.save_as_table and (options.stream or PARQUET not in options.sink):

@@ -15,38 +15,59 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
-from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
+from pyspark_vision.errors import PysparkVisionError
+from pyspark_vision.executor.messages.form import Field, Kind
 from pyspark_vision.functions import classify_image
-from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
+from pyspark_vision.job import (
+    admission,
+    arguments,
+    bigquery,
+    command_line,
+    flags,
+    image_source,
+    message_flags,
+    outputs,
+    start,
+)
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import image_stream
-from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
+from pyspark_vision.messages.planned_time import PLANNED
+from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
+from pyspark_vision.sinks.bigquery.sink import largest_row_bytes, with_refusal
+from pyspark_vision.sinks.bigquery.table import Table, Wanted
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import with_payload_if_failed
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
 from pyspark_vision.sinks.through import through
-from pyspark_vision.sources import kafka_record
-from pyspark_vision.sources.kafka import stream_kafka
 from pyspark_vision.streaming import runner
 from pyspark_vision.transformations import flatten_result
+
+# Where week 9's messages have them.
+FIELDS = (
+    Field("image_id", Kind.TEXT, ("image_id",), required=False),
+    Field("image_data", Kind.PICTURE, ("image_data",)),
+    Field("timestamp", Kind.TIMESTAMP, ("timestamp",), required=False),
+    Field("metadata", Kind.MAP, ("metadata",), required=False),
+)
+# As `stream_detect` calls it.
+ALIASES = {"image": "image_data"}
 
 
 def parser() -> command_line.JobParser:
     job = command_line.JobParser(prog="stream_classify", description=__doc__)
     source = job.add_argument_group("source")
-    source.add_argument(
-        "--input-source",
-        choices=["kafka", "pubsub", "both"],
-        default="kafka",
-        help="where images come from. Pub/Sub is not built yet",
-    )
+    image_source.add_pubsub(source)
     flags.add_kafka_source(source, IMAGE_TOPIC)
-    source.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
-    source.add_argument("--pubsub-subscription", metavar="NAME", help="the subscription of Pub/Sub")
+    source.add_argument(
+        "--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub and BigQuery"
+    )
+    message_flags.add_message_form(
+        job.add_argument_group("messages"), [field.name for field in FIELDS]
+    )
     model = job.add_argument_group("model")
     model.add_argument(
         "--model-type",
@@ -78,20 +99,29 @@ def parser() -> command_line.JobParser:
     sink.add_argument(
         "--output-gcs-path", metavar="URI", help="the folder of results as JSON lines"
     )
+    bigquery.add_bigquery(sink)
     sink.add_argument(
-        "--output-bq-table", metavar="TABLE", help="the table in BigQuery, which is not built yet"
+        "--sink", choices=[flags.DELTA], help="as the other jobs have it: --table names this sink"
     )
+    flags.add_table(sink)
     sink.add_argument(
         "--console",
         action="store_true",
         help="print a few results of each batch. This is the default sink",
+    )
+    sink.add_argument(
+        "--failures",
+        choices=["keep", "drop"],
+        default="keep",
+        help="whether failed images are results, too, with their error_message. `drop` counts "
+        "them, and gives them to --dead-letters alone: the old system's results were without them",
     )
     flags.add_dead_letters(sink)
     stream = job.add_argument_group("stream")
     stream.add_argument(
         "--trigger-seconds",
         type=flags.trigger_of_seconds,
-        default="10",
+        default="5",
         metavar="N",
         help="the seconds between micro-batches, or "
         f"`{runner.AVAILABLE_NOW}`: read what is there, then stop",
@@ -102,30 +132,61 @@ def parser() -> command_line.JobParser:
 
 
 def classify(
-    records: DataFrame, model: ModelSpec, *, max_message_bytes: int, confidence_threshold: float
+    images: DataFrame,
+    model: ModelSpec,
+    *,
+    confidence_threshold: float,
+    table: Table | None = None,
 ) -> DataFrame:
-    """Records (:func:`with_planned_time`) in, one row of week 9's result columns each; no I/O."""
-    images = image_stream.read_images(records, max_message_bytes)
+    """Images (:func:`image_source.images`) in, one row of week 9's result columns each; no I/O.
+
+    With a ``table`` the row also says whether that takes it.
+    """
     found = classify_image("picture", model, top_k=1, timings=True)
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
     results = image_stream.results(flat, confidence_threshold)
+    if table is not None:
+        results = with_refusal(image_stream.with_object(results), table)
     return with_payload_if_failed(results, "value").drop("value", "picture", "sent_at", PLANNED)
 
 
-def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
+def wanted_table(options: argparse.Namespace) -> Wanted:
+    """What a table of predictions has."""
+    return Wanted(
+        image_stream.PREDICTION,
+        image_stream.PREDICTION_OFFERED,
+        partitioned_by="processed_at",
+        largest_row_bytes=largest_row_bytes(options.bq_write),
+        added=bigquery.added(options),
+    )
+
+
+def sinks(
+    session: SparkSession, options: argparse.Namespace, table: Table | None = None
+) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
+    kept = functools.partial(image_stream.kept, failures=options.failures)
     if options.output_kafka_topic:
         target = flags.kafka_topic(
             session, options, "--output-kafka-topic", options.output_kafka_topic
         )
         limit = min(options.max_message_bytes, largest_value_bytes(target))
         made["kafka"] = kafka_sink(
-            target, lambda results: image_stream.result_messages(results, limit)
+            target, lambda results: image_stream.result_messages(kept(results), limit)
         )
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
-        made["json"] = through(image_stream.table, lines)
+        made["json"] = through(lambda results: image_stream.table(kept(results)), lines)
+    if table is not None:
+        made["bigquery"] = through(
+            kept, bigquery.sink(session, options, table, wanted_table(options))
+        )
+    if (lake := flags.delta_table(options)) is not None:
+        made["delta"] = through(
+            lambda results: image_stream.table(kept(results)),
+            delta.delta_sink(session, lake, options.checkpoint),
+        )
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
     if options.console or not made:
@@ -142,13 +203,21 @@ def places(options: argparse.Namespace) -> StreamPlaces:
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     read = flags.read_places(model_gcs_path=options.model_gcs_path, labels=options.labels)
-    return [*read, *flags.written_places(places(options))]
+    return [*read, *flags.written_places(places(options)), *bigquery.places(options)]
 
 
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    source = flags.kafka_source(options, IMAGE_TOPIC)
+    form = message_flags.message_form(options, FIELDS, aliases=ALIASES)
+    headers = message_flags.needs_headers(options, form)
+    source = image_source.image_source(
+        options,
+        lambda: flags.kafka_source(options, IMAGE_TOPIC, headers=headers),
+        options.trigger_seconds,
+    )
+    if not options.dry_run:
+        bigquery.check(options, wanted_table(options))
     load = functools.partial(
         by_name.classifier, options.model_type, options.model_gcs_path, options.labels
     )
@@ -158,27 +227,39 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
+        writes_delta=bool(options.table),
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
-    records = with_planned_time(stream_kafka(session, source))
+
+    def read(records: DataFrame) -> DataFrame:
+        with_headers = with_header_columns(records, options.header_columns)
+        return image_stream.read_images(with_headers, options.max_message_bytes, form)
+
+    images = image_source.images(session, source, options.checkpoint, read)
+    table = None
+    if not options.dry_run:
+        table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)
     results = functools.partial(
-        classify,
-        max_message_bytes=options.max_message_bytes,
-        confidence_threshold=options.confidence_threshold,
+        classify, confidence_threshold=options.confidence_threshold, table=table
     )
+    if (lake := flags.delta_table(options)) is not None:
+        rows = image_stream.table(results(images, model.newest()))
+        delta.check(session, lake, rows.schema)
+        delta.check_checkpoint(session, lake, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_classify would run {shown}\nas the plan")
-        results(records, model.newest()).explain()
+        results(images, model.newest()).explain()
         return
-    made = sinks(session, options)
-    flags.check_read(session, source, options)
+    made = sinks(session, options, table)
+    if source.kafka is not None:
+        flags.check_read(session, source.kafka, options)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
-            records,
-            lambda images, newest: runner.Steps(results(images, newest)),
+            images,
+            lambda read, newest: runner.Steps(results(read, newest)),
             model.newest,
             made,
             flags.stream_options(options, options.trigger_seconds),
@@ -186,22 +267,8 @@ def run(options: argparse.Namespace) -> None:
             name=written.job,
             words=("images", "classified"),
             hold=lambda lost: outputs.held(
-                session, written, lost, kafka_record.agreed(session, source, options.checkpoint)
+                session, written, lost, image_source.agreed(session, source, options.checkpoint)
             ),
-        )
-
-
-def refuse_what_is_not_built(options: argparse.Namespace) -> None:
-    """Google Cloud's parts: the flags are week 9's, what they name is not built yet."""
-    if options.input_source != "kafka":
-        raise InvalidOptionError(
-            f"--input-source {options.input_source}: reading Pub/Sub is not built yet; "
-            "choose --input-source kafka"
-        )
-    if options.output_bq_table:
-        raise InvalidOptionError(
-            "--output-bq-table: writing to BigQuery is not built yet; choose --output-kafka-topic "
-            "or --output-gcs-path"
         )
 
 
@@ -209,7 +276,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
     options = job.parse_job(argv)
     try:
-        refuse_what_is_not_built(options)
+        bigquery.table_name(options)
+        options.sink = [flags.DELTA] if options.sink or options.table else []
+        flags.check_table_flags(options)
+        image_source.check_flags(options)
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(arguments.with_flags(str(error), options))

@@ -16,7 +16,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import admission, arguments, command_line, flags, outputs, start
+from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
+from pyspark_vision.job import (
+    admission,
+    arguments,
+    command_line,
+    flags,
+    message_flags,
+    outputs,
+    start,
+)
 from pyspark_vision.job.detection import Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
@@ -24,9 +33,10 @@ from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.json_fields import refuse_zone_unknown_to_spark
 from pyspark_vision.messages.planned_time import PLANNED, with_planned_time
 from pyspark_vision.messages.pycturestream import FrameFormat
+from pyspark_vision.messages.record_headers import HEADERS, with_header_columns
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
@@ -46,8 +56,14 @@ from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.streaming import dedupe, runner
 from pyspark_vision.streaming.dedupe import SeenFrames
+from pyspark_vision.streaming.micro_batch import PAYLOAD_BYTES
 
-SINKS = ("parquet", "json", "kafka", "events", "console")
+# Of PyctureStream's frames, two of its triggers and a bit.
+MAX_AGE_S = 5.0
+# Of a frame; and where PyctureStream's messages have its picture.
+FIELDS, IMAGE_FIELD = ("image", "camera_id", "timestamp"), "image"
+
+SINKS = ("parquet", "json", "kafka", "events", "delta", "console")
 
 
 def parser() -> command_line.JobParser:
@@ -82,9 +98,9 @@ def parser() -> command_line.JobParser:
     )
     source.add_argument(
         "--image-field",
-        default="image",
+        default=None,
         metavar="NAME",
-        help="the field of the JSON that has the picture or URI",
+        help="the field of the JSON that has the picture or URI (default: image)",
     )
     source.add_argument(
         "--uri-prefix",
@@ -107,14 +123,16 @@ def parser() -> command_line.JobParser:
     source.add_argument(
         "--max-age",
         type=command_line.above_zero,
-        default=5.0,
+        default=None,
         metavar="SECONDS",
-        help="an older frame from Kafka is dropped and counted",
+        help="a frame from Kafka that is older when its batch is planned is dropped and counted "
+        f"(default: {MAX_AGE_S:g}, with --keep-all none)",
     )
     source.add_argument(
         "--keep-all",
         action="store_true",
-        help="detect in every frame, not only in the newest of each camera and trigger",
+        help="detect in every frame, not only in the newest of each camera and trigger. With "
+        "--max-age, in every one that is not older",
     )
     source.add_argument(
         "--dedupe",
@@ -124,6 +142,7 @@ def parser() -> command_line.JobParser:
         help="a frame is dropped and counted if its picture, byte for byte, is one that the same "
         "camera sent less than this before",
     )
+    message_flags.add_message_form(job.add_argument_group("messages"), FIELDS)
     model = job.add_argument_group("model")
     flags.add_model(model, "a detector")
     flags.add_labels(model)
@@ -155,6 +174,7 @@ def parser() -> command_line.JobParser:
     sink.add_argument("--output", metavar="URI", help="the folder of the parquet sink")
     sink.add_argument("--output-json", metavar="URI", help="the folder of the json sink")
     sink.add_argument("--output-events", metavar="URI", help="the folder of the events sink")
+    flags.add_table(sink)
     sink.add_argument(
         "--output-kafka-topic",
         default=RESULT_TOPIC,
@@ -171,24 +191,38 @@ def parser() -> command_line.JobParser:
     return job
 
 
-def frame_format(options: argparse.Namespace) -> FrameFormat:
+def message_form(options: argparse.Namespace) -> MessageForm | None:
+    """How messages are read that are not PyctureStream's; ``None`` for those that are."""
+    kind = Kind.URI if options.payload == pictures.URI else Kind.PICTURE
+    fields = (
+        Field("image", kind, (options.image_field or IMAGE_FIELD,)),
+        Field("camera_id", Kind.TEXT, ("camera_id",)),
+        Field("timestamp", Kind.TIMESTAMP, ("timestamp",)),
+    )
+    return message_flags.message_form(options, fields, documents=options.payload != pictures.IMAGE)
+
+
+def frame_format(options: argparse.Namespace, form: MessageForm | None) -> FrameFormat:
     """How a frame's message is read; a file is its picture's bytes."""
     files = options.source == "files"
     return FrameFormat(
         time_zone=options.time_zone,
         payload=pictures.IMAGE if files else options.payload,
-        image_field=options.image_field,
+        image_field=options.image_field or IMAGE_FIELD,
         cameras=tuple(options.cameras),
         max_message_bytes=sys.maxsize if files else options.max_message_bytes,
+        form=form,
     )
 
 
-def detection(options: argparse.Namespace) -> Detection:
+def detection(options: argparse.Namespace, form: MessageForm | None) -> Detection:
     """How frames become results."""
-    every_frame = options.keep_all or options.source == "files"
+    is_newest_only = options.source == "kafka" and not options.keep_all
+    max_age_s = options.max_age or (MAX_AGE_S if is_newest_only else None)
     return Detection(
-        frame_format(options),
-        max_age_s=None if every_frame else options.max_age,
+        frame_format(options, form),
+        max_age_s=max_age_s if options.source == "kafka" else None,
+        is_newest_only=is_newest_only,
         uri_prefixes=tuple(options.uri_prefix),
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,
@@ -198,9 +232,9 @@ def detection(options: argparse.Namespace) -> Detection:
 
 
 def table(results: DataFrame, *, with_image: bool) -> DataFrame:
-    """The columns of the parquet and json sinks: typed, without what is for messages only."""
+    """The columns of parquet, json and delta: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
-    hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST]
+    hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST, HEADERS]
     return results.drop(*hidden, *([] if with_image else ["image"]))
 
 
@@ -223,6 +257,11 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if "json" in options.sink:
         lines = json_sink(session, options.output_json)
         made["json"] = through(lambda results: table(results, with_image=options.annotate), lines)
+    if (into := flags.delta_table(options)) is not None:
+        made["delta"] = through(
+            lambda results: table(results, with_image=options.annotate),
+            delta.delta_sink(session, into, options.checkpoint),
+        )
     if "events" in options.sink:
         made["events"] = through(
             lambda results: pycturestream.events(results, threshold, options.time_zone),
@@ -262,11 +301,12 @@ def all_topics(options: argparse.Namespace) -> list[Topic]:
     return flags.kafka_topics(options, FRAME_TOPIC, results)
 
 
-def kafka_source(options: argparse.Namespace) -> KafkaSource | None:
+def kafka_source(options: argparse.Namespace, form: MessageForm | None) -> KafkaSource | None:
     """The topics that are read; ``None`` from a folder."""
     if options.source == "files":
         return None
-    return flags.kafka_source(options, FRAME_TOPIC)
+    headers = message_flags.needs_headers(options, form)
+    return flags.kafka_source(options, FRAME_TOPIC, headers=headers)
 
 
 def folder_stream(session: SparkSession, options: argparse.Namespace) -> FolderStream | None:
@@ -292,7 +332,8 @@ def read(
 
 def run(options: argparse.Namespace) -> None:
     start.refuse_mixed(all_places(options), all_topics(options))
-    source = kafka_source(options)
+    form = message_form(options)
+    source = kafka_source(options, form)
     if source is None:
         folders.check_before_spark(options.input)
     load = functools.partial(by_name.model, options.model, "detect", options.labels)
@@ -302,6 +343,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
+        writes_delta=bool(options.table),
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model, load, first)
@@ -310,16 +352,23 @@ def run(options: argparse.Namespace) -> None:
     seen: SeenFrames | None = None
     if options.dedupe is not None:
         seen = SeenFrames(session, options.checkpoint, options.dedupe)
+    if options.dry_run or options.table:
+        records = folder.sample() if folder is not None else read(session, source, folder)
+        records = with_header_columns(records, options.header_columns)
+        how = detection(options, form)
+        frames = pycturestream.read_frames(with_planned_time(records), how.frames)
+        planned = detect(frames, model.newest(), how, seen)
+        if (into := flags.delta_table(options)) is not None:
+            rows = table(planned.drop("dropped", PAYLOAD_BYTES), with_image=options.annotate)
+            delta.check(session, into, rows.schema)
+            delta.check_checkpoint(session, into, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_detect would run {shown}\nas the plan")
-        records = folder.sample() if folder is not None else read(session, source, folder)
-        how = detection(options)
-        frames = pycturestream.read_frames(with_planned_time(records), how.frames)
-        detect(frames, model.newest(), how, seen).explain()
+        planned.explain()
         return
-    if not options.dead_letters and not {"parquet", "json"} & set(options.sink):
+    if not options.dead_letters and not {"parquet", "json", "delta"} & set(options.sink):
         print(
             "stream_detect: frames that fail are counted, not kept; --dead-letters keeps them",
             file=sys.stderr,
@@ -333,10 +382,11 @@ def run(options: argparse.Namespace) -> None:
     if folder is not None:
         made["failed_files"] = folder.note
     records = with_planned_time(read(session, source, folder))
+    records = with_header_columns(records, options.header_columns)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
             records,
-            lambda records, newest: steps(records, newest, detection(options), seen, folder),
+            lambda records, newest: steps(records, newest, detection(options, form), seen, folder),
             model.newest,
             made,
             flags.stream_options(options, options.trigger),
@@ -384,7 +434,11 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     options.sink = options.sink or (["kafka"] if options.source == "kafka" else ["parquet"])
     if options.source == "files" and not options.input:
         raise InvalidOptionError("--source files needs --input")
+    if options.source == "files":
+        message_flags.refuse_for_files(options)
     Names(options.glob)
+    if options.image_field and any(text.startswith("image=") for text in options.field):
+        raise InvalidOptionError("choose --image-field NAME or --field image=PATH, not both")
     if options.payload == pictures.URI and not options.uri_prefix:
         raise InvalidOptionError(
             "--payload uri needs --uri-prefix: the folders of objects that messages may name"
@@ -392,6 +446,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
     for name, flag in (("parquet", "output"), ("json", "output_json"), ("events", "output_events")):
         if name in options.sink and not getattr(options, flag):
             raise InvalidOptionError(f"--sink {name} needs --{flag.replace('_', '-')}")
+    flags.check_table_flags(options)
     flags.refuse_taken_port(options)
     if options.time_zone is None:
         local = local_time_zone()

@@ -50,6 +50,7 @@ class DropReason(StrEnum):
     STALE = "stale"
     SUPERSEDED = "superseded"
     DUPLICATE = "duplicate"
+    OTHER_EVENT = "other_event"
 
 
 class PysparkVisionError(Exception):

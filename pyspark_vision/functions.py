@@ -31,12 +31,20 @@ from pyspark_vision.columns.options import (
     fetch_options,
     within_unit,
 )
-from pyspark_vision.columns.type_checks import ENCODED, IMAGES, URI, checked, named
+from pyspark_vision.columns.type_checks import (
+    ENCODED,
+    GENERATION,
+    IMAGES,
+    REFERENCE,
+    URI,
+    checked,
+    named,
+)
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
+from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
-from pyspark_vision.executor.object_store import FetchOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.spark.session import active_session, row_timeout_s
 
@@ -76,8 +84,10 @@ def fetch_object(
     concurrency: int = DEFAULT_FETCH_CONCURRENCY,
     max_attempts: int = DEFAULT_FETCH_ATTEMPTS,
     timeout_s: float = DEFAULT_FETCH_TIMEOUT_S,
+    generation: ColumnOrName | None = None,
 ) -> Column:
-    """URIs of objects (``s3://``, ``s3a://``) -> ``struct<content: binary, error, attempts>``.
+    """URIs of objects (``s3://``, ``s3a://``, ``gs://``) -> ``struct<content: binary, error,
+    attempts>``.
 
     Fetched in the executors, by one client per worker with ``concurrency`` objects under way; in
     ``classify_image(fetch_object("uri"), m)`` that goes on while the model runs, in one pass. A
@@ -90,16 +100,26 @@ def fetch_object(
     ``prefixes``: where URIs come from outside, the folders they may name; others are
     ``fetch_denied``. ``file:`` URIs are read only under a prefix that names them.
 
+    ``gs://`` needs the extra ``gcp`` on executors, and asks with their application-default
+    credentials; docs/gcs.md has its settings (``fs.gs.*``). ``generation``: a column (BIGINT, or
+    STRING of digits) of the generation of the object that each row means, null for any. A
+    generation that is gone because the object was replaced is ``fetch_replaced``, one that is gone
+    with its object ``fetch_not_found``. URIs of other stores have none (``fetch_failed``).
+
     >>> df.select(classify_image(fetch_object("uri"), spec).alias("r")).select("r.*").show()
     """
     options = fetch_options(
         active_session(), prefixes, max_bytes, concurrency, max_attempts, timeout_s
     )
     udf = vision_udf("fetch_objects", options, schemas.FETCHED, name="fetch_object")
+    reference = checked("fetch_object", col, URI)
+    if generation is not None:
+        number = checked("fetch_object(generation=…)", generation, GENERATION)
+        # As text: pandas, through which PySpark before 4.1 goes, makes floats of numbers and nulls.
+        reference = F.struct(reference.alias("uri"), number.cast("string").alias("generation"))
     # Not deterministic: a store may answer differently the second time it is asked.
-    uri = checked("fetch_object", col, URI)
-    column = named("fetch_object", col, udf.asNondeterministic()(uri))
-    column.__dict__[_FETCH_MARK] = (col, options)
+    column = named("fetch_object", col, udf.asNondeterministic()(reference))
+    column.__dict__[_FETCH_MARK] = (reference, options)
     return column
 
 
@@ -275,7 +295,7 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
 
 
 def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
-    accepted = IMAGES if read.fetch is None else URI
+    accepted = IMAGES if read.fetch is None else REFERENCE
     return named(function, col, _once(udf(checked(function, read.col, accepted))))
 
 

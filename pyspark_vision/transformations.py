@@ -87,22 +87,24 @@ def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
 def mark_dropped(
     df: DataFrame,
     *,
-    key: str,
+    key: str | None,
     timestamp: str,
-    max_age_s: float,
+    max_age_s: float | None,
     unless: Column,
     payload: str,
     now: Column | None = None,
 ) -> DataFrame:
-    """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``) or ``"superseded"``.
+    """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``, ``None``: never) or
+    ``"superseded"``.
 
     Superseded is what is not the newest row of its ``key`` among those that are not stale; of
-    equal times the last ``offset`` (or ``origin``) is the newest. Rows for which ``unless`` holds
+    equal times the last ``offset`` (or ``origin``) is the newest. Without a ``key`` (``None``) no
+    row is, and rows are not compared, so ``df`` may be a stream. Rows for which ``unless`` holds
     (failed ones) are never dropped and supersede nothing. No row is removed, so that what is
     dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the query. Raises
     where a column ``dropped`` is there already.
     """
-    for name in (key, timestamp, payload):
+    for name in (*([] if key is None else [key]), timestamp, payload):
         _require(df, name)
     there = _same_names(df, df.columns, ["dropped"])
     if there:
@@ -111,15 +113,20 @@ def mark_dropped(
             "already: rename or drop it first"
         )
     is_stale, rank = _unused("_stale", df.columns), _unused("_rank", df.columns)
-    # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
-    age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
-    now_us = F.unix_micros(F.current_timestamp() if now is None else now)
-    oldest = F.timestamp_micros(now_us - age_limit_us)
-    stale = ~unless & (F.col(quoted(timestamp)) < oldest)
+    stale = F.lit(False)
+    if max_age_s is not None:
+        # Not an interval: Spark takes its days from the calendar, where one may have 25 hours.
+        age_limit_us = F.lit(float(max_age_s) * 1e6).cast("bigint")
+        now_us = F.unix_micros(F.current_timestamp() if now is None else now)
+        oldest = F.timestamp_micros(now_us - age_limit_us)
+        stale = ~unless & (F.col(quoted(timestamp)) < oldest)
     # Dropped pictures are not carried to the shuffle.
     marked = df.withColumn(is_stale, F.coalesce(stale, F.lit(False))).withColumn(
         payload, F.when(~F.col(is_stale), F.col(quoted(payload)))
     )
+    if key is None:
+        dropped = F.when(F.col(is_stale), DropReason.STALE.value)
+        return marked.withColumn("dropped", dropped).drop(is_stale)
     competes = ~unless & ~F.col(is_stale)
     # What does not compete stands alone: in one group it would be sorted by one task.
     place = F.col("offset") if "offset" in df.columns else F.col("origin")

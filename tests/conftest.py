@@ -15,9 +15,12 @@ import boto3
 import pyspark
 import pytest
 from job_environment import SHORT_LIVED
+from local_services import bigquery as local_bigquery
+from local_services import gcs as local_gcs
 from local_services import hdfs as local_hdfs
 from local_services import jars
 from local_services import kafka as local_kafka
+from local_services import pubsub as local_pubsub
 from local_services import s3 as local_s3
 from local_services import standalone as local_standalone
 from local_services import yarn as local_yarn
@@ -25,6 +28,7 @@ from pyspark.sql import SparkSession
 from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.spark import delta_lake
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,8 +72,15 @@ def s3_credentials() -> Iterator[local_s3.S3Credentials]:
 def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     """One session for all tests; PYSPARK_PYTHON stays unset, as for a new user."""
     os.environ.pop("PYSPARK_PYTHON", None)
-    # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without s3a://.
-    connectors = jars.files(*(["kafka", "s3a"] if pyspark.__version__ >= "4.2" else ["kafka"]))
+    # hadoop-aws is made for one Hadoop, that of Spark 4.2; `make test-spark` does without stores.
+    connectors = jars.files(
+        *(["kafka", "s3a", "gs"] if pyspark.__version__ >= "4.2" else ["kafka"])
+    )
+    # Delta Lake's classes are for one Spark; a session takes its settings only when it is made.
+    has_delta = pyspark.__version__.startswith("4.2.")
+    connectors += jars.files("delta") if has_delta else []
+    settings: dict[str, bool | float | int | str | None] = {}
+    settings |= delta_lake.SETTINGS if has_delta else {}
     session = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
@@ -86,6 +97,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         # From the start, because all tests share one JVM and a JVM takes them only then.
         .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
+        .config(map=settings)
         .getOrCreate()
     )
     yield session
@@ -147,6 +159,36 @@ def bucket(s3_client: Any) -> str:
 
 
 @pytest.fixture(scope="session")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_pubsub.PubSub]:
+    """Google's own server of Pub/Sub; who kills it starts it again, and makes what it had."""
+    try:
+        local_pubsub.program()
+    except local_pubsub.GoMissingError as why:
+        pytest.skip(str(why))
+    with (
+        service_folder(tmp_path_factory, "pubsub") as folder,
+        local_pubsub.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_gcs.Gcs]:
+    """A server of Cloud Storage, which announces nothing."""
+    with (
+        service_folder(tmp_path_factory, "gcs") as folder,
+        local_gcs.running(folder) as service,
+    ):
+        yield service
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: local_gcs.Gcs) -> Any:
+    """A fresh bucket, as google-cloud-storage knows it."""
+    return gcs_server.client().create_bucket(f"bucket-{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
 def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_hdfs.Hdfs]:
     """A file system; who kills a daemon of it starts that again."""
     with (
@@ -176,5 +218,15 @@ def yarn(
     with (
         service_folder(tmp_path_factory, "yarn") as folder,
         local_yarn.running(folder, hdfs.fs_uri) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def bigquery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_bigquery.BigQuery]:
+    """An emulator of BigQuery; who kills it starts it again."""
+    with (
+        service_folder(tmp_path_factory, "bigquery") as folder,
+        local_bigquery.running(folder) as service,
     ):
         yield service

@@ -81,7 +81,7 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
     ImageNet weights; ``mobilenet`` is MobileNetV2. ``labels``: a label file for a model without its
     own. Raises :class:`InvalidModelError`.
     """
-    model_type = _OTHER_NAMES.get(model_type.lower(), model_type)
+    asked_for, model_type = model_type, _OTHER_NAMES.get(model_type.lower(), model_type)
     app = application(model_type)
     if app is None and model_type != CUSTOM:
         raise InvalidModelError(
@@ -97,7 +97,9 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
         return model(uri, "classify", labels, **settings)
     folder = scratch_folder()
     settings["labels"] = str(imagenet_labels(folder, labels))
-    return ModelSpec.inspect(build_application(model_type, folder), task="classify", **settings)
+    spec = ModelSpec.inspect(build_application(model_type, folder), task="classify", **settings)
+    # As it was asked for: the old classifier's model_name.
+    return spec.with_options(name=asked_for)
 
 
 def _is_bundle(path: Path) -> bool:

@@ -35,7 +35,7 @@ def download(uri: str, target: Path) -> None:
 def _by_hadoop(session: Any, uri: str, target: Path) -> None:
     try:
         file_system, path = hadoop_path(session, uri)
-        _, local = hadoop_path(session, target.as_uri())
+        _, local = hadoop_path(session, f"file:{target}")  # Hadoop's URIs are not escaped
         # The raw local file system: no .crc files beside the model.
         file_system.copyToLocalFile(False, path, local, True)
     except JavaError as error:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "where",
         metavar="WHERE",
-        help="a folder or file of Parquet results (local, s3://, hdfs:// or webhdfs://), "
+        help="a folder or file of Parquet results (local, s3://, gs://, hdfs:// or webhdfs://), "
         "PyctureStream's events.json, or kafka:TOPIC for a live topic, as kafka:resultstream",
     )
     parser.add_argument(
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=_port,
+        type=flag_values.port,
         metavar="N",
         help=f"the page's port (default: {server.DEFAULT_PORT}, or the next that is free)",
     )
@@ -78,9 +78,3 @@ def run(args: argparse.Namespace) -> int:
     source = dashboard.find_source(args.where, known, args.window * 60, zone)
     dashboard.run(source, dashboard.Served(args.host, args.port, args.refresh, args.open))
     return 0
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: it must be 0 to 65535 (0: any)")
-    return int(text)

@@ -17,7 +17,9 @@ from pyspark_vision.doctor.findings import FAILED, NOT_CHECKED, OK, Examination,
 from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.job.arguments import Parser, with_flags
 from pyspark_vision.sinks import terminal
+from pyspark_vision.sinks.bigquery.table_name import parse
 from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.pubsub.options import whole_name
 from pyspark_vision.spark.secrets import secrets_of
 
 
@@ -43,11 +45,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output-kafka-topic", metavar="TOPIC", help="the topic to be written")
     parser.add_argument(
+        "--output-bq-table",
+        metavar="TABLE",
+        help="the table in BigQuery: PROJECT.DATASET.TABLE, or DATASET.TABLE and --project-id",
+    )
+    parser.add_argument("--project-id", metavar="ID", help="the project in which jobs run")
+    parser.add_argument(
         "--max-message-bytes",
         type=int,
         default=5 * 1024 * 1024,
         metavar="N",
         help="topics must take messages of this size. The default is that of the jobs: %(default)s",
+    )
+    parser.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    parser.add_argument(
+        "--pubsub-subscription",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the subscriptions to be read",
     )
 
 
@@ -68,6 +84,11 @@ def run(args: argparse.Namespace) -> int:
             kafka=kafka,
             topics=(*args.kafka_topic, *written),
             max_message_bytes=args.max_message_bytes,
+            table=parse(args.output_bq_table, args.project_id) if args.output_bq_table else None,
+            project=args.project_id,
+            subscriptions=tuple(
+                whole_name(name, args.project_id) for name in args.pubsub_subscription
+            ),
         ),
         examination,
     )

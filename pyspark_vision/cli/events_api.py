@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pyspark_vision.clients import brokers
+from pyspark_vision.clients import brokers, flag_values
 from pyspark_vision.clients.events_api.journal import DEFAULT_MAX_BYTES
 from pyspark_vision.clients.events_api.messages import Form
 from pyspark_vision.clients.events_api.server import Settings, serve
@@ -44,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the journal has at most so much; what comes when it is full is answered by 507",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
-    parser.add_argument("--port", type=int, default=_PORT, help="0: any that is free")
+    parser.add_argument(
+        "--port", type=flag_values.port, default=_PORT, metavar="PORT", help="0: any that is free"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     if args.journal_mb < 1:
         raise InvalidOptionError(f"--journal-mb {args.journal_mb}: at least 1")
-    if not 0 <= args.port <= 65535:
-        raise InvalidOptionError(f"--port {args.port}: a port is between 0 and 65535")
     return serve(
         Settings(
             brokers.from_flags(args),

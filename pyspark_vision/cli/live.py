@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pyspark_vision.clients import brokers
+from pyspark_vision.clients import brokers, flag_values, listening_socket
 from pyspark_vision.clients.live import letters, replay, server
 from pyspark_vision.clients.live.job_numbers import checked_url
 from pyspark_vision.clients.live.live import LiveOptions
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=flag_values.port,
         metavar="PORT",
         help=f"the port to serve at (default: {server.DEFAULT_PORT}, or the next that is free)",
     )
@@ -69,10 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    if args.port is not None and not 0 <= args.port <= 65535:
-        raise InvalidOptionError(f"--port {args.port} is no port: give 0 to 65535")
     options = _options(args)
-    listening = server.listen(args.host, args.port)
+    listening = listening_socket.listen(args.host, args.port, server.DEFAULT_PORT)
     return server.serve(options, listening, args.host, opens=args.open)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,6 @@ from pyspark_vision.sinks import terminal
 # The module of a command is its name with underscores; only the one that is run is imported.
 _COMMANDS = {
     "bundle": "inspect a model file, or build a bundle with a checked, faster twin",
-    "compact": "merge the many small Parquet files of a stream's output into few",
     "contact-sheet": "make a self-contained page of results to look at",
     "dashboard": "show results, events or a live topic as charts in a browser",
     "doctor": "check Java, Spark, executors, model, source and sink before a job is submitted",
@@ -48,12 +48,19 @@ _EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 when it worked, 2 for a mistake of the caller (said in one line)."""
     terminal.make_tolerant()
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    except KeyboardInterrupt:  # before the command listens to signals, or one that does not
+        print("pyspark-vision: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(given: Sequence[str]) -> int:
     parser = Parser(prog="pyspark-vision", description="Vision models over images in Apache Spark.")
     parser.add_argument(
         "--version", action="version", version=__version__, help="print the version, then stop"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    given = sys.argv[1:] if argv is None else list(argv)
     # None: a call for help, or a mistake; argparse ends it below.
     chosen = next((name for name in given if name in _COMMANDS), None)
     try:

@@ -26,8 +26,10 @@ from pyspark_vision.errors import (
 from pyspark_vision.job import flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
+from pyspark_vision.messages.record_headers import HEADERS
 from pyspark_vision.messages.topics import KAFKA_SCHEME, LETTER_HEADER_PREFIX
 from pyspark_vision.sinks.dead_letters import (
+    HEADERS_TYPE,
     LETTER,
     PAYLOAD_LEFT_OUT,
     from_records_with_size,
@@ -211,7 +213,8 @@ def _replay_folder(
     file_system, folder = hadoop_path(session, args.letters)
     if not file_system.exists(folder):
         raise InvalidOptionError(f"{args.letters} is not there: no letters, or another folder?")
-    schema = StructType([*LETTER, StructField("batch_id", IntegerType())])
+    more = (StructField(HEADERS, HEADERS_TYPE), StructField("batch_id", IntegerType()))
+    schema = StructType([*LETTER, *more])
     found = session.read.schema(schema).parquet(literal(args.letters)).drop("batch_id")
     nothing_left_out = F.lit(None).cast("long").alias(PAYLOAD_LEFT_OUT)
     file = F.col("_metadata.file_path").alias("file")
@@ -268,6 +271,6 @@ def _records(letters: DataFrame, *, own_topic: bool) -> DataFrame:
         F.lit(REPLAY_HEADER).alias("key"), F.col("origin").cast("binary").alias("value")
     )
     topic = [F.col("topic")] if own_topic else []
-    return letters.select(
-        "key", F.col("payload").alias("value"), F.array(header).alias("headers"), *topic
-    )
+    own = F.coalesce(F.col(HEADERS), F.array().cast(HEADERS_TYPE))
+    headers = F.concat(own, F.array(header)).alias(HEADERS)
+    return letters.select("key", F.col("payload").alias("value"), headers, *topic)

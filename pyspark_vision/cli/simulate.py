@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gcs-bucket",
         metavar="BUCKET",
-        help="the bucket. For now a folder of this machine: file:///path/to/folder",
+        help="the bucket of Google Cloud Storage, or a folder of this machine in its place: "
+        "file:///path/to/folder",
     )
     parser.add_argument(
         "--gcs-prefix",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pyspark_vision.clients import flag_values
 from pyspark_vision.clients.up import run_folder
 from pyspark_vision.clients.up.run import UpOptions, up
-from pyspark_vision.errors import InvalidOptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {run_folder.default_base()})",
     )
     parser.add_argument(
-        "--port", type=int, metavar="PORT", help="of the page, on 127.0.0.1 (default: a free one)"
+        "--port",
+        type=flag_values.port,
+        metavar="PORT",
+        help="of the page, on 127.0.0.1 (default: a free one)",
     )
     parser.add_argument(
         "--open",
@@ -35,7 +38,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all until a signal; 0. 1 if a part ended by itself."""
-    if args.port is not None and not 1 <= args.port <= 65535:
-        raise InvalidOptionError(f"--port {args.port} is no port: give 1 to 65535")
     base = (args.data or run_folder.default_base()).absolute()
     return up(UpOptions(base, args.port, args.open, args.drawn))

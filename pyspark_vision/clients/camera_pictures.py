@@ -1,5 +1,7 @@
 """The latest picture of each camera in a folder: FOLDER/CAMERA/NAME, always a whole file.
 
+``produce`` keeps ``input.jpg`` and ``receive`` ``output.jpg``, in one folder if they are told so.
+
 A camera's name comes from a message. Its folder is the name with everything but letters, digits and
 ``_-~.`` as ``%XX``, so that no name is a path, a hidden file or a word of a shell.
 """
@@ -9,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from pyspark_vision.clients.whole_file import write_whole
 from pyspark_vision.errors import InvalidOptionError
 
 # Says whose the folder is; files of cameras that are not there any more may lie in it.
@@ -70,8 +74,7 @@ class CameraPictures:
     def keep(self, camera_id: str, jpeg: bytes) -> bool:
         """Put a picture in the place of the camera's last one; ``False``: too many cameras.
 
-        Raises :class:`OSError`. Readers have the last picture or this one, whole. It is not synced:
-        the next one comes soon.
+        Raises :class:`OSError`. Readers have the last picture or this one, whole.
         """
         name = camera_folder(camera_id)
         if name not in self._cameras:
@@ -80,7 +83,30 @@ class CameraPictures:
             self._cameras.add(name)
         target = self._folder / name / self._name
         target.parent.mkdir(exist_ok=True)
-        temporary = target.with_name(f".{self._name}.new")
-        temporary.write_bytes(jpeg)
-        os.replace(temporary, target)
+        write_whole(target, jpeg)
         return True
+
+
+def kept_if_possible(
+    flag: str, folder: Path, name: str, say: Callable[[str], None]
+) -> Callable[[str, bytes], None]:
+    """A function that keeps a camera's picture in a folder that was claimed, for who goes on.
+
+    It raises nothing: a disk that is full is said once for each camera, too many cameras once.
+    """
+    pictures = CameraPictures(folder, name)
+    told: set[str] = set()
+
+    def keep(camera_id: str, jpeg: bytes) -> None:
+        try:
+            is_kept = pictures.keep(camera_id, jpeg)
+        except OSError as error:
+            if camera_id not in told:
+                told.add(camera_id)
+                say(f"{flag} {folder}: {error.strerror}; others go on")
+        else:
+            if not is_kept and "" not in told:
+                told.add("")
+                say(f"more than {MAX_CAMERAS} cameras: further ones have no {name}")
+
+    return keep

@@ -31,6 +31,13 @@ def side(text: str) -> int:
     return _whole(text, 1, LARGEST_SIDE)
 
 
+def port(text: str) -> int:
+    """A port to serve at."""
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 0 to 65535 (0: a free one)")
+    return int(text)
+
+
 def size_wh(text: str) -> tuple[int, int]:
     """``640x480`` -> ``(640, 480)``."""
     sides = re.fullmatch(r"([0-9]+)[xX]([0-9]+)", text)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark_vision.clients import image_stream, pycturestream, stopping
+from pyspark_vision.clients import camera_pictures, image_stream, pycturestream, stopping
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.capture.cameras import Camera
 from pyspark_vision.clients.filming import Pacing, Take, film
-from pyspark_vision.clients.kept_files import claim_folder, keeper
 from pyspark_vision.clients.outbox import Outbox, Record
 from pyspark_vision.clients.progress import Progress
 from pyspark_vision.clients.pycturestream import Frame
@@ -68,8 +67,10 @@ def produce(cameras: Sequence[Camera], pacing: Pacing, target: Target, tried: Se
     progress = Progress("produce", lambda: counted(total(tallies.values())))
     keep = None
     if target.keep_input:
-        claim_folder("--keep-input", target.keep_input, "produce")
-        keep = keeper("--keep-input", target.keep_input, "input.jpg", progress.say)
+        camera_pictures.claim(target.keep_input, "--keep-input")
+        keep = camera_pictures.kept_if_possible(
+            "--keep-input", target.keep_input, "input.jpg", progress.say
+        )
     with stopping.listening() as stop:
         outbox = Outbox(target.brokers, topic, progress.say, waits=pacing.puts_off)
         for line in tried:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.executor.fetched import FetchOptions, GcsOptions
 from pyspark_vision.executor.images import ALLOWED_FORMATS, DEFAULT_MAX_BYTES, DecodeOptions
-from pyspark_vision.executor.object_store import SCHEMES, FetchOptions, canonical
+from pyspark_vision.executor.object_store import SCHEMES, canonical
 from pyspark_vision.spark.session import hadoop_setting
 
 DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
@@ -79,6 +81,25 @@ def fetch_options(
         concurrency=concurrency,
         max_attempts=max_attempts,
         timeout_s=float(timeout_s),
+        gcs=_gcs_options(session),
+    )
+
+
+def _gcs_options(session: Any) -> GcsOptions:
+    """What Hadoop's gs:// is told, for fetches too (the names of gcs-connector 4)."""
+    mode = (hadoop_setting(session, "fs.gs.requester.pays.mode") or "DISABLED").upper()
+    project = hadoop_setting(session, "fs.gs.requester.pays.project.id")
+    if mode != "DISABLED" and not project:
+        raise InvalidOptionError(
+            f"fs.gs.requester.pays.mode={mode} needs the project that pays: set "
+            "fs.gs.requester.pays.project.id"
+        )
+    buckets = hadoop_setting(session, "fs.gs.requester.pays.buckets") or ""
+    return GcsOptions(
+        endpoint_url=hadoop_setting(session, "fs.gs.storage.root.url") or None,
+        anonymous=hadoop_setting(session, "fs.gs.auth.type") == "UNAUTHENTICATED",
+        user_project=None if mode == "DISABLED" else project,
+        paid_buckets=frozenset(re.findall(r"[^,\s]+", buckets)) if mode == "CUSTOM" else None,
     )
 
 

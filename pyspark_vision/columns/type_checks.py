@@ -41,7 +41,13 @@ class Accepted:
 _BYTES = "BINARY (encoded images, as the binaryFile source gives)"
 _ENCODED_TYPES = ("binary", schemas.ENCODED.simpleString(), schemas.FETCHED.simpleString())
 
-URI = Accepted(("string",), "STRING (URIs of objects)")
+_URI = "STRING (URIs of objects)"
+URI = Accepted(("string",), _URI)
+GENERATION = Accepted(
+    ("bigint", "int", "string"), "BIGINT or STRING (generations of objects of gs://)"
+)
+# What fetch_object makes of the two.
+REFERENCE = Accepted(("string", "struct<uri:string,generation:string>"), _URI)
 ENCODED = Accepted(_ENCODED_TYPES, f"{_BYTES} or the struct of fetch_object")
 IMAGES = Accepted(
     (*_ENCODED_TYPES, schemas.IMAGE.simpleString()),

@@ -85,9 +85,12 @@ def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunc
             # pandas has lost the types: a nullable int is a float there, an empty list of structs
             # an array of floats.
             if isinstance(column, pd.DataFrame):  # a struct column
-                from pyspark_vision.executor.results import FETCHED_TYPE, IMAGE_TYPE
+                from pyspark_vision.executor.results import FETCHED_TYPE, IMAGE_TYPE, REFERENCE_TYPE
 
-                known = IMAGE_TYPE if "data" in column.columns else FETCHED_TYPE
+                if "uri" in column.columns:
+                    known = REFERENCE_TYPE
+                else:
+                    known = IMAGE_TYPE if "data" in column.columns else FETCHED_TYPE
                 fields = [field for field in known if field.name in column.columns]
                 values = [pa.Array.from_pandas(column[f.name], type=f.type) for f in fields]
                 return pa.StructArray.from_arrays(values, fields=fields)

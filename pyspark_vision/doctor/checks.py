@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark_vision.doctor import brokers, cluster, machine, model, storage
+from pyspark_vision.doctor import bigquery, brokers, cluster, machine, model, pubsub, storage
 from pyspark_vision.doctor.findings import Examination
+from pyspark_vision.sinks.bigquery.table_name import TableName
 from pyspark_vision.spark import own_jvm
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class Asked:
     kafka: brokers.Client | None = None
     topics: tuple[str, ...] = ()
     max_message_bytes: int = 0
+    table: TableName | None = None
+    project: str | None = None
+    subscriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ def examine(asked: Asked, examination: Examination) -> None:
         examination.look("kafka ports", partial(brokers.ports, asked.kafka.servers))
     else:
         examination.skip("kafka ports", "give --kafka-servers")
+    _bigquery(asked, examination)
+    for name in asked.subscriptions:
+        short = name.rpartition("/")[2]
+        examination.look(f"pubsub {short}", partial(pubsub.subscription, name))
+    if not asked.subscriptions:
+        examination.skip("pubsub", "give --pubsub-subscription")
     sessions: list[SparkSession] = []
 
     def start() -> str:
@@ -75,6 +85,18 @@ def examine(asked: Asked, examination: Examination) -> None:
             session.stop()
 
 
+def _bigquery(asked: Asked, examination: Examination) -> None:
+    """What the driver alone does with BigQuery."""
+    if asked.table is None:
+        examination.skip("bigquery", "give --output-bq-table")
+        return
+    project = asked.project or asked.table.project
+    checks = {"dataset": bigquery.dataset, "table": bigquery.table, "rights": bigquery.rights}
+    for name, test in checks.items():
+        needs = ("packages",) if name == "dataset" else ("bigquery dataset",)
+        examination.look(f"bigquery {name}", partial(test, asked.table, project), needs=needs)
+
+
 def through_spark(asked: Asked) -> Iterator[Check]:
     """The checks that need a session, in their order."""
     yield Check("executors", cluster.executors, timeout_s=cluster.EXECUTORS_TIMEOUT_S + 60)
@@ -85,12 +107,15 @@ def through_spark(asked: Asked) -> Iterator[Check]:
         "output": asked.output,
         "checkpoint": asked.checkpoint,
     }
-    on_s3a = {name for name, uri in uris.items() if (uri or "").startswith("s3a://")}
-    why_not = None if on_s3a else "no s3a:// URI is given"
-    yield Check("s3a connector", storage.s3a_connector, left_out=why_not)
+    schemes = {name: (uri or "").partition("://")[0] for name, uri in uris.items()}
+    why_not = None if "s3a" in schemes.values() else "no s3a:// URI is given"
+    yield Check("s3a connector", storage.connector, ("s3a",), left_out=why_not)
+    if "gs" in schemes.values():
+        yield Check("gs connector", storage.connector, ("gs",))
     tests = (model.runs, storage.readable, storage.writable, storage.checkpoint)
     for (name, uri), test in zip(uris.items(), tests, strict=True):
-        needs = ("executors", *(("s3a connector",) if name in on_s3a else ()))
+        store = [f"{schemes[name]} connector"] if schemes[name] in ("s3a", "gs") else []
+        needs = ("executors", *store)
         yield Check(name, test, (uri,), needs, None if uri else f"give --{name}")
     yield from _kafka(asked)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pyspark_vision.spark import gcs_connector
 from pyspark_vision.spark.hadoop import literal
 from pyspark_vision.spark.internals import hadoop_configuration, jvm
 from pyspark_vision.spark.java_errors import Problem, Remedies, explained, has_class
@@ -33,19 +34,34 @@ _IMPATIENT = {
     "fs.s3a.retry.limit": "1",
     "fs.s3a.connection.establish.timeout": "5s",
     "fs.s3a.connection.timeout": "10s",
+    "fs.gs.http.max.retry": "1",
+    "fs.gs.http.connect-timeout": "5000",
+    "fs.gs.http.read-timeout": "10000",
 }
 
-_S3A = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+# By scheme, the class and where it comes from.
+_CONNECTORS = {
+    "s3a": (
+        "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "--packages org.apache.hadoop:hadoop-aws in the version of Spark's own hadoop-client jars",
+    ),
+    "gs": (
+        gcs_connector.CONNECTOR,
+        "--jars with com.google.cloud.bigdataoss:gcs-connector, classifier shaded",
+    ),
+}
 
 # What to do, by what the JVM's exception says; the first that fits.
 _REMEDIES: Remedies = (
     (
         ("No FileSystem for scheme", "ClassNotFoundException", "NoClassDefFoundError"),
-        "The connector's jars are missing: scripts/submit brings kafka and s3a, --packages others",
+        "The connector's jars are missing: scripts/submit brings kafka, s3a and gs, --packages "
+        "others",
     ),
     (
         ("ConnectException", "NoRouteToHost", "UnknownHost", "SocketTimeout", "Unable to execute"),
-        "Nothing answers there: check host and port, and for s3a fs.s3a.endpoint",
+        "Nothing answers there: check host and port, for s3a also fs.s3a.endpoint, for gs "
+        "fs.gs.storage.root.url",
     ),
     (
         (
@@ -53,6 +69,7 @@ _REMEDIES: Remedies = (
             "AccessDenied",
             "Forbidden",
             "Status Code: 403",
+            "401 Unauthorized",
             "InvalidAccessKeyId",
             "Signature",
         ),
@@ -63,19 +80,23 @@ _REMEDIES: Remedies = (
         "Give executors a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
     (("Permission denied", "ParentNotDirectory", "Not a directory"), "Choose a folder of yours"),
-    (("NoSuchBucket", "does not exist"), "Create it, or correct the path"),
+    (
+        ("default credentials", "access token"),
+        "Give this machine and the executors application-default credentials (docs/gcs.md)",
+    ),
+    (("NoSuchBucket", "does not exist", "404 Not Found"), "Create it, or correct the path"),
 )
 
 
-def s3a_connector(session: SparkSession) -> str:
-    """Hadoop's s3a:// file system is on the class path."""
-    if not has_class(session, _S3A):
+def connector(session: SparkSession, scheme: str) -> str:
+    """Hadoop's file system of ``s3a`` or ``gs`` is on the class path."""
+    name, origin = _CONNECTORS[scheme]
+    if not has_class(session, name):
         raise Problem(
-            "this Spark has no s3a:// file system",
-            "Submit through scripts/submit, or with --packages org.apache.hadoop:hadoop-aws in the "
-            "version of Spark's own hadoop-client jars",
+            f"this Spark has no {scheme}:// file system",
+            f"Submit through scripts/submit, or with {origin}",
         )
-    return _S3A
+    return name
 
 
 def refuse_credentials(uri: str) -> None:
@@ -137,14 +158,16 @@ def _remark(session: SparkSession, uri: str) -> str:
     scheme = urlsplit(uri).scheme
     if scheme == "file" and not (session.sparkContext.master or "").startswith("local"):
         return "; it is this machine's disk: a driver elsewhere would begin anew"
-    if scheme == "s3a":
-        return "; s3a renames by copying: never run two drivers on one checkpoint"
+    if scheme in _CONNECTORS:
+        return f"; {scheme} renames by copying: never run two drivers on one checkpoint"
     return ""
 
 
 @contextmanager
 def _file_system(session: SparkSession, uri: str) -> Iterator[tuple[Any, Any]]:
     """(Hadoop file system, path) with short timeouts, apart from those that the session uses."""
+    if uri.startswith("gs://"):
+        gcs_connector.prepare(session)
     hadoop = jvm(session).org.apache.hadoop
     conf = hadoop.conf.Configuration(hadoop_configuration(session))
     for key, value in _IMPATIENT.items():

@@ -19,14 +19,16 @@ from PIL import Image
 from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
 from pyspark_vision.executor.arrow_arrays import binaries, numbers
 from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.object_store import Fetched, FetchOptions
+from pyspark_vision.executor.messages import arrays
+from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
-from pyspark_vision.executor.source_rows import Source, picture_of, sources_of, uris_of
+from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -90,7 +92,7 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
     """URIs -> ``struct<content, error>``, in pieces bounded by their bytes."""
     piece: list[Fetched] = []
     fetched_bytes = 0
-    for fetched in object_store.fetch_ahead(uris_of(batches), options):
+    for fetched in object_store.fetch_ahead(references_of(batches), options):
         piece.append(fetched)
         fetched_bytes += len(fetched.content) if isinstance(fetched.content, bytes) else 0
         if fetched_bytes >= BYTES_PER_PIECE or len(piece) == ROWS_PER_PIECE:
@@ -98,6 +100,13 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
             piece, fetched_bytes = [], 0
     if piece:
         yield _fetched_array(piece)
+
+
+def read_messages(
+    batches: Iterator[tuple[pa.Array, pa.Array]], form: MessageForm
+) -> Iterator[pa.StructArray]:
+    """Records' values and headers -> their pictures and fields (:mod:`messages.arrays`)."""
+    return arrays.read_batches(batches, form)
 
 
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
@@ -228,7 +237,7 @@ def _sources(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterato
     if fetch is None:
         return itertools.chain.from_iterable(map(sources_of, batches))
     # Across Arrow batches: the fetches must not come to a halt at the end of each.
-    return object_store.fetch_ahead(uris_of(batches), fetch)
+    return object_store.fetch_ahead(references_of(batches), fetch)
 
 
 def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) -> bytes | None:

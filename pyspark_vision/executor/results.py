@@ -42,6 +42,8 @@ IMAGE_TYPE = pa.struct(
 )
 
 ENCODED_TYPE = pa.struct([("content", pa.binary()), ("error", ERROR_TYPE)])
+# Not what a UDF returns, but what fetch_object's gets.
+REFERENCE_TYPE = pa.struct([("uri", pa.string()), ("generation", pa.string())])
 FETCHED_TYPE = pa.struct([*ENCODED_TYPE, ("attempts", pa.int32())])
 
 Labels = dict[int, str]

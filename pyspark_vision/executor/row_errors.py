@@ -28,10 +28,13 @@ class ErrorCode(StrEnum):
     FETCH_NOT_FOUND = "fetch_not_found"
     FETCH_DENIED = "fetch_denied"
     FETCH_FAILED = "fetch_failed"
+    FETCH_REPLACED = "fetch_replaced"
     BAD_MESSAGE = "bad_message"
     BAD_BASE64 = "bad_base64"
     MODEL_FAILED = "model_failed"
     CRASHED = "crashed"
+    # Of a dead letter alone: its row has a result, which a table did not take.
+    TABLE_REFUSED = "table_refused"
 
 
 class WarningCode(StrEnum):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
-    from pyspark_vision.executor.object_store import FetchOptions
+    from pyspark_vision.executor.fetched import FetchOptions
 
 # botocore renews credentials when ten minutes are left of them.
 _CREDENTIALS_TTL = timedelta(minutes=10)

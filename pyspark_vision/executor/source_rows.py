@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pyspark_vision.executor import results
+from pyspark_vision.executor.fetched import Reference
 from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
@@ -42,14 +43,21 @@ def _has_fields(found: pa.DataType, *structs: pa.StructType) -> bool:
     return any(names >= {field.name for field in struct} for struct in structs)
 
 
-def uris_of(batches: Iterator[pa.Array]) -> Iterator[str | None]:
-    """Row by row; ``TypeError`` where the column is no column of strings."""
+def references_of(batches: Iterator[pa.Array]) -> Iterator[Reference]:
+    """Row by row: URIs, or ``struct<uri, generation>`` of strings.
+
+    ``TypeError`` where the column is neither.
+    """
     for batch in batches:
+        if pa.types.is_struct(batch.type):
+            columns = (batch.field("uri"), batch.field("generation"))
+            yield from map(Reference, *(column.to_pylist() for column in columns))
+            continue
         is_text = pa.types.is_string(batch.type) or pa.types.is_large_string(batch.type)
         # Through pandas, a batch of nulls has lost its type.
         if not is_text and batch.null_count < len(batch):
             raise TypeError(f"the column is {batch.type}; it must be a string (URIs)")
-        yield from batch.to_pylist()
+        yield from map(Reference, batch.to_pylist())
 
 
 def picture_of(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 JOB, ROLE = "batch_embed", "vectors"
-_LETTERS_FLAG = "--dead-letters"
+_OUTPUT_FLAG, _LETTERS_FLAG = "--output", "--dead-letters"
 
 # In the record of an output: the model's identity, by which it is decided, and in words.
 _DIGEST, _IDENTITY = "model_digest", "model_identity"
@@ -49,15 +49,23 @@ _CHECKPOINT = "_checkpoint"
 _OWN = re.compile(rf"batch_id=\d+|{_CHECKPOINT}|_staging_\d+|_failed|_links")
 
 
-def check(session: SparkSession | None, output: str, *, adopts: bool, removes: bool) -> None:
+def check(
+    session: SparkSession | None,
+    output: str,
+    *,
+    adopts: bool,
+    removes: bool,
+    flag: str = _OUTPUT_FLAG,
+) -> None:
     """Raise :class:`InvalidOptionError` if ``output`` is not this job's, or to become it.
 
-    ``session`` may be ``None`` for a local path, and is not one of Connect.
+    ``flag``: by which the user knows it. ``session`` may be ``None`` for a local path, and is not
+    one of Connect.
     """
     if _is_old(session, output):
         return
     try:
-        owner.check(session, output, Mark(JOB, ROLE), "--output", adopts=adopts)
+        owner.check(session, output, Mark(JOB, ROLE), flag, adopts=adopts)
     except InvalidOptionError as error:
         if not removes:
             raise
@@ -71,6 +79,7 @@ def claim(
     *,
     adopts: bool = False,
     spelled: Mapping[str, str] | None = None,
+    flag: str = _OUTPUT_FLAG,
 ) -> None:
     """Begin or go on with the job of these settings at ``output``.
 
@@ -88,12 +97,12 @@ def claim(
         return
     if record is None:
         mark = Mark(JOB, ROLE, settings=dict(settings))
-        record = owner.claim(session, output, mark, "--output", adopts=adopts).settings
+        record = owner.claim(session, output, mark, flag, adopts=adopts).settings
     kept = {name: value for name, value in (spelled or {}).items() if record.get(name) == value}
     if said := _differences(record, {**settings, **kept}):
         raise InvalidOptionError(
-            f"--output {output} is of a job with other settings ({said}); choose another, or "
-            "--overwrite"
+            f"{flag} {output} is of a job with other settings ({said}); choose another"
+            + (", or --overwrite" if flag == _OUTPUT_FLAG else "")
         )
 
 

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.columns.compatibility import error_condition
 from pyspark_vision.errors import ErrorCode
+from pyspark_vision.sinks import delta
 from pyspark_vision.sinks.csv import csv_sink
 from pyspark_vision.sinks.csv_format import OWN_FILES
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -24,7 +25,7 @@ from pyspark_vision.spark.hadoop import list_names, literal
 from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import Column, DataFrame, Row, SparkSession
 
     from pyspark_vision.sinks import Sink
     from pyspark_vision.sources.listed_files import ListedFile
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({ErrorCode.FETCH_FAILED, ErrorCode.FETCH_DENIED, ErrorCode.FETCH_NOT_FOUND})
 ALL_CODES = frozenset(ErrorCode)
 
+# Of a job whose output is a Delta table: the rows know their batch, and one commit removes some.
+DELTA = "delta"
+
 _FAILED = "_failed"
+_GONE = "pyspark_vision_rows_made_anew"
 _RECORD = "origin string, code string, size bigint, modified_ms bigint"
 
 
@@ -61,6 +66,12 @@ class Split:
 
 def read_rows(session: SparkSession, output: str, file_format: str) -> Rows:
     """What is at ``output``, kept for :func:`split`."""
+    if file_format == DELTA:
+        if not delta.is_there(session, output):
+            return Rows(None, 0)
+        rows = session.read.format(DELTA).load(output)
+        code = F.col("error.code")
+        return _rows(session, output, rows, failed=F.col("error").isNotNull(), code=code)
     # Not what the user may have put beside the batches.
     batches = [f"{literal(output)}/batch_id=*"]
     # Spark logs a page for a path that is not there, and for a pattern by itself.
@@ -90,6 +101,12 @@ def _read_rows(
         schema = "origin string, label string, x0 string, batch_id int"
         rows = reader.schema(schema).options(**OWN_FILES).csv(list(batches))
         failed, code = F.col("x0").isNull(), F.lit(None).cast("string")
+    return _rows(session, output, rows, failed=failed, code=code)
+
+
+def _rows(
+    session: SparkSession, output: str, rows: DataFrame, *, failed: Column, code: Column
+) -> Rows:
     rows = rows.select("batch_id", "origin", failed.alias("failed"), code.alias("own_code"))
     last = rows.agg(F.max("batch_id")).first()
     if last is None or last[0] is None:
@@ -149,6 +166,9 @@ def remove(
 
     Who is killed after that finds the files without a row, and makes it.
     """
+    if file_format == DELTA:
+        _remove_from_table(session, output, rows)
+        return
     keys = defaultdict(list)
     for file, batch_ids in rows:
         for batch_id in batch_ids:
@@ -159,6 +179,21 @@ def remove(
         there = _batch(session, output, file_format, batch_id)
         gone = F.broadcast(session.createDataFrame(removed, "key string"))
         write(there.join(gone, key_column(F.col("origin")) == gone["key"], "left_anti"), batch_id)
+
+
+def _remove_from_table(
+    session: SparkSession, output: str, rows: Sequence[tuple[ListedFile, frozenset[int]]]
+) -> None:
+    keys = [(key_of(file.origin), batch) for file, batches in rows for batch in batches]
+    asked = F.broadcast(session.createDataFrame(keys, "key string, batch_id int"))
+    there = session.read.format(DELTA).load(output).select("origin", "batch_id")
+    gone = there.withColumn("key", key_column(F.col("origin"))).join(asked, ["key", "batch_id"])
+    gone.select("origin", "batch_id").distinct().createOrReplaceTempView(_GONE)
+    session.sql(
+        f"MERGE INTO {delta.sql_name(output)} AS t USING {_GONE} AS g "
+        "ON t.origin = g.origin AND t.batch_id = g.batch_id WHEN MATCHED THEN DELETE"
+    )
+    session.catalog.dropTempView(_GONE)
 
 
 def failures_sink(session: SparkSession, output: str, files: Iterable[ListedFile]) -> Sink:

@@ -29,8 +29,8 @@ class Detection:
     """How frames become results.
 
     - ``frames``: how a frame's message is read.
-    - ``max_age_s``: older frames are dropped, and of each camera in a batch all but the newest;
-      ``None``: every frame is looked at.
+    - ``max_age_s``: older frames are dropped; ``None``: none are.
+    - ``is_newest_only``: of each camera in a batch all frames but the newest are dropped.
     - ``uri_prefixes``: the folders of objects that messages may name.
     - ``score_threshold``: least score, exclusive, in 0..1; ``max_detections``: of one frame.
     - ``exact``: decode JPEG at full scale.
@@ -39,6 +39,7 @@ class Detection:
 
     frames: FrameFormat
     max_age_s: float | None
+    is_newest_only: bool
     uri_prefixes: tuple[str, ...]
     score_threshold: float
     max_detections: int
@@ -94,18 +95,18 @@ def steps(
     frames = pycturestream.read_frames(records, how.frames)
     if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
         return Steps(frames, lambda batch: detect(batch, model, how, seen))
-    if how.max_age_s is None:
+    if not how.is_newest_only:
         return Steps(detect(frames, model, how))
     return Steps(frames, prepared(lambda batch: detect(batch, model, how)))
 
 
 def _marked(frames: DataFrame, how: Detection) -> DataFrame:
     """Frames with ``dropped``: stale or superseded ones, unless all are looked at."""
-    if how.max_age_s is None:
+    if how.max_age_s is None and not how.is_newest_only:
         return frames.withColumn("dropped", F.lit(None).cast("string"))
     return mark_dropped(
         frames,
-        key="camera_id",
+        key="camera_id" if how.is_newest_only else None,
         now=planned_at(),
         timestamp="timestamp",
         max_age_s=how.max_age_s,

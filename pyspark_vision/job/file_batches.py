@@ -38,7 +38,7 @@ _BATCH_BYTES = 8 * 1024**3
 # Files that Hadoop's file systems read are kept, in memory or on disk, while a batch is made.
 _KEPT_BYTES = 1024**3
 
-# Parquet files of about this size serve readers best (docs/operating.md: compact).
+# Parquet files of about this size serve readers best.
 _FILE_BYTES = 128 * 1024 * 1024
 
 # Files in a task: enough that starting it costs nothing, few enough that no task ends long after

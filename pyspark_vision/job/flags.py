@@ -17,6 +17,7 @@ from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.messages.topics import KAFKA_SCHEME
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
+from pyspark_vision.sinks.delta import DeltaTable
 from pyspark_vision.sinks.kafka import KafkaTopic
 from pyspark_vision.sources import kafka_record, kafka_start
 from pyspark_vision.sources.kafka import (
@@ -110,7 +111,9 @@ def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
     return KafkaConnection(options.kafka_servers, properties)
 
 
-def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) -> KafkaSource:
+def kafka_source(
+    options: argparse.Namespace, topic: str, ending: str = LATEST, *, headers: bool = False
+) -> KafkaSource:
     """The source that :func:`add_kafka_source`'s flags describe; ``topic`` is the default.
 
     Raises :class:`InvalidOptionError` if no broker answers and Spark is still to be started: a
@@ -129,6 +132,7 @@ def kafka_source(options: argparse.Namespace, topic: str, ending: str = LATEST) 
         ending=ending,
         max_offsets_per_trigger=options.max_offsets_per_trigger,
         skip_lost=tuple(options.skip_lost),
+        headers=headers,
     )
 
 
@@ -167,6 +171,48 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
         metavar="WHERE",
         help="keep what failed, with its reason, in kafka:TOPIC or in a folder (as Parquet)",
     )
+
+
+DELTA = "delta"
+
+
+def add_table(group: argparse._ArgumentGroup) -> None:
+    """``--table`` and what is said of it."""
+    group.add_argument(
+        "--table",
+        metavar="URI",
+        help="the Delta table of the delta sink: a new one, or one with the same columns",
+    )
+    group.add_argument(
+        "--table-partition-by",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="partition a new table by these columns",
+    )
+    group.add_argument(
+        "--table-add-columns",
+        action="store_true",
+        help="add columns to the table that it lacks. Without this, such a table is refused",
+    )
+
+
+def delta_table(options: argparse.Namespace) -> DeltaTable | None:
+    """The table of :func:`add_table`'s flags; ``None`` without one."""
+    if not options.table:
+        return None
+    columns = tuple(options.table_partition_by)
+    return DeltaTable(options.table.rstrip("/"), columns, options.table_add_columns)
+
+
+def check_table_flags(options: argparse.Namespace) -> None:
+    """Raise :class:`InvalidOptionError` for ``--sink delta`` without ``--table``, or it without."""
+    if DELTA in options.sink and not options.table:
+        raise InvalidOptionError("--sink delta needs --table: the URI of the table")
+    about = ("table", "table_partition_by", "table_add_columns")
+    if DELTA not in options.sink and (given := [name for name in about if getattr(options, name)]):
+        flag = f"--{given[0].replace('_', '-')}"
+        raise InvalidOptionError(f"{flag} is for --sink delta; name it, or leave {flag} out")
 
 
 def dead_letters(session: SparkSession, options: argparse.Namespace) -> Sink:
@@ -220,14 +266,16 @@ def stream_places(
     outputs = [Output(flag, uri, role) for role, (flag, uri) in folders.items() if uri]
     if letters := letters_folder(options):
         outputs.append(Output("--dead-letters", letters, "dead_letters"))
+    tables = (table,) if (table := getattr(options, "table", None)) else ()
     return StreamPlaces(
-        job, options.checkpoint, tuple(outputs), options.adopt, options.remove_beyond
+        job, options.checkpoint, tuple(outputs), options.adopt, options.remove_beyond, tables
     )
 
 
 def written_places(places: StreamPlaces) -> list[Place]:
     """A stream's outputs and checkpoint, to be held against what it reads."""
     outputs = [Place(output.flag, output.folder, is_written=True) for output in places.outputs]
+    outputs += [Place("--table", table, is_written=True) for table in places.tables]
     return [*outputs, Place("--checkpoint", places.checkpoint, is_written=True)]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks import owner
+from pyspark_vision.sinks import delta, owner
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.checkpoint_logs import last_batch
@@ -46,6 +46,7 @@ class StreamPlaces:
 
     ``adopts``: folders without a mark become its own (an older version wrote them).
     ``removes_beyond``: batches that the checkpoint does not know are removed.
+    ``tables``: Delta tables, which other streams may fill, too.
     """
 
     job: str
@@ -53,6 +54,7 @@ class StreamPlaces:
     outputs: tuple[Output, ...]
     adopts: bool = False
     removes_beyond: bool = False
+    tables: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -74,12 +76,29 @@ def held(
     folders = {f"--checkpoint {places.checkpoint}": places.checkpoint}
     for output in places.outputs:
         folders[f"{output.flag} {output.folder}"] = lease.output_lease(output.folder)
+    for table in places.tables:
+        if (own := _table_lease(session, table, places.checkpoint)) is not None:
+            folders[f"--table {table}"] = own
     with (
         lease.all_held(session, folders, places.job, lost),
         agreed or nullcontext(SourceCheck()) as check,
     ):
         claim(session, places)
         yield check
+
+
+def _table_lease(session: SparkSession, table: str, checkpoint: str) -> str | None:
+    """What a stream holds of a table: in a bucket all of it, elsewhere its own part.
+
+    In a bucket Delta does not see the commits of another driver, and would replace one. Elsewhere
+    streams may write at once; but a copy of a checkpoint is the same writer to the table. ``None``
+    for a new checkpoint, which nobody has a copy of.
+    """
+    own = lease.output_lease(table)
+    if delta.has_one_driver(session, table):
+        return own
+    mark = owner.read_mark(session, checkpoint)
+    return f"{own}/{mark.owner}" if mark is not None and mark.owner else None
 
 
 def check(session: SparkSession | None, places: StreamPlaces) -> str:
@@ -152,5 +171,5 @@ def _batches(session: SparkSession, folder: str) -> list[int]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """``[3, 4, 5, 9]`` -> ``3 to 9``: compacted folders stand for all before them."""
+    """``[3, 4, 5, 9]`` -> ``3 to 9``: an older version's `compact` left gaps."""
     return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

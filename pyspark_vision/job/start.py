@@ -27,6 +27,8 @@ def session_for(
     job: str,
     places: Sequence[Place],
     check: Callable[[SparkSession | None], object],
+    *,
+    writes_delta: bool = False,
 ) -> SparkSession:
     """The session of a job that writes where it may.
 
@@ -34,13 +36,14 @@ def session_for(
     compared again as Spark's file systems name them. ``check`` raises if what is written is
     another's. It is called once: before Spark starts, without a session, if all that is written is
     on this machine, or else with the session (not with one of Connect, which has no file system).
+    ``writes_delta``: the session is one for Delta tables.
 
     Raises :class:`InvalidOptionError` if the job writes where it reads, or two things to one place.
     """
     is_checked = _are_on_this_machine(None, places)
     if is_checked:
         check(None)
-    session = job_session(job)
+    session = job_session(job, writes_delta=True) if writes_delta else job_session(job)
     if is_connect(session):
         return session
     refuse_overlaps(places, functools.partial(qualified, session))

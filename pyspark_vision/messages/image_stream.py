@@ -21,9 +21,12 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.executor.messages.form import MessageForm
+from pyspark_vision.messages import json_fields, message_forms, pictures, record_headers
+from pyspark_vision.messages.local_times import local_text
 from pyspark_vision.messages.planned_time import planned_at
 from pyspark_vision.messages.result_key import result_key
+from pyspark_vision.messages.time_zones import UTC
 from pyspark_vision.messages.utf8 import text_of
 
 if TYPE_CHECKING:
@@ -50,19 +53,55 @@ RESULT = StructType(
 ``processed_at``: when the batch was planned, the same when it is replayed;
 ``error_message``: ``code: message`` of a failed image, whose label and confidence are null."""
 
+PREDICTION = StructType(
+    [
+        StructField("prediction_id", StringType()),
+        StructField("label", StringType()),
+        StructField("confidence", DoubleType()),
+        StructField("model_name", StringType()),
+        StructField("processing_time_ms", IntegerType()),
+        StructField("image_size_bytes", IntegerType()),
+        StructField("bucket", StringType()),
+        StructField("object_name", StringType()),
+        StructField("processed_at", TimestampType()),
+    ]
+)
+"""The table of predictions; a failed image is a row without ``label`` and ``confidence``."""
 
-def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
+OBJECT = ("bucket", "object_name")
+"""Besides, of a stream that reads objects; null in a row that came from Kafka."""
+
+PREDICTION_OFFERED = StructType(
+    [*PREDICTION, *(field for field in RESULT if field.name not in PREDICTION.names)]
+)
+"""What a table of predictions may have besides: the other columns of :data:`RESULT`."""
+
+
+def read_images(
+    records: DataFrame, max_message_bytes: int, form: MessageForm | None = None
+) -> DataFrame:
     """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
 
     ``picture`` is ``struct<content, error>``; a message without ``image_id`` has its key instead.
+    ``form``: of messages that are not week 9's, with fields of the names ``image_id``,
+    ``image_data``, ``timestamp`` and ``metadata``; a moment becomes ISO-8601 text in UTC.
     """
+    if form is not None:
+        return _read_in_form(records, form)
     typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
     message = json_fields.with_message(
-        records, F.col("value"), (), typed, max_bytes=max_message_bytes, encoded=("image_data",)
+        records,
+        F.col("value"),
+        (),
+        typed,
+        max_bytes=max_message_bytes,
+        encoded=("image_data",),
+        hinted=True,
     )
     fields = F.col("_message.fields")
     image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
-    problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id"))
+    whole = F.col("value").cast("string")
+    problem = F.coalesce(F.col("_message.error"), json_fields.missing(image_id, "image_id", whole))
     images = message.select(
         *records.columns,
         image_id.alias("image_id"),
@@ -72,8 +111,24 @@ def read_images(records: DataFrame, max_message_bytes: int) -> DataFrame:
         problem.alias("_refused"),
     )
     image = F.col("_image")
-    return pictures.with_base64(images, image["content"], image["text"], F.col("_refused")).drop(
-        "_image", "_refused"
+    there = json_fields.there_is(whole, "image_data")
+    return pictures.with_base64(
+        images, image["content"], image["text"], F.col("_refused"), there
+    ).drop("_image", "_refused")
+
+
+def _read_in_form(records: DataFrame, form: MessageForm) -> DataFrame:
+    fields = F.col(message_forms.READ)
+    image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
+    text, moment = message_forms.timestamp(fields, "timestamp")
+    in_utc = F.concat(local_text(moment, UTC), F.lit("Z"))
+    problem = F.coalesce(fields["error"], json_fields.missing(image_id, "image_id"))
+    return message_forms.with_read(records, form).select(
+        *records.columns,
+        image_id.alias("image_id"),
+        F.coalesce(text, in_utc).alias("sent_at"),
+        F.map_from_entries(fields["metadata"]).alias("metadata"),
+        pictures.encoded(fields["image_data"], problem).alias("picture"),
     )
 
 
@@ -106,9 +161,24 @@ def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:
     return flat.select(*columns, *others)
 
 
+def with_object(results: DataFrame) -> DataFrame:
+    """Add ``bucket`` and ``object_name`` where the source has none: null, as of Kafka."""
+    lacking = [name for name in ("bucket", "object_name") if name not in results.columns]
+    return results.select("*", *(F.lit(None).cast("string").alias(name) for name in lacking))
+
+
 def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT` alone."""
-    return results.select(*RESULT.names)
+    """The columns of :data:`RESULT`, of :data:`OBJECT` where objects were read, and headers."""
+    return results.select(*_names(results), *record_headers.columns_in(results))
+
+
+def kept(results: DataFrame, failures: str) -> DataFrame:
+    """Without the failed images if ``failures`` is ``"drop"``, as the old system had them."""
+    return results.where(F.col("error").isNull()) if failures == "drop" else results
+
+
+def _names(results: DataFrame) -> list[str]:
+    return [*RESULT.names, *(name for name in OBJECT if name in results.columns)]
 
 
 def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
@@ -118,7 +188,7 @@ def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
     """
 
     def value(metadata: Column) -> Column:
-        fields = [metadata if name == "metadata" else F.col(name) for name in RESULT.names]
+        fields = [metadata if name == "metadata" else F.col(name) for name in _names(results)]
         return F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
 
     whole = value(F.col("metadata"))

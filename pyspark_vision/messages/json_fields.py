@@ -16,11 +16,22 @@ from pyspark_vision.columns.compatibility import (
 )
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
+from pyspark_vision.executor.messages import hints
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _CORRUPT = "_not_json"
+
+# Text that is a number.
+DIGITS = r"^\s*-?\d+(\.\d+)?\s*$"
+
+# As `schema_of_variant` calls numbers.
+_NUMBERS = "^(BIGINT|DOUBLE|DECIMAL)"
+
+# How much of a message is looked at to tell what it is instead; and of its fields' names is shown.
+_MAGIC_BYTES = 6
+_NAMES_CHARS = 100
 
 # What JSON allows around a value; a line end is what many producers put there.
 _WHITE_SPACE = " \t\r\n"
@@ -66,6 +77,7 @@ def with_message(
     *,
     max_bytes: int,
     encoded: tuple[str, ...] = (),
+    hinted: bool = False,
 ) -> DataFrame:
     """Add ``_message``: a message's bytes as ``struct<error, fields: struct<…>>``.
 
@@ -74,7 +86,8 @@ def with_message(
     no camera's name. ``encoded`` are base64 fields, as ``struct<content, text>``: bytes of plain
     base64; of anything else its text. A missing field is null; whether that is an error the format
     says. Errors: ``null_input``, ``empty_input``, ``too_many_bytes``, and ``bad_message`` for what
-    is not UTF-8, not a JSON object, or has a field of the wrong type.
+    is not UTF-8, not a JSON object, or has a field of the wrong type. ``hinted``: their words name
+    the option of a job that would have read it.
     """
     text = value.cast("string")
     # Too large is said before anything is parsed. Of blank text Spark's reader makes no record, on
@@ -110,19 +123,25 @@ def with_message(
         )
         .when(
             ~is_valid_utf8(_without_base64(text, [record[name] for name in encoded])),
-            error(ErrorCode.BAD_MESSAGE, "the message is not UTF-8"),
+            error(ErrorCode.BAD_MESSAGE, _refused("the message is not UTF-8", value, hinted)),
         )
         # Spark's reader stops behind the object and does not look at what follows.
         .when(
             record.isNull() | corrupt.isNotNull() | ~ends_as_object,
-            error(ErrorCode.BAD_MESSAGE, "the message is not a JSON object"),
+            error(
+                ErrorCode.BAD_MESSAGE, _refused("the message is not a JSON object", value, hinted)
+            ),
         )
     )
     kinds, values = typed_fields(small, {name: found(name) for name in typed}, typed)
     for name, kind in typed.items():
         given = kinds[name]
         wrong = ~given.rlike(_KIND_PATTERNS[kind]) & (given != "VOID")
-        message = F.concat(F.lit(f"{name} is "), F.lower(given), F.lit(f"; it must be {kind}"))
+        said = [F.lit(f"{name} is "), F.lower(given), F.lit(f"; it must be {kind}")]
+        if hinted and kind == "string":
+            hint = hints.NUMBER_AS_TIME if name == "timestamp" else hints.NUMBER_AS_ID
+            said.append(F.when(given.rlike(_NUMBERS), hint).otherwise(""))
+        message = F.concat(*said)
         problem = problem.when(wrong, error(ErrorCode.BAD_MESSAGE, message))
     fields = [found(name).alias(name) for name in texts]
     fields += [
@@ -134,9 +153,43 @@ def with_message(
     return read.withColumn("_message", message).drop("_record", "_as_text")
 
 
-def missing(field: Column, name: str) -> Column:
-    """The error of a field that must be there, or null."""
-    return F.when(field.isNull(), error(ErrorCode.BAD_MESSAGE, f"the message has no {name}"))
+def missing(field: Column, name: str, message: Column | None = None) -> Column:
+    """The error of a field that must be there, or null.
+
+    ``message``: JSON text, whose fields the error names then, and the option that reads them.
+    """
+    said = F.lit(f"the message has no {name}")
+    if message is not None:
+        said = F.concat(said, there_is(message, name))
+    return F.when(field.isNull(), error(ErrorCode.BAD_MESSAGE, said))
+
+
+def there_is(message: Column, name: str) -> Column:
+    """Words on the fields of JSON text, one of which may be the field ``name`` of a job."""
+    names = F.substring(F.array_join(F.json_object_keys(message), ", "), 1, _NAMES_CHARS)
+    how = F.lit(f"; {hints.FIELD.format(name)}")
+    return F.coalesce(F.concat(F.lit(": it has "), names, how), F.lit(""))
+
+
+def _refused(said: str, value: Column, hinted: bool) -> Column:
+    """Words of a message that cannot be read, as :func:`hints.of_message` in a worker has them."""
+    if not hinted:
+        return F.lit(said)
+    first = F.hex(F.substring(value, 1, _MAGIC_BYTES))
+
+    def begins(*magics: bytes) -> Column:
+        return first.rlike("^(" + "|".join(magic.hex().upper() for magic in magics) + ")")
+
+    hint = (
+        F.when(begins(hints.GZIP_MAGIC), hints.GZIP)
+        .when(begins(*hints.MARKS), hints.BOM)
+        .when(begins(*hints.LITERALS), hints.PYTHON_BYTES)
+        .when(first.rlike("^00.{8}7B"), hints.CONFLUENT_JSON)
+        .when(first.rlike("^00.{10}"), hints.CONFLUENT_AVRO)
+        .when(begins(*hints.PICTURE_MAGICS), hints.PICTURE)
+        .otherwise("")
+    )
+    return F.concat(F.lit(said), hint)
 
 
 def local_timestamp(text: Column, time_zone: str) -> Column:

@@ -14,13 +14,16 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.messages.json_fields import error, no_error, too_many_bytes
+from pyspark_vision.executor.messages import hints
+from pyspark_vision.messages.json_fields import error, no_error, there_is, too_many_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 BASE64, URI, IMAGE = "base64", "uri", "image"
 PAYLOADS = (BASE64, URI, IMAGE)
+
+_NOT_BASE64 = "the image is not base64"
 
 
 def encoded(content: Column, problem: Column) -> Column:
@@ -39,15 +42,21 @@ def with_base64_field(
     # As bytes at once, or where Spark's reader does not take it for base64, as text.
     read = messages.withColumn("_bytes", content)
     read = read.withColumn("_text", F.when(F.col("_bytes").isNull(), text))
-    return with_base64(read, F.col("_bytes"), F.col("_text"), problem).drop("_bytes", "_text")
+    there = there_is(message, "image")
+    return with_base64(read, F.col("_bytes"), F.col("_text"), problem, there).drop(
+        "_bytes", "_text"
+    )
 
 
-def with_base64(messages: DataFrame, content: Column, text: Column, problem: Column) -> DataFrame:
+def with_base64(
+    messages: DataFrame, content: Column, text: Column, problem: Column, there: Column | str = ""
+) -> DataFrame:
     """Add ``picture``: its bytes where they are known, or else base64 text as bytes.
 
     Text may be a data URI (``data:image/jpeg;base64,…``); line breaks and the URL-safe alphabet
-    are taken too. ``bad_base64`` for what is not base64; ``bad_message`` where both are null.
-    ``problem`` is what was wrong before that, or null.
+    are taken too. ``bad_base64`` for what is not base64, text that is hexadecimal among it;
+    ``bad_message`` where both are null. ``problem`` is what was wrong before that, or null.
+    ``there``: words on what a message without a picture has instead.
     """
     is_data_uri = text.startswith("data:")
     bare = F.when(is_data_uri, F.substring_index(text, ",", -1)).otherwise(text)
@@ -58,18 +67,38 @@ def with_base64(messages: DataFrame, content: Column, text: Column, problem: Col
     not_base64 = F.col("_content").isNull() | (
         is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
     )
+    hint = F.when(bare.rlike("^b['\"]"), hints.PYTHON_BYTES).otherwise("")
     problem = (
         F.when(problem.isNotNull(), problem)
         .when(
             content.isNull() & text.isNull(),
-            error(ErrorCode.BAD_MESSAGE, "the message has no image"),
+            error(
+                ErrorCode.BAD_MESSAGE,
+                F.concat(F.lit("the message has no image"), F.lit(there)),
+            ),
         )
-        .when(not_base64, error(ErrorCode.BAD_BASE64, "the image is not base64"))
+        .when(not_base64, error(ErrorCode.BAD_BASE64, F.concat(F.lit(_NOT_BASE64), hint)))
+        .when(_is_hexadecimal(), error(ErrorCode.BAD_BASE64, _NOT_BASE64 + hints.PICTURE_HEX))
     )
     # Columns of their own: as expressions they would be decoded anew wherever they are used.
     read = messages.withColumn("_content", decoded).withColumn("_problem", problem)
     picture = encoded(F.col("_content"), F.col("_problem"))
     return read.withColumn("picture", picture).drop("_content", "_problem")
+
+
+def _is_hexadecimal() -> Column:
+    """Whether what ``_content`` was decoded from is hexadecimal: its digits are letters of base64.
+
+    Encoded again it is that text, but for its last letter; the beginning first, where most
+    pictures end it.
+    """
+    content = F.col("_content")
+    begins = F.base64(F.substring(content, 1, hints.HEX_LETTERS * 3 // 4))
+    whole = F.translate(F.base64(content), "\r\n", "")
+    is_hex = F.when(
+        begins.rlike(f"^[0-9a-fA-F]{{{hints.HEX_LETTERS}}}$"), whole.rlike("^[0-9a-fA-F]+.?=*$")
+    )
+    return F.coalesce(is_hex, F.lit(False))
 
 
 def from_fetched(fetched: Column, problem: Column) -> Column:

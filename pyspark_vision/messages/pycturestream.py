@@ -16,7 +16,9 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.messages import json_fields, pictures
+from pyspark_vision.executor.messages import hints
+from pyspark_vision.executor.messages.form import MessageForm
+from pyspark_vision.messages import json_fields, message_forms, pictures
 from pyspark_vision.messages.local_times import local_text, with_all_digits
 from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.messages.result_key import result_key
@@ -39,7 +41,8 @@ class FrameFormat:
     or its URI in ``image_field``; with ``image`` the value is the picture, the record's key (or
     the topic) its camera and the record's time its time. ``time_zone`` reads timestamps without
     an offset; raises :class:`InvalidOptionError` if it is none. ``cameras``: if not empty, others
-    are ``bad_message``.
+    are ``bad_message``. ``form``: of messages that are not PyctureStream's, with fields of the
+    names ``image``, ``camera_id`` and ``timestamp``; with ``image`` of those that headers have.
     """
 
     time_zone: str
@@ -47,6 +50,7 @@ class FrameFormat:
     image_field: str = "image"
     cameras: Sequence[str] = ()
     max_message_bytes: int = 5 * 1024 * 1024
+    form: MessageForm | None = None
 
     def __post_init__(self) -> None:
         check_time_zone(self.time_zone)
@@ -58,6 +62,8 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
     ``problem`` is the error of a message that is no frame, or null. Pictures are not looked at
     yet: see :func:`with_picture`.
     """
+    if frames.form is not None:
+        return _read_in_form(records, frames, frames.form)
     if frames.payload == pictures.IMAGE:
         if "key" in records.columns:
             camera = F.coalesce(text_of(F.col("key")), "topic")
@@ -76,22 +82,16 @@ def read_frames(records: DataFrame, frames: FrameFormat) -> DataFrame:
         return read.drop("fetch_error")
     typed = {"timestamp": "string", "camera_id": "string"}
     message = json_fields.with_message(
-        records, F.col("value"), (), typed, max_bytes=frames.max_message_bytes
+        records, F.col("value"), (), typed, max_bytes=frames.max_message_bytes, hinted=True
     )
     camera, text = F.col("_message.fields.camera_id"), F.col("_message.fields.timestamp")
     timestamp = json_fields.local_timestamp(text, frames.time_zone)
-    unreadable = F.when(
-        timestamp.isNull(),
-        json_fields.error(
-            ErrorCode.BAD_MESSAGE,
-            F.concat(F.lit("timestamp "), F.substring(text, 1, 40), F.lit(" is not ISO-8601")),
-        ),
-    )
+    whole = F.col("value").cast("string")
     problem = F.coalesce(
         F.col("_message.error"),
-        json_fields.missing(camera, "camera_id"),
-        json_fields.missing(text, "timestamp"),
-        unreadable,
+        json_fields.missing(camera, "camera_id", whole),
+        json_fields.missing(text, "timestamp", whole),
+        _unreadable(text, timestamp),
         _unknown_camera(camera, frames),
     )
     return message.select(
@@ -116,9 +116,17 @@ def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = Non
         given = pictures.from_bytes(F.col("value"), how.max_message_bytes)
         picture = F.when(problem.isNull(), given).otherwise(pictures.encoded(F.lit(None), problem))
         return frames.withColumn("picture", F.when(F.col("dropped").isNull(), picture))
+    if how.form is not None and how.payload != pictures.URI:
+        # As it was read with the fields: a message goes through Python once.
+        picture = F.when(F.col("dropped").isNull(), pictures.encoded(F.col("_content"), problem))
+        return frames.withColumn("picture", picture).drop("_content")
     text = F.when(wanted, F.col("value").cast("string"))
     if how.payload == pictures.URI:
-        uri = F.from_json(text, f"{quoted(how.image_field)} STRING")[how.image_field]
+        uri = (
+            F.when(wanted, F.col("uri"))
+            if how.form is not None
+            else F.from_json(text, f"{quoted(how.image_field)} STRING")[how.image_field]
+        )
         without_uri = F.when(wanted, json_fields.missing(F.col("uri"), how.image_field)).otherwise(
             problem
         )
@@ -127,6 +135,43 @@ def with_picture(frames: DataFrame, how: FrameFormat, fetch: Column | None = Non
     decoded = pictures.with_base64_field(frames, text, how.image_field, problem)
     kept = F.when(F.col("dropped").isNull(), F.col("picture"))
     return decoded.withColumn("picture", kept)
+
+
+def _read_in_form(records: DataFrame, frames: FrameFormat, form: MessageForm) -> DataFrame:
+    read, there = message_forms.with_read(records, form), {field.name for field in form.fields}
+    fields = F.col(message_forms.READ)
+    camera = F.coalesce(text_of(F.col("key")), "topic")
+    if "camera_id" in there:
+        camera = fields["camera_id"]
+    problem = fields["error"]
+    if "timestamp" in there:
+        text, moment = message_forms.timestamp(fields, "timestamp")
+        timestamp = F.coalesce(moment, json_fields.local_timestamp(text, frames.time_zone))
+        problem = F.coalesce(problem, _unreadable(text, timestamp))
+        text = F.coalesce(text, local_text(moment, frames.time_zone))
+    else:
+        timestamp = F.col("received")
+        text = local_text(timestamp, frames.time_zone)
+    picture: list[Column] = []
+    if "image" in there:
+        is_uri = frames.payload == pictures.URI
+        picture = [fields["image"].alias("uri" if is_uri else "_content")]
+    return read.select(
+        *records.columns,
+        camera.alias("camera_id"),
+        timestamp.alias("timestamp"),
+        text.alias("timestamp_text"),
+        F.coalesce(problem, _unknown_camera(camera, frames)).alias("problem"),
+        *picture,
+    )
+
+
+def _unreadable(text: Column, timestamp: Column) -> Column:
+    """The error of text that is no timestamp, or null."""
+    hint = F.when(text.rlike(json_fields.DIGITS), hints.DIGITS_AS_TIME).otherwise("")
+    said = (F.lit("timestamp "), F.substring(text, 1, 40), F.lit(" is not ISO-8601"), hint)
+    error = json_fields.error(ErrorCode.BAD_MESSAGE, F.concat(*said))
+    return F.when(text.isNotNull() & timestamp.isNull(), error)
 
 
 def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) -> DataFrame:

@@ -18,5 +18,9 @@ def result_key(results: DataFrame) -> Column:
     other preprocessing are other results.
     """
     model = F.concat_ws("@", "model", F.substring("model_digest", 1, 12))
-    place = ("topic", "partition", "offset") if "topic" in results.columns else ("origin",)
-    return F.concat_ws("-", *place, model)
+    place = F.col("origin")
+    if "topic" in results.columns:
+        record = F.concat_ws("-", "topic", "partition", "offset")
+        # Of two sources one has no topics.
+        place = F.when(F.col("topic").isNull(), place).otherwise(record)
+    return F.concat_ws("-", place, model)

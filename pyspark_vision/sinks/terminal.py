@@ -1,8 +1,8 @@
 """Standard output and error that no letter and no closed pipe can break.
 
 A terminal of another encoding than UTF-8 (``LC_ALL=C``, ``PYTHONIOENCODING=ascii``, cp1252) has not
-every letter that a label or a file name has, and ``job | head`` closes the pipe: neither may end a
-stream.
+every letter that a label or a file name has, ``job | head`` closes the pipe, and a window is closed
+with what runs in it: none of them may end a stream.
 """
 
 from __future__ import annotations
@@ -69,18 +69,20 @@ class _Unbreakable(io.TextIOWrapper):
     """A text stream that goes on without a reader."""
 
     is_left = False
+    # A closed terminal gives the error of a broken disk (EIO).
+    gone: tuple[type[OSError], ...] = (BrokenPipeError,)
 
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:
+        except self.gone:
             self.leave()
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
+        except self.gone:
             self.leave()
             super().flush()
 
@@ -99,10 +101,13 @@ def _unbreakable(stream: io.TextIOWrapper) -> TextIO:
         binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 (as long as the process)
     except (OSError, ValueError):  # closed, or of no file: there is nothing to save
         return stream
-    return _Unbreakable(
+    made = _Unbreakable(
         binary,
         encoding=stream.encoding,
         errors=_ERRORS,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+    if stream.isatty():
+        made.gone = (OSError,)
+    return made

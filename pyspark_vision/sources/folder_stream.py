@@ -273,7 +273,7 @@ class FolderStream:
         return True
 
     def _settled(self, files: Iterator[ListedFile], tally: Tally) -> Iterator[ListedFile]:
-        settle_s = 0.0 if self._place.way is Way.S3 else self._options.settle_s
+        settle_s = 0.0 if self._place.way is Way.STORE else self._options.settle_s
         if self._options.every_s is None:
             yield from settled(files, settle_s, self._look, tally)
             return

@@ -21,11 +21,15 @@ from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
 from pyspark_vision.spark.hadoop import default_scheme, hadoop_path, local_path
 from pyspark_vision.spark.internals import hadoop_configuration
-from pyspark_vision.spark.session import is_connect
+from pyspark_vision.spark.session import hadoop_setting, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# By the package that executors fetch with.
+_STORES = {"s3": "boto3", "s3a": "boto3", "gs": "google.cloud.storage"}
+# Ways of Hadoop's to find credentials that executors go, too.
+_GCS_OF_EXECUTORS = ("APPLICATION_DEFAULT", "COMPUTE_ENGINE", "UNAUTHENTICATED")
 # A path may hold a colon, too: a scheme is followed by a slash.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
@@ -34,7 +38,7 @@ class Way(Enum):
     """How the files of a folder are listed and read."""
 
     LOCAL = "local"  # by executors, from disks that they share with the driver
-    S3 = "s3"  # by executors, with their own credentials
+    STORE = "store"  # by executors, with their own credentials
     HADOOP = "hadoop"  # by Hadoop's file systems in the JVM
     SPARK = "spark"  # by Spark's own listing: a Connect session has no other for such stores
 
@@ -53,7 +57,7 @@ class Folder:
     @property
     def fetched(self) -> bool:
         """Whether executors fetch its files by their URIs."""
-        return self.way in (Way.LOCAL, Way.S3)
+        return self.way in (Way.LOCAL, Way.STORE)
 
     @property
     def prefixes(self) -> list[str]:
@@ -105,7 +109,7 @@ def files(
         barred = [local_folder.folder_path(own) for own in place.barred]
         path = local_folder.folder_path(place.uri)
         return local_folder.files_below(path, names, tally, barred, linked)
-    if place.way is Way.S3:
+    if place.way is Way.STORE:
         return _objects(session, place.uri, names, tally)
     return hadoop_folder.files_below(session, place.uri, names, tally)
 
@@ -139,8 +143,8 @@ def _way(session: SparkSession, uri: str) -> Way:
     name = scheme[1].lower() if scheme else _default_scheme(session)
     if name == "file":
         return Way.LOCAL
-    if name in ("s3", "s3a") and scheme and not _has_own_credentials(session, uri):
-        return Way.S3
+    if scheme and name in _STORES and not _has_own_credentials(session, name, uri):
+        return Way.STORE
     return Way.SPARK if is_connect(session) else Way.HADOOP
 
 
@@ -150,12 +154,14 @@ def _default_scheme(session: SparkSession) -> str:
     return default_scheme(session)
 
 
-def _has_own_credentials(session: SparkSession, uri: str) -> bool:
+def _has_own_credentials(session: SparkSession, scheme: str, uri: str) -> bool:
     """Whether Hadoop alone can read a bucket: executors have credentials of their own, or none."""
     if is_connect(session):
         return False
-    if importlib.util.find_spec("boto3") is None:
+    if not _is_installed(_STORES[scheme]):
         return True
+    if scheme == "gs":
+        return hadoop_setting(session, "fs.gs.auth.type") not in (None, *_GCS_OF_EXECUTORS)
     bucket = uri.partition("://")[2].partition("/")[0]
     conf = hadoop_configuration(session)
     is_local = str(session.sparkContext.master).startswith("local[")
@@ -168,6 +174,13 @@ def _has_own_credentials(session: SparkSession, uri: str) -> bool:
             if not is_default and not (is_local and _from_environment(sources[-1])):
                 return True
     return False
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # what it lies in is none
+        return False
 
 
 def _from_environment(source: str) -> bool:

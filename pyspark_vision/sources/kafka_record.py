@@ -129,7 +129,7 @@ def _kind(session: SparkSession, checkpoint: str) -> str | None:
     plan = checkpoint_logs.plan(session, checkpoint, last_batch(session, checkpoint, "offsets"))
     if plan is None:
         return None
-    return KIND if _offsets(plan.ends[-1]) is not None else "another"
+    return KIND if any(_offsets(end) is not None for end in plan.ends) else "another"
 
 
 def _other_kind(checkpoint: str, reads: str) -> str:
@@ -290,7 +290,12 @@ def _begin_anew(
         name: dict.fromkeys(partitions, 0) if name in anew else partitions
         for name, partitions in position.items()
     }
-    plan = Plan(settings, (as_json(ends),))
+    # Other sources stay where they are.
+    all_ends = known.ends if known is not None else ("",)
+    plan = Plan(
+        settings,
+        tuple(as_json(ends) if len(all_ends) == 1 or _offsets(end) else end for end in all_ends),
+    )
     checkpoint_logs.replace_plan(session, checkpoint, committed + 1, plan)
     lost = 0
     for name, ids in anew.items():
@@ -317,8 +322,10 @@ def _position(session: SparkSession, checkpoint: str) -> Offsets:
 
 
 def _ends(plan: Plan | None) -> Offsets | None:
-    """Of a plan with one source, Kafka; ``None`` for any other."""
-    return _offsets(plan.ends[0]) if plan is not None and len(plan.ends) == 1 else None
+    """Of a plan with Kafka as its one source of offsets; ``None`` for any other."""
+    known = [] if plan is None else [_offsets(end) for end in plan.ends]
+    offsets = [end for end in known if end is not None]
+    return offsets[0] if len(offsets) == 1 else None
 
 
 def _offsets(text: str) -> Offsets | None:

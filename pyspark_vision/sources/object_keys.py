@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.object_store import FetchOptions
-from pyspark_vision.executor.s3_clients import s3_client
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.sinks.csv_format import RFC_4180
+from pyspark_vision.sources import bucket_listing
 from pyspark_vision.sources.file_names import LeftOut, Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_column
 from pyspark_vision.spark.hadoop import literal, local_path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STORES = ("s3://", "s3a://", "gs://")
 _FILE = "origin string, uri string"
 
 # Lists of keys, by suffix, and Spark's readers for them.
@@ -43,7 +44,7 @@ _KEYS_PER_PIECE = 50_000
 
 def is_prefix(keys: str) -> bool:
     """Whether ``--keys`` names a prefix to list, and not a file with a list of keys."""
-    return keys.startswith(("s3://", "s3a://")) and PurePosixPath(keys).suffix not in _LISTS
+    return keys.startswith(_STORES) and PurePosixPath(keys).suffix not in _LISTS
 
 
 def check_before_spark(keys: str) -> None:
@@ -59,32 +60,18 @@ def check_before_spark(keys: str) -> None:
 def list_keys(
     prefix: str, options: FetchOptions, names: Names, tally: Tally
 ) -> Iterator[ListedFile]:
-    """Every object under ``s3://bucket/prefix`` (or ``s3a://``), in the store's order.
+    """Every object under ``s3://bucket/prefix`` (or ``s3a://``, ``gs://``), in the store's order.
 
     Page by page (1,000 keys each), as the iterator is used. Folder markers (keys that end with
     ``/``) are no objects. Raises :class:`InvalidOptionError` where the prefix cannot be listed.
     """
     scheme, _, place = prefix.partition("://")
-    bucket, _, start = place.partition("/")
-    try:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        pages = s3_client(options).get_paginator("list_objects_v2")
-    except ImportError:
-        raise MissingDependencyError(
-            "listing keys needs boto3: pip install pyspark_vision[s3]"
-        ) from None
-    try:
-        for page in pages.paginate(Bucket=bucket, Prefix=start):
-            for entry in page.get("Contents", ()):
-                key = entry["Key"]
-                if key.endswith("/") or not tally.takes(names, key.rpartition("/")[2]):
-                    continue
-                uri = f"{scheme}://{bucket}/{key}"
-                modified_ms = round(entry["LastModified"].timestamp() * 1000)
-                yield ListedFile(uri, uri, entry["Size"], modified_ms)
-    except (ClientError, BotoCoreError) as error:
-        raise InvalidOptionError(f"cannot list {prefix}: {error}") from None
+    bucket = place.partition("/")[0]
+    for listed in bucket_listing.objects_below(prefix, options):
+        if listed.key.endswith("/") or not tally.takes(names, listed.key.rpartition("/")[2]):
+            continue
+        uri = f"{scheme}://{bucket}/{listed.key}"
+        yield ListedFile(uri, uri, listed.size, listed.modified_ms)
 
 
 def list_object(uri: str, options: FetchOptions, tally: Tally) -> Iterator[ListedFile]:
@@ -100,7 +87,8 @@ def _kind(path: str) -> str:
     kind = _LISTS.get(PurePosixPath(urlsplit(path).path.rstrip("/")).suffix)
     if kind is None:
         raise InvalidOptionError(
-            f"`keys` {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3://"
+            f"`keys` {path}: a list ends with {', '.join(_LISTS)}; a prefix begins with s3:// or "
+            "gs://"
         )
     return kind
 

@@ -28,8 +28,14 @@ _KILLED = re.compile(
 # What Python's faulthandler says of a worker that broke down by itself, above Spark's words of it.
 _BROKE_DOWN = "Fatal Python error"
 
+# Of a worker: what it says of a schema registry that does not answer.
+_NO_REGISTRY = re.compile(r"SchemaRegistryError: ([^\n]+)")
+
 # Kafka's, whose words name no topic.
 NO_TOPIC = "UnknownTopicOrPartitionException"
+
+# Of an exception of this package, in the traceback that Spark quotes; the first is the cause.
+_OWN = re.compile(r"^(?:pyspark_vision\.[\w.]+Error): (Pub/Sub: .+)$", re.M)
 
 # Of a file that was there when Spark's reader listed it.
 FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
@@ -54,10 +60,25 @@ def killed_for_memory(said: str) -> bool:
     return WORKER_GONE in said and _BROKE_DOWN not in said
 
 
+def own_error(message: str) -> str | None:
+    """What this package has raised in a process of Spark's, where its Python sources run.
+
+    ``None``: an error of another kind.
+    """
+    raised = _OWN.search(message)
+    return None if raised is None else raised.group(1).strip()
+
+
 def too_large_record(message: str) -> str | None:
     """Why Kafka's producer refused a record for its size (may be empty); ``None``: it did not."""
     refused = _RECORD_TOO_LARGE.search(message)
     return None if refused is None else (refused.group(1) or "").rstrip(". ")
+
+
+def no_schema_registry(message: str) -> str | None:
+    """Why a batch failed for want of a schema; ``None``: it failed for something else."""
+    said = _NO_REGISTRY.search(message)
+    return None if said is None else said.group(1).strip()
 
 
 def lost_records(message: str) -> str | None:

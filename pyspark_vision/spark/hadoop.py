@@ -1,4 +1,4 @@
-"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3.
+"""Hadoop's file systems, by which Spark reaches every store: local disks, HDFS, S3, GCS.
 
 Whatever the package does in them goes through here. A URI is any that Hadoop knows; errors of the
 JVM come as :data:`~pyspark_vision.spark.internals.JavaError`.
@@ -10,12 +10,13 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.spark import gcs_connector
 from pyspark_vision.spark.internals import JavaError, hadoop_configuration, java_exception, jvm
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 # time, and the last one's stays: whose it is shows when both have been written.
 _ATOMIC = ("file", "hdfs", "viewfs")
 _SETTLED_AFTER_S = 2.0
+_PRECONDITION = "412 Precondition Failed"
 
 # How a status prints itself. A name may hold anything, so its end is the last that fits.
 _STATUS = re.compile(
@@ -56,6 +58,8 @@ class Status:
 
 def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     """(Hadoop file system of ``uri``, its path) in the JVM."""
+    if uri.startswith("gs://"):
+        gcs_connector.prepare(session)
     path = _hadoop(session, "fs.Path")(uri)
     return path.getFileSystem(hadoop_configuration(session)), path
 
@@ -251,6 +255,25 @@ def write_text(session: SparkSession, uri: str, text: str, *, overwrites: bool =
         stream.close()
 
 
+def replace_bytes(session: SparkSession, uri: str, content: bytes) -> None:
+    """Make a file whole, in place of one that may be there.
+
+    Where a file shows while it is written, it is written beside, under a name that readers ignore.
+    """
+    file_system, path = hadoop_path(session, uri)
+    is_atomic = file_system.getUri().getScheme() in _ATOMIC
+    folder, _, name = uri.rpartition("/")
+    written = f"{folder}/_{name}.{uuid.uuid4().hex}" if is_atomic else uri
+    stream = file_system.create(hadoop_path(session, written)[1], True)
+    try:
+        stream.write(content)
+    finally:
+        stream.close()
+    if is_atomic:
+        file_system.delete(path, False)
+        rename(session, written, uri)
+
+
 def rename(session: SparkSession, source: str, target: str) -> None:
     """Rename a file or a folder; raises ``OSError`` where the file system refuses."""
     file_system, path = hadoop_path(session, source)
@@ -274,18 +297,32 @@ def _unless_missing(call: Callable[[], _T]) -> _T | None:
         raise
 
 
+def is_made_by_another(error: Exception) -> bool:
+    """Whether a file could not be made because another has made it, or is making it."""
+    # The second: on HDFS, while the other is still writing it.
+    if is_java_error(error, "FileAlreadyExistsException", "AlreadyBeingCreatedException"):
+        return True
+    # Cloud Storage's answer when the file is closed, to which the connector gives no class.
+    return any(_PRECONDITION in str(java) for java in _with_causes(error))
+
+
 def is_java_error(error: Exception, *names: str) -> bool:
     """Whether the Java exception, or one of its causes, is of a class with such a simple name."""
-    java = java_exception(error)
-    while java is not None:
+    for java in _with_causes(error):
         name = java.getClass().getSimpleName()
         if name in names:
             return True
         # HDFS's own answer, which some calls do not unwrap.
         if name == "RemoteException":
             return str(java.getClassName()).rpartition(".")[2] in names
-        java = java.getCause()
     return False
+
+
+def _with_causes(error: Exception) -> Iterator[Any]:
+    java = java_exception(error)
+    while java is not None:
+        yield java
+        java = java.getCause()
 
 
 def _create_local_text(path: Path, text: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.spark.internals import JavaError, java_exception, jvm
@@ -27,7 +27,12 @@ class Problem(Exception):
 
 def has_class(session: SparkSession, name: str) -> bool:
     """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
-    java = jvm(session).java.lang
+    return finds_class(jvm(session), name)
+
+
+def finds_class(java_machine: Any, name: str) -> bool:
+    """The same of a JVM that has no session yet (:func:`internals.started_jvm`)."""
+    java = java_machine.java.lang
     try:
         java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
     except JavaError:

@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
-from pyspark_vision.spark import connect, error_texts, internals, own_jvm
+from pyspark_vision.spark import connect, delta_lake, error_texts, internals, own_jvm
+from pyspark_vision.spark.java_errors import finds_class
 
 
 def active_session() -> Any:
@@ -108,7 +109,7 @@ def _bound_arrow_input(session: Any) -> None:
 BOUNDED_ARROW_INPUT = {"spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false"}
 
 _SECRETS = (
-    "(?i)secret|password|passwd|token|access[.]?key|credential|encryption[.]?key|sasl|jaas"
+    "(?i)secret|password|passwd|token|access[.]?key|private[.]?key|credential|encryption[.]?key|sasl|jaas"
     "|keystore|truststore"
 )
 
@@ -189,8 +190,10 @@ def how_to_set(session: Any) -> str:
     return _HOW_TO_SET
 
 
-def job_session(name: str) -> SparkSession:
+def job_session(name: str, *, writes_delta: bool = False) -> SparkSession:
     """The session of a job: what ``spark-submit`` says wins, ``JOB_DEFAULTS`` fill the rest.
+
+    ``writes_delta``: with Delta Lake's settings too, where its jar is there.
 
     With ``spark-submit --remote`` or ``SPARK_REMOTE`` it is a Spark Connect session, to which the
     package has been shipped.
@@ -199,7 +202,7 @@ def job_session(name: str) -> SparkSession:
     if connect.is_wanted():
         session = connect.make_session(name, JOB_DEFAULTS)
     else:
-        session = _classic_session(name, {}, JOB_DEFAULTS)
+        session = _classic_session(name, {}, JOB_DEFAULTS, writes_delta=writes_delta)
     use_own_python_locally(session)
     return session
 
@@ -223,7 +226,11 @@ def tool_session(name: str, master: str | None, settings: Sequence[str]) -> Spar
 
 
 def _classic_session(
-    name: str, given: Mapping[str, str], defaults: Mapping[str, str]
+    name: str,
+    given: Mapping[str, str],
+    defaults: Mapping[str, str],
+    *,
+    writes_delta: bool = False,
 ) -> SparkSession:
     """``given`` beats what spark-submit and its files say, which beats ``defaults``."""
     from pyspark import SparkConf  # not in pyspark-client
@@ -240,13 +247,19 @@ def _classic_session(
     if local := _LOCAL.fullmatch(master or ""):
         conf["spark.master"] = f"local[{local.group(1) or 1},{_LOCAL_TRIES}]"
         missing |= _local_sockets()
+    # Spark would print a page about an extension whose jar it has not.
+    if writes_delta and finds_class(internals.started_jvm(), delta_lake.EXTENSION):
+        missing |= delta_lake.SETTINGS
+        others = known.get(delta_lake.EXTENSIONS) or ""
+        if others and delta_lake.EXTENSION not in others:
+            conf[delta_lake.EXTENSIONS] = f"{others},{delta_lake.EXTENSION}"
     for key, value in missing.items():
         if key not in conf and not known.contains(key):
             conf[key] = value
-    others = SparkSession.getActiveSession()
+    active = SparkSession.getActiveSession()
     # Not SparkConf itself: the builder reads it whole, with two calls to the JVM for each setting.
     session = SparkSession.builder.config(map=conf).getOrCreate()
-    if others is None:
+    if active is None:
         own_jvm.end_workers_at_exit(session)
     return session
 

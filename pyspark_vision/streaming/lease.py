@@ -46,8 +46,8 @@ LOCAL_SCHEMES: tuple[str, ...] = ("file",)
 # What a disk says that has no locks: NFS without its daemon, some of FUSE.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
-# Of the leases that this process holds. A file of another of its leases may have stayed: who is
-# interrupted while `compact` renames the folder cannot remove it there.
+# Of the leases that this process holds. A file of an earlier one of its own may have stayed, if the
+# store was away when that one ended.
 _own_tokens: set[str] = set()
 
 
@@ -90,17 +90,17 @@ def held(
     name: str,
     lost: Callable[[str], None],
     shown: str = "",
-) -> Iterator[threading.Lock]:
+) -> Iterator[None]:
     """:func:`all_held` for one folder; ``shown`` is the checkpoint unless it is given."""
     folders = {shown or f"`checkpoint` {checkpoint}": checkpoint}
-    with all_held(session, folders, name, lost) as resting:
-        yield resting
+    with all_held(session, folders, name, lost):
+        yield
 
 
 @contextmanager
 def all_held(
     session: SparkSession, folders: Mapping[str, str], name: str, lost: Callable[[str], None]
-) -> Iterator[threading.Lock]:
+) -> Iterator[None]:
     """Hold the leases of ``folders`` (any Hadoop URIs) for the job ``name``, for the block.
 
     ``folders`` are given by what the user knows them by, for the error, and are taken in this
@@ -108,23 +108,17 @@ def all_held(
 
     Raises :class:`CheckpointInUseError` while another job holds one. ``lost`` is called, in another
     thread and with the reason, if another job took one because this one did not renew it.
-
-    Gives a lock: nothing is renewed while it is taken, so that a folder can be renamed. That is to
-    take less than ``STALE_AFTER_S``.
     """
     owner = _this_process(session, name)
-    resting = threading.Lock()
     # All are looked at before the first one is waited for: what has not changed since is not
     # waited for again.
-    leases = [
-        _lease(session, folder, shown, owner, lost, resting) for shown, folder in folders.items()
-    ]
+    leases = [_lease(session, folder, shown, owner, lost) for shown, folder in folders.items()]
     with ExitStack() as stack:
         _own_tokens.add(owner.token)
         stack.callback(_own_tokens.discard, owner.token)
         for lease in leases:
             stack.enter_context(lease)
-        yield resting
+        yield
 
 
 def _lease(
@@ -133,7 +127,6 @@ def _lease(
     shown: str,
     owner: Owner,
     lost: Callable[[str], None],
-    resting: threading.Lock,
 ) -> AbstractContextManager[None]:
     file_system, path = hadoop.hadoop_path(session, uri)
     folder = file_system.makeQualified(path)
@@ -143,7 +136,7 @@ def _lease(
             leases = _Leases(session, f"{folder}/lease", owner)
         except JavaError as error:
             raise not_written(shown, error) from None
-        return _renewed(leases, shown, owner, lost, resting)
+        return _renewed(leases, shown, owner, lost)
 
     if folder.toUri().getScheme() in LOCAL_SCHEMES:
         return _locked(Path(folder.toUri().getPath()), shown, owner, by_files)
@@ -156,7 +149,6 @@ def _renewed(
     shown: str,
     owner: Owner,
     lost: Callable[[str], None],
-    resting: threading.Lock,
 ) -> Iterator[None]:
     try:
         number = _taken(leases, shown, owner)
@@ -165,7 +157,7 @@ def _renewed(
     ended = threading.Event()
     renewer = threading.Thread(
         target=_renew,
-        args=(leases, number, shown, ended, lost, resting),
+        args=(leases, number, shown, ended, lost),
         name="lease",
         daemon=True,
     )
@@ -257,9 +249,7 @@ class _Leases:
         try:
             self.renew(number, overwrites=False)
         except JavaError as error:
-            # The second: on HDFS, while the other is still writing it.
-            names = ("FileAlreadyExistsException", "AlreadyBeingCreatedException")
-            if hadoop.is_java_error(error, *names):
+            if hadoop.is_made_by_another(error):
                 return False
             raise
         return True
@@ -323,16 +313,14 @@ def _renew(
     shown: str,
     ended: threading.Event,
     lost: Callable[[str], None],
-    resting: threading.Lock,
 ) -> None:
     while not ended.wait(RENEWED_EVERY_S):
         try:
-            with resting:
-                last, _ = leases.last()
-                if last != number:
-                    lost(f"another job took {shown}, which this one had not renewed in time")
-                    return
-                leases.renew(number)
+            last, _ = leases.last()
+            if last != number:
+                lost(f"another job took {shown}, which this one had not renewed in time")
+                return
+            leases.renew(number)
         except GatewayError:  # while the file system is away nobody else can take it either
             continue
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.sinks import OfFailures
 from pyspark_vision.streaming.batch_report import BatchReport
 from pyspark_vision.streaming.counts import Counts, Measures
 
@@ -52,6 +53,9 @@ def compute_batch(
             kept = results.where(F.col("dropped").isNull()).drop("dropped")
         kept = kept.drop(PAYLOAD_BYTES)
         for sink in sinks.values():
+            # A query less in nearly every batch: a fifth of the time of a small one.
+            if measured and not measured[0].failed and isinstance(sink, OfFailures):
+                continue
             sink(kept, batch_id)
             # Before the next one: what is computed again, after the loss of an executor, must not
             # be counted again.

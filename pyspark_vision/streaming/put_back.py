@@ -1,7 +1,7 @@
 """Which letters of a folder were put back: a record of the letters, not of their files.
 
-A batch of the job that writes the letters is written again when it is replayed, and merged with
-others by `compact`: the same letters then stand in files of other names. So a letter is known by
+A batch of the job that writes the letters is written again when it is replayed: the same letters
+then stand in files of other names. So a letter is known by
 its message (``origin`` and ``timestamp``, and by what came in where a source gives no origin), and
 by which of that message's letters it is.
 
@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.checkpoint_logs import files_read, last_batch, plan
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal, rename
-from pyspark_vision.streaming.compaction.stream_readers import PUT_BACK, file_path, stream_reader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 IDENTITY = "letter"
 
+# In a checkpoint of `pyspark-vision replay`: which letters of a folder it has put back.
+PUT_BACK = "put_back"
+
+# Hadoop writes file:/, Spark's log file:///.
+_FILE_SYSTEM = re.compile(r"^[a-z0-9]+:(//[^/]*)?")
 _IN_BATCH_FOLDER = re.compile(r"/batch_id=\d+/[^/]*$")
 
 
@@ -72,10 +77,9 @@ def take_over(session: SparkSession, letters: DataFrame, checkpoint: str) -> Non
     """
     if _runs(session, checkpoint) or last_batch(session, checkpoint, "offsets") < 0:
         return
-    reader = stream_reader(session, checkpoint)
-    read = {_place(file) for file in reader.files} if reader is not None else set()
+    read = {_place(file) for file in _files_read(session, checkpoint)}
     files = [row["file"] for row in letters.select("file").distinct().collect()]
-    done = [(file,) for file in files if _place(file_path(file)) in read]
+    done = [(file,) for file in files if _place(_path(file)) in read]
     known = session.createDataFrame(done, "file string")
     remember(session, letters.join(known, "file", "left_semi"), checkpoint)
 
@@ -87,6 +91,28 @@ def refuse_other_checkpoint(session: SparkSession, checkpoint: str) -> None:
             f"`checkpoint` {checkpoint} is of letters in a folder: choose another for those of a "
             "topic"
         )
+
+
+def _files_read(session: SparkSession, checkpoint: str) -> set[str]:
+    """The paths that a stream of files has read in batches that are committed.
+
+    Raises :class:`InvalidOptionError` if it does not read files.
+    """
+    committed = plan(session, checkpoint, last_batch(session, checkpoint, "commits"))
+    paths: set[str] = set()
+    for source, end in enumerate(committed.ends if committed is not None else ()):
+        read = files_read(session, checkpoint, source, end)
+        if read is None:
+            raise InvalidOptionError(
+                f"`checkpoint` {checkpoint} is of a stream that does not read files: choose another"
+            )
+        paths |= {_path(uri) for uri in read}
+    return paths
+
+
+def _path(uri: str) -> str:
+    """The path of a file in a URI of Spark's, which has odd letters quoted."""
+    return unquote(_FILE_SYSTEM.sub("", uri))
 
 
 def _place(file: str) -> str:

@@ -131,7 +131,10 @@ def run(
     except StreamingQueryException as error:
         # Spark puts a traceback around what a batch has raised.
         refused = run.refused_batch
-        said = str(refused) if refused is not None else error_texts.lost_records(str(error))
+        text = str(error)
+        said = error_texts.lost_records(text) or error_texts.no_schema_registry(text)
+        said = str(refused) if refused is not None else said
+        said = said or error_texts.own_error(text)
         if said is None:
             raise
         raise StreamError(said) from None

@@ -77,7 +77,7 @@ def without_conf(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def connectors(job: Path, flags: JobFlags) -> list[str]:
-    """The configurations of ``conf/ivy.xml`` that these flags need: ``kafka``, ``s3a``."""
+    """The configurations of ``conf/ivy.xml`` that these flags need, as ``kafka``."""
     words = flags.words()
     # Jobs that can read Kafka do so unless --input names a folder.
     by_default = (
@@ -92,4 +92,8 @@ def connectors(job: Path, flags: JobFlags) -> list[str]:
         needed.append("kafka")
     if any("s3a://" in word for word in words):
         needed.append("s3a")
+    if any("gs://" in word for word in words):
+        needed.append("gs")
+    if flags.value("--table") is not None:
+        needed.append("delta")
     return needed

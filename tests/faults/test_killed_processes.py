@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import numbered_frames as frames
 import pytest
+from deltalake import DeltaTable
 from detect_job import DetectJob, Supervised
 from fault_cases import Case, Size
+from local_services import jars
 from local_services.kafka import Kafka
 from verdict import nothing_is_lost
 
@@ -54,6 +57,37 @@ def test_a_killed_driver_loses_and_repeats_nothing(
     case.injected = f"{size.frames} frames, driver and JVM SIGKILLed {len(pauses)} times"
 
     nothing_is_lost(replace(job, batch_rows=_LARGE_BATCH), case)
+
+
+@pytest.mark.slow
+def test_a_killed_driver_adds_each_row_to_a_table_once(
+    job_with: Callable[[int], DetectJob],
+    case: Case,
+    size: Size,
+    rng: random.Random,
+    tmp_path: Path,
+) -> None:
+    table = tmp_path / "table"
+    all_jars = ",".join(str(jar) for jar in jars.files("kafka", "delta"))
+    job = replace(
+        job_with(size.frames),
+        flags=("--sink", "parquet", "kafka", "delta", "--table", str(table)),
+        conf={"spark.jars": all_jars},
+    )
+    case.expected = "as above, and once each in a Delta table, read by delta-rs"
+    kills = max(3, size.kills)
+    for _ in range(kills):
+        with job.running() as process:
+            job.wait_for_new_batch(process)
+            time.sleep(rng.uniform(0, _KILL_WITHIN_S))
+            job.kill(process)
+    case.injected = f"{size.frames} frames, driver and JVM SIGKILLed {kills} times"
+
+    nothing_is_lost(replace(job, batch_rows=_LARGE_BATCH), case)
+    rows = DeltaTable(str(table)).to_pyarrow_table(columns=["partition", "offset"]).to_pylist()
+    places = Counter((row["partition"], row["offset"]) for row in rows)
+    case.found += f", {places.total()} rows in the table"
+    assert places == Counter(dict.fromkeys(job.sent.numbers, 1))
 
 
 @pytest.mark.full_size

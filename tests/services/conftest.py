@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 from kafka_topics import make_topic
+from local_services import gcs as local_gcs
 from local_services import kafka as local_kafka
 from local_services import s3 as local_s3
 from pyspark.sql import SparkSession
@@ -21,6 +22,14 @@ def s3(s3_server: local_s3.S3, spark: SparkSession) -> local_s3.S3:
     for key, value in s3_server.hadoop_conf().items():
         spark._jsc.hadoopConfiguration().set(key, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def gcs(gcs_server: local_gcs.Gcs, spark: SparkSession) -> local_gcs.Gcs:
+    """A server of Cloud Storage, known to the tests' Spark session as gs://."""
+    for key, value in gcs_server.hadoop_conf().items():
+        spark._jsc.hadoopConfiguration().set(key, value)
+    return gcs_server
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from dashboard_rows import row, write_batch
+from local_services.gcs import Gcs
 from local_services.hdfs import Hdfs
 from local_services.kafka import Kafka
 from local_services.s3 import REGION, S3
@@ -56,6 +57,34 @@ def test_results_in_s3_are_counted_and_new_ones_seen(
     with pytest.raises(PictureMissing, match="the rows hold no picture"):
         folder.picture(example)
     folder.close()
+
+
+def test_results_in_cloud_storage_are_counted(
+    gcs_server: Gcs, gcs_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint_url)
+    file = write_batch(tmp_path, 0, [row(labels=("cat", "dog"))])
+    gcs_bucket.blob("o ut#1/batch_id=0/part-0.parquet").upload_from_filename(str(file))
+    folder = Folder(find_place(f"gs://{gcs_bucket.name}/o ut#1"), "UTC")
+
+    folder.look()
+
+    assert (counted(folder), folder.status.notes) == ({"cat": 1, "dog": 1}, ())
+    folder.close()
+
+
+def test_cloud_storage_without_the_folder_is_said_in_one_line(
+    gcs_server: Gcs,
+    gcs_bucket: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint_url)
+
+    assert pyspark_vision(["dashboard", f"gs://{gcs_bucket.name}/none", "--no-open"]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pyspark-vision dashboard: gs://{gcs_bucket.name}/none is not there")
 
 
 def test_s3_refuses_a_wrong_key_in_one_line(

@@ -96,7 +96,7 @@ def test_a_bucket_is_written_and_read_and_left_as_it_was(
 ) -> None:
     s3_client.put_object(Bucket=bucket, Key="in/frame.jpg", Body=b"12345")
 
-    assert storage.s3a_connector(spark)
+    assert storage.connector(spark, "s3a")
     assert "5 bytes" in storage.readable(spark, f"s3a://{bucket}/in")
     assert "read back" in storage.writable(spark, f"s3a://{bucket}/out/detections")
     assert "renames by copying" in storage.checkpoint(spark, f"s3a://{bucket}/checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
@@ -14,6 +15,7 @@ from events_api import Api, Customers, in_topic
 from local_services.kafka import Kafka
 
 AWAY = "127.0.0.1:1"
+SEED = int(os.environ.get("SEED", "23"))
 CURL = {"User_Agent": "curl/7.47.0", "Accept": "*/*"}
 
 
@@ -151,7 +153,7 @@ def test_a_journal_that_is_full_keeps_what_it_has_and_says_so(kafka: Kafka, api:
             api.request("POST", "/join_guild", body, Content_Type="application/json")
             for _ in range(20)
         ]
-        code, said, _ = api.stop(signal.SIGINT)
+        code, said, _ = api.stop(signal.SIGHUP)
         kept = [status for status, _, _ in answers].count(503)
         api.servers = servers
         api.start()
@@ -234,12 +236,12 @@ def await_sent(api: Api) -> None:
 
 
 def test_killed_three_times_under_load_nothing_is_lost_or_repeated(kafka: Kafka, api: Api) -> None:
-    lose_nothing(kafka, api, kills=3, seed=23)
+    lose_nothing(kafka, api, kills=3, seed=SEED)
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_under_load_nothing_is_lost_or_repeated(kafka: Kafka, api: Api) -> None:
-    lose_nothing(kafka, api, kills=20, seed=2023)
+    lose_nothing(kafka, api, kills=20, seed=SEED)
 
 
 def test_what_is_wrong_at_the_start_is_one_line(

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import client_runs as clients
 import guides
@@ -20,8 +21,11 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from job_environment import job_environment
+from local_services.gcs import Gcs
 from local_services.kafka import Kafka
 from pyspark.sql import SparkSession
+
+from pyspark_vision.bundles import ModelSpec
 
 CURL = {"event_type": "purchase_sword", "User-Agent": "curl/7.47.0"}
 KNIFE = {**CURL, "event_type": "purchase_knife", "description": "very sharp knife"}
@@ -108,6 +112,33 @@ def test_cameras_md_drawn_scenes_and_simulated_images_go_to_kafka(
     assert len(sent[frames]) == of_frames["sent"] > 0
     assert len(sent[images]) == of_images["sent"] > 0
     assert len(list((tmp_path / "bucket" / "input-images").iterdir())) == of_objects["sent"] > 0
+
+
+def test_gcs_md_images_go_to_a_bucket_and_are_embedded_and_classified(
+    spark: SparkSession,
+    gcs: Gcs,
+    classifier: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.endpoint_url)
+    bucket = gcs.client().create_bucket("images")
+    words = {"models/": f"{guides.ROOT}/models/", "jobs/": f"{guides.ROOT}/jobs/"}
+    simulate, embed = guides.block("gcs.md", "pyspark-vision simulate", words).commands
+
+    assert guides.run(simulate) == 0
+    assert guides.run(embed) == 0
+    assert "images in 8, embedded 8, failed 0" in capfd.readouterr().out
+
+    blobs = list(bucket.list_blobs(prefix="input-images/"))
+    rows = [
+        (f"gs://images/{blob.name}", blob.generation + (n == 0)) for n, blob in enumerate(blobs)
+    ]
+    announced = spark.createDataFrame(rows, "uri string, generation bigint")
+    names: dict[str, Any] = {"announced": announced, "model": classifier}
+    exec(guides.block("gcs.md", "from pyspark_vision").text, names)
+    errors = [row.result.error and row.result.error.code for row in names["results"].collect()]
+    assert sorted(errors, key=str) == [*[None] * 7, "fetch_replaced"]
 
 
 def test_events_md_the_example_prints_what_the_guide_shows(

@@ -190,7 +190,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing_twice(
     assert len(values) == len(set(values)) == counted["sent"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_sends_what_is_under_way_and_prints_the_counts(
     number: signal.Signals, kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:

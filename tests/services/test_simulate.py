@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import client_runs as clients
+import pytest
+from local_services.gcs import Gcs
 from local_services.kafka import Kafka
+
+from pyspark_vision.clients.bucket import open_bucket
 
 
 def test_both_gives_each_image_to_the_topic_and_to_the_bucket(
@@ -47,6 +52,45 @@ def test_both_gives_each_image_to_the_topic_and_to_the_bucket(
             "format": "JPEG",
         }
     assert len(set(objects.values())) == len(objects)
+
+
+def test_a_bucket_of_googles_gets_each_image_as_an_object(
+    gcs_server: Gcs, gcs_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint_url)
+    for place in (gcs_bucket.name, f"gs://{gcs_bucket.name}/"):
+        done = clients.run(
+            *("simulate", "--mode", "gcs", "--rate", "8.0", "--duration", 0.5),
+            *("--gcs-bucket", place, "--gcs-prefix", "input #1/"),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "simulate: gcs: images 4, sent 4, dropped 0, failed 0\n"
+
+    blobs = list(gcs_bucket.list_blobs())
+    assert len({blob.name for blob in blobs}) == 8
+    assert all(blob.name.startswith("input #1/") for blob in blobs)
+    assert {blob.content_type for blob in blobs} == {"image/jpeg"}
+    assert clients.size_wh(blobs[0].download_as_bytes()) == (224, 224)
+
+    missing = clients.run("simulate", "--mode", "gcs", "--gcs-bucket", "no-such-bucket")
+    assert missing.returncode == 2
+    [said] = missing.stderr.splitlines()
+    assert "--gcs-bucket no-such-bucket: there is no such bucket. Make it first" in said
+
+
+def test_an_object_that_is_there_is_not_replaced(
+    gcs_server: Gcs, gcs_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint_url)
+    bucket = open_bucket("--gcs-bucket", gcs_bucket.name, "")
+
+    bucket.upload("a.jpg", b"first")
+    bucket.upload("a.jpg", b"second")
+
+    assert gcs_bucket.blob("a.jpg").download_as_bytes() == b"first"
+    gcs_bucket.delete(force=True)
+    with pytest.raises(OSError, match="404"):
+        bucket.upload("b.jpg", b"third")
 
 
 def test_kafka_alone_needs_no_bucket(kafka: Kafka, topic: str) -> None:

@@ -14,6 +14,7 @@ import job_runs as jobs
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer
+from image_messages import image_message
 from killed_workers import last_line
 from local_services import jars
 from local_services.hdfs import Hdfs
@@ -26,17 +27,6 @@ COLUMNS = [
     *("image_id", "timestamp", "metadata", "prediction_id", "label", "confidence", "model_name"),
     *("processing_time_ms", "error_message", "image_size_bytes", "processed_at"),
 ]
-
-
-def image_message(image_id: str, content: bytes, **changed: Any) -> tuple[bytes, bytes]:
-    """(key, value) as the simulator sends them."""
-    message = {
-        "image_id": image_id,
-        "image_data": base64.b64encode(content).decode("utf-8"),
-        "timestamp": "2026-11-21T08:00:00.123456",
-        "metadata": {"source": "simulator", "sequence": "1"},
-    }
-    return image_id.encode(), json.dumps({**message, **changed}).encode()
 
 
 @pytest.fixture
@@ -218,9 +208,16 @@ def test_a_custom_savedmodel_or_h5_is_read_by_uri(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--input-source", "pubsub"], "reading Pub/Sub is not built yet"),
-        (["--input-source", "both"], "reading Pub/Sub is not built yet"),
-        (["--output-bq-table", "p.d.t"], "writing to BigQuery is not built yet"),
+        (["--input-source", "pubsub"], "--input-source pubsub needs --pubsub-subscription"),
+        (["--pubsub-subscription", "s"], "--pubsub-subscription is given and --input-source is"),
+        (["--input-source", "both", "--subscription", "sub"], "needs its project"),
+        (["--output-bq-table", "t"], "'t' is no table: give PROJECT.DATASET.TABLE"),
+        (["--output-bq-table", "d.t"], "the project is missing; give PROJECT.d.t"),
+        (
+            ["--bq-write", "storage"],
+            "--bq-write storage is for --output-bq-table",
+        ),
+        (["--bq-add-columns"], "--bq-add-columns is for --output-bq-table"),
     ],
 )
 def test_google_clouds_parts_are_answered_with_one_clear_line(

@@ -139,6 +139,19 @@ def test_the_newest_frame_of_each_camera_is_detected_and_the_rest_counted(
     assert "--dead-letters keeps them" in out.err
 
 
+def test_all_frames_are_detected_but_those_above_an_age_that_is_named(
+    detect: Any, topic: str, producer: Producer, capsys: Any
+) -> None:
+    frames = [frame(1, "front", ago(age_s)) for age_s in (3600, 3, 2, 1)]
+    jobs.produce(producer, topic, *frames, b"not a frame")
+
+    code = detect("--keep-all", "--max-age", 600)
+
+    assert code == 0
+    said = "frames in 5, detected 3, failed 1 (bad_message 1), dropped 1 (stale 1)"
+    assert said in capsys.readouterr().out
+
+
 def test_timestamps_are_read_in_the_named_zone(
     detect: Any, topic: str, producer: Producer, tmp_path: Path
 ) -> None:

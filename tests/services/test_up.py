@@ -189,12 +189,16 @@ def test_a_part_that_dies_ends_all_with_its_name(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_takes_its_parts_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_run_that_is_killed_or_loses_its_terminal_takes_its_parts_with_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     with running_up(tmp_path) as up:
         up.says("page: ")
         ports = up.ports
         assert len(up.pids()) >= 4
 
-        up.process.kill()
+        up.process.send_signal(number)
 
+        assert up.process.wait(ENDED_S) == (0 if number == signal.SIGHUP else -number)
         assert has_left_nothing(up, ports)

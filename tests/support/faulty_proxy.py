@@ -1,4 +1,4 @@
-"""A small HTTP proxy before the S3 server that fails when it is told to."""
+"""A small HTTP proxy before an object store that fails when it is told to."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ class FaultyProxy:
     ``throttle`` 503, ``fail`` 500, ``deny`` 403, ``short`` (the body is cut off), ``reset`` (the
     connection is closed without an answer), ``slow`` (the answer comes 2 s later). While the store
     is away every request is reset. With a ``certificate``, its key in the same file, it speaks TLS.
+    Of ``own_host`` the store is told its own name: the tests' Cloud Storage goes by it.
     """
 
-    def __init__(self, target: str, certificate: Path | None = None) -> None:
+    def __init__(
+        self, target: str, certificate: Path | None = None, *, own_host: bool = False
+    ) -> None:
         self._target = urlsplit(target).netloc
+        self._own_host = own_host
         self._lock = threading.Lock()
         self._fault, self._path = "", ""
         self._chances: Mapping[str, float] = {}
@@ -123,7 +127,8 @@ class FaultyProxy:
                 request.command, request.path, skip_host=True, skip_accept_encoding=True
             )
             for name, value in request.headers.items():
-                connection.putheader(name, value)
+                is_host = self._own_host and name.lower() == "host"
+                connection.putheader(name, self._target if is_host else value)
             connection.endheaders(body)
             answer = connection.getresponse()
             content = answer.read()

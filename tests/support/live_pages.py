@@ -16,18 +16,21 @@ from typing import Any
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from pyspark_vision.clients.brokers import Brokers
+from pyspark_vision.clients.listening_socket import listen
 from pyspark_vision.clients.live.feed import Record
 from pyspark_vision.clients.live.guard import Door
 from pyspark_vision.clients.live.live import Live, LiveOptions
-from pyspark_vision.clients.live.server import listen, server_config
+from pyspark_vision.clients.live.server import DEFAULT_PORT, server_config
 from pyspark_vision.clients.pycturestream import DetectedObject, Result
 
 # Nobody listens there.
 NOWHERE = Brokers("127.0.0.1:9")
 GREY = (120, 120, 120)
+
+_EXPECTED_WITHIN_MS = 30_000
 
 
 def live_without_kafka(**options: Any) -> Live:
@@ -96,7 +99,7 @@ def told(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
 @contextmanager
 def served(live: Live, port: int = 0) -> Iterator[int]:
     """The page's server on 127.0.0.1 until the end of the block; its port."""
-    listening = listen("127.0.0.1", port)
+    listening = listen("127.0.0.1", port, DEFAULT_PORT)
     chosen = listening.getsockname()[1]
     server = uvicorn.Server(server_config(live, Door("127.0.0.1", chosen)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -112,6 +115,8 @@ def served(live: Live, port: int = 0) -> Iterator[int]:
 @contextmanager
 def chromium(arguments: Sequence[str] = ()) -> Iterator[Browser]:
     """Debian's browser; the test is skipped without it."""
+    # Playwright's own five seconds are too few for a first paint on a busy machine.
+    expect.set_options(timeout=_EXPECTED_WITHIN_MS)
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on the path: install Debian's package of that name")

@@ -12,7 +12,7 @@ from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.job.arguments import Parser, with_flags
 
 JOBS = sorted((guides.ROOT / "jobs").glob("*.py"))
-COMMANDS = ["bundle build", "bundle inspect", "compact", "contact-sheet", "doctor", "replay"]
+COMMANDS = ["bundle build", "bundle inspect", "contact-sheet", "doctor", "replay"]
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_help_needs_no_extra(without_pyspark: dict[str, str]) -> None:
     assert "contact-sheet" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["replay", "compact", "bundle"])
+@pytest.mark.parametrize("command", ["replay", "bundle"])
 def test_a_command_without_its_extra_says_which(
     command: str, without_pyspark: dict[str, str]
 ) -> None:

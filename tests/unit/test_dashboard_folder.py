@@ -257,20 +257,6 @@ def test_a_batch_that_is_replaced_counts_once_and_one_that_is_gone_not_at_all(
     assert events(folder) == {"dog": 2, "cat": 1}
 
 
-def test_a_compacted_output_counts_as_before(tmp_path: Path, open_folder: Open) -> None:
-    for batch_id in range(3):
-        write_batch(tmp_path, batch_id, [row(minute=batch_id)])
-    folder = open_folder(tmp_path)
-    before = answers(folder)
-
-    for batch_id in range(3):
-        shutil.rmtree(tmp_path / f"batch_id={batch_id}")
-    write_batch(tmp_path, 2, [row(minute=minute) for minute in range(3)])
-    folder.look()
-
-    assert answers(folder) == before
-
-
 def test_a_file_that_is_gone_when_it_is_opened_is_no_fault(
     tmp_path: Path, open_folder: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

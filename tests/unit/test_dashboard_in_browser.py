@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,16 +11,11 @@ from typing import Any
 
 import pytest
 from dashboard_rows import row, write_batch
-from playwright.sync_api import Page, expect, sync_playwright
+from live_pages import chromium
+from playwright.sync_api import Page, expect
 
-CHROMIUM = "/usr/bin/chromium"
 LINK = '<a href="https://evil.example">cat</a>'
 SCRIPT = "<img src=x onerror=window.ran=1>"
-
-# For machines where all tests run at once.
-expect.set_options(timeout=30_000)
-
-pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"{CHROMIUM} is not there")
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +41,8 @@ def url(output: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        # A container's root may not make the sandbox's namespaces.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -83,7 +74,7 @@ def test_counts_are_those_of_the_camera_that_is_chosen_by_keys(page: Page) -> No
     page.keyboard.press("Space")
 
     expect(page.locator("#totals li")).to_have_text(totals(2, 1, 1, 3))
-    expect(page.locator("#shares-said")).to_have_text("1 events: dog 1")
+    expect(page.locator("#shares-said")).to_have_text("1 event: dog 1")
     expect(page.locator("#failures-said")).to_have_text("1 of 2 frames failed: truncated 1.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.sinks import dead_letters
 
@@ -121,3 +122,26 @@ def test_files_give_letters_without_a_topic(spark: SparkSession) -> None:
 
     assert (letter.origin, letter.topic, letter.offset) == ("file:/a.jpg", None, None)
     assert bytes(letter.payload) == b"x"
+
+
+def test_headers_that_a_job_read_go_with_the_letter_and_come_back_without_its_own(
+    spark: SparkSession,
+) -> None:
+    own = [("trace", b"1"), ("pyspark_vision.replay_of", b"kafka:t/0/1"), ("none", None)]
+    given = F.array(*(F.struct(F.lit(k), F.lit(v)) for k, v in own)).cast(dead_letters.HEADERS_TYPE)
+    # The second failed row has none.
+    headers = F.when(F.col("offset") < 3, given)
+    read = results(spark).withColumn("headers", headers)
+    kept = dead_letters.with_payload_if_failed(read, "value").drop("value")
+
+    letters = dead_letters.letters(kept)
+    records = dead_letters.to_records(letters)
+    back = dead_letters.from_records_with_size(records).orderBy("offset").collect()
+    [small, _] = dead_letters.to_records(letters, 500).collect()
+
+    assert kept.where("error IS NULL").select("headers").collect() == [(None,)]
+    assert [tuple(one) for one in back[0].headers] == [("trace", b"1"), ("none", None)]
+    assert back[1].headers == []
+    assert back[0].error_code == "truncated"
+    # Of a topic that takes little, what says why it failed comes first.
+    assert {one.key.split(".")[0] for one in small.headers} == {"pyspark_vision"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import io
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from pyspark_vision.clients import filming, flag_values, kept_files, pace, progress
+from pyspark_vision.clients import camera_pictures, filming, flag_values, pace, progress
 from pyspark_vision.clients.bucket import open_bucket
+from pyspark_vision.clients.camera_pictures import CameraPictures
 from pyspark_vision.clients.capture.cameras import Camera
 from pyspark_vision.clients.capture.source import BadPictureError, CaptureError, Shot
 from pyspark_vision.clients.filming import Pacing, Take, film
-from pyspark_vision.clients.kept_files import claim_folder, write_whole
 from pyspark_vision.clients.pace import on_time
 from pyspark_vision.clients.pycturestream import Frame
 from pyspark_vision.clients.stopping import Stop
 from pyspark_vision.clients.tally import Tally, counted
+from pyspark_vision.clients.whole_file import write_whole
 from pyspark_vision.errors import InvalidOptionError
 
 
@@ -220,7 +223,10 @@ def test_a_bad_picture_is_counted_and_said_once() -> None:
 
 def test_a_folder_that_is_gone_is_said_once_and_costs_no_frame(tmp_path: Path) -> None:
     said: list[str] = []
-    keep = kept_files.keeper("--keep-input", tmp_path / "gone", "input.jpg", said.append)
+    folder = tmp_path / "gone"
+    camera_pictures.claim(folder, "--keep-input")
+    keep = camera_pictures.kept_if_possible("--keep-input", folder, "input.jpg", said.append)
+    shutil.rmtree(folder)
 
     for _ in range(2):
         keep("hall", b"jpeg")
@@ -275,7 +281,7 @@ def test_a_second_signal_hurries_unless_it_is_the_first_one_again(
     seen = [(stop.is_asked, stop.is_hurried)]
     for passes_s in (0.0, 0.5, 2.0):
         clock.now_s += passes_s
-        stop.signalled()
+        stop.signalled(signal.SIGTERM)
         seen.append((stop.is_asked, stop.is_hurried))
 
     assert seen == [(False, False), (True, False), (True, False), (True, True)]
@@ -288,14 +294,15 @@ def test_a_folder_is_ours_if_it_is_new_or_empty_or_bears_our_mark(tmp_path: Path
     (tmp_path / "file").touch()
 
     for name in ("new/deep", "empty", "new/deep"):
-        claim_folder("--keep-input", tmp_path / name, "produce")
-        write_whole(tmp_path / name / "input.jpg", b"jpeg")
+        camera_pictures.claim(tmp_path / name, "--keep-input")
+        assert CameraPictures(tmp_path / name, "input.jpg").keep("hall", b"jpeg")
 
-    with pytest.raises(InvalidOptionError, match="holds input.jpg, which is not of produce"):
-        claim_folder("--keep-input", tmp_path / "theirs", "produce")
-    with pytest.raises(InvalidOptionError, match="cannot be written: File exists"):
-        claim_folder("--keep-input", tmp_path / "file", "produce")
-    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == ["_produce", "input.jpg"]
+    with pytest.raises(InvalidOptionError, match=r"holds input.jpg and no mark of pictures"):
+        camera_pictures.claim(tmp_path / "theirs", "--keep-input")
+    with pytest.raises(InvalidOptionError, match="file: File exists"):
+        camera_pictures.claim(tmp_path / "file", "--keep-input")
+    kept = [path.relative_to(tmp_path / "empty") for path in (tmp_path / "empty").rglob("*.*")]
+    assert kept == [Path("hall/input.jpg")]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -310,8 +317,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "prefix", "said"),
     [
-        ("bucket", "input-images/", "Google's buckets is not built yet. Name a folder, --gcs-b"),
-        ("gs://bucket", "input-images/", "is not built yet"),
+        ("gs://bucket/in", "input-images/", "must be a bucket's name .a prefix goes to --gcs-pref"),
+        ("s3://bucket", "input-images/", "must be a bucket's name"),
         ("file://elsewhere/x", "input-images/", "must be file:///path/to/folder"),
         ("file:x", "input-images/", "must be file:///path/to/folder"),
         ("file:///tmp/x", "../y/", "must lie within the bucket"),

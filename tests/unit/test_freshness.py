@@ -23,7 +23,9 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def marked(spark: SparkSession, *rows: tuple[Any, ...]) -> dict[int, tuple[str | None, Any]]:
+def marked(
+    spark: SparkSession, *rows: tuple[Any, ...], key: str | None = "camera"
+) -> dict[int, tuple[str | None, Any]]:
     """(camera, at, bad) in the order of their offsets -> offset: (dropped, payload)."""
     full = [
         (f"t/{offset}", offset, camera, at, b"x", bad)
@@ -31,7 +33,7 @@ def marked(spark: SparkSession, *rows: tuple[Any, ...]) -> dict[int, tuple[str |
     ]
     frame = mark_dropped(
         spark.createDataFrame(full, SCHEMA),
-        key="camera",
+        key=key,
         timestamp="at",
         max_age_s=5,
         unless=F.col("bad"),
@@ -61,6 +63,26 @@ def test_the_newest_of_each_key_stays_and_the_rest_is_marked(spark: SparkSession
         2: ("superseded", None),
         3: (None, b"x"),
         4: ("stale", None),
+    }
+
+
+def test_without_a_key_only_what_is_old_is_marked(spark: SparkSession) -> None:
+    found = marked(
+        spark,
+        ("front", ago(3), False),
+        ("front", ago(1), False),
+        ("front", ago(6), False),
+        ("front", ago(6), True),
+        ("front", None, False),
+        key=None,
+    )
+
+    assert found == {
+        0: (None, b"x"),
+        1: (None, b"x"),
+        2: ("stale", None),
+        3: (None, b"x"),
+        4: (None, b"x"),
     }
 
 

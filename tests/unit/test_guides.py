@@ -13,6 +13,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from deploying import command as deploying
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -27,6 +28,8 @@ RUN = {
     ("README.md", "from pyspark_vision.transformations"): "tests/unit/test_readme.py",
     ("README.md", ". .venv/bin/activate"): "tests/services/test_guides_on_services.py",
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("bigquery.md", "scripts/submit"): "tests/services/test_bigquery.py",
+    ("bigquery.md", "import duckdb"): "tests/services/test_monitoring_queries.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
     ("cameras.md", "pyspark-vision produce --source drawn"): (
         "tests/services/test_guides_on_services.py"
@@ -35,6 +38,7 @@ RUN = {
     ("cameras.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("clusters.md", "scripts/submit replay"): "tests/services/test_guides_on_services.py",
     ("dashboard.md", "pyspark-vision dashboard"): "tests/unit/test_dashboard_page.py",
+    ("dataproc.md", "scripts/deploy_dataproc"): "tests/unit/test_deploy_dataproc.py",
     ("events.md", "scripts/submit"): "tests/services/test_guides_on_services.py",
     ("events.md", "$ scripts/submit jobs/extract_events.py -- --kafka"): (
         "tests/services/test_guides_on_services.py"
@@ -45,8 +49,12 @@ RUN = {
     ): "tests/unit/test_guides.py",
     ("events_api.md", "pyspark-vision events-api"): "tests/services/test_guides_on_services.py",
     ("events_api.md", "$ curl"): "tests/services/test_guides_on_services.py",
+    ("gcs.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
+    ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
+    ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
+    ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
@@ -61,17 +69,21 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
+    ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
-    ("streams.md", "pyspark-vision compact build"): "tests/unit/test_guides.py",
     ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
     ("streams.md", "python -c"): "tests/unit/test_messages.py",
     ("streams.md", "pyspark-vision receive"): "tests/services/test_receive.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
-    ("operating.md", "pyspark-vision compact OUTPUT"): "tests/unit/test_guides.py",
+    ("tables.md", "scripts/submit"): "tests/unit/test_guides.py",
+    ("tables.md", "from deltalake"): "tests/unit/test_guides.py",
+    ("tables.md", "spark.sql"): "tests/unit/test_guides.py",
+    ("tables.md", "old = spark"): "tests/unit/test_guides.py",
     ("streams.md", "pyspark-vision replay"): "tests/services/test_guides_on_services.py",
 }
 NOT_RUN = {
+    ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
     ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
     ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
@@ -104,7 +116,7 @@ NOT_RUN = {
 OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
-    *("--only",),
+    *("--only", "--nouse", "--dataset"),
 }
 
 
@@ -134,10 +146,11 @@ def test_each_block_is_run_by_a_test_or_there_is_a_reason(root: Path) -> None:
 def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     """The flags in the help of each job and command."""
     shown = guides.script(guides.ROOT / "scripts" / "submit").parser().format_help()
+    shown += deploying.parser().format_help()
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "compact", "contact-sheet", "dashboard", "doctor"),
+        *("bundle build", "bundle inspect", "contact-sheet", "dashboard", "doctor"),
         *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
@@ -215,29 +228,37 @@ def test_batch_md_a_folder_and_keys_are_embedded_and_read(
     assert len(pd.read_csv(file)) == 2
 
 
-def test_streams_md_a_folder_is_detected_compacted_and_refused_to_another_checkpoint(
+def test_streams_md_and_tables_md_a_folder_is_detected_into_files_and_a_table(
     spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = tmp_path / "build"
     words = guides.paths(tmp_path)
     [detect] = guides.block("streams.md", "scripts/submit", words).commands
-    [compact] = guides.block("streams.md", "pyspark-vision compact build", words).commands
-    words = {"OUTPUT": f"{build}/detections", "CHECKPOINT": f"{build}/detect_checkpoint"}
-    [again] = guides.block("operating.md", "pyspark-vision compact OUTPUT", words).commands
+    [into_table] = guides.block("tables.md", "scripts/submit", words).commands
 
     assert guides.run(detect) == 0
     assert "frames in 5, detected 4, failed 1 (unsupported_format 1)" in capsys.readouterr().out
-    assert guides.run(compact) == guides.run(again) == 0
     assert pq.read_table(build / "detections").num_rows == 5
     assert pq.read_table(build / "letters").num_rows == 1
 
-    capsys.readouterr()
     assert guides.run(detect.replace("detect_checkpoint", "c2")) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
-    shown = guides.block("operating.md", "stream_detect: --output out belongs", words).text
+    shown_words = {" out ": f" {build}/detections ", "c1": f"{build}/detect_checkpoint"}
+    shown = guides.block("operating.md", "stream_detect: --output out belongs", shown_words).text
     since = re.compile(r"since [^)]+\)")
     assert since.sub("since", said).split() == since.sub("since", shown).split()
+
+    assert guides.run(into_table) == 0
+    capsys.readouterr()
+    names: dict[str, Any] = {"spark": spark}
+    exec(guides.block("tables.md", "from deltalake", words).text, names)
+    assert capsys.readouterr().out == "0 5\n"
+    exec(guides.block("tables.md", "old = spark", words).text, names)
+    exec(guides.block("tables.md", "spark.sql", words).text, names)
+    old = names["DeltaTable"](str(build / "old_detections_table")).to_pyarrow_table()
+    new = names["DeltaTable"](str(build / "detections_table")).to_pyarrow_table()
+    assert (old.num_rows, new.num_rows) == (5, 5)
+    assert old.column_names == new.column_names
 
 
 def test_events_md_the_printed_tables_are_those_of_the_guide(

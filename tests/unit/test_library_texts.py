@@ -39,7 +39,7 @@ def test_the_library_names_no_flag_of_a_command() -> None:
     modules = [
         path
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] not in OF_COMMANDS and "compaction" not in path.parts
+        if path.relative_to(PACKAGE).parts[0] not in OF_COMMANDS
     ]
     own = flags_of_commands()
     assert {"--checkpoint", "--kafka-topic", "--no-twin"} <= own

@@ -16,12 +16,13 @@ from local_services.process import wait_until
 
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.clients.brokers import Brokers, BrokersError
+from pyspark_vision.clients.listening_socket import listen
 from pyspark_vision.clients.live import replay, server
 from pyspark_vision.clients.live.feed import Feed
 from pyspark_vision.clients.live.job_numbers import JobWatch, checked_url, parsed
 from pyspark_vision.clients.live.live import LiveOptions
 from pyspark_vision.clients.live.replay import Replay
-from pyspark_vision.clients.live.server import DEFAULT_PORT, listen
+from pyspark_vision.clients.live.server import DEFAULT_PORT
 from pyspark_vision.errors import InvalidOptionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> list[LiveOptions]:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--port", "70000"], "--port 70000 is no port: give 0 to 65535"),
+        (["--port", "70000"], "70000 is no port: give 0 to 65535"),
         (["--dead-letters", "letters"], "--dead-letters letters: the live page reads letters of a"),
         (["--dead-letters", "kafka:"], "--dead-letters kafka:: the live page reads letters of a"),
         (
@@ -82,12 +83,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_a_taken_port_is_said_and_the_default_goes_to_the_next_that_is_free() -> None:
-    first, second = listen("127.0.0.1", None), listen("127.0.0.1", None)
+    first, second = listen("127.0.0.1", None, DEFAULT_PORT), listen("127.0.0.1", None, DEFAULT_PORT)
     with first, second:
         taken = first.getsockname()[1]
         assert DEFAULT_PORT <= taken < second.getsockname()[1]
         with pytest.raises(InvalidOptionError, match=f"--port {taken}: another program has it"):
-            listen("127.0.0.1", taken)
+            listen("127.0.0.1", taken, DEFAULT_PORT)
 
 
 def test_flags_become_what_is_served(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.sinks import Sink
+from pyspark_vision.sinks import OfFailures, Sink
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results
 from pyspark_vision.streaming.metrics import StreamMetrics
 from pyspark_vision.streaming.micro_batch import compute_batch
@@ -91,6 +92,47 @@ def test_a_batch_is_counted_once_and_before_its_second_sink(
     )
 
     assert done == expected
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [({}, ["results", "all"]), ({"truncated": 1}, ["results", "letters", "all"])],
+)
+def test_a_sink_of_failures_is_not_called_for_a_batch_without_one(
+    failed: dict[str, int], expected: list[str], spark: SparkSession
+) -> None:
+    done: list[str] = []
+    sinks: dict[str, Sink] = {
+        "results": lambda results, batch_id: done.append("results"),
+        "letters": OfFailures(lambda results, batch_id: done.append("letters")),
+        "all": lambda results, batch_id: done.append("all"),
+    }
+
+    compute_batch(
+        spark.range(1),
+        0,
+        sinks=sinks,
+        measure=lambda results: (Counts(rows=1, failed=Counter(failed)), Measures()),
+        reads=False,
+    )
+
+    assert done == expected
+
+
+def test_a_sink_of_failures_that_is_the_first_one_is_called(spark: SparkSession) -> None:
+    """It is what has the batch computed, and counted."""
+    done: list[int] = []
+    sinks = {"letters": OfFailures(lambda results, batch_id: done.append(batch_id))}
+
+    compute_batch(
+        spark.range(1),
+        7,
+        sinks=sinks,
+        measure=lambda results: (Counts(rows=1), Measures()),
+        reads=False,
+    )
+
+    assert done == [7]
 
 
 def test_the_backlog_is_what_is_left_behind_a_batch(

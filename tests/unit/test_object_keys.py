@@ -12,6 +12,7 @@ from fetching import LOCAL_FILES
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.executor.fetched import Reference
 from pyspark_vision.executor.object_store import fetch, fetch_ahead
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import fetch_object
@@ -67,6 +68,8 @@ def test_the_thread_ends_when_the_caller_stops() -> None:
         ("s3://bucket/fruits/", True),
         ("s3a://bucket/fruits", True),
         ("s3://bucket", True),
+        ("gs://bucket/fruits/", True),
+        ("gs://bucket/keys.csv", False),
         ("s3://bucket/keys.csv", False),
         ("s3a://bucket/keys.parquet", False),
         ("keys.txt", False),
@@ -161,7 +164,7 @@ def test_files_are_fetched_in_order_with_their_errors(tmp_path: Path) -> None:
     uris = [(tmp_path / f"{number}").as_uri() for number in range(50)]
     odd = [(tmp_path / "none").as_uri(), None, (tmp_path / "big").as_uri(), tmp_path.as_uri()]
 
-    found = [one.content for one in fetch_ahead([*uris, *odd], LOCAL_FILES)]
+    found = [one.content for one in fetch_ahead(map(Reference, [*uris, *odd]), LOCAL_FILES)]
 
     assert found[:50] == [str(number).encode() for number in range(50)]
     codes = [one.code.value if isinstance(one, RowError) else one for one in found[50:]]
@@ -171,12 +174,12 @@ def test_files_are_fetched_in_order_with_their_errors(tmp_path: Path) -> None:
 def test_no_more_is_fetched_than_twice_the_concurrency() -> None:
     asked: list[int] = []
 
-    def uris() -> Iterator[str]:
+    def references() -> Iterator[Reference]:
         for number in range(1000):
             asked.append(number)
-            yield "file:///none"
+            yield Reference("file:///none")
 
-    fetched = fetch_ahead(uris(), LOCAL_FILES)
+    fetched = fetch_ahead(references(), LOCAL_FILES)
     next(fetched)
 
     assert len(asked) <= 2 * LOCAL_FILES.concurrency
@@ -205,7 +208,7 @@ def test_what_is_under_no_allowed_prefix_is_denied(uri: str) -> None:
         ({"concurrency": True}, "concurrency=True"),
         ({"max_attempts": 1.5}, "max_attempts=1.5"),
         ({"timeout_s": 0}, "timeout_s=0 must be a number above 0"),
-        ({"prefixes": ["/data"]}, "'/data' must begin with one of s3:, s3a:, file:"),
+        ({"prefixes": ["/data"]}, "'/data' must begin with one of s3:, s3a:, gs:, file:"),
     ],
 )
 def test_options_out_of_range_are_refused_on_the_driver(

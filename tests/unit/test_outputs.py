@@ -24,7 +24,7 @@ def places(
     checkpoint: str = "checkpoint",
     output: str = "out",
     role: str = "parquet",
-    **options: bool,
+    **options: Any,
 ) -> StreamPlaces:
     out = Output("--output", str(tmp_path / output), role)
     return StreamPlaces("stream_detect", str(tmp_path / checkpoint), (out,), **options)

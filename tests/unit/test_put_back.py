@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from pyspark_vision.sinks.dead_letters import LETTER
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.streaming import put_back
-from pyspark_vision.streaming.compaction.stream_readers import stream_reader
 
 WHEN = dt.datetime(2026, 11, 21, 8)
 
@@ -90,12 +89,3 @@ def test_what_an_earlier_version_has_put_back_is_not_put_back_again(
 
     assert put_back_now(spark, tmp_path) == [4]
     assert put_back_now(spark, tmp_path) == []
-
-
-def test_files_are_nothing_to_replay_so_they_may_all_be_merged(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    parquet_sink(spark, str(tmp_path / "letters"))(letters(spark, 1), 0)
-    put_back_now(spark, tmp_path)
-
-    assert stream_reader(spark, str(tmp_path / "replay")) is None

@@ -20,10 +20,12 @@ def test_the_codes_are_those_that_consumers_filter_by() -> None:
         "fetch_not_found",
         "fetch_denied",
         "fetch_failed",
+        "fetch_replaced",
         "bad_message",
         "bad_base64",
         "model_failed",
         "crashed",
+        "table_refused",
     ]
 
 

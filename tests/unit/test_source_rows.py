@@ -9,9 +9,10 @@ import pytest
 from pictures import plain_png
 
 from pyspark_vision.executor import results
+from pyspark_vision.executor.fetched import Reference
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.row_errors import RowError
-from pyspark_vision.executor.source_rows import Source, picture_of, sources_of, uris_of
+from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
 
 
 def image_struct(**changes: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_encoded_bytes_come_row_by_row(binary: pa.DataType) -> None:
 
 def test_a_column_of_nulls_may_have_lost_its_type() -> None:
     assert list(sources_of(pa.nulls(2))) == [None, None]
-    assert list(uris_of(iter([pa.nulls(2)]))) == [None, None]
+    assert list(references_of(iter([pa.nulls(2)]))) == [Reference(None), Reference(None)]
 
 
 @pytest.mark.parametrize("column", [pa.array(["a"]), pa.array([1]), pa.array([{"data": b""}])])
@@ -42,12 +43,22 @@ def test_another_column_is_named_with_what_it_must_be(column: pa.Array) -> None:
 
 
 def test_uris_are_strings() -> None:
-    assert list(uris_of(iter([pa.array(["s3://a", None]), pa.array([], pa.string())]))) == [
-        "s3://a",
-        None,
+    assert list(references_of(iter([pa.array(["s3://a", None]), pa.array([], pa.string())]))) == [
+        Reference("s3://a"),
+        Reference(None),
     ]
     with pytest.raises(TypeError, match=r"the column is binary; it must be a string \(URIs\)"):
-        list(uris_of(iter([pa.array([b"s3://a"])])))
+        list(references_of(iter([pa.array([b"s3://a"])])))
+
+
+def test_a_uri_may_come_with_the_generation_that_is_meant() -> None:
+    rows = [("gs://b/k", "7"), ("gs://b/k", None), (None, "7")]
+
+    assert list(references_of(iter([pa.array(rows, results.REFERENCE_TYPE)]))) == [
+        Reference("gs://b/k", "7"),
+        Reference("gs://b/k"),
+        Reference(None, "7"),
+    ]
 
 
 def test_an_image_struct_is_its_pixels() -> None:

@@ -308,12 +308,11 @@ def test_the_doctor_is_submitted_as_a_job_is(root: Path) -> None:
     assert done.stdout.rstrip().endswith(f"{root}/pyspark_vision/cli/doctor.py --model m")
 
 
-@pytest.mark.parametrize("command", ["replay", "compact"])
-def test_a_command_with_a_session_is_submitted_as_a_job_is(command: str, root: Path) -> None:
-    done = submit(root, "--print", command, "--", "kafka:dead", "--checkpoint", "c")
+def test_a_command_with_a_session_is_submitted_as_a_job_is(root: Path) -> None:
+    done = submit(root, "--print", "replay", "--", "kafka:dead", "--checkpoint", "c")
 
     main = f"{root}/pyspark_vision/cli/main.py"
-    assert done.stdout.rstrip().endswith(f"{main} {command} kafka:dead --checkpoint c")
+    assert done.stdout.rstrip().endswith(f"{main} replay kafka:dead --checkpoint c")
     assert "spark-sql-kafka" in done.stdout
 
 
@@ -321,14 +320,20 @@ def test_replay_brings_kafka_for_letters_of_a_folder_too(root: Path) -> None:
     assert connectors(COMMANDS, read_flags(["replay", "letters", "--checkpoint", "c"])) == ["kafka"]
 
 
+def test_a_table_brings_delta_lake(root: Path) -> None:
+    flags = read_flags(["--input", "frames", "--sink", "delta", "--table", "s3a://bucket/table"])
+
+    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", "delta"]
+
+
 def test_each_conf_of_a_submitted_command_is_sparks(root: Path) -> None:
     done = submit(
-        *(root, "--print", "--conf", "spark.a=1", "compact", "--", "out", "--checkpoint", "c"),
+        *(root, "--print", "--conf", "spark.a=1", "replay", "--", "out", "--checkpoint", "c"),
         *("--conf", "spark.driver.memory=2g", "--conf=spark.b=2"),
     )
 
     words = shlex.split(done.stdout)
-    assert words[-4:] == ["compact", "out", "--checkpoint", "c"]
+    assert words[-4:] == ["replay", "out", "--checkpoint", "c"]
     settings = [words[at + 1] for at, word in enumerate(words) if word == "--conf"]
     assert settings[-3:] == ["spark.a=1", "spark.driver.memory=2g", "spark.b=2"]
 

@@ -18,7 +18,7 @@ pytest.importorskip("tensorflow")
 
 import keras
 import tensorflow_models as models
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.executor.engines import graph_file, keras_archive, load_engine

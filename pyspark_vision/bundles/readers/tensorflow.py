@@ -87,7 +87,7 @@ def read_frozen_graph(path: str | Path) -> ModelFound:
     """
     file = Path(path)
     tf = start_tensorflow()
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         graph_def, _ = graph_file.read_graph(file, values=False)

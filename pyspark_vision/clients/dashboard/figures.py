@@ -199,17 +199,24 @@ def scores(counts: Sequence[tuple[int, str, int]], color_of: Mapping[str, str]) 
     return _figure(bars, x=x, y={"rangemode": "tozero"}, barmode="stack")
 
 
+def counted(number: int, what: str) -> str:
+    """``1 event``, ``2 events``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def said(counts: Iterable[tuple[str, int]], what: str) -> str:
     """A chart in words, for who does not see it.
 
-    >>> said([("cat", 12), ("dog", 1)], "events")
+    >>> said([("cat", 12), ("dog", 1)], "event")
     '13 events: cat 12, dog 1'
     """
     some = _at_most(list(counts), _SHOWN_BARS)
     total = sum(n for _, n in some)
     if not total:
-        return f"No {what}"
-    return f"{total:,} {what}: " + ", ".join(f"{printable(label, 40)} {n:,}" for label, n in some)
+        return f"No {what}s"
+    return f"{counted(total, what)}: " + ", ".join(
+        f"{printable(label, 40)} {n:,}" for label, n in some
+    )
 
 
 def _at_most(counts: Sequence[tuple[str, int]], most: int) -> list[tuple[str, int]]:

@@ -296,9 +296,10 @@ def _in_words(answers: Answers) -> tuple[str, ...]:
     of_positions = sum(n for _, _, n in answers.over_axis)
     return (
         f"{said_time}." if answers.events else "",
-        f"{of_positions:,} events, local time." if of_positions else "",
-        figures.said(answers.events, "events") if answers.events else "",
-        f"{sum(n for _, _, n in answers.scores):,} events with a score of 0 to 1, in steps of 0.02."
+        f"{figures.counted(of_positions, 'event')}, local time." if of_positions else "",
+        figures.said(answers.events, "event") if answers.events else "",
+        f"{figures.counted(sum(n for _, _, n in answers.scores), 'event')} with a score of 0 to 1, "
+        "in steps of 0.02."
         if answers.scores
         else "",
         f"{answers.totals.failed:,} of {answers.totals.frames:,} frames failed"

@@ -1,10 +1,11 @@
-"""Where results lie: a local path, ``s3://`` or ``hdfs://``, each as a file system of pyarrow."""
+"""Where results lie: a local path, ``s3://``, ``gs://`` or ``hdfs://``, in pyarrow's terms."""
 
 from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,7 +36,8 @@ class Place:
 def find_place(where: str) -> Place:
     """The file system of a path or URI; nothing is read yet.
 
-    ``s3://`` and ``s3a://`` take credentials, region and ``AWS_ENDPOINT_URL`` from the environment.
+    ``s3://`` and ``s3a://`` take credentials, region and ``AWS_ENDPOINT_URL`` from the environment,
+    ``gs://`` application-default credentials, or ``STORAGE_EMULATOR_HOST`` and none.
     ``hdfs://`` goes by Hadoop's own library where there is one, else by WebHDFS, as ``webhdfs://``
     always does. Raises :class:`InvalidOptionError` for other schemes, :class:`PlaceError` where the
     file system cannot be had.
@@ -49,11 +51,13 @@ def find_place(where: str) -> Place:
         return Place(where, fs.LocalFileSystem(), unquote(parts.path))
     if scheme in ("s3", "s3a"):
         return Place(where, _s3(where), f"{parts.netloc}{parts.path}".rstrip("/"))
+    if scheme == "gs":
+        return Place(where, _gcs(where), where.removeprefix("gs://").rstrip("/"))
     if scheme in ("hdfs", "webhdfs"):
         return Place(where, _hdfs(where), unquote(parts.path) or "/")
     raise InvalidOptionError(
-        f"{where}: {scheme}:// is not read here. Give a local path, s3://, hdfs:// or webhdfs://, "
-        "or copy the results here first"
+        f"{where}: {scheme}:// is not read here. Give a local path, s3://, gs://, hdfs:// or "
+        "webhdfs://, or copy the results here first"
     )
 
 
@@ -64,6 +68,8 @@ def why_unreadable(place: Place, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{place.shown} may not be read by this user"
     said = " ".join(str(error).split())
+    if "PERMISSION_DENIED" in said or "access token" in said:
+        return f"{place.shown}: access denied. Google's application-default credentials say who"
     if "ACCESS_DENIED" in said or "403" in said or "InvalidAccessKeyId" in said:
         return f"{place.shown}: access denied. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say who"
     return f"{place.shown} cannot be listed: {said[:300]}"
@@ -79,6 +85,19 @@ def _s3(where: str) -> Any:
     try:
         # A page waits for it: the client's own minute is too long.
         return fs.S3FileSystem(connect_timeout=5, request_timeout=30, **given)
+    except (pa.ArrowException, OSError) as error:
+        raise PlaceError(f"{where}: {' '.join(str(error).split())}") from None
+
+
+def _gcs(where: str) -> Any:
+    given: dict[str, Any] = {}
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
+        scheme, _, address = emulator.rpartition("://")
+        given = {"anonymous": True, "scheme": scheme or "http"}
+        given["endpoint_override"] = address.rstrip("/")
+    try:
+        # A page waits for it: the client's own quarter of an hour is too long.
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=10), **given)
     except (pa.ArrowException, OSError) as error:
         raise PlaceError(f"{where}: {' '.join(str(error).split())}") from None
 

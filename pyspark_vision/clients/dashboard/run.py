@@ -7,7 +7,7 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from pyspark_vision.clients import access
+from pyspark_vision.clients import access, listening_socket, stopping
 from pyspark_vision.clients.brokers import Brokers, check_topics
 from pyspark_vision.clients.dashboard import server
 from pyspark_vision.clients.dashboard.events_file import EventsFile
@@ -49,11 +49,17 @@ def find_source(where: str, brokers: Brokers, window_s: float, time_zone: str) -
 
 
 def run(source: Source, served: Served) -> None:
-    """Serve the page of a source until Ctrl-C or SIGTERM, say where it is, and close the source.
+    """Serve the page of a source until a signal, say where it is, and close the source.
 
     Raises :class:`InvalidOptionError` where the port cannot be had.
     """
-    with contextlib.closing(source), server.open_socket(served.host, served.port) as listening:
+    usual = server.DEFAULT_PORT
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        stopping.listening(stopping.interrupt, stopping.die),
+        contextlib.closing(source),
+        listening_socket.listen(served.host, served.port, usual) as listening,
+    ):
         token = access.token_for(served.host)
         app = make_app(source, title=_title(source))
         server.guard(app, served.host, token)

@@ -1,4 +1,4 @@
-"""The page served by waitress, until Ctrl-C or SIGTERM."""
+"""The page served by waitress, until Ctrl-C, SIGTERM or a closed terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import base64
 import hashlib
 import logging
 import re
-import signal
 import socket
-from types import FrameType
 from typing import Any
 
 import dash
@@ -16,40 +14,14 @@ import flask
 import waitress
 
 from pyspark_vision.clients import access
-from pyspark_vision.errors import InvalidOptionError
 
-# Dash's own; the next ones are tried if it is taken and nobody asked for it.
+# Dash's own.
 DEFAULT_PORT = 8050
-_TRIED_PORTS = 20
 
 # A browser asks for six things at a time.
 _THREADS = 6
 
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
-
-
-def open_socket(host: str, port: int | None) -> socket.socket:
-    """A socket that listens on ``port``; ``None``: the default one, or the next that is free.
-
-    Raises :class:`InvalidOptionError` where the port cannot be had.
-    """
-    tried = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _TRIED_PORTS)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    error: OSError | None = None
-    for number in tried:
-        try:
-            return socket.create_server((host, number), family=family, backlog=64)
-        except OSError as refused:
-            error = refused
-    assert error is not None
-    if isinstance(error, socket.gaierror):
-        raise InvalidOptionError(f"--host {host} is no address of this machine") from None
-    if port is None:
-        ports = f"{DEFAULT_PORT} to {DEFAULT_PORT + _TRIED_PORTS - 1}"
-        raise InvalidOptionError(f"no port of {ports} is free on {host}; choose one by --port")
-    raise InvalidOptionError(
-        f"--port {port} cannot be had on {host}: {error.strerror}. Choose another, or leave it out"
-    )
 
 
 def guard(app: dash.Dash, host: str, token: str | None) -> None:
@@ -94,14 +66,9 @@ def guard(app: dash.Dash, host: str, token: str | None) -> None:
 
 
 def serve(app: dash.Dash, listening: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM; both end it cleanly."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+    """Serve until :class:`KeyboardInterrupt`."""
     # A browser asks for more things at once than there are threads; that is no news to anybody.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    before = signal.signal(signal.SIGTERM, end)
     server = waitress.create_server(
         app.server,
         sockets=[listening],
@@ -110,9 +77,8 @@ def serve(app: dash.Dash, listening: socket.socket) -> None:
         clear_untrusted_proxy_headers=True,
     )
     try:
-        server.run()  # takes KeyboardInterrupt for its end
+        server.run()
     finally:
-        signal.signal(signal.SIGTERM, before)
         server.close()
 
 

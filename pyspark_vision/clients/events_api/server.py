@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
+from pyspark_vision.clients import listening_socket, stopping
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.events_api.app import DOCS, Service, make_app
 from pyspark_vision.clients.events_api.identity import Identities
@@ -24,7 +22,6 @@ from pyspark_vision.clients.events_api.records import Record
 from pyspark_vision.clients.events_api.refusals import MAX_HEAD_BYTES
 from pyspark_vision.clients.events_api.sender import Sender
 from pyspark_vision.clients.events_api.transactions import Target, check_topic
-from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import terminal
 
 # Requests in hand have their answer in less; what is kept is tried to be sent so long.
@@ -49,14 +46,14 @@ class Settings:
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; 0. Raises what is wrong before the first request."""
+    """Serve until a signal; 0. Raises what is wrong before the first request."""
     identities = Identities()
 
     def remember(record: Record) -> None:
         identities.remember(record.sequence, record.identity, 0)
 
     with (
-        closing(_listen(settings.host, settings.port)) as listener,
+        closing(_listening(settings)) as listener,
         open_journal(
             settings.journal, settings.topic, settings.max_journal_bytes, remember
         ) as journal,
@@ -64,7 +61,7 @@ def serve(settings: Settings) -> int:
         target = Target(settings.brokers, settings.topic, journal.name)
         check_topic(target)
         server = _Running(settings, journal, identities, target)
-        with _handled(server.end), asyncio.Runner(loop_factory=server.new_loop) as runner:
+        with stopping.listening(server.end), asyncio.Runner(loop_factory=server.new_loop) as runner:
             runner.run(server.run(listener))
         terminal.say(server.summary(), sys.stdout)
     return 0
@@ -106,8 +103,8 @@ class _Running:
             await writing
             await asyncio.to_thread(self._sender.stop, _END_SENDING_S)
 
-    def end(self, number: int, frame: FrameType | None) -> None:
-        """A handler of signals. uvicorn has its own while it serves, and raises them again."""
+    def end(self, number: int) -> None:
+        """uvicorn, which hears SIGINT and SIGTERM itself while it serves, looks at it."""
         self._server.should_exit = True
 
     def _say_start(self, listener: socket.socket) -> None:
@@ -140,27 +137,6 @@ class _Running:
         self._loop.call_soon_threadsafe(self._intake.set_away)
 
 
-@contextmanager
-def _handled(end: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to ``end``."""
-    previous = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        raise InvalidOptionError(
-            f"--host {host} --port {port}: {error.strerror}; choose another --port (0: any that "
-            "is free)"
-        ) from None
-    return listener
+def _listening(settings: Settings) -> socket.socket:
+    host, port = settings.host, settings.port
+    return listening_socket.listen(host, port, port, backlog=_BACKLOG)

@@ -1,7 +1,7 @@
 // One card a camera: its picture or two, and its numbers.
 
 import { Picture } from "./drawing.js";
-import { byReason, count, duration, made, median, percent, perSecond, put, timeOf } from "./words.js";
+import { byReason, count, counted, duration, made, median, percent, perSecond, put, timeOf } from "./words.js";
 
 const LATENCIES = 40;
 const SHOWN_OBJECTS = 8;
@@ -112,7 +112,7 @@ export class Card {
     put(this.element.querySelector(".state b"), isSilent ? `silent since ${timeOf(status.silent_since)}` : "live");
     put(this.figure("rate"), perSecond(isSilent ? 0 : status.rate));
     put(this.figure("results"), perSecond(isSilent ? 0 : status.result_rate));
-    const tally = [`${count(status.frames)} frames`, `${count(status.results)} results`];
+    const tally = [counted(status.frames, "frame"), counted(status.results, "result")];
     if (status.waiting) tally.push(`${count(status.waiting)} without a result yet`);
     if (status.passed_over) tally.push(`${count(status.passed_over)} left out by the job`);
     put(this.element.querySelector(".tally"), tally.join(" · "));

@@ -137,6 +137,7 @@ class Feed:
 
     def _read(self, consumer: Consumer) -> None:
         assigned: dict[str, int] = {}
+        looks_at = 0.0
         try:
             while not self._stopping.is_set():
                 with self._lock:
@@ -147,9 +148,12 @@ class Feed:
                     except KafkaException as error:
                         self._note(self._said(error.args[0]))
                         self._stopping.wait(_READ_TIMEOUT_S)
-                for message in consumer.consume(_RECORDS_AT_ONCE, _READ_TIMEOUT_S):
+                messages = _read_now(consumer)
+                for message in messages:
                     self._take(message)
-                self._catch_up(consumer, assigned)
+                if len(messages) > _RECORDS_AT_ONCE or time.monotonic() >= looks_at:
+                    looks_at = time.monotonic() + _READ_TIMEOUT_S
+                    self._catch_up(consumer, assigned)
         finally:
             consumer.close()
 
@@ -251,6 +255,12 @@ class Feed:
                 old.missing if missing is None else missing,
                 old.skipped,
             )
+
+
+def _read_now(consumer: Consumer) -> list[Message]:
+    """What is there, as soon as there is something: many at once are waited for to the timeout."""
+    first = consumer.poll(_READ_TIMEOUT_S)
+    return [] if first is None else [first, *consumer.consume(_RECORDS_AT_ONCE, 0)]
 
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:

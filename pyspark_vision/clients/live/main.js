@@ -4,7 +4,7 @@ import { Card } from "./cards.js";
 import { Connection } from "./connection.js";
 import { Letters, tellFaults, tellJob, tellLabels } from "./panels.js";
 import { Viewer } from "./viewer.js";
-import { count, made, put, timeOf } from "./words.js";
+import { counted, made, put, timeOf } from "./words.js";
 
 const MANY_CAMERAS = 9;
 const CHOICES = "pyspark-vision-live";
@@ -116,7 +116,7 @@ function tellCards(state) {
   const [frames, results] = state.kafka.topics;
   put(at("empty-text"), `This page reads ${frames} and ${results} at ${state.kafka.servers}. It shows each camera as soon as it sends.`);
   at("forgotten").hidden = !state.forgotten;
-  put(at("forgotten"), `${count(state.forgotten)} more cameras were seen; those that sent last are shown.`);
+  put(at("forgotten"), `${counted(state.forgotten, "more camera")} sent before; those that sent last are shown.`);
 }
 
 function tellSigns(state) {

@@ -1,11 +1,11 @@
 // Beside the cameras: totals by label, the job's numbers, dead letters.
 
-import { byReason, count, duration, made, perSecond, put, timeOf } from "./words.js";
+import { byReason, count, counted, duration, made, perSecond, put, timeOf } from "./words.js";
 
 const SHOWN_LABELS = 12;
 const at = (id) => document.getElementById(id);
 
-/** colors: of labels, as they were last seen. */
+/** colors: of labels, as they were last seen; what the labels bring is added. */
 export function tellLabels(labels, minutes, colors) {
   put(at("labels-minutes"), String(minutes));
   const rows = labels.rows.slice(0, SHOWN_LABELS);
@@ -13,7 +13,8 @@ export function tellLabels(labels, minutes, colors) {
   at("labels-table").hidden = rows.length === 0;
   const body = at("labels-table").tBodies[0];
   while (body.rows.length > rows.length) body.deleteRow(-1);
-  rows.forEach(([label, n], index) => {
+  rows.forEach(([label, n, color], index) => {
+    if (color && colors.size < 1000) colors.set(label, color);
     const row = body.rows[index] ?? body.appendChild(emptyRow());
     const [dot, name] = row.cells[0].children;
     put(name, label);
@@ -145,7 +146,7 @@ export class Letters {
     head.append(made("code", "", letter.code), made("span", "soft", ` ${timeOf(letter.at)} `), made("span", "back"));
     if (letter.message) text.append(made("p", "", letter.message));
     const from = [letter.name, letter.timestamp, letter.origin].filter(Boolean).join(" · ");
-    const size = letter.left_out_bytes ? `, ${count(letter.left_out_bytes)} bytes left out` : `, ${count(letter.payload_bytes)} bytes`;
+    const size = letter.left_out_bytes ? `, ${counted(letter.left_out_bytes, "byte")} left out` : `, ${counted(letter.payload_bytes, "byte")}`;
     text.append(made("p", "soft", from + size));
     for (const line of text.children) line.dir = "auto";
     item.append(text);
@@ -164,9 +165,9 @@ export class Letters {
 export function tellFaults(state) {
   const faults = [];
   for (const [topic, n, reason] of state.kafka.unreadable) {
-    faults.push(`${count(n)} messages of ${topic} cannot be read; the last: ${reason}`);
+    faults.push(`${counted(n, "message")} of ${topic} cannot be read; the last: ${reason}`);
   }
-  if (state.kafka.skipped) faults.push(`${count(state.kafka.skipped)} records were skipped to catch up`);
+  if (state.kafka.skipped) faults.push(`${counted(state.kafka.skipped, "record")} skipped to catch up`);
   if (byReason(state.failed_elsewhere)) faults.push(`failed, camera unknown: ${byReason(state.failed_elsewhere)}`);
   at("faults-panel").hidden = !faults.length;
   const list = at("faults");

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark_vision.clients.live.cameras import CameraFrame, CameraStatus
@@ -49,6 +50,7 @@ def state_json(live: Live, now: float) -> dict[str, Any]:
     """How everything is; times in milliseconds since 1970."""
     feed = live.feed.status
     topics = live.options
+    statuses = live.cameras.statuses(now)
     return {
         "kafka": {
             "servers": clipped(topics.brokers.servers),
@@ -63,10 +65,10 @@ def state_json(live: Live, now: float) -> dict[str, Any]:
             ],
         },
         "results": None if feed.problem else live.cameras.results_ceased(now),
-        "cameras": [_camera_json(status) for status in live.cameras.statuses(now)],
+        "cameras": [_camera_json(status) for status in statuses],
         "forgotten": live.cameras.forgotten,
         "failed_elsewhere": dict(live.failed_elsewhere),
-        "labels": _labels_json(live.cameras.labels.totals(now)),
+        "labels": _labels_json(live.cameras.labels.totals(now), _class_ids(live, statuses, now)),
         "minutes": WINDOW_S / 60,
         "job": _job_json(live),
         "letters": _letters_json(live),
@@ -136,10 +138,23 @@ def _camera_json(status: CameraStatus) -> dict[str, Any]:
     }
 
 
-def _labels_json(totals: dict[str, int]) -> dict[str, Any]:
+def _class_ids(live: Live, statuses: Sequence[CameraStatus], now: float) -> dict[str, int | None]:
+    """Of the labels that are in a camera's picture, also of cameras that are out of sight."""
+    frames = [live.cameras.newest_result(status.number, now) for status in statuses]
+    results = [frame.result for frame in frames if frame is not None and frame.result is not None]
+    return {item.label: item.class_id for result in results for item in result.objects}
+
+
+def _labels_json(totals: dict[str, int], class_ids: dict[str, int | None]) -> dict[str, Any]:
+    """Rows of label, count and colour; without a class's number the page keeps what it had."""
     shown = list(totals.items())[:_MAX_LABELS]
+    colors = {
+        label: _colors_json(label, class_ids[label])["color"]
+        for label, _ in shown
+        if label in class_ids
+    }
     return {
-        "rows": [[clipped(label), count] for label, count in shown],
+        "rows": [[clipped(label), count, colors.get(label)] for label, count in shown],
         "more": len(totals) - len(shown),
         "objects": sum(totals.values()),
     }

@@ -6,6 +6,9 @@ const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" })
 
 export const count = (number) => counts.format(number);
 
+/** 1 frame, 2 frames */
+export const counted = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
+
 /** 14:03:22, with the day where it is not today's. */
 export function timeOf(ms) {
   const when = new Date(ms);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 import time
@@ -11,12 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from confluent_kafka import Message
 
-from pyspark_vision.clients import camera_pictures
+from pyspark_vision.clients import camera_pictures, stopping
 from pyspark_vision.clients.brokers import Brokers, BrokersError
 from pyspark_vision.clients.pycturestream import (
     BadMessageError,
@@ -31,6 +28,7 @@ from pyspark_vision.clients.receiver.lines import printable, result_line
 from pyspark_vision.clients.receiver.record import Owner
 from pyspark_vision.clients.receiver.repeats import Window, digest
 from pyspark_vision.clients.receiver.topic import Reader, Topic, find_topic, without_lost
+from pyspark_vision.clients.stopping import Stop
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.messages.topics import RESULT_TOPIC
 from pyspark_vision.sinks import terminal
@@ -41,8 +39,6 @@ DEFAULT_GROUP = "pyspark-vision-receive"
 
 # Of messages that are no results, one is shown in this time; the others are counted.
 _COMPLAINT_INTERVAL_S = 10.0
-# A terminal signals a whole process group, and who started us passes it on: both are one wish.
-_ONE_SIGNAL_S = 1.0
 # What no other option would change: a disk that is full, or broken.
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -86,8 +82,8 @@ class Counts:
 
 
 def receive(options: Options, say: Callable[[str], None]) -> Counts:
-    """Receive until SIGINT or SIGTERM, or until nobody reads the console and nothing else is asked
-    for; what came. ``say`` gets what a person should know beside the results, a line at a time.
+    """Receive until a signal, or until nobody reads the console and nothing else is asked for; what
+    came. ``say`` gets what a person should know beside the results, a line at a time.
 
     Raises :class:`BrokersError` and :class:`InvalidOptionError` before anything is received, and
     :class:`StreamError` for what ends it later: the events file is whole then, and the next start
@@ -97,7 +93,9 @@ def receive(options: Options, say: Callable[[str], None]) -> Counts:
         camera_pictures.claim(options.pictures, "--keep-output")
     counts = Counts()
     may_skip = options.skip_lost or options.events is None
-    with _until_signal() as is_wanted, ExitStack() as at_end:
+    # A second signal harms no file.
+    listening = stopping.listening(second=stopping.die)
+    with listening as stop, _deaf_to_leases(), ExitStack() as at_end:
         topic = find_topic(options.brokers, options.topic)
         reader = Reader(options.brokers, topic, options.group, say, may_skip=may_skip)
         at_end.callback(reader.close)
@@ -107,7 +105,7 @@ def receive(options: Options, say: Callable[[str], None]) -> Counts:
             at_end.callback(_close, events, reader)
         try:
             _start(options, reader, events, counts, say)
-            _loop(options, reader, events, counts, say, is_wanted)
+            _loop(options, reader, events, counts, say, stop)
         except BrokersError as error:
             raise StreamError(str(error)) from None
     return counts
@@ -162,13 +160,13 @@ def _loop(
     events: EventsFile | None,
     counts: Counts,
     say: Callable[[str], None],
-    is_wanted: Callable[[], bool],
+    stop: Stop,
 ) -> None:
     complaints = _Complaints(say)
     pictures = LatestPictures(options.pictures, say) if options.pictures is not None else None
     window = events.window if events is not None else Window()
     is_for_console_only = events is None and pictures is None
-    while is_wanted():
+    while not stop.is_asked:
         shown = []
         for message in reader.read():
             partition, offset = _place(message)
@@ -296,28 +294,10 @@ class _Complaints:
 
 
 @contextmanager
-def _until_signal() -> Iterator[Callable[[], bool]]:
-    """Whether neither SIGINT nor SIGTERM has come. A second one ends the process at once, which
-    harms no file."""
-    came_at: list[float] = []
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        now = time.monotonic()
-        if not came_at:
-            came_at.append(now)
-        elif now - came_at[0] > _ONE_SIGNAL_S:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
-    handlers: dict[int, Any] = {
-        signal.SIGINT: on_signal,
-        signal.SIGTERM: on_signal,
-        # Linux tells by it that somebody opens a file on which a lease is held; unheard, it kills.
-        signal.SIGIO: signal.SIG_IGN,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+def _deaf_to_leases() -> Iterator[None]:
+    """Linux says by SIGIO that somebody opens a file that has a lease; unheard, it kills."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
-        yield lambda: not came_at
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGIO, before)

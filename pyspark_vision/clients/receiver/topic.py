@@ -141,6 +141,7 @@ class Reader:
             if error is None:
                 good.append(message)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._refuse_anew()
                 raise StreamError(_lost(self._topic.name, message.partition(), message.offset()))
             else:
                 self._trouble = error
@@ -203,10 +204,7 @@ class Reader:
                 raise StreamError(f"topic {self._topic.name} is not there any more") from None
             return
         self._answered()
-        if str(there.topic_id) != self._topic.topic_id:
-            raise StreamError(
-                f"topic {self._topic.name} was made anew while it was read; its offsets began again"
-            )
+        self._refuse_other(there)
         self._unknown_since = None
         self._next_look = now + _LOOK_INTERVAL_S
         added = sorted({partition.id for partition in there.partitions} - self._partitions)
@@ -215,6 +213,22 @@ class Reader:
             # They were made while others were read: all that is in them is new.
             self._consumer.incremental_assign(
                 [TopicPartition(self._topic.name, partition, 0) for partition in added]
+            )
+
+    def _refuse_anew(self) -> None:
+        """An offset that is gone may be one of a topic that is gone."""
+        try:
+            there = _described(self._admin, self._topic.name, _LOOK_TIMEOUT_S)
+        except KafkaException:  # then what is known is said
+            return
+        self._refuse_other(there)
+
+    def _refuse_other(self, there: TopicDescription) -> None:
+        if str(there.topic_id) != self._topic.topic_id:
+            raise StreamError(
+                f"topic {self._topic.name} was made anew while it was read: its offsets began "
+                "again. What the old one had after the last result here is gone; read the new one "
+                "with another --events file"
             )
 
     def _missed(self) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 
+from pyspark_vision.clients import listening_socket
 from pyspark_vision.clients.local_services import jars
 from pyspark_vision.clients.submitting.errors import SubmitError
 from pyspark_vision.clients.submitting.surroundings import Surroundings, surroundings
 from pyspark_vision.doctor import machine
 from pyspark_vision.errors import (
-    InvalidOptionError,
     MissingDependencyError,
     WorkerEnvironmentError,
 )
@@ -46,7 +45,7 @@ def refuse_lacks(port: int | None) -> Surroundings:
         raise WorkerEnvironmentError(str(error)) from None
     _refuse_unwritable_cache()
     if port:
-        _refuse_taken(port)
+        listening_socket.listen("127.0.0.1", port, port).close()
     return found
 
 
@@ -75,13 +74,3 @@ def _refuse_unwritable_cache() -> None:
             f"the jars of Spark's Kafka source and of the broker cannot be kept in {folder} "
             f"({why}): set PYSPARK_VISION_CACHE to a folder that you may write"
         )
-
-
-def _refuse_taken(port: int) -> None:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise InvalidOptionError(
-            f"--port {port} cannot be had ({error.strerror}): choose another, or leave --port out "
-            "for one that is free"
-        ) from None

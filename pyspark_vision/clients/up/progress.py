@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+
+from pyspark_vision.sinks import terminal
 
 
 class Progress:
@@ -24,10 +25,4 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line as it is."""
-        try:
-            print(text, file=sys.stderr, flush=True)
-        except OSError:  # a closed terminal (EIO); closed pipes are the command line's affair
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(nowhere, stream)
-            os.close(nowhere)
+        terminal.say(text, sys.stderr)

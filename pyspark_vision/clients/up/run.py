@@ -13,15 +13,16 @@ from pathlib import Path
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from pyspark_vision.clients import stopping
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.capture import webcam
 from pyspark_vision.clients.local_services import kafka
 from pyspark_vision.clients.local_services.process import ServiceError, reserved_ports
 from pyspark_vision.clients.pycturestream import BadMessageError, read_result
+from pyspark_vision.clients.stopping import Stop
 from pyspark_vision.clients.submitting import fast_start
 from pyspark_vision.clients.up import checks, commands, run_folder
 from pyspark_vision.clients.up.commands import JOB, PAGE, PRODUCER, TOPICS, Run
-from pyspark_vision.clients.up.ending import EndedBySignalError, Ending, by_signals
 from pyspark_vision.clients.up.parts import PartEndedError, Parts
 from pyspark_vision.clients.up.progress import Progress
 from pyspark_vision.messages.topics import RESULT_TOPIC
@@ -61,22 +62,22 @@ def up(options: UpOptions) -> int:
     folder: Path | None = None
     code = 0
     try:
-        with by_signals(parts.kill_all) as ending:
+        with stopping.listening(stopping.interrupt, lambda _: parts.kill_all()) as stop:
             around = checks.refuse_lacks(options.port)
             for remark in around.remarks:
                 progress.say(f"== {remark}")
             with run_folder.new_run(options.base, progress.say) as folder:
                 progress.say(f"== data and logs: {folder}")
                 try:
-                    _run(options, Setting(folder, around.variables, progress, parts, ending))
+                    _run(options, Setting(folder, around.variables, progress, parts, stop))
                 except (PartEndedError, ServiceError) as error:
                     progress.say(f"up: {error}")
                     code = 1
                 finally:
-                    ending.begin()
+                    stop.begin()
                     parts.kill_all()
                     shutil.rmtree(folder / "tmp", ignore_errors=True)
-    except EndedBySignalError:
+    except KeyboardInterrupt:
         pass
     if folder is not None:
         progress.stage(f"all has ended. Data and logs: {folder}")
@@ -91,7 +92,7 @@ class Setting:
     variables: Mapping[str, str]
     progress: Progress
     parts: Parts
-    ending: Ending
+    stop: Stop
 
 
 def _run(options: UpOptions, setting: Setting) -> None:
@@ -115,7 +116,7 @@ def _run(options: UpOptions, setting: Setting) -> None:
                     setting.parts.check()
                     time.sleep(_POLL_S)
             finally:
-                setting.ending.begin()
+                setting.stop.begin()
                 setting.progress.stage("ending")
                 setting.parts.stop()
 

@@ -179,7 +179,7 @@ def _read(file: BufferedReader, start: int, end: int) -> bytes:
 
 
 def _decode_error(text: str) -> Exception:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     error: Exception = DecodeError(text)
     return error

@@ -1,0 +1,148 @@
+"""The document of a message: JSON or Avro as Python's values, taken out of its envelope."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from pyspark_vision.executor.messages import hints
+from pyspark_vision.executor.messages.avro_schemas import InvalidSchemaError, decoded, parsed
+from pyspark_vision.executor.messages.form import Layer, MessageForm
+from pyspark_vision.executor.messages.schema_registry import UnknownSchemaError, schema_of
+from pyspark_vision.executor.messages.unpacking import unpacked
+from pyspark_vision.executor.row_errors import ErrorCode, RowError
+
+# How many names of what is there an error says.
+_NAMES_SHOWN = 12
+
+
+def document(value: bytes | None, form: MessageForm) -> Any:
+    """A record's value -> its document: an object, as a dict.
+
+    Numbers of JSON are ``int`` or ``Decimal``, as they were sent; Avro's values are fastavro's:
+    logical types are ``datetime`` and so on. Raises :class:`RowError`; and
+    :class:`~pyspark_vision.executor.messages.schema_registry.SchemaRegistryError`, which says
+    nothing of the message.
+    """
+    if value is None:
+        raise RowError(ErrorCode.NULL_INPUT, "the message has no value")
+    if not value:
+        raise RowError(ErrorCode.EMPTY_INPUT, "the message is empty")
+    if len(value) > form.max_bytes:
+        raise RowError(
+            ErrorCode.TOO_MANY_BYTES,
+            f"{len(value)} bytes; the limit is max_message_bytes={form.max_bytes}",
+        )
+    data, schema_id = unpacked(value, form.layers, form.max_bytes)
+    whole = _avro(data, schema_id, form) if form.is_avro else json_value(data)
+    return _object(_unwrapped(whole, form))
+
+
+def json_value(data: bytes) -> Any:
+    """Bytes of one JSON value, strictly; else ``bad_message``, with the option that reads it."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _bad(f"the message is not UTF-8{hints.of_message(data)}") from None
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, ArithmeticError):
+        raise _bad(f"the message is not a JSON object{hints.of_message(data)}") from None
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    """What is at a path of names, and of places in lists; :class:`RowError` says what is there."""
+    for depth, name in enumerate(path):
+        inside = ".".join(path[:depth]) or "it"
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            missing = f"the message has no {'.'.join(path)}"
+            raise _bad(missing if value is None else f"{missing}: {inside} {_contents(value)}")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """A value's kind, in words.
+
+    >>> [kind_of(one) for one in (True, 7, "a", b"a", None)]
+    ['true or false', 'a number', 'text', 'bytes', 'null']
+    """
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "true or false"),
+        ((int, float, Decimal), "a number"),
+        (str, "text"),
+        (bytes, "bytes"),
+        (dict, "an object"),
+        (list, "a list"),
+        (type(None), "null"),
+    )
+    return next((said for kind, said in kinds if isinstance(value, kind)), type(value).__name__)
+
+
+def _avro(data: bytes, schema_id: int | None, form: MessageForm) -> Any:
+    text = form.avro_schema
+    named: tuple[str, ...] = ()
+    said = "the schema of `avro_schema`"
+    if text is None:
+        assert form.registry is not None
+        if schema_id is None:
+            raise _bad(
+                "the message has no Confluent framing (a zero byte and a schema's id)"
+                f"{hints.of_message(data)}"
+            )
+        said = f"schema {schema_id} of the registry"
+        try:
+            registered = schema_of(form.registry, schema_id)
+        except UnknownSchemaError:
+            raise _bad(f"the schema registry has no schema {schema_id}") from None
+        if registered.kind == "JSON":
+            return json_value(data)
+        if registered.kind != "AVRO":
+            raise _bad(f"{said} is {registered.kind}; Avro and JSON are read")
+        text, named = registered.text, registered.named
+    try:
+        return decoded(data, parsed(text, named))
+    except InvalidSchemaError as error:
+        raise _bad(f"{said}: {error}") from None
+    except ValueError as error:
+        framing = Layer.CONFLUENT in form.layers or not data.startswith(b"\0")
+        hint = "" if framing else hints.CONFLUENT_AVRO
+        hint = hints.GZIP if data.startswith(hints.GZIP_MAGIC) else hint
+        raise _bad(f"the message is not Avro by {said} ({error}){hint}") from None
+
+
+def _unwrapped(value: Any, form: MessageForm) -> Any:
+    if not form.unwrap:
+        return value
+    inside = at(_object(value), form.unwrap)
+    if isinstance(inside, (str, bytes)):  # a document as text in the other
+        data = inside.encode("utf-8", "replace") if isinstance(inside, str) else inside
+        return json_value(unpacked(data, form.layers - {Layer.CONFLUENT}, form.max_bytes)[0])
+    return inside
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _bad(f"the message is not an object, but {kind_of(value)}")
+    return value
+
+
+def _contents(value: Any) -> str:
+    if isinstance(value, dict):
+        shown = ", ".join(map(str, list(value)[:_NAMES_SHOWN])) or "nothing"
+        return f"has {shown}{', …' if len(value) > _NAMES_SHOWN else ''}"
+    if isinstance(value, list):
+        return f"is a list of {len(value)}: its parts are 0, 1, …"
+    return f"is {kind_of(value)}"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are no JSON
+
+
+def _bad(message: str) -> RowError:
+    return RowError(ErrorCode.BAD_MESSAGE, message)

@@ -1,0 +1,247 @@
+"""A Delta table, exactly once under replay: each micro-batch is one commit, known by its number.
+
+The commit carries ``txnAppId``, the id that the checkpoint bears and not its path
+(:mod:`pyspark_vision.sinks.owner`), and ``txnVersion``, the batch: Delta leaves out what it has of
+them already. So a replay adds nothing, a new checkpoint is another writer, and several streams may
+fill one table.
+
+A table that is there is appended to, also one that others made, if its columns are those of the
+rows. Nothing in it is ever replaced or removed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.sinks import owner
+from pyspark_vision.spark import delta_lake, hadoop
+from pyspark_vision.spark.checkpoint_logs import last_batch
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType, StructType
+
+    from pyspark_vision.sinks import Sink
+
+FLAG = "`table`"
+
+_LOG = "_delta_log"
+# Commits of the table that are looked at for those of a checkpoint that knows less than the table.
+_HISTORY = 1000
+# In a commit's userMetadata, which DESCRIBE HISTORY shows.
+_CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
+
+# Of two streams that make a table, or add columns to it, in one instant the later looks again.
+_TRIES, _PAUSE_S = 4, 0.5
+_CONFLICT = re.compile(
+    "DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|ConcurrentModification"
+)
+# Delta's S3SingleDriverLogStore is for these (delta-storage 4.4.0).
+_ONE_DRIVER = ("s3", "s3a", "s3n")
+
+_REFUSAL = re.compile(r"\[(DELTA_[A-Z_.]+)\]\s*([^\n]*)")
+
+
+@dataclass(frozen=True)
+class DeltaTable:
+    """``uri``: any Hadoop URI. ``partition_by``: columns of a table that is yet to be made.
+
+    ``adds_columns``: the table gets the columns that rows have and it has not.
+    """
+
+    uri: str
+    partition_by: tuple[str, ...] = ()
+    adds_columns: bool = False
+
+
+def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
+    """Raise :class:`InvalidOptionError` if rows of ``schema`` cannot be appended, or not there.
+
+    Nothing is written. Raises as :func:`pyspark_vision.spark.delta_lake.refuse_without`, too.
+    """
+    delta_lake.refuse_without(session)
+    names = {field.name for field in schema}
+    if unknown := [name for name in table.partition_by if name not in names]:
+        raise InvalidOptionError(
+            f"`table_partition_by` {unknown[0]}: the rows have no such column; choose from "
+            f"{', '.join(sorted(names))}"
+        )
+    if not is_there(session, table.uri):
+        _refuse_other_content(session, table.uri)
+        return
+    _refuse_other_partitions(session, table)
+    there = session.read.format("delta").load(table.uri).schema
+    differences = _differences(there, schema, adds_columns=table.adds_columns)
+    if differences:
+        raise InvalidOptionError(
+            f"{FLAG} {table.uri} has other columns than the rows: {'; '.join(differences)}. "
+            "Nothing was written. Choose another table, or change this one"
+        )
+
+
+def check_checkpoint(session: SparkSession, table: DeltaTable, checkpoint: str) -> None:
+    """Raise :class:`InvalidOptionError` if the table has batches that the checkpoint does not know.
+
+    That is so if the checkpoint was restored from a copy: other rows would come under the numbers
+    of these batches, and the table would leave them out.
+    """
+    mark = owner.read_mark(session, checkpoint)
+    if mark is None or not mark.owner or not is_there(session, table.uri):
+        return
+    newest = _newest_batch(session, table.uri, mark.owner)
+    planned = last_batch(session, checkpoint, "offsets")
+    if newest > planned:
+        last = f"its last batch is {planned}" if planned >= 0 else "it has no batch yet"
+        raise InvalidOptionError(
+            f"{FLAG} {table.uri} holds batches up to {newest} of `checkpoint` {checkpoint}, which "
+            f"does not know them: {last} (was it restored from a copy?). Restore the newer "
+            "checkpoint, or begin a new one where that one ended (`starting_offsets`)"
+        )
+
+
+def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sink:
+    """A sink that appends each batch to ``table`` once, however often it comes.
+
+    The stream's places are claimed when the first batch comes: ``checkpoint`` bears its id by then.
+    The sink raises :class:`StreamError` with Delta's reason where the table refuses a batch, whole.
+    """
+    writers: list[str] = []
+
+    def sink(results: DataFrame, batch_id: int) -> None:
+        if not writers:
+            mark = owner.read_mark(session, checkpoint)
+            if mark is None or not mark.owner:
+                raise StreamError(f"`checkpoint` {checkpoint} bears no mark of its own any more")
+            writers.append(mark.owner)
+        options = {
+            "txnAppId": f"pyspark_vision/{writers[0]}",
+            "txnVersion": str(batch_id),
+            "userMetadata": json.dumps({_CHECKPOINT: writers[0], _BATCH: batch_id}),
+        }
+        append(session, table, results, f"batch {batch_id}", options)
+
+    return sink
+
+
+def append(
+    session: SparkSession,
+    table: DeltaTable,
+    rows: DataFrame,
+    shown: str,
+    options: dict[str, str] | None = None,
+) -> None:
+    """Append ``rows`` in one commit; raises :class:`StreamError` where the table refuses them."""
+    for tries_left in reversed(range(_TRIES)):
+        writer = rows.write.format("delta").mode("append").options(**(options or {}))
+        if table.adds_columns:
+            writer = writer.option("mergeSchema", True)
+        if table.partition_by:
+            writer = writer.partitionBy(*table.partition_by)
+        try:
+            writer.save(table.uri)
+            return
+        except Exception as error:
+            if tries_left and _CONFLICT.search(str(error)):
+                time.sleep(_PAUSE_S)
+                continue
+            if refusal := _REFUSAL.search(str(error)):
+                why = f"{refusal.group(2).strip() or refusal.group(1)} ({refusal.group(1)})"
+                raise StreamError(f"{FLAG} {table.uri} refuses {shown}, whole: {why}") from None
+            raise
+
+
+def is_there(session: SparkSession, uri: str) -> bool:
+    """Whether there is a Delta table."""
+    return hadoop.exists(session, f"{uri}/{_LOG}")
+
+
+def has_one_driver(session: SparkSession, uri: str) -> bool:
+    """Whether a table may have one driver that writes at a time, by what Delta does in its store.
+
+    In S3 its commits are not made against those of another process, unless the session has another
+    LogStore for it (Delta's own, over DynamoDB).
+    """
+    scheme = hadoop.qualified(session, uri).partition(":")[0]
+    settings = ("spark.delta.logStore.class", f"spark.delta.logStore.{scheme}.impl")
+    return scheme in _ONE_DRIVER and not any(session.conf.get(key, None) for key in settings)
+
+
+def sql_name(uri: str) -> str:
+    """The table in a statement of SQL.
+
+    >>> sql_name("s3a://bucket/a `b`")
+    'delta.`s3a://bucket/a ``b```'
+    """
+    quoted = uri.replace("`", "``")
+    return f"delta.`{quoted}`"
+
+
+def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
+    history = session.sql(f"DESCRIBE HISTORY {sql_name(uri)} LIMIT {_HISTORY}")
+    batches = [-1]
+    for (text,) in history.select("userMetadata").collect():
+        try:
+            noted = json.loads(text or "{}")
+        except ValueError:  # of others
+            continue
+        if isinstance(noted, dict) and noted.get(_CHECKPOINT) == checkpoint_id:
+            batches.append(int(noted[_BATCH]))
+    return max(batches)
+
+
+def _refuse_other_content(session: SparkSession, uri: str) -> None:
+    names = hadoop.list_names(session, uri) or []
+    others = sorted(name for name in names if not name.startswith(("_", ".")))
+    if others:
+        raise InvalidOptionError(
+            f"{FLAG} {uri} holds {others[0]} and is no Delta table; choose a new folder, or a table"
+        )
+
+
+def _refuse_other_partitions(session: SparkSession, table: DeltaTable) -> None:
+    if not table.partition_by:
+        return
+    detail = session.sql(f"DESCRIBE DETAIL {sql_name(table.uri)}").select("partitionColumns")
+    ((there,),) = detail.collect()
+    if tuple(there) != table.partition_by:
+        raise InvalidOptionError(
+            f"{FLAG} {table.uri} is partitioned by {', '.join(there) or 'nothing'}, not by "
+            f"{', '.join(table.partition_by)}; leave `table_partition_by` out, or choose another "
+            "table"
+        )
+
+
+def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> Sequence[str]:
+    """What of a table's columns keeps such rows from being appended, in words."""
+    known = {field.name.lower(): field for field in there}
+    said = []
+    for field in rows:
+        column = known.pop(field.name.lower(), None)
+        if column is None and not adds_columns:
+            said.append(
+                f"it lacks {field.name} {field.dataType.simpleString()} (`table_add_columns` adds "
+                "it)"
+            )
+        elif column is not None and _plain(column.dataType) != _plain(field.dataType):
+            said.append(
+                f"{field.name} is {column.dataType.simpleString()} there and "
+                f"{field.dataType.simpleString()} in the rows"
+            )
+    # What the rows have not is null there: a table may have more than one writer.
+    said += [
+        f"they have no {field.name}, which is NOT NULL"
+        for field in known.values()
+        if not field.nullable
+    ]
+    return said
+
+
+def _plain(kind: DataType) -> str:
+    """A type without what is nullable in it."""
+    return kind.simpleString().lower()

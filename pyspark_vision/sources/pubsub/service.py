@@ -1,0 +1,214 @@
+"""The service, by Google's client: pull, acknowledge, extend; what it refuses is one line.
+
+By unary requests. The client's streaming pull holds back each further message of an ordering key
+until the one before it was acknowledged: a batch would have one message of each key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pyspark_vision.errors import MissingDependencyError, StreamError
+from pyspark_vision.sources.pubsub.messages import Message
+
+EMULATOR = "PUBSUB_EMULATOR_HOST"
+# Of one request: Pub/Sub takes 512 KiB, and an ack id has some 200 bytes.
+_IDS_PER_REQUEST = 1000
+# Of one answer, by Pub/Sub's own limit.
+MOST_PULLED = 1000
+# How long a request for messages waits for some; the service may answer earlier without any.
+_PULL_TIMEOUT_S = 20.0
+_REQUEST_TIMEOUT_S = 10.0
+
+
+class RefusedError(StreamError):
+    """The subscription is not there, or not for this account."""
+
+
+class AwayError(StreamError):
+    """No answer; it may come back."""
+
+
+class Service:
+    """One connection; for several threads."""
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        emulator = endpoint or os.environ.get(EMULATOR) or None
+        self.place = emulator or "Google Cloud"
+        self._client = _client(emulator)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Requests under way end with an error."""
+        self._client.transport.close()
+
+    def is_ordered(self, subscription: str) -> bool:
+        """Whether the subscription keeps the order of keys; raises if it is not there.
+
+        An account that may read messages and not look at the subscription is told ``False``.
+        """
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            with self._in_words(subscription, _REQUEST_TIMEOUT_S, passes=Forbidden):
+                found = self._client.get_subscription(
+                    subscription=subscription, timeout=_REQUEST_TIMEOUT_S
+                )
+        except Forbidden:
+            # Reading is another right than looking: what comes is given back at once.
+            waiting = self.pull(subscription, 1, timeout_s=1.0)
+            self.give_back(subscription, [message.ack_id for message in waiting])
+            return False
+        return bool(found.enable_message_ordering)
+
+    def pull(
+        self, subscription: str, count: int, timeout_s: float = _PULL_TIMEOUT_S
+    ) -> list[Message]:
+        """Up to ``count`` messages; none if none came in time."""
+        from google.api_core.exceptions import DeadlineExceeded
+
+        try:
+            with self._in_words(subscription, timeout_s, passes=DeadlineExceeded):
+                answer = self._client.pull(
+                    subscription=subscription,
+                    max_messages=min(count, MOST_PULLED),
+                    retry=None,
+                    timeout=timeout_s,
+                )
+        except DeadlineExceeded:
+            return []
+        return [_message(subscription, received) for received in answer.received_messages]
+
+    def acknowledge(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        """These need not come again. Ids that are too old are passed over."""
+        for piece in _pieces(ack_ids):
+            with self._in_words(subscription, _REQUEST_TIMEOUT_S):
+                _unless_too_old(
+                    self._client.acknowledge,
+                    subscription=subscription,
+                    ack_ids=piece,
+                    timeout=_REQUEST_TIMEOUT_S,
+                )
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], deadline_s: int) -> None:
+        """Keep these reserved for so long from now."""
+        for piece in _pieces(ack_ids):
+            with self._in_words(subscription, _REQUEST_TIMEOUT_S):
+                _unless_too_old(
+                    self._client.modify_ack_deadline,
+                    subscription=subscription,
+                    ack_ids=piece,
+                    ack_deadline_seconds=deadline_s,
+                    timeout=_REQUEST_TIMEOUT_S,
+                )
+
+    def give_back(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        """Let these be sent to others, at once."""
+        self.extend(subscription, ack_ids, 0)
+
+    @contextmanager
+    def _in_words(
+        self, subscription: str, timeout_s: float, passes: type[Exception] | tuple[()] = ()
+    ) -> Iterator[None]:
+        from google.api_core import exceptions
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            yield
+        except passes:
+            raise
+        except exceptions.NotFound:
+            raise RefusedError(
+                f"Pub/Sub: the subscription {subscription} is not there ({self.place}): make it, "
+                "or correct its name and project"
+            ) from None
+        except (exceptions.Forbidden, exceptions.Unauthenticated) as error:
+            raise RefusedError(
+                f"Pub/Sub: this account may not read {subscription} ({_first_line(error)}): give "
+                "it the role roles/pubsub.subscriber"
+            ) from None
+        except GoogleAuthError as error:
+            raise RefusedError(
+                f"Pub/Sub: no credentials for {subscription} ({_first_line(error)}): give this "
+                "machine a service account, or set GOOGLE_APPLICATION_CREDENTIALS"
+            ) from None
+        except (exceptions.GoogleAPICallError, exceptions.RetryError, ValueError) as error:
+            raise AwayError(
+                f"Pub/Sub: {self.place} does not answer for {subscription} within {timeout_s:g} s "
+                f"({_first_line(error)})"
+            ) from None
+
+
+def _client(emulator: str | None) -> Any:
+    try:
+        import grpc
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.pubsub_v1 import SubscriberClient
+        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+    except ImportError:
+        raise MissingDependencyError(
+            "Pub/Sub: google-cloud-pubsub is not installed: pip install 'pyspark_vision[gcp]', on "
+            "the driver"
+        ) from None
+    if emulator is None:
+        try:
+            return SubscriberClient()
+        except (GoogleAuthError, GoogleAPIError) as error:
+            raise RefusedError(
+                f"Pub/Sub: no credentials ({_first_line(error)}): give this machine a service "
+                "account, or set GOOGLE_APPLICATION_CREDENTIALS; an emulator is named by endpoint "
+                f"or {EMULATOR}"
+            ) from None
+    # Messages have up to 10 MB, answers more than gRPC's 4.
+    unbounded = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    channel = grpc.insecure_channel(emulator, options=unbounded)
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+
+def _message(subscription: str, received: Any) -> Message:
+    # As protobuf's own: proto-plus makes each field anew whenever it is asked.
+    plain = type(received).pb(received)
+    sent = plain.message
+    return Message(
+        subscription=subscription,
+        message_id=sent.message_id,
+        publish_time=_utc(sent.publish_time),
+        ack_id=plain.ack_id,
+        data=sent.data,
+        attributes=dict(sent.attributes),
+        ordering_key=sent.ordering_key,
+    )
+
+
+def _utc(stamp: Any) -> Any:
+    from datetime import UTC
+
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _unless_too_old(request: Any, **arguments: Any) -> None:
+    """With exactly-once delivery the service refuses ids whose time is over; they come again."""
+    from google.api_core.exceptions import FailedPrecondition, InvalidArgument
+
+    try:
+        request(**arguments)
+    except (InvalidArgument, FailedPrecondition):
+        pass
+
+
+def _pieces(ack_ids: Sequence[str]) -> Iterator[list[str]]:
+    for begin in range(0, len(ack_ids), _IDS_PER_REQUEST):
+        yield list(ack_ids[begin : begin + _IDS_PER_REQUEST])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,162 @@
+"""stream_classify on objects that Cloud Storage announces over Pub/Sub, alone and beside Kafka."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import guides
+import job_runs as jobs
+import pyarrow.parquet as pq
+import pytest
+from announced_objects import bucket_of
+from confluent_kafka import Producer
+from image_messages import image_message
+from local_services import gcs as local_gcs
+from local_services.kafka import Kafka
+from local_services.pubsub import PubSub
+from pictures import scene_jpeg
+from pubsub_topics import PROJECT, Topic
+from pyspark.sql import SparkSession
+from service_folders import service_folder
+
+
+@pytest.fixture(scope="module")
+def announcing(
+    pubsub: PubSub, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Topic, Any]]:
+    """A topic, and a bucket whose events go there; Spark knows the server as gs://."""
+    topic = Topic(pubsub.endpoint).make()
+    announced = local_gcs.Notifications(pubsub.endpoint, topic.name, PROJECT)
+    with (
+        service_folder(tmp_path_factory, "gcs-announced") as folder,
+        local_gcs.running(folder, notifications=announced) as gcs,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("PUBSUB_EMULATOR_HOST", pubsub.endpoint)
+        hadoop = spark._jsc.hadoopConfiguration()
+        before = {key: hadoop.get(key) for key in gcs.hadoop_conf()}
+        for key, value in gcs.hadoop_conf().items():
+            hadoop.set(key, value)
+        yield topic, bucket_of(gcs, f"b-{uuid.uuid4().hex}")
+        for key, value in before.items():
+            hadoop.unset(key) if value is None else hadoop.set(key, value)
+
+
+def run(tmp_path: Path, source: str, topic: Topic, *more: object) -> int:
+    return jobs.run(
+        "stream_classify",
+        *("--input-source", source, "--project-id", PROJECT, "--subscription", topic.name),
+        *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
+        *("--checkpoint", tmp_path / "checkpoint", "--trigger-seconds", "available-now"),
+        *("--output-gcs-path", tmp_path / "out", "--dead-letters", tmp_path / "dead"),
+        *more,
+    )
+
+
+def rows(tmp_path: Path) -> list[dict[str, Any]]:
+    files = (tmp_path / "out").glob("batch_id=*/*.json")
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_objects_and_kafkas_images_are_rows_of_one_stream(
+    announcing: tuple[Topic, Any],
+    kafka: Kafka,
+    topic: str,
+    producer: Producer,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    notified, bucket = announcing
+    good = scene_jpeg(3)
+    bucket.blob("in put/ä#1+%.jpg").upload_from_string(good, "image/jpeg")
+    bucket.blob("cut.jpg").upload_from_string(good[:900], "image/jpeg")
+    gone = bucket.blob("gone.jpg")
+    gone.upload_from_string(good, "image/jpeg")
+    gone.delete()  # which is an event of its own
+    replaced = bucket.blob("replaced.jpg")
+    replaced.upload_from_string(good, "image/jpeg")
+    replaced.upload_from_string(scene_jpeg(4), "image/jpeg")  # an event of deletion, a new object
+    jobs.produce(producer, topic, image_message("from-kafka", good))
+    flags = ("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic)
+
+    code = run(tmp_path, "both", notified, *flags, "--starting-offsets", "earliest")
+
+    found = rows(tmp_path)
+    by_name = {row["object_name"]: row for row in found if row["error_message"] is None}
+    assert code == 0
+    assert set(by_name) == {None, "in put/ä#1+%.jpg", "replaced.jpg"}
+    assert by_name[None]["image_id"] == "from-kafka"
+    assert by_name[None]["bucket"] is None
+    assert by_name["in put/ä#1+%.jpg"]["bucket"] == bucket.name
+    assert by_name["in put/ä#1+%.jpg"]["image_id"] == "in put/ä#1+%.jpg"
+    assert by_name["in put/ä#1+%.jpg"]["image_size_bytes"] == len(good)
+    failed = {row["object_name"]: row["error_message"].partition(":")[0] for row in found
+              if row["error_message"]}  # fmt: skip
+    assert failed == {
+        "cut.jpg": "truncated", "gone.jpg": "fetch_not_found", "replaced.jpg": "fetch_replaced",
+    }  # fmt: skip
+    assert len({row["prediction_id"] for row in found}) == len(found) == 6
+    said = capsys.readouterr().out
+    assert "images in 8, classified 3, failed 3" in said
+    assert "dropped 2 (other_event 2)" in said
+    [letters] = (tmp_path / "dead").glob("batch_id=*")
+    assert pq.read_table(letters).num_rows == 3
+
+    # Its sources are the checkpoint's.
+    assert run(tmp_path, "pubsub", notified) == 2
+    assert "and Kafka, and this job reads" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_failures_are_left_out_of_results_and_are_letters_all_the_same(
+    announcing: tuple[Topic, Any], tmp_path: Path, capsys: Any
+) -> None:
+    notified, bucket = announcing
+    good = scene_jpeg(3)
+    bucket.blob("a.jpg").upload_from_string(good, "image/jpeg")
+    bucket.blob("b.jpg").upload_from_string(good[:900], "image/jpeg")
+
+    assert run(tmp_path, "pubsub", notified, "--failures", "drop") == 0
+
+    assert [row["object_name"] for row in rows(tmp_path)] == ["a.jpg"]
+    [letters] = (tmp_path / "dead").glob("batch_id=*")
+    [letter] = pq.read_table(letters).to_pylist()
+    assert letter["origin"].startswith(f"gs://{bucket.name}/b.jpg#")
+    assert json.loads(letter["payload"])["name"] == "b.jpg"
+    assert "images in 2, classified 1, failed 1 (truncated 1)" in capsys.readouterr().out
+
+
+def test_pubsub_md_what_is_put_into_the_bucket_is_classified(
+    announcing: tuple[Topic, Any], tmp_path: Path, capsys: Any
+) -> None:
+    notified, bucket = announcing
+    bucket.blob("a.jpg").upload_from_string(scene_jpeg(3), "image/jpeg")
+    words = {
+        "local-project": PROJECT,
+        "image-stream-sub": notified.name,
+        "build/pubsub": str(tmp_path),
+        "models/": f"{guides.ROOT}/models/",
+        "jobs/": f"{guides.ROOT}/jobs/",
+    }
+    [command] = guides.block("pubsub.md", "scripts/submit", words).commands
+
+    assert guides.run(f"{command} --trigger-seconds available-now") == 0
+
+    assert "images in 1, classified 1, failed 0" in capsys.readouterr().out
+
+
+def test_a_dry_run_asks_nobody_and_says_what_would_be_read(tmp_path: Path, capsys: Any) -> None:
+    code = jobs.run(
+        "stream_classify",
+        *("--input-source", "pubsub", "--subscription", "projects/p-1/subscriptions/nobody"),
+        *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
+        *("--checkpoint", tmp_path / "checkpoint", "--dry-run"),
+    )
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "['projects/p-1/subscriptions/nobody']" in said
+    assert not (tmp_path / "checkpoint").exists()

@@ -1,0 +1,239 @@
+"""The data source `pubsub` on Google's own server: each message once, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import guides
+import pyarrow.parquet as pq
+import pytest
+from job_environment import job_environment
+from local_services.process import DIE_WITH_PARENT, wait_until
+from local_services.pubsub import PubSub
+from pubsub_topics import Topic
+from pyspark.sql import DataFrame, SparkSession
+
+from pyspark_vision.doctor import pubsub as doctor
+from pyspark_vision.errors import StreamError
+from pyspark_vision.sources.pubsub.stream import (
+    PubSubSource,
+    acknowledge_committed,
+    check,
+    stream_pubsub,
+)
+
+JOB = Path(__file__).parents[1] / "support" / "pubsub_job.py"
+# The shortest that Pub/Sub has: how long a message is held for a process that has died.
+DEADLINE_S = 10
+
+
+@pytest.fixture
+def topic(pubsub: PubSub) -> Topic:
+    return Topic(pubsub.endpoint).make()
+
+
+@pytest.fixture
+def source(topic: Topic) -> PubSubSource:
+    return PubSubSource((topic.subscription,), endpoint=topic.endpoint, ack_deadline_s=DEADLINE_S)
+
+
+@pytest.fixture
+def streamed(spark: SparkSession, source: PubSubSource, tmp_path: Path) -> Callable[..., list[Any]]:
+    """Runs a query on what there is, to its end; the rows of its batches."""
+    checkpoint = str(tmp_path / "checkpoint")
+
+    def run(of: PubSubSource = source, failing: bool = False) -> list[Any]:
+        rows: list[Any] = []
+
+        def keep(batch: DataFrame, batch_id: int) -> None:
+            rows.append(sorted(batch.collect(), key=lambda row: row.message_id))
+            if failing:
+                raise RuntimeError("a sink that fails")
+
+        messages = stream_pubsub(spark, of, checkpoint)
+        writer = messages.writeStream.foreachBatch(keep).option("checkpointLocation", checkpoint)
+        query = writer.trigger(availableNow=True).start()
+        query.awaitTermination()
+        acknowledge_committed(spark, of, checkpoint)
+        return rows
+
+    return run
+
+
+def test_messages_are_rows_with_their_attributes_times_and_keys(
+    topic: Topic, streamed: Callable[..., list[Any]]
+) -> None:
+    before = time.time()
+    [first] = topic.publish([b"\x00\xff"], {"eventType": "OBJECT_FINALIZE"})
+    [second] = topic.publish([b"two"], ordering_key="camera-1")
+
+    [rows] = streamed()
+
+    one, two = sorted(rows, key=lambda row: int(row.message_id[1:]))
+    assert (one.value, one.message_id) == (b"\x00\xff", first)
+    assert one.attributes == {"eventType": "OBJECT_FINALIZE"}
+    assert one.origin == f"pubsub:{topic.name}/{first}"
+    assert one.subscription == topic.subscription
+    assert abs(one.received.timestamp() - before) < 60
+    assert one.ordering_key is None
+    assert (two.message_id, two.ordering_key, two.attributes) == (second, "camera-1", {})
+
+
+def test_nothing_is_acknowledged_before_its_batch_is_committed_and_all_after(
+    topic: Topic, streamed: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    topic.publish([str(number).encode() for number in range(100)])
+
+    with pytest.raises(Exception, match="a sink that fails"):
+        streamed(failing=True)
+    segments = list((tmp_path / "checkpoint" / "_pubsub" / "segments").iterdir())
+    # Of nobody, when its time is over.
+    assert wait_until(lambda: topic.left() == 100, 2 * DEADLINE_S)
+    again = streamed()
+
+    assert len(segments) == 1
+    assert [len(rows) for rows in again] == [100]  # of the journal, and no repeats of it
+    time.sleep(DEADLINE_S + 1)
+    assert topic.left() == 0
+
+
+def test_a_batch_that_is_run_again_is_exactly_the_same(
+    topic: Topic, streamed: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    topic.publish([b"a", b"b"])
+    [before] = streamed()
+    topic.publish([b"c"])
+    # A driver that dies after its sinks and before Spark's commit leaves this.
+    for name in ("0", ".0.crc"):
+        (tmp_path / "checkpoint" / "commits" / name).unlink()
+
+    replayed, after = streamed()
+
+    assert replayed == before
+    assert [row.value for row in after] == [b"c"]
+
+
+def test_batches_are_bounded(topic: Topic, streamed: Callable[..., list[Any]]) -> None:
+    topic.publish([bytes(100)] * 10)
+    three = PubSubSource((topic.subscription,), endpoint=topic.endpoint, max_messages_per_batch=3)
+
+    batches = streamed(three)
+
+    assert sum(len(rows) for rows in batches) == 10
+    assert max(len(rows) for rows in batches) == 3
+
+
+def test_messages_of_an_ordering_key_come_in_order(
+    pubsub: PubSub, streamed: Callable[..., list[Any]]
+) -> None:
+    ordered = Topic(pubsub.endpoint).make(enable_message_ordering=True)
+    for key in ("a", "b"):
+        ordered.publish([f"{key}{number}".encode() for number in range(4)], ordering_key=key)
+
+    rows = [
+        row
+        for batch in streamed(
+            PubSubSource((ordered.subscription,), endpoint=pubsub.endpoint, ack_deadline_s=10)
+        )
+        for row in batch
+    ]
+
+    values = [row.value.decode() for row in rows]
+    for key in ("a", "b"):
+        mine = [value for value in values if value.startswith(key)]
+        assert mine == sorted(mine)
+    assert len(values) == 8
+
+
+def test_a_missing_subscription_and_a_service_that_is_away_are_one_line_each(
+    pubsub: PubSub,
+) -> None:
+    missing = Topic(pubsub.endpoint)
+    away = PubSubSource((missing.subscription,), endpoint="127.0.0.1:1")
+
+    with pytest.raises(StreamError, match=f"{missing.subscription} is not there") as not_there:
+        check(PubSubSource((missing.subscription,), endpoint=pubsub.endpoint))
+    with pytest.raises(StreamError, match="127.0.0.1:1 does not answer") as no_answer:
+        check(away)
+
+    assert "\n" not in f"{not_there.value}{no_answer.value}"
+
+
+def test_doctor_says_whether_a_subscription_is_there(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", topic.endpoint)
+
+    assert doctor.subscription(topic.subscription).startswith(f"{topic.subscription} is there")
+    with pytest.raises(StreamError, match="is not there"):
+        doctor.subscription(topic.subscription + "x")
+
+
+def test_pubsub_md_the_stream_has_the_columns_that_the_guide_names(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = guides.block("pubsub.md", "from pyspark_vision", {"build/": f"{guides.ROOT}/build/"})
+
+    exec(block.text, {"spark": spark})
+
+    shown = capsys.readouterr().out
+    for name in ("origin", "value", "received", "attributes", "ordering_key", "message_id"):
+        assert f" |-- {name}: " in shown
+
+
+@contextmanager
+def job(topic: Topic, folder: Path, trigger: str) -> Iterator[subprocess.Popen[bytes]]:
+    conf = {"spark.master": "local[2]", "spark.ui.enabled": "false"}
+    command = [sys.executable, str(JOB), topic.endpoint, topic.subscription, str(folder), trigger]
+    with (
+        (folder / "log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=job_environment(conf),
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def values(folder: Path) -> list[int]:
+    files = (folder / "out").glob("batch_id=*/*.parquet")
+    return sorted(
+        int(value) for file in files for value in pq.read_table(file).column("value").to_pylist()
+    )
+
+
+def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
+    pubsub: PubSub, topic: Topic, tmp_path: Path
+) -> None:
+    topic.publish([str(number).encode() for number in range(300)])
+    offsets = tmp_path / "checkpoint" / "offsets"
+
+    with job(topic, tmp_path, "0 seconds") as process:
+        assert wait_until(lambda: (offsets / "3").exists(), 60), (tmp_path / "log").read_text()
+        os.killpg(process.pid, signal.SIGKILL)
+    with job(topic, tmp_path, "0 seconds") as process:
+        assert wait_until(lambda: len(values(tmp_path)) >= 300, 90), values(tmp_path)
+        pubsub.server.kill()
+        pubsub.server.start()
+        topic.make()
+        topic.publish([str(number).encode() for number in range(300, 320)])
+        assert wait_until(lambda: len(values(tmp_path)) >= 320, 60), (tmp_path / "log").read_text()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    assert values(tmp_path) == list(range(320))

@@ -1,0 +1,200 @@
+"""The Delta table of a stream: each batch once, and nothing in a table that is not like its rows.
+
+What stands in a table is read by delta-rs, another engine than the one that wrote it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable as DeltaRs
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision.errors import InvalidOptionError, StreamError
+from pyspark_vision.sinks import delta, owner
+from pyspark_vision.sinks.delta import DeltaTable, delta_sink
+from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.spark import delta_lake
+
+SCHEMA = "origin string, detections array<struct<label: string, score: float>>"
+
+
+def rows(spark: SparkSession, *origins: str | None) -> DataFrame:
+    made: list[Any] = [(origin, [("cat", 0.5)]) for origin in origins]
+    return spark.createDataFrame(made, SCHEMA).coalesce(1)
+
+
+def checkpoint(spark: SparkSession, folder: Path, owner_id: str, planned: int = -1) -> str:
+    """A checkpoint that bears this id and has planned batches up to this one."""
+    own = Mark("stream_detect", "checkpoint", owner_id)
+    owner.claim(spark, str(folder), own, "--checkpoint", adopts=False)
+    (folder / "offsets").mkdir(exist_ok=True)
+    for batch_id in range(planned + 1):
+        (folder / "offsets" / str(batch_id)).touch()
+    return str(folder)
+
+
+def origins(table: Path) -> Counter[str]:
+    return Counter(DeltaRs(str(table)).to_pyarrow_table().column("origin").to_pylist())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "a table" / "of 100%"
+
+
+def test_a_replayed_batch_is_there_once(spark: SparkSession, table: Path, tmp_path: Path) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one")
+    sink = delta_sink(spark, DeltaTable(str(table)), own)
+    sink(rows(spark, "a", "b"), 0)
+    sink(rows(spark), 1)
+    sink(rows(spark, "c", None), 2)
+    # As the next start does with its last batch, whatever came out of it this time.
+    delta_sink(spark, DeltaTable(str(table)), own)(rows(spark, "c", "d"), 2)
+
+    assert origins(table) == {"a": 1, "b": 1, "c": 1, None: 1}
+    assert delta.is_there(spark, str(table))
+
+
+def test_a_new_checkpoint_at_the_same_path_is_another_writer_and_two_may_fill_one_table(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    for owner_id in ("one", "two"):
+        own = checkpoint(spark, tmp_path / "c", owner_id)
+        delta_sink(spark, DeltaTable(str(table)), own)(rows(spark, owner_id), 0)
+        shutil.rmtree(tmp_path / "c")
+    moved = checkpoint(spark, tmp_path / "moved", "one")
+    delta_sink(spark, DeltaTable(str(table)), moved)(rows(spark, "swallowed"), 0)
+
+    assert origins(table) == {"one": 1, "two": 1}
+
+
+def test_other_columns_are_refused_in_one_line_and_added_where_that_is_said(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one")
+    target = DeltaTable(str(table))
+    delta_sink(spark, target, own)(rows(spark, "a"), 0)
+    wider = rows(spark, "b").withColumn("image", F.lit(b"jpeg"))
+    other_type = rows(spark, "b").withColumn("origin", F.lit(1))
+    files = sorted(table.rglob("*"))
+
+    delta.check(spark, target, rows(spark).schema)
+    delta.check(spark, target, rows(spark).drop("detections").schema)  # null there
+    with pytest.raises(InvalidOptionError, match="it lacks image binary .--table-add-columns") as e:
+        delta.check(spark, target, wider.schema)
+    with pytest.raises(InvalidOptionError, match="origin is string there and int in the rows"):
+        delta.check(spark, target, other_type.schema)
+    with pytest.raises(StreamError, match="refuses batch 1, whole: .*DELTA_METADATA_MISMATCH") as f:
+        delta_sink(spark, target, own)(wider, 1)
+    assert "\n" not in f"{e.value}{f.value}"
+    assert sorted(table.rglob("*")) == files
+
+    told = DeltaTable(str(table), adds_columns=True)
+    delta.check(spark, told, wider.schema)
+    with pytest.raises(InvalidOptionError, match="origin is string there"):
+        delta.check(spark, told, other_type.schema)
+    delta_sink(spark, told, own)(wider, 1)
+    assert DeltaRs(str(table)).to_pyarrow_table().sort_by("origin").column("image").to_pylist() == [
+        None,
+        b"jpeg",
+    ]
+
+
+def test_a_table_of_others_is_appended_to_unless_it_refuses_null_or_a_row(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    name = delta.sql_name(str(table))
+    spark.sql(f"CREATE TABLE {name} ({SCHEMA}, note string NOT NULL) USING delta")
+    target = DeltaTable(str(table))
+    with pytest.raises(InvalidOptionError, match="they have no note, which is NOT NULL"):
+        delta.check(spark, target, rows(spark).schema)
+    spark.sql(f"ALTER TABLE {name} ALTER COLUMN note DROP NOT NULL")
+    spark.sql(f"ALTER TABLE {name} ADD CONSTRAINT known CHECK (origin <> 'b')")
+    delta.check(spark, target, rows(spark).schema)
+    sink = delta_sink(spark, target, checkpoint(spark, tmp_path / "c", "one"))
+    sink(rows(spark, "a"), 0)
+    with pytest.raises(StreamError, match="refuses batch 1, whole: .*DELTA_VIOLATE_CONSTRAINT"):
+        sink(rows(spark, "b", "c"), 1)
+
+    assert origins(table) == {"a": 1}
+
+
+def test_a_new_table_has_the_partitions_that_were_asked_for_and_keeps_them(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    target = DeltaTable(str(table), partition_by=("origin",))
+    own = checkpoint(spark, tmp_path / "c", "one")
+    delta.check(spark, target, rows(spark).schema)
+    delta_sink(spark, target, own)(rows(spark, "a"), 0)
+    delta_sink(spark, DeltaTable(str(table)), own)(rows(spark, "b"), 1)
+
+    assert DeltaRs(str(table)).metadata().partition_columns == ["origin"]
+    assert origins(table) == {"a": 1, "b": 1}
+    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by detections"):
+        delta.check(spark, DeltaTable(str(table), ("detections",)), rows(spark).schema)
+    with pytest.raises(InvalidOptionError, match="--table-partition-by x: the rows have no such"):
+        delta.check(spark, DeltaTable(str(table), ("x",)), rows(spark).schema)
+
+
+def test_a_folder_of_something_else_is_no_table(spark: SparkSession, tmp_path: Path) -> None:
+    rows(spark, "a").write.parquet(str(tmp_path / "batch_id=0"))
+
+    with pytest.raises(InvalidOptionError, match="holds batch_id=0 and is no Delta table"):
+        delta.check(spark, DeltaTable(str(tmp_path)), rows(spark).schema)
+
+
+def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    target = DeltaTable(str(table))
+    for owner_id in ("one", "two"):
+        sink = delta_sink(spark, target, checkpoint(spark, tmp_path / owner_id, owner_id, 2))
+        for batch_id in range(3):
+            sink(rows(spark, f"{owner_id}-{batch_id}"), batch_id)
+    old = checkpoint(spark, tmp_path / "copy", "one", planned=1)
+
+    delta.check_checkpoint(spark, target, str(tmp_path / "one"))
+    delta.check_checkpoint(spark, target, checkpoint(spark, tmp_path / "new", "three"))
+    delta.check_checkpoint(spark, target, str(tmp_path / "none"))
+    with pytest.raises(InvalidOptionError, match=r"holds batches up to 2 .*its last batch is 1"):
+        delta.check_checkpoint(spark, target, old)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [("s3a://bucket/t", True), ("hdfs://host/t", False), ("/tmp/t", False), ("gs://b/t", False)],
+)
+def test_in_a_bucket_of_s3_a_table_has_one_driver(
+    uri: str, expected: bool, spark: SparkSession
+) -> None:
+    assert delta.has_one_driver(spark, uri) is expected
+
+
+def test_the_users_own_log_store_lets_several_drivers_write(spark: SparkSession) -> None:
+    key = "spark.delta.logStore.s3a.impl"
+    spark.conf.set(key, "io.delta.storage.S3DynamoDBLogStore")
+    try:
+        assert not delta.has_one_driver(spark, "s3a://bucket/t")
+    finally:
+        spark.conf.unset(key)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("3.5.9", "--packages io.delta:delta-spark_2.12:3.3.2"),
+        ("4.2.0", "--packages io.delta:delta-spark_4.2_2.13:4.4.0"),
+        ("4.3.0", "has no release for Spark 4.3.0; it has for 3.5, 4.0, 4.1, 4.2"),
+    ],
+)
+def test_without_the_jar_one_line_says_what_brings_it(version: str, said: str) -> None:
+    line = delta_lake.missing(version)
+
+    assert said in line
+    assert "\n" not in line

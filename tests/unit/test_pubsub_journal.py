@@ -1,0 +1,122 @@
+"""The journal under a checkpoint: whole segments, kept until acknowledged, then their keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pyspark_vision.errors import StreamError
+from pyspark_vision.sources.pubsub import messages
+from pyspark_vision.sources.pubsub.journal import Journal
+from pyspark_vision.sources.pubsub.messages import Message
+from pyspark_vision.sources.pubsub.stores import LocalStore
+
+KEY = b"0123456789abcdef"
+
+
+def sent(number: int, ordering_key: str = "") -> Message:
+    time = datetime(2026, 11, 28, 12, 0, 0, number, tzinfo=UTC)
+    attributes = {"n": str(number)}
+    return Message("projects/p/subscriptions/s", f"m{number}", time, "a", b"\x00", attributes,
+                   ordering_key)  # fmt: skip
+
+
+def content(*numbers: int) -> bytes:
+    return messages.to_batch([sent(n) for n in numbers], [([f"a{n}"], [KEY]) for n in numbers])
+
+
+def ids(batch: pa.RecordBatch) -> list[str]:
+    names: list[str] = batch.column("message_id").to_pylist()
+    return names
+
+
+def test_a_new_journal_is_empty(tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path / "none"))
+
+    assert (journal.last, journal.segments, journal.kept_keys()) == (0, [], [])
+
+
+def test_what_was_written_is_there_for_the_next_process(tmp_path: Path) -> None:
+    Journal(LocalStore(tmp_path)).write(1, content(1, 2))
+
+    after = Journal(LocalStore(tmp_path))
+
+    assert after.last == 1
+    [row, _] = after.read(1).to_pylist()
+    assert row["data"] == b"\x00"
+    assert row["attributes"] == [("n", "1")]
+    assert row["publish_time"] == sent(1).publish_time
+    assert row["ack_ids"] == ["a1"]
+
+
+def test_acknowledged_messages_go_and_their_keys_stay(tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    for number in (1, 2, 3):
+        journal.write(number, content(number))
+
+    journal.keep_keys(2, [KEY])
+
+    after = Journal(LocalStore(tmp_path))
+    assert [file.name for file in (tmp_path / "segments").iterdir()] == ["000000000003"]
+    assert after.segments == [3]
+    assert after.kept_keys() == [(2, [KEY])]
+    assert after.last == 3
+
+
+def test_a_stop_between_keeping_keys_and_removing_messages_is_made_good(tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    journal.write(1, content(1))
+    journal.keep_keys(1, [KEY])
+    LocalStore(tmp_path).write("segments/000000000001", content(1))
+
+    after = Journal(LocalStore(tmp_path))
+
+    assert after.segments == []
+    assert list((tmp_path / "segments").iterdir()) == []
+
+
+def test_keys_are_forgotten_but_never_how_far_the_journal_goes(tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    for number in (1, 2):
+        journal.write(number, content(number))
+        journal.keep_keys(number, [KEY])
+
+    journal.forget_keys(2)
+
+    after = Journal(LocalStore(tmp_path))
+    assert after.last == 2
+    assert [number for number, _ in after.kept_keys()] == [2]
+
+
+def test_a_segment_that_is_gone_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match="no segment 7, and the checkpoint asks for it"):
+        Journal(LocalStore(tmp_path)).read(7)
+
+
+def test_names_of_unfinished_files_are_nobodys(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("segments/000000000001", content(1))
+    (tmp_path / "segments" / "_000000000002.abc").write_bytes(b"half")
+
+    assert Journal(store).last == 1
+
+
+def test_tasks_share_the_messages_and_those_of_a_key_stay_together_in_order() -> None:
+    held = [sent(number, "k" if number % 2 else "") for number in range(10)]
+    batch = messages.from_bytes(messages.to_batch(held, [([], [])] * 10))
+
+    parts = [ids(part) for part in messages.slices(batch, 3)]
+
+    assert sorted(name for part in parts for name in part) == sorted(
+        f"m{number}" for number in range(10)
+    )
+    assert len(parts) == 3
+    [keyed] = [part for part in parts if "m1" in part]
+    assert [name for name in keyed if int(name[1:]) % 2] == ["m1", "m3", "m5", "m7", "m9"]
+
+
+def test_no_messages_are_no_tasks() -> None:
+    assert messages.slices(messages.from_bytes(messages.to_batch([], [])), 3) == []
