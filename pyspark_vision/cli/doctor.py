@@ -49,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         help="the table in BigQuery: PROJECT.DATASET.TABLE, or DATASET.TABLE and --project-id",
     )
-    parser.add_argument("--project-id", metavar="ID", help="the project in which jobs run")
     parser.add_argument(
         "--max-message-bytes",
         type=int,
@@ -57,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="topics must take messages of this size. The default is that of the jobs: %(default)s",
     )
-    parser.add_argument("--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub")
+    parser.add_argument(
+        "--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub and BigQuery"
+    )
     parser.add_argument(
         "--pubsub-subscription",
         nargs="+",
