@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.compatibility import is_valid_utf8
 from pyspark_vision.errors import DropReason, ErrorCode
 from pyspark_vision.messages import json_fields, pictures
-from pyspark_vision.messages.utf8 import is_valid_utf8
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.api_core import exceptions
+from google.api_core import exceptions as google_exceptions
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources.pubsub.options import reader_options, whole_name
 from pyspark_vision.sources.pubsub.service import AwayError, RefusedError, Service
 from pyspark_vision.spark.error_texts import own_error
+
+# Their constructors are untyped.
+exceptions: Any = google_exceptions
 
 GIVEN = {
     "subscription": "a-sub, projects/q2x/subscriptions/b-sub",
