@@ -74,7 +74,7 @@ class Refusing:
             RefusedError,
             "give it the role roles/pubsub.subscriber",
         ),
-        (exceptions.ServiceUnavailable("gone\nmore"), AwayError, "does not answer .* (gone)"),
+        (exceptions.ServiceUnavailable("gone\nmore"), AwayError, "does not answer .* (503 gone)"),
     ],
 )
 def test_what_the_service_refuses_is_one_line(
