@@ -133,7 +133,7 @@ def test_pubsub_md_what_is_put_into_the_bucket_is_classified(
     announcing: tuple[Topic, Any], tmp_path: Path, capsys: Any
 ) -> None:
     notified, bucket = announcing
-    bucket.blob("a.jpg").upload_from_string(scene_jpeg(3), "image/jpeg")
+    bucket.blob("of-the-guide.jpg").upload_from_string(scene_jpeg(3), "image/jpeg")
     words = {
         "local-project": PROJECT,
         "image-stream-sub": notified.name,

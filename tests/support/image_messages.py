@@ -39,7 +39,9 @@ def results_by_id(servers: str, topic: str) -> dict[str, list[str]]:
             empty += 1
             continue
         assert message.error() is None, message.error()
-        result = json.loads(message.value() or b"")
-        said.setdefault((message.key() or b"").decode(), []).append(f"{result['label']}")
+        key, value = message.key(), message.value()
+        assert key is not None
+        assert value is not None
+        said.setdefault(key.decode(), []).append(str(json.loads(value)["label"]))
     consumer.close()
     return said

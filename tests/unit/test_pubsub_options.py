@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.api_core import exceptions
+from google.api_core import exceptions as google_exceptions
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources.pubsub.options import reader_options, whole_name
 from pyspark_vision.sources.pubsub.service import AwayError, RefusedError, Service
 from pyspark_vision.spark.error_texts import own_error
+
+# Their constructors are untyped.
+exceptions: Any = google_exceptions
 
 GIVEN = {
     "subscription": "a-sub, projects/q2x/subscriptions/b-sub",
@@ -71,7 +74,7 @@ class Refusing:
             RefusedError,
             "give it the role roles/pubsub.subscriber",
         ),
-        (exceptions.ServiceUnavailable("gone\nmore"), AwayError, "does not answer .* (gone)"),
+        (exceptions.ServiceUnavailable("gone\nmore"), AwayError, "does not answer .* (503 gone)"),
     ],
 )
 def test_what_the_service_refuses_is_one_line(
