@@ -36,7 +36,6 @@ def h5(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mobilenet", "tf", "rgb"),
         ("resnet50", "caffe", "bgr"),
         ("vgg16", "caffe", "bgr"),
-        ("custom", "none", "rgb"),
     ],
 )
 def test_a_family_prepares_the_pixels_of_the_model_at_the_path(
@@ -48,10 +47,15 @@ def test_a_family_prepares_the_pixels_of_the_model_at_the_path(
     assert spec.task == "classify"
 
 
+def test_a_custom_file_whose_pixels_are_unknown_is_refused_with_the_way_on(h5: Path) -> None:
+    with pytest.raises(InvalidModelError, match=r"only a proposal: .* normalization .*bundle build"):
+        by_name.classifier("custom", str(h5), None)
+
+
 def test_labels_are_those_of_the_file(h5: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
 
-    spec = by_name.classifier("custom", h5.as_uri(), str(tmp_path / "labels.txt"))
+    spec = by_name.classifier("resnet50", h5.as_uri(), str(tmp_path / "labels.txt"))
 
     assert dict(spec.labels) == {0: "red", 1: "green", 2: "blue"}
 
@@ -65,7 +69,7 @@ def test_a_bundle_says_itself_how_it_is_run(root: Path) -> None:
 @pytest.mark.parametrize(
     ("model_type", "uri", "said"),
     [
-        ("custom", None, "--model-type custom needs --model-gcs-path"),
+        ("custom", None, "`model_type` custom needs `model_gcs_path`"),
         ("inception_v9", None, "choose custom, or a name of keras.applications"),
         ("custom", "/no/such/model", "no model at /no/such/model"),
     ],
