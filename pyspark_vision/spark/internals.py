@@ -94,16 +94,6 @@ def started_jvm() -> Any:
     return SparkContext._jvm
 
 
-def has_class(java_machine: Any, name: str) -> bool:
-    """Whether a :func:`started_jvm` or :func:`jvm` finds a class, in Spark's jars or --jars."""
-    java = java_machine.java.lang
-    try:
-        java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
-    except JavaError:
-        return False
-    return True
-
-
 def leave_submitted_jvm() -> None:
     """Have PySpark start a Connect server in a new JVM; spark-submit's has not all its classes."""
     for variable in _SUBMIT_GATEWAY:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pyspark_vision.spark import internals
 from pyspark_vision.spark.internals import JavaError, java_exception, jvm
 
 if TYPE_CHECKING:
@@ -28,7 +27,17 @@ class Problem(Exception):
 
 def has_class(session: SparkSession, name: str) -> bool:
     """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
-    return internals.has_class(jvm(session), name)
+    return finds_class(jvm(session), name)
+
+
+def finds_class(java_machine: Any, name: str) -> bool:
+    """:func:`has_class` of a JVM that has no session yet."""
+    java = java_machine.java.lang
+    try:
+        java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
+    except JavaError:
+        return False
+    return True
 
 
 @contextmanager

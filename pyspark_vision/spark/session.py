@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 from pyspark_vision.spark import connect, delta_lake, error_texts, internals, own_jvm
+from pyspark_vision.spark.java_errors import finds_class
 
 
 def active_session() -> Any:
@@ -247,7 +248,7 @@ def _classic_session(
         conf["spark.master"] = f"local[{local.group(1) or 1},{_LOCAL_TRIES}]"
         missing |= _local_sockets()
     # Spark would print a page about an extension whose jar it has not.
-    if writes_delta and internals.has_class(internals.started_jvm(), delta_lake.EXTENSION):
+    if writes_delta and finds_class(internals.started_jvm(), delta_lake.EXTENSION):
         missing |= delta_lake.SETTINGS
         others = known.get(delta_lake.EXTENSIONS) or ""
         if others and delta_lake.EXTENSION not in others:

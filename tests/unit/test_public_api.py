@@ -39,6 +39,8 @@ PRIVATE_TEXT = re.compile(
 ALLOWED = {
     # As sbin/start-master.sh has it: a cluster for the tests, no part of a job.
     "scripts/local_services/standalone.py": {"org.apache.spark.deploy."},
+    # Delta Lake's, by the name that its guide says to set.
+    "pyspark_vision/spark/delta_lake.py": {"org.apache.spark.sql.delta.catalog.DeltaCatalog"},
 }
 
 
