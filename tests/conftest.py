@@ -6,6 +6,7 @@ A service is started by the first test that wants it, once per run.
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ from local_services import s3 as local_s3
 from local_services import standalone as local_standalone
 from local_services import yarn as local_yarn
 from pyspark.sql import SparkSession
+
+# What nohup ignores would stay ignored in the programs that tests start and send it to.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
