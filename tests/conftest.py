@@ -26,15 +26,15 @@ from local_services import s3 as local_s3
 from local_services import standalone as local_standalone
 from local_services import yarn as local_yarn
 from pyspark.sql import SparkSession
-
-# What nohup ignores would stay ignored in the programs that tests start and send it to.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.spark import delta_lake
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What nohup ignores would stay ignored in the programs that tests start and send it to.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
