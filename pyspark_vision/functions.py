@@ -1,7 +1,8 @@
 """Column -> Column: encoded images in, typed results out, one Python pass per image.
 
-Every function takes a column name or Column of encoded bytes, of ``struct<content, error>`` (what
-:func:`fetch_object` returns) or of image structs (what :func:`decode_image` returns), and returns a
+Every function takes a column name or Column of encoded bytes, of base64 text or data URIs, of
+``struct<content, error>`` (what :func:`fetch_object` returns) or of image structs (what
+:func:`decode_image` or Spark's own image source returns), and returns a
 struct with an ``error`` field: null, or ``{code, message}``
 (:class:`pyspark_vision.errors.ErrorCode`). Results have ``warnings``, too: null, or a list of what
 they lack (:class:`pyspark_vision.errors.WarningCode`). A bad row never raises and is never

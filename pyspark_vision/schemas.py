@@ -28,6 +28,16 @@ nothing is to be said, never empty."""
 IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
 """An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
 
+SPARK_IMAGE = _struct(
+    origin=StringType(),
+    height=IntegerType(),
+    width=IntegerType(),
+    nChannels=IntegerType(),
+    mode=IntegerType(),
+    data=BinaryType(),
+)
+"""A picture as ``spark.read.format("image")`` gives it: BGR, of OpenCV's modes."""
+
 ENCODED = _struct(content=BinaryType(), error=ERROR)
 """A picture's bytes as a store or a message gave them, or why there are none."""
 

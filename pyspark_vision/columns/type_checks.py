@@ -39,7 +39,12 @@ class Accepted:
 
 # Spark quotes the words as a name: no dots and backticks in them.
 _BYTES = "BINARY (encoded images, as the binaryFile source gives)"
-_ENCODED_TYPES = ("binary", schemas.ENCODED.simpleString(), schemas.FETCHED.simpleString())
+_TEXT = "STRING (base64 or data URIs)"
+_ENCODED_TYPES = (
+    "binary",
+    "string",
+    *(one.simpleString() for one in (schemas.ENCODED, schemas.FETCHED, schemas.SPARK_IMAGE)),
+)
 
 _URI = "STRING (URIs of objects)"
 URI = Accepted(("string",), _URI)
@@ -48,10 +53,13 @@ GENERATION = Accepted(
 )
 # What fetch_object makes of the two.
 REFERENCE = Accepted(("string", "struct<uri:string,generation:string>"), _URI)
-ENCODED = Accepted(_ENCODED_TYPES, f"{_BYTES} or the struct of fetch_object")
+ENCODED = Accepted(
+    _ENCODED_TYPES, f"{_BYTES}, {_TEXT}, the struct of fetch_object or of Spark's image source"
+)
 IMAGES = Accepted(
     (*_ENCODED_TYPES, schemas.IMAGE.simpleString()),
-    f"{_BYTES}, the struct of fetch_object or an image struct (as decode_image gives)",
+    f"{_BYTES}, {_TEXT}, the struct of fetch_object or an image struct (as decode_image or "
+    "Spark's image source gives)",
 )
 
 _RIGHT = "image or uri"

@@ -85,10 +85,17 @@ def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunc
             # pandas has lost the types: a nullable int is a float there, an empty list of structs
             # an array of floats.
             if isinstance(column, pd.DataFrame):  # a struct column
-                from pyspark_vision.executor.results import FETCHED_TYPE, IMAGE_TYPE, REFERENCE_TYPE
+                from pyspark_vision.executor.results import (
+                    FETCHED_TYPE,
+                    IMAGE_TYPE,
+                    REFERENCE_TYPE,
+                    SPARK_IMAGE_TYPE,
+                )
 
                 if "uri" in column.columns:
                     known = REFERENCE_TYPE
+                elif "nChannels" in column.columns:
+                    known = SPARK_IMAGE_TYPE
                 else:
                     known = IMAGE_TYPE if "data" in column.columns else FETCHED_TYPE
                 fields = [field for field in known if field.name in column.columns]

@@ -41,6 +41,18 @@ IMAGE_TYPE = pa.struct(
     ]
 )
 
+# Of Spark's own image source: what a UDF gets, too.
+SPARK_IMAGE_TYPE = pa.struct(
+    [
+        ("origin", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("nChannels", pa.int32()),
+        ("mode", pa.int32()),
+        ("data", pa.binary()),
+    ]
+)
+
 ENCODED_TYPE = pa.struct([("content", pa.binary()), ("error", ERROR_TYPE)])
 # Not what a UDF returns, but what fetch_object's gets.
 REFERENCE_TYPE = pa.struct([("uri", pa.string()), ("generation", pa.string())])

@@ -1,7 +1,7 @@
 """What a column of images holds, row by row, and the picture in each row.
 
-A row has encoded bytes, an image struct of ``decode_image``, the struct of ``fetch_object``, or a
-reason why there is no picture.
+A row has encoded bytes, base64 text, an image struct of ``decode_image`` or of Spark's image
+source, the struct of ``fetch_object``, or a reason why there is no picture.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import pyarrow as pa
 from PIL import Image
 
 from pyspark_vision.executor import results
+from pyspark_vision.executor.base64_text import picture_bytes
 from pyspark_vision.executor.fetched import Reference
 from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.spark_image import spark_picture
 
-# Encoded bytes, the fields of an image struct or of encoded bytes with an error, the reason why
-# there are none, or nothing.
-Source = bytes | dict[str, Any] | RowError | None
+# Encoded bytes, base64 text of them, the fields of an image struct or of encoded bytes with an
+# error, the reason why there are none, or nothing.
+Source = bytes | str | dict[str, Any] | RowError | None
 
 
 def sources_of(array: pa.Array) -> Iterator[Source]:
@@ -28,12 +30,20 @@ def sources_of(array: pa.Array) -> Iterator[Source]:
     ``TypeError`` where the column is no column of images.
     """
     # Through pandas, a batch of nulls has lost its type.
-    is_any_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
+    is_any_of = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_null,
+    )
     encoded = any(is_it(array.type) for is_it in is_any_of)
-    if not encoded and not _has_fields(array.type, results.IMAGE_TYPE, results.ENCODED_TYPE):
+    structs = (results.IMAGE_TYPE, results.ENCODED_TYPE, results.SPARK_IMAGE_TYPE)
+    if not encoded and not _has_fields(array.type, *structs):
         raise TypeError(
-            f"the column is {array.type}; it must be binary (encoded images), an image struct "
-            "of decode_image or the struct of fetch_object"
+            f"the column is {array.type}; it must be binary (encoded images), string (base64 "
+            "or data URIs), an image struct of decode_image or of Spark's image source, or the "
+            "struct of fetch_object"
         )
     return (scalar.as_py() for scalar in array)
 
@@ -69,8 +79,13 @@ def picture_of(
     """
     if isinstance(source, RowError):
         raise source
+    if isinstance(source, str):
+        source = picture_bytes(source)
     if not isinstance(source, dict):
         return decode(source, options, target_hw)
+    if "nChannels" in source:
+        image = spark_picture(source)
+        return image, image.size
     error = source["error"]
     if error is not None:
         try:

@@ -290,7 +290,7 @@ def test_tiff_is_read_only_when_allowed(spark: SparkSession, classifier: ModelSp
 
 @pytest.mark.parametrize(
     "column",
-    [lambda: "id", lambda: F.lit("text"), lambda: F.struct(F.col("id").alias("a.`b"))],
+    [lambda: "id", lambda: F.lit(1.5), lambda: F.struct(F.col("id").alias("a.`b"))],
 )
 def test_a_column_of_the_wrong_type_is_refused_before_the_job(
     column: Any, images: DataFrame, classifier: ModelSpec
@@ -302,6 +302,23 @@ def test_a_column_of_the_wrong_type_is_refused_before_the_job(
         r"\[FIELD_NOT_FOUND\] No such struct field `image or uri` in `classify_image: the column "
     )
     assert re.match(rf"{said}is .*; it must be BINARY \(", str(error.value))
+
+
+def test_text_and_the_structs_of_sparks_image_source_give_the_pixels_of_bytes(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    Image.new("RGB", (3, 2), (10, 20, 30)).save(tmp_path / "a.png")
+    files = spark.read.format("binaryFile").load(str(tmp_path)).select("content")
+    text = files.select(F.base64("content").alias("text"))
+    pictures = spark.read.format("image").load(str(tmp_path))
+
+    found = [
+        df.select(decode_image(name).alias("r")).collect()
+        for df, name in ((files, "content"), (text, "text"), (pictures, "image"))
+    ]
+
+    assert found[0][0]["r"]["data"] == bytes((10, 20, 30)) * 6
+    assert found[1] == found[2] == found[0]
 
 
 def test_a_registered_function_answers_in_sql(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pyarrow as pa
@@ -36,9 +37,11 @@ def test_a_column_of_nulls_may_have_lost_its_type() -> None:
     assert list(references_of(iter([pa.nulls(2)]))) == [Reference(None), Reference(None)]
 
 
-@pytest.mark.parametrize("column", [pa.array(["a"]), pa.array([1]), pa.array([{"data": b""}])])
+@pytest.mark.parametrize("column", [pa.array([1.5]), pa.array([1]), pa.array([{"data": b""}])])
 def test_another_column_is_named_with_what_it_must_be(column: pa.Array) -> None:
-    with pytest.raises(TypeError, match="must be binary .*, an image struct of decode_image or"):
+    with pytest.raises(
+        TypeError, match="must be binary .*, string .*, an image struct of decode_image or"
+    ):
         sources_of(column)
 
 
@@ -110,3 +113,92 @@ def test_the_error_of_a_struct_is_handed_on(
 def test_nothing_is_null_input() -> None:
     assert reason(None)[0] == "null_input"
     assert reason(image_struct(data=None)) == ("null_input", "the image struct has no data")
+
+
+def spark_struct(data: bytes | None, mode: int = 16, channels: int = 3, **changes: Any) -> Source:
+    """As Spark's image source gives a picture of 1x1 pixels."""
+    fields = {"origin": "file:/a.png", "height": 1, "width": 1, "nChannels": channels}
+    row = {**fields, "mode": mode, "data": data, **changes}
+    (source,) = sources_of(pa.array([row], results.SPARK_IMAGE_TYPE))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "channels", "rgb"),
+    [
+        (b"\x07", 0, 1, (7, 7, 7)),
+        (b"\x01\x02\x03", 16, 3, (3, 2, 1)),
+        (b"\x01\x02\x03\xff", 24, 4, (3, 2, 1)),
+        (b"\x01\x02\x03\x00", 24, 4, (255, 255, 255)),  # transparent
+    ],
+)
+def test_the_struct_of_sparks_image_source_is_blue_first(
+    data: bytes, mode: int, channels: int, rgb: tuple[int, int, int]
+) -> None:
+    image, size_wh = picture_of(spark_struct(data, mode, channels), DecodeOptions(), None)
+
+    assert (image.mode, size_wh, image.getpixel((0, 0))) == ("RGB", (1, 1), rgb)
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        (spark_struct(None), "null_input", "no data"),
+        (spark_struct(b"", -1, -1, height=-1, width=-1), "undecodable", "could not read"),
+        (spark_struct(b"12", 2, 1), "undecodable", "mode 2"),  # CV_16UC1
+        (spark_struct(b"12"), "undecodable", "has 2 bytes"),
+        (spark_struct(b"123", channels=1), "undecodable", "1 channels, mode 16"),
+        (spark_struct(b"", width=0), "undecodable", "0x1"),
+        (spark_struct(b"123", height=None), "undecodable", "1xNone"),
+    ],
+)
+def test_what_sparks_image_source_could_not_read_is_an_error(
+    source: Source, code: str, words: str
+) -> None:
+    found = reason(source)
+
+    assert found[0] == code
+    assert words in found[1]
+
+
+_TEXT = base64.b64encode(plain_png("lime")).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _TEXT,
+        _TEXT.rstrip("="),
+        f" {_TEXT[:40]}\r\n{_TEXT[40:]}\n",
+        _TEXT.replace("+", "-").replace("/", "_"),
+        f"data:image/png;base64,{_TEXT}",
+        f"DATA:;BASE64,{_TEXT}",
+    ],
+)
+def test_text_is_base64_or_a_data_uri(text: str) -> None:
+    (source,) = sources_of(pa.array([text]))
+
+    image, size_wh = picture_of(source, DecodeOptions(), None)
+
+    assert (image.getpixel((0, 0)), size_wh) == ((0, 255, 0), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("", "empty_input", ""),
+        ("data:image/png;base64,", "empty_input", ""),
+        ("data:image/png,abcd", "bad_base64", "without ;base64"),
+        ("s3://bucket/a.png", "bad_base64", "fetch_object"),
+        (plain_png("lime").hex(), "bad_base64", "hexadecimal"),
+        ("ab=cd", "bad_base64", ""),
+        ("péar", "bad_base64", ""),
+        ("A", "bad_base64", ""),
+        ("aGVsbG8=", "unsupported_format", ""),  # base64, of no picture
+    ],
+)
+def test_text_that_is_no_picture_is_an_error(text: str, code: str, words: str) -> None:
+    found = reason(text)
+
+    assert found[0] == code
+    assert words in found[1]
