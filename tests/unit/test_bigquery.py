@@ -64,7 +64,7 @@ def test_a_table_is_named_as_people_name_it(text: str, project: str | None, expe
         ("t", "'t' is no table: give PROJECT.DATASET.TABLE"),
         ("", "'' is no table"),
         ("a.b.c.d", "'a.b.c.d' is no table"),
-        ("d.t", "the project is missing; give PROJECT.d.t, or --project-id"),
+        ("d.t", "the project is missing; give PROJECT.d.t, or `project_id`"),
         ("A_project.d.t", "'A_project' is no project's id"),
         ("a-project.my-set.t", "'my-set' is no dataset's name"),
         ("a-project.d.t$20261128", "'t$20261128' is no table's name"),
@@ -74,7 +74,7 @@ def test_a_table_is_named_as_people_name_it(text: str, project: str | None, expe
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line(text: str, said: str) -> None:
-    with pytest.raises(InvalidOptionError, match="--output-bq-table") as error:
+    with pytest.raises(InvalidOptionError, match="`output_bq_table`") as error:
         parse(text, None)
 
     assert said in str(error.value)
