@@ -38,12 +38,17 @@ _START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class BigQuery:
-    """A running emulator. ``grpc_address``: of the Storage Write API, ``host:port``."""
+    """A running emulator.
+
+    ``grpc_address``: of the Storage Write API, ``host:port``. ``buckets``: the folder with a folder
+    for each bucket, where it reads what ``gs://`` names.
+    """
 
     rest_url: str
     grpc_address: str
     project: str
     server: Daemon
+    buckets: Path
 
     def environment(self, rest_url: str = "", grpc_address: str = "") -> dict[str, str]:
         """Where jobs look for it; a proxy in front of it has addresses of its own."""
@@ -64,16 +69,15 @@ class BigQuery:
 
 
 @contextmanager
-def running(
-    folder: Path, rest_port: int | None = None, gcs_root: Path | None = None
-) -> Iterator[BigQuery]:
+def running(folder: Path, rest_port: int | None = None) -> Iterator[BigQuery]:
     """An emulator with its data below ``folder``, which outlives a kill, until the block ends.
 
-    ``rest_port`` ``None``: any that is free. ``gcs_root``: the folder that it reads for ``gs://``.
+    ``rest_port`` ``None``: any that is free.
     """
     python = environment() / "bin" / "python"
-    data = folder / "data"
+    data, buckets = folder / "data", folder / "buckets"
     data.mkdir(exist_ok=True)
+    buckets.mkdir(exist_ok=True)
     with reserved_ports(2) as ports:
         rest, grpc = rest_port or ports[0], ports[1]
         url = f"http://127.0.0.1:{rest}"
@@ -86,12 +90,12 @@ def running(
             "HOME": str(python.parents[1] / "home"),  # where DuckDB finds its extensions
             "PYTHONPATH": "",
             "TMPDIR": str(folder),
-            "BQEMU_GCS_LOCAL_ROOT": str(gcs_root or folder),
+            "BQEMU_GCS_LOCAL_ROOT": str(buckets),
         }
         server = Daemon("bigquery", command, folder, lambda: answers_http(url), variables)
         server.start(_START_TIMEOUT_S)
     try:
-        yield BigQuery(url, f"127.0.0.1:{grpc}", PROJECT, server)
+        yield BigQuery(url, f"127.0.0.1:{grpc}", PROJECT, server, buckets)
     finally:
         server.stop()
 

@@ -15,6 +15,7 @@ from typing import Any
 import guides
 import job_runs as jobs
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 import requests
 from bigquery_proxy import LOST_AFTER, LOST_BEFORE, RUNNING, BigQueryProxy
@@ -23,6 +24,7 @@ from confluent_kafka import Producer
 from google.api_core import exceptions
 from google.cloud import bigquery as google
 from local_services.bigquery import BigQuery
+from local_services.gcs import Gcs
 from local_services.kafka import Kafka
 from pictures import scene_jpeg
 from pyspark.sql import DataFrame, SparkSession
@@ -216,9 +218,9 @@ def test_columns_are_added_when_told_and_a_table_that_lacks_some_is_refused(
     old = [google.SchemaField(one, "STRING") for one in ("prediction_id", "label", "own")]
     client.create_table(google.Table(str(name), schema=old))
 
-    with pytest.raises(InvalidOptionError, match=r"lacks the columns confidence FLOAT, .*say --bq"):
+    with pytest.raises(InvalidOptionError, match=r"lacks the columns confidence FLOAT, .*`bq_add"):
         table.ready(client, name, wanted())
-    with pytest.raises(InvalidOptionError, match="--bq-add-columns nope: the job has no such"):
+    with pytest.raises(InvalidOptionError, match="`bq_add_columns` nope: the job has no such"):
         table.ready(client, name, wanted(added=("nope",)))
     assert len(client.get_table(str(name)).schema) == 3
     made = table.ready(client, name, wanted(added=("error_message",)))
@@ -334,6 +336,38 @@ def test_rows_go_by_the_folder_that_is_given(
     assert [row["prediction_id"] for row in rows_of(client, name)] == ["a", "b"]
     [folder] = (tmp_path / "staging").iterdir()
     assert list(folder.iterdir()) == []  # its name is the checkpoint's id
+
+
+@pytest.mark.skipif(pyspark.__version__ < "4.2", reason="the connector of gs:// is for Spark 4.2")
+def test_from_a_bucket_bigquery_reads_the_files_itself_and_they_are_removed_then(
+    stream: Stream,
+    client: Any,
+    name: TableName,
+    bigquery: BigQuery,
+    proxy: BigQueryProxy,
+    gcs: Gcs,
+    gcs_bucket: Any,
+) -> None:
+    staged = []
+
+    def bring(uri: str) -> None:
+        bucket, _, path = uri.removeprefix("gs://").partition("/")
+        staged.append(path)
+        target = bigquery.buckets / bucket / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        gcs.client().bucket(bucket).blob(path).download_to_filename(target)
+
+    proxy.bring = bring
+    proxy.misbehave(LOST_AFTER)
+    write = stream.start(staging=f"gs://{gcs_bucket.name}/on its way/")
+
+    write(0, "a", "b", "c")
+    stream.start(staging=f"gs://{gcs_bucket.name}/on its way/")(0, "a", "b", "c")
+
+    assert [row["prediction_id"] for row in rows_of(client, name)] == ["a", "b", "c"]
+    assert all(path.startswith("on its way/") for path in staged)
+    left = [blob.name for blob in gcs_bucket.list_blobs() if not blob.name.endswith("/")]
+    assert left == []
 
 
 def image_message(image_id: str, content: bytes) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -49,11 +49,14 @@ class BigQueryProxy:
 
     ``how``: a reason of :data:`REFUSALS`: the insert is refused; ``"failed REASON"``: the job is
     taken, and fails; :data:`LOST_BEFORE`, :data:`LOST_AFTER`: the connection ends without an
-    answer; :data:`RUNNING`: the job is not done at once. ``jobs``: by id. ``refused``: how often an
-    id was refused as a duplicate.
+    answer; :data:`RUNNING`: the job is not done at once.
+
+    ``bring`` is called with each URI that a job loads, before it is taken, to put it where the
+    emulator reads it. ``jobs``: by id. ``refused``: how often an id was refused as a duplicate.
     """
 
     def __init__(self, target: str) -> None:
+        self.bring: Callable[[str], object] = lambda uri: None
         self._target = urlsplit(target).netloc
         self._lock = threading.RLock()
         self._fault, self._faults_left = "", 0
@@ -143,6 +146,8 @@ class BigQueryProxy:
             ).geturl()
             _pass_back(request, status, headers, content)
         else:
+            for uri in asked["configuration"]["load"]["sourceUris"]:
+                self.bring(uri)
             self._take(request, body, job_id, is_upload=False)
 
     def _take(

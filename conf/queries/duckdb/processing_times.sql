@@ -1,7 +1,7 @@
 -- Milliseconds for an image (decoding and the model), by hour and model: the middle one, and the
--- one that 95 of 100 are not above.
+-- one that 95 of 100 are not above. Hours of UTC, as BigQuery's.
 SELECT
-  date_trunc('hour', processed_at) AS processed_hour,
+  date_trunc('hour', processed_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS processed_hour,
   model_name,
   COUNT(*) AS images,
   quantile_disc(processing_time_ms, 0.50) AS p50_ms,
