@@ -8,6 +8,7 @@ cannot read. What spark-submit, core-site.xml or a platform has set stays as it 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -48,18 +49,21 @@ _SIZES = (
     "fs.gs.rewrite.max.chunk.size",
 )
 
+_preparing = threading.Lock()
 _prepared: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def prepare(session: SparkSession) -> None:
     """Let the session read and write ``gs://`` if the connector is on its class path; once."""
     context = session.sparkContext
-    if context in _prepared:
-        return
-    _prepared.add(context)
-    if not has_class(session, CONNECTOR):
-        return
-    conf = hadoop_configuration(session)
+    with _preparing:  # nobody goes on while another is at it
+        if context not in _prepared:
+            if has_class(session, CONNECTOR):
+                _set_up(hadoop_configuration(session))
+            _prepared.add(context)
+
+
+def _set_up(conf: Any) -> None:
     settings = dict(_DEFAULTS)
     if (url := os.environ.get(EMULATOR)) and _is_unset(conf, "fs.gs.storage.root.url"):
         settings |= {"fs.gs.storage.root.url": url if "://" in url else f"http://{url}"}

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def test_of_two_that_write_one_file_one_makes_it(
     assert read_text(spark, mark) == "first"
 
 
+@pytest.mark.slow
 def test_one_of_two_in_the_same_instant_holds_a_checkpoint_and_leaves_nothing_behind(
     spark: SparkSession, gcs: Gcs, gcs_bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +220,7 @@ def embed(*arguments: object) -> int:
     return jobs.run("batch_embed", "--model", jobs.model("demo-embedder"), *arguments)
 
 
+@pytest.mark.slow  # a guide's test embeds from and to a bucket
 def test_batch_embed_reads_keys_and_a_folder_and_writes_to_the_bucket_and_goes_on(
     spark: SparkSession, gcs: Gcs, gcs_bucket: Any, capsys: Any
 ) -> None:
@@ -289,11 +291,11 @@ def test_week_nines_classifier_writes_json_lines_below_its_output_path(
     )
 
     assert code == 0
-    [lines] = [
-        blob.download_as_bytes().decode()
-        for blob in gcs_bucket.list_blobs(prefix="outputs/predictions/batch_id=0/part-00000-")
-    ]
-    assert sorted(json.loads(line)["image_id"] for line in lines.splitlines()) == ["0", "1", "2"]
+    listed = gcs_bucket.list_blobs(prefix="outputs/predictions/batch_id=")
+    files = [blob for blob in listed if blob.name.endswith(".json")]
+    lines = [line for file in files for line in file.download_as_bytes().splitlines()]
+    assert sorted(json.loads(line)["image_id"] for line in lines) == ["0", "1", "2"]
+    assert any("/batch_id=0/part-00000-" in file.name for file in files)
 
 
 @contextmanager
@@ -328,7 +330,8 @@ def streaming(
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def detect_flags(root: Path, home: str, files: str) -> list[str]:
