@@ -89,6 +89,7 @@ def test_messages_are_rows_with_their_attributes_times_and_keys(
     assert (two.message_id, two.ordering_key, two.attributes) == (second, "camera-1", {})
 
 
+@pytest.mark.slow
 def test_nothing_is_acknowledged_before_its_batch_is_committed_and_all_after(
     topic: Topic, streamed: Callable[..., list[Any]], tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_without_the_jar_a_job_ends_with_the_line_that_brings_it(
     assert not (tmp_path / "table").exists()
 
 
+@pytest.mark.slow
 def test_vectors_in_a_table_go_on_where_they_were_and_failed_ones_are_made_anew(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,7 @@ def test_a_newer_image_has_the_connector_of_its_scala() -> None:
     assert "_2.12:3.5" in Plan(PROJECT, image_version="2.3-debian12").kafka_package
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before its work", "after its work"])
 def test_after_a_failure_of_any_call_another_run_ends_as_one_without(
     cloud: Cloud, after: bool, capsys: pytest.CaptureFixture[str]
@@ -180,6 +181,7 @@ def test_after_a_failure_of_any_call_another_run_ends_as_one_without(
         assert existing(cloud) == whole, f"after a failure of call {number}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before its work", "after its work"])
 def test_after_a_failure_of_any_call_of_a_cleanup_another_one_removes_the_rest(
     cloud: Cloud, after: bool

@@ -111,6 +111,7 @@ def test_a_child_that_hangs_is_ended_within_its_time() -> None:
     assert found[0].error.message == "its process did not answer within 0.5 s, more than once"
 
 
+@pytest.mark.slow
 def test_in_spark_poisoned_rows_get_errors_and_the_rest_is_kept(tmp_path: Path) -> None:
     path = poisoned_decoder(tmp_path)["PYTHONPATH"] + os.pathsep + str(ROOT / "tests" / "support")
     done = subprocess.run(

@@ -428,6 +428,7 @@ def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
     assert rows["none.jpg"]["error"]["code"] == "fetch_not_found"
 
 
+@pytest.mark.slow
 def test_batch_embed_makes_failed_rows_anew_when_their_cause_may_be_gone(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
 ) -> None:
