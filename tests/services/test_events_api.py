@@ -264,7 +264,7 @@ def test_what_is_wrong_at_the_start_is_one_line(
     begins = "pyspark-vision events-api: "
     assert all(line.startswith(begins) and line.count("\n") == 1 for line in said.values())
     assert "topic no_such_topic does not exist" in said["topic"]
-    assert f"--port {api.port}: Address already in use" in said["port"]
+    assert f"--port {api.port}: another program has it" in said["port"]
     assert "is another running events-api's" in said["journal"]
     assert "is no journal and has" in said["folder"]
     assert "--journal-mb 0: at least 1" in said["size"]

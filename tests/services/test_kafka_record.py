@@ -306,7 +306,7 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
         )
 
     with pytest.raises(
-        StreamError, match=rf"{topic} was made anew while it was read .*--skip-lost"
+        StreamError, match=rf"{topic} was made anew while it was read .*`skip_lost`"
     ):
         run()
     assert not list((tmp_path / "checkpoint" / "commits").glob("[0-9]*"))

@@ -263,7 +263,7 @@ def test_what_cannot_be_is_one_line_that_says_how_to_go_on(
     assert "no broker of --kafka-servers 127.0.0.1:1 answers: connection refused. Start" in lines[0]
     assert "topic missing cannot be written" in lines[1]
     assert "Create the topic, or correct its name" in lines[1]
-    assert "holds input.jpg, which is not of produce" in lines[2]
+    assert "holds input.jpg and no mark of pictures" in lines[2]
     assert '--kafka-config: No such configuration property: "nonsense.key"' in lines[3]
     assert (tmp_path / "theirs" / "input.jpg").read_bytes() == b"of somebody"
 
