@@ -72,6 +72,7 @@ def test_a_folder_on_s3_and_a_prefix_of_keys_give_the_same_vectors(
     assert len(by_keys["2.jpg"].embedding) == 128
 
 
+@pytest.mark.slow
 def test_images_are_read_from_and_vectors_written_to_hdfs(
     spark: SparkSession, hdfs: Hdfs, capsys: Any
 ) -> None:

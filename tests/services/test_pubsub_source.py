@@ -156,6 +156,7 @@ def test_messages_of_an_ordering_key_come_in_order(
     assert len(values) == 8
 
 
+@pytest.mark.slow
 def test_a_missing_subscription_and_a_service_that_is_away_are_one_line_each(
     pubsub: PubSub,
 ) -> None:

@@ -228,6 +228,7 @@ def test_batch_md_a_folder_and_keys_are_embedded_and_read(
     assert len(pd.read_csv(file)) == 2
 
 
+@pytest.mark.slow
 def test_streams_md_and_tables_md_a_folder_is_detected_into_files_and_a_table(
     spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
