@@ -6,6 +6,7 @@ A service is started by the first test that wants it, once per run.
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.spark import delta_lake
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What nohup ignores would stay ignored in the programs that tests start and send it to.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

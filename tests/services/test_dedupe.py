@@ -83,6 +83,7 @@ def test_identical_frames_of_a_camera_are_left_out_within_a_batch_and_after_a_re
     assert offsets(tmp_path) == [0, 1, 3, 5, 7]
 
 
+@pytest.mark.slow
 def test_each_of_many_batches_knows_what_the_ones_before_have_seen(
     detect: Any, topic: str, producer: Producer, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_malformed_messages_are_all_kept_with_their_reason(
     assert sorted(letter["payload"] for letter in letters) == sorted(sent * 2)
 
 
+@pytest.mark.slow
 def test_a_frame_that_was_superseded_stands_for_no_other(
     detect: Any, topic: str, producer: Producer, tmp_path: Path
 ) -> None:

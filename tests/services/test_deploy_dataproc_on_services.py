@@ -18,6 +18,7 @@ from pyspark_vision.clients.local_services.kafka import Kafka
 PROJECT = "example-project"
 
 
+@pytest.mark.slow
 def test_topic_and_subscription_are_made_known_again_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

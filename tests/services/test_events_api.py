@@ -144,6 +144,7 @@ def test_while_kafka_is_away_events_are_kept_and_then_sent_in_order(kafka: Kafka
     assert complained.splitlines()[-1] == "events-api: Kafka takes events again"
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_full_keeps_what_it_has_and_says_so(kafka: Kafka, api: Api) -> None:
     api.servers, servers = AWAY, api.servers
     api.flags = ("--journal-mb", "1")

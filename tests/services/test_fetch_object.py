@@ -163,6 +163,7 @@ def test_without_obstore_boto3_fetches(
         assert (found.content, found.attempts, proxy.requests) == (b"x", 1, 1)
 
 
+@pytest.mark.slow
 def test_a_store_with_a_certificate_of_its_own_is_trusted_as_boto3_trusts_it(
     s3: S3, s3_client: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_listed_broker_that_is_down_beside_one_that_answers_is_no_error(
     assert start("--kafka-topic", topic, servers=servers)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_port_that_takes_connections_and_is_silent_is_explained_in_seconds(
     start: Callable[..., Any], silent_port: int
 ) -> None:
@@ -227,6 +228,7 @@ def test_offsets_of_a_topic_that_is_not_read_are_refused(
     assert f"--ending-offsets: the topic other is not one that is read ({topic})" in line
 
 
+@pytest.mark.slow
 def test_a_stream_that_goes_on_is_not_asked_for_its_first_offsets(
     start: Callable[..., Any], topic: str, producer: Producer, as_stream: tuple[object, ...]
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_camera_that_is_away_does_not_stop_another(kafka: Kafka, topic: str) -
     assert {clients.size_wh(record.value()) for record in records} == {SIZE_WH}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when_behind", ["drop", "wait"])
 def test_counts_add_up_when_the_broker_stands_still_for_a_while(
     when_behind: str, kafka: Kafka, topic: str, tmp_path: Path
@@ -190,7 +191,13 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing_twice(
     assert len(values) == len(set(values)) == counted["sent"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_sends_what_is_under_way_and_prints_the_counts(
     number: signal.Signals, kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_batches_are_bounded(topic: Topic, streamed: Callable[..., list[Any]]) -
     assert max(len(rows) for rows in batches) == 3
 
 
+@pytest.mark.slow
 def test_messages_of_an_ordering_key_come_in_order(
     pubsub: PubSub, streamed: Callable[..., list[Any]]
 ) -> None:
@@ -219,6 +220,7 @@ def values(folder: Path) -> list[int]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
     pubsub: PubSub, topic: Topic, tmp_path: Path
 ) -> None:

@@ -335,7 +335,13 @@ def test_the_group_shows_kafkas_tools_how_far_the_file_is(
     assert committed.offset == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_keeps_what_came_and_ends_with_the_counts(
     number: signal.Signals,
     servers: str,

@@ -51,7 +51,7 @@ def submit(
     )
 
 
-@pytest.mark.parametrize("password", ["right", "wrong"])
+@pytest.mark.parametrize("password", ["right", pytest.param("wrong", marks=pytest.mark.slow)])
 def test_credentials_stand_in_nothing_that_a_job_leaves(
     password: str,
     root: Path,

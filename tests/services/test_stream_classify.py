@@ -196,7 +196,8 @@ def test_a_custom_savedmodel_or_h5_is_read_by_uri(
     file_system.copyFromLocalFile(jvm.org.apache.hadoop.fs.Path(local.as_uri()), target)
     jobs.produce(producer, topic, image_message("one", scene_jpeg(3)))
 
-    code = classify("--labels", labels, model=target.toString())
+    family = ("--model-type", "mobilenet_v2")  # how pixels are prepared
+    code = classify("--labels", labels, *family, model=target.toString())
 
     [message] = jobs.consume(consumer, classify.results, 1)
     result = json.loads(message.value())

@@ -119,7 +119,7 @@ def test_events_and_their_splits_are_tables_on_hdfs(
         (["--table-add-columns"], "--table-add-columns is for --sink delta"),
         (
             ["--sink", "parquet", "delta", "--output", "o", "--table", "o/t"],
-            "--table o/t lies in --output o",
+            "--output o holds --table o/t",
         ),
     ],
 )

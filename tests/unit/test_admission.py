@@ -230,6 +230,7 @@ def assert_memory_first(line: str, name: str) -> None:
     assert "--master local[N]" in line
 
 
+@pytest.mark.slow
 def test_a_job_whose_workers_are_killed_ends_with_memory_in_its_last_line(
     root: Path, tmp_path: Path
 ) -> None:

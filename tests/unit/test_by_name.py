@@ -36,7 +36,6 @@ def h5(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mobilenet", "tf", "rgb"),
         ("resnet50", "caffe", "bgr"),
         ("vgg16", "caffe", "bgr"),
-        ("custom", "none", "rgb"),
     ],
 )
 def test_a_family_prepares_the_pixels_of_the_model_at_the_path(
@@ -48,10 +47,17 @@ def test_a_family_prepares_the_pixels_of_the_model_at_the_path(
     assert spec.task == "classify"
 
 
+def test_a_custom_file_whose_pixels_are_unknown_is_refused_with_the_way_on(h5: Path) -> None:
+    with pytest.raises(
+        InvalidModelError, match=r"only a proposal: .* normalization .*bundle build"
+    ):
+        by_name.classifier("custom", str(h5), None)
+
+
 def test_labels_are_those_of_the_file(h5: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
 
-    spec = by_name.classifier("custom", h5.as_uri(), str(tmp_path / "labels.txt"))
+    spec = by_name.classifier("resnet50", h5.as_uri(), str(tmp_path / "labels.txt"))
 
     assert dict(spec.labels) == {0: "red", 1: "green", 2: "blue"}
 
@@ -65,7 +71,7 @@ def test_a_bundle_says_itself_how_it_is_run(root: Path) -> None:
 @pytest.mark.parametrize(
     ("model_type", "uri", "said"),
     [
-        ("custom", None, "--model-type custom needs --model-gcs-path"),
+        ("custom", None, "`model_type` custom needs `model_gcs_path`"),
         ("inception_v9", None, "choose custom, or a name of keras.applications"),
         ("custom", "/no/such/model", "no model at /no/such/model"),
     ],
@@ -114,22 +120,20 @@ def test_a_model_file_that_cannot_be_read_is_refused_in_words(
         by_name.classifier("custom", str(tiny_tflite), None)
 
 
-def test_a_bare_file_is_a_model_and_its_guesses_are_said(
-    tiny_tflite: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bare_file_that_leaves_nothing_open_is_a_model(tiny_tflite: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("whole\ncorner\nrest\n")
+    labels = str(tmp_path / "labels.txt")
 
-    spec = by_name.model(tiny_tflite.as_uri(), "classify", str(tmp_path / "labels.txt"))
+    spec = by_name.model(tiny_tflite.as_uri(), "classify", labels, normalization="none")
 
     assert (spec.task, spec.file.format, spec.on_every_node) == ("classify", "tflite", False)
     assert dict(spec.labels)[1] == "corner"
-    [said] = caplog.messages
-    assert "normalization none (the file does not say how pixels are scaled)" in said
-    assert "labels" not in said.partition("`pyspark-vision")[0]
 
 
 def test_a_bare_file_that_every_node_has_is_not_shipped(tiny_tflite: Path) -> None:
-    assert by_name.model(f"local:{tiny_tflite}", "classify").on_every_node
+    spec = by_name.model(f"local:{tiny_tflite}", "classify", normalization="none")
+
+    assert spec.on_every_node
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_a_bare_file_that_every_node_has_is_not_shipped(tiny_tflite: Path) -> No
         ("demo-detector", "classify", None, "the task of model 'demo-detector' is 'detect'"),
         ("demo-detector", "detect", "labels.txt", "is a bundle, which says its labels itself"),
         ("demo-detector/labels.txt", "detect", None, "no reader for '.txt'"),
-        ("demo-detector/model.tflite", "classify", None, "`bundle build` makes a bundle of it"),
+        ("demo-detector/model.tflite", "classify", None, "bundle build` makes a bundle of it"),
         ("none.onnx", "embed", None, "no model at"),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_holder_learns_that_another_took_its_lease(
         time.sleep(1)
 
     [reason] = reasons
-    assert reason.startswith(f"another job took --checkpoint {tmp_path}, which this one had not")
+    assert reason.startswith(f"another job took `checkpoint` {tmp_path}, which this one had not")
 
 
 def test_the_leases_of_one_dead_job_are_waited_for_at_the_same_time(

@@ -419,6 +419,7 @@ def test_annotated_pictures_come_from_the_rows_and_are_not_drawn_again(
         assert picture.boxes == ()
 
 
+@pytest.mark.slow
 def test_a_rare_label_of_a_large_file_has_its_example(tmp_path: Path, open_folder: Open) -> None:
     many = [row(minute=n / 1000, origin=str(n)) for n in range(25_000)]
     many[3] = row(minute=0, labels=("heron",), origin="the heron")

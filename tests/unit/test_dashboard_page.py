@@ -157,7 +157,7 @@ def test_labels_beyond_the_colours_are_one() -> None:
     ("words", "said"),
     [
         (["none/here"], "none/here is not there: name the folder or file that a job wrote"),
-        (["gs://bucket/x"], "gs://bucket/x: gs:// is not read here. Give a local path"),
+        (["ftp://bucket/x"], "ftp://bucket/x: ftp:// is not read here. Give a local path"),
         (["kafka:"], "kafka:: name the topic, as kafka:resultstream"),
         (
             ["kafka:resultstream", "--kafka-servers", "127.0.0.1:1"],

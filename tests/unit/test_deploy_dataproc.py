@@ -148,7 +148,7 @@ def test_the_job_takes_the_flags_that_it_is_submitted_with(root: Path) -> None:
     )
 
     assert options.input_source == "both"
-    assert options.pubsub_subscription == "image-stream-sub"
+    assert options.pubsub_subscription == ["image-stream-sub"]
     assert options.output_bq_table == f"{PROJECT}.ml_streaming.image_predictions"
     assert options.checkpoint == f"gs://{PROJECT}-week9-streaming-data/checkpoints/streaming"
     assert options.confidence_threshold == 0.5

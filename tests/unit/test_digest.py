@@ -39,6 +39,7 @@ CHANGES: dict[str, Any] = {
     "letterbox_anchor": "top_left",
     "anchors": (1.0, 2.0),
     "score_kind": "logit",
+    "pooling": "mean",
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",

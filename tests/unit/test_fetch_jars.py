@@ -116,4 +116,4 @@ def test_an_unknown_configuration_is_refused_with_the_choices(root: Path) -> Non
     )
 
     assert done.returncode == 2
-    assert "unknown: kafak; choose from kafka, s3a, kafka-broker" in done.stderr
+    assert "unknown: kafak; choose from kafka, delta, s3a, gs, kafka-broker" in done.stderr

@@ -54,6 +54,7 @@ def test_a_damaged_file_and_one_that_went_are_reasons_and_the_others_are_read(
     assert tally.left_out["hidden"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_this_hadoop", [True, False])
 def test_statuses_by_their_text_are_those_one_by_one(
     of_this_hadoop: bool, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

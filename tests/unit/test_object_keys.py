@@ -140,7 +140,7 @@ def test_an_empty_list_has_no_keys(spark: SparkSession, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "column", "said"),
     [
-        ("keys.txt", "a.jpg\n", None, "'a.jpg' is no URI; --keys-base"),
+        ("keys.txt", "a.jpg\n", None, "'a.jpg' is no URI; `keys_base`"),
         ("keys.csv", "a,b\ns3://b/1,2\n", None, "has the columns a, b: choose one"),
         ("keys.csv", "a,b\ns3://b/1,2\n", "c", "has no column c; it has a, b"),
         ("keys.json", "{}", None, "a list ends with .txt, .csv, .parquet"),

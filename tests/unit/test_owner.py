@@ -36,7 +36,7 @@ def test_a_new_folder_becomes_its_first_users_and_stays_so(
     [
         (
             Mark("stream_detect", "parquet", "id-2", "/checkpoints/two"),
-            "or go on with --checkpoint /checkpoints/one",
+            "or go on with `checkpoint` /checkpoints/one",
         ),
         (Mark("stream_detect", "dead_letters", "id-1", "/checkpoints/one"), "Choose a new output"),
         (Mark("stream_classify", "parquet", "id-1", "/checkpoints/one"), "Choose a new output"),

@@ -314,6 +314,7 @@ def test_the_job_counts_duplicates_in_its_lines_and_across_a_restart(
     assert not set(rows[0]) & {dedupe.KEY, PLANNED}
 
 
+@pytest.mark.slow
 def test_the_option_goes_on_and_off_on_one_checkpoint(
     spark: SparkSession, root: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -51,7 +51,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ),
         ("crop_rounding", "up", "round, floor"),
         ("letterbox_anchor", "left", "center, top_left"),
-        ("score_kind", "percent", "probability, logit"),
+        ("score_kind", "percent", "probability, logit, sigmoid, binary, binary_logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
         ("task", None, "classify, detect, embed"),

@@ -57,6 +57,7 @@ def test_a_stream_that_waits_for_its_next_trigger_stops_at_once(root: Path, tmp_
     assert streams.rows_by_frame(tmp_path) == streams.once_each(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("why", "how", "stop_timeout_s"),
     [

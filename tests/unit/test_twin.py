@@ -177,6 +177,7 @@ def test_a_model_that_litert_cannot_run_says_which_operators(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_large_models_twin_is_made_in_a_process_of_its_own(
     images: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +245,7 @@ def test_the_twin_of_a_convolutional_network_agrees_in_every_element(
     assert agreement.max_score_difference < 1e-5
 
 
+@pytest.mark.slow
 def test_the_twin_of_the_cifar10_model_of_mlperf_tiny_agrees_on_photos() -> None:
     path, photos = DATA / "models" / "cifar10_resnet8.h5", DATA / "photos"
     if not path.exists():
