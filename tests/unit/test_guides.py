@@ -28,7 +28,7 @@ RUN = {
     ("README.md", "from pyspark_vision.transformations"): "tests/unit/test_readme.py",
     ("README.md", ". .venv/bin/activate"): "tests/services/test_guides_on_services.py",
     ("batch.md", "scripts/submit"): "tests/unit/test_guides.py",
-    ("bigquery.md", "scripts/submit"): "tests/services/test_bigquery.py",
+    ("bigquery.md", "scripts/submit"): "tests/services/test_bigquery_on_services.py",
     ("bigquery.md", "import duckdb"): "tests/services/test_monitoring_queries.py",
     ("batch.md", "import pandas"): "tests/unit/test_guides.py",
     ("cameras.md", "pyspark-vision produce --source drawn"): (

@@ -48,9 +48,10 @@ class StagedRows:
         rows = results.select(
             F.coalesce(refused, line).alias("value"), refused.isNotNull().alias("refused")
         )
-        # Whatever the session's own mode is: what an earlier attempt has left goes, all of it.
-        writer = rows.write.mode("overwrite").option("partitionOverwriteMode", "static")
-        writer.partitionBy("refused").text(self.folder)
+        # What an earlier attempt has left, with other refused rows or none. An overwrite would keep
+        # what it does not replace where the session's partitionOverwriteMode is dynamic.
+        self.remove()
+        rows.write.partitionBy("refused").text(self.folder)
 
     def files(self) -> list[Status]:
         """Those with lines for the table, in the order of their names."""

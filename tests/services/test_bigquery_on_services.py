@@ -263,6 +263,33 @@ def test_a_replayed_batch_is_in_the_table_once(
     assert [file for file in left if "stream-" not in file] == []
 
 
+def test_two_drivers_that_send_one_batch_bring_it_once_for_the_second_id_is_refused(
+    proxy: BigQueryProxy,
+    stream: Stream,
+    client: Any,
+    name: TableName,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream.start()(0, "a", "b")
+    second = stream.start()
+    look = client.get_job
+    looks: list[str] = []
+
+    def too_early(job_id: str, **how: Any) -> Any:
+        """The second driver looks before the first one has sent its job."""
+        looks.append(job_id)
+        if len(looks) == 1:
+            raise exceptions.NotFound("no such job")
+        return look(job_id, **how)
+
+    monkeypatch.setattr(client, "get_job", too_early)
+
+    second(0, "a", "b")
+
+    assert proxy.refused == 1
+    assert [row["prediction_id"] for row in rows_of(client, name)] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "how",
     [LOST_BEFORE, LOST_AFTER, RUNNING, "backendError", "rateLimitExceeded", "failed quotaExceeded"],
