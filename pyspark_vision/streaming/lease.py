@@ -40,6 +40,9 @@ STALE_AFTER_S = 4 * RENEWED_EVERY_S
 # The Python of a spark-submit that was killed lives until it misses its JVM.
 PATIENCE_S = 3.0
 
+# How long a lease file may be empty while it is written; one write and its round trip.
+_WRITTEN_WITHIN_S = 1.0
+
 # Disks of this machine, or that it shares with others that see each other's locks (NFS).
 LOCAL_SCHEMES: tuple[str, ...] = ("file",)
 
@@ -241,8 +244,17 @@ class _Leases:
         return max(written, default=(0, 0))
 
     def owner(self, number: int) -> Owner | None:
-        """Who made it; ``None`` if it is gone, or is being written."""
-        return _owner(hadoop.read_text(self._session, f"{self._folder}/{number}") or "")
+        """Who made it; ``None`` if it is gone, or if its maker ended before it was written.
+
+        A file that is renewed is empty for a moment, so an empty one is read again.
+        """
+        deadline = time.monotonic() + _WRITTEN_WITHIN_S
+        while True:
+            text = hadoop.read_text(self._session, f"{self._folder}/{number}")
+            owner = _owner(text or "")
+            if owner is not None or text is None or time.monotonic() > deadline:
+                return owner
+            time.sleep(_WRITTEN_WITHIN_S / 20)
 
     def make(self, number: int) -> bool:
         """Make the file; ``False`` if another was faster."""

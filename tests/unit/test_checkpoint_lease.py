@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import shutil
 import threading
@@ -107,6 +108,24 @@ def test_a_lease_file_goes_with_its_holder_and_refuses_others_before(
     assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == []
     with lease.held(spark, str(tmp_path), "job", lambda reason: None):
         assert [file.name for file in (tmp_path / "lease").glob("[0-9]*")] == ["1"]
+
+
+def test_a_lease_file_that_is_empty_while_it_is_renewed_still_names_its_holder(
+    by_files: None, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_text = hadoop.read_text
+    reads = itertools.count()
+
+    def renewed_just_now(session: SparkSession | None, uri: str) -> str | None:
+        return "" if next(reads) % 2 == 0 else read_text(session, uri)
+
+    with lease.held(spark, str(tmp_path), "job", lambda reason: None):
+        monkeypatch.setattr(hadoop, "read_text", renewed_just_now)
+        with (
+            pytest.raises(CheckpointInUseError, match="is in use by job"),
+            lease.held(spark, str(tmp_path), "job", lambda reason: None),
+        ):
+            pytest.fail("two hold it")
 
 
 def test_a_disk_without_locks_has_lease_files(
