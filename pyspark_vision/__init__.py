@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         detect_objects,
         draw_detections,
         embed_image,
+        embed_text,
         fetch_object,
+        read_text,
         register,
     )
     from pyspark_vision.transformations import (
@@ -40,11 +42,13 @@ __all__ = [
     "detect_objects",
     "draw_detections",
     "embed_image",
+    "embed_text",
     "explode_detections",
     "explode_predictions",
     "fetch_object",
     "flatten_result",
     "newest_per_key",
+    "read_text",
     "register",
     "split_failed",
 ]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyspark_vision.bundles.spec import DUAL_ENCODER
+from pyspark_vision.executor.model_files import IMAGE_TOWER
 from pyspark_vision.executor.shared_weights import is_large
 
 if TYPE_CHECKING:
@@ -105,6 +107,10 @@ def _weights_bytes(path: Path, file_format: str) -> int:
         index = path / "variables" / "variables.index"
         has_slots = index.is_file() and any(slot in index.read_bytes() for slot in _SLOTS)
         return size // _WITH_OPTIMIZER if has_slots else size
+    if file_format == DUAL_ENCODER:
+        path = path / IMAGE_TOWER
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     size = path.stat().st_size
     if file_format not in ("keras", "h5"):
         return size

@@ -10,12 +10,17 @@ from typing import Any
 from pyspark_vision.bundles.choice import choose
 from pyspark_vision.errors import InvalidModelError
 
-TASKS = ("classify", "detect", "embed")
+TASKS = ("classify", "detect", "embed", "ocr", "dual_encoder")
 # A file's own engines; OpenVINO runs files of the others.
 FILE_ENGINES = ("litert", "tensorflow", "onnx")
 ENGINES = ("auto", *FILE_ENGINES, "openvino")
 PRECISIONS = ("float32", "bf16", "int8")
-FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
+# A folder of several ONNX files that are one model (`bundles/text_readers.py`, `dual_encoders.py`).
+TEXT_READER, DUAL_ENCODER = "text_reader", "dual_encoder"
+FORMATS = (
+    *("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx"),
+    *(TEXT_READER, DUAL_ENCODER),
+)
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
@@ -49,6 +54,8 @@ REQUIRED_ROLES = {
         ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": (("embedding",),),
+    "ocr": (("text_map",), ("characters",)),
+    "dual_encoder": (("embedding",),),
 }
 ROLES = {
     "classify": ("scores",),
@@ -57,6 +64,8 @@ ROLES = {
         *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
     ),
     "embed": ("embedding",),
+    "ocr": ("text_map", "text_direction", "characters"),
+    "dual_encoder": ("embedding",),
 }
 
 
@@ -91,7 +100,8 @@ class ModelSpec:
     Make one with :meth:`inspect` (any supported file) or :meth:`load` (a bundle); change a field
     with :meth:`with_options`. The fields, their choices and what they mean:
 
-    - ``task``: ``classify | detect | embed``.
+    - ``task``: ``classify | detect | embed``; ``ocr`` reads text; the towers of a ``dual_encoder``
+      put pictures and texts into one space. These two are folders of several files.
     - ``files``: the original first, then twins. ``engine`` chooses: ``auto`` takes a LiteRT file
       where there is one (fastest start), else the first; an engine's name takes that one's, and
       ``openvino`` a ``.tflite`` or ``.onnx`` file.
@@ -99,7 +109,8 @@ class ModelSpec:
       original's by what `bundle build --precision` prints. ``bf16`` runs on OpenVINO, natively
       where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
       Both resize with the ``simd`` extra where it is installed.
-    - ``input_hw``: height and width in pixels of the model's input.
+    - ``input_hw``: height and width in pixels of the model's input; for ``ocr`` the least that its
+      detector's sides may be.
     - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | float32 | float16``;
       ``fixed_batch``: the batch size that the model insists on, or ``None``.
     - ``color_order``: ``rgb | bgr | gray`` of the model's input.
@@ -123,6 +134,8 @@ class ModelSpec:
       is the probability or the logit of class 1. A detector's logits go through the sigmoid.
     - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
       tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
+    - ``logit_scale`` and ``logit_bias`` of a dual encoder: ``scale * cosine + bias`` is the logit
+      of a picture and a text (the scale itself, not its logarithm).
     - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
@@ -160,6 +173,8 @@ class ModelSpec:
     stride: int | None = None
     score_kind: str = "probability"
     pooling: str = "none"
+    logit_scale: float | None = None
+    logit_bias: float = 0.0
     background_class: int | None = None
     box_format: str = "yxyx"
     coordinates: str = "normalized"
@@ -324,6 +339,12 @@ def _check_values(spec: ModelSpec) -> None:
             isinstance(spec.anchors, tuple) and all(map(_is_positive, spec.anchors)),
             "a tuple of numbers above 0",
         ),
+        (
+            "logit_scale",
+            spec.logit_scale is None or _is_positive(spec.logit_scale),
+            "a number above 0, or None",
+        ),
+        ("logit_bias", _are_numbers((spec.logit_bias,)), "a number"),
         ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
         ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
     ):
@@ -370,6 +391,11 @@ def _check_preparation(spec: ModelSpec) -> None:
         (
             spec.pooling != "none" and spec.task != "embed",
             f"pooling={spec.pooling!r} is for task='embed'",
+        ),
+        (
+            spec.task == "dual_encoder" and spec.score_kind not in ("logit", "sigmoid"),
+            f"score_kind={spec.score_kind!r} of a dual encoder must be logit (a softmax over the "
+            "texts, as CLIP) or sigmoid (of each text, as SigLIP)",
         ),
         (
             not spec.batched_outputs and spec.fixed_batch not in (None, 1),

@@ -110,6 +110,9 @@ class Predictor:
             return heads.classify(self._spec, outputs, self._head)
         if isinstance(self._head, heads.DetectOptions):
             return heads.detect(self._spec, outputs, placement, self._head)
+        if isinstance(self._head, heads.MatchOptions):
+            return heads.match(self._spec, outputs, self._head)
+        assert isinstance(self._head, heads.EmbedOptions)  # lines are read by text_predictor
         return heads.embed(self._spec, outputs, self._head)
 
 
