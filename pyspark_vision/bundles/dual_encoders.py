@@ -49,6 +49,11 @@ _TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 # How a model's family compares: over all texts, or each by itself.
 _SCORE_KINDS = {"clip": "logit", "siglip": "sigmoid", "siglip2": "sigmoid"}
 
+_TOGETHER = (
+    {"normalization", "pixel_scale", "mean", "std"},
+    {"resize", "resize_edge", "crop_rounding"},
+)
+
 # Where `model_max_length` is not known, transformers writes int(1e30).
 _NO_LENGTH = 1_000_000
 
@@ -109,12 +114,10 @@ def propose_dual_encoder(
         ),
         source=said["source"] or str(folder),
         root=str(root),
-        **{**fields, **overrides},
+        **{**_unsaid(fields, overrides), **overrides},
     )
     _check_vectors(spec)
     guesses = {name: guess for name, guess in open_fields.items() if name not in overrides}
-    if {"mean", "std", "pixel_scale"} & set(overrides):
-        guesses.pop("normalization", None)
     if spec.logit_scale is None:
         guesses["logit_scale"] = Guess(
             "the folder does not say it, and classify_image needs it: exp(model.logit_scale)",
@@ -143,8 +146,7 @@ def _fields(
         "input_dtype": tensor.dtype,
         "fixed_batch": batch if batch > 0 else None,
         "input_hw": (height, width) if height > 0 and width > 0 else (224, 224),
-        "normalization": "values",
-        "pixel_scale": 1 / 255,
+        "normalization": "unit",
     }
     processor = folder / "preprocessor_config.json"
     if processor.is_file():
@@ -171,6 +173,12 @@ def _fields(
     if "logit_bias" in config:
         fields["logit_bias"] = float(config["logit_bias"])
     return fields, guesses
+
+
+def _unsaid(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what belongs to something that the caller has said: a mean to its normalization."""
+    said = [group for group in _TOGETHER if group & set(overrides)]
+    return {name: value for name, value in fields.items() if not any(name in g for g in said)}
 
 
 def _text_input(
