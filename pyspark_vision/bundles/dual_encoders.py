@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
+from pyspark_vision.bundles.readers.clip_processor import preparation
 from pyspark_vision.bundles.readers.contents import ModelFound
-from pyspark_vision.bundles.readers.image_processor import preparation
 from pyspark_vision.bundles.readers.onnx import read_onnx
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, ModelFile, ModelSpec

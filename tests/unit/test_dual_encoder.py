@@ -20,7 +20,7 @@ pytest.importorskip("tokenizers")
 from pyspark_vision import schemas
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import propose_model
-from pyspark_vision.bundles.readers.image_processor import preparation
+from pyspark_vision.bundles.readers.clip_processor import preparation
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.clients import scenes
 from pyspark_vision.columns.label_vectors import label_vectors
