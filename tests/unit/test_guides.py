@@ -13,6 +13,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tiny_text_reader
 from deploying import command as deploying
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -57,6 +58,14 @@ RUN = {
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
+    ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark.sql import functions as F\nfrom pyspark_vision import ModelSpec"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("text.md", "import io"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark.sql import functions as F\nfrom pyspark_vision import embed_image"): (
+        "tests/unit/test_guides.py"
+    ),
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
@@ -328,3 +337,30 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
     assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
+
+
+def test_text_md_text_is_read_and_pictures_are_named_and_found(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        **guides.paths(tmp_path),
+        "ppocr/": str(tiny_text_reader.save_text_reader(tmp_path / "ppocr")),
+        "bundles/ppocr": str(tmp_path / "bundle"),
+        "scans/": f"{tmp_path}/",
+    }
+    tiny_text_reader.picture(("abж", (40, 60), 0)).save(tmp_path / "scan.png")
+    [build] = guides.block("text.md", "pyspark-vision bundle build", words).commands
+    read, search = (
+        guides.block("text.md", f"from pyspark.sql import functions as F\n{begins}", words).text
+        for begins in ("from pyspark_vision import ModelSpec", "from pyspark_vision import embed")
+    )
+    names: dict[str, Any] = {"spark": spark}
+
+    assert guides.run(build) == 0
+    exec(read, names)
+    exec(guides.block("text.md", "import io", words).text, names)
+    exec(search, names)
+
+    assert "|abж |" in capsys.readouterr().out
+    assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
+    assert names["found"].count() == 6
