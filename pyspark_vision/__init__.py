@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from pyspark_vision.transformations import (
         explode_detections,
+        explode_lines,
         explode_predictions,
         flatten_result,
         newest_per_key,
@@ -44,6 +45,7 @@ __all__ = [
     "embed_image",
     "embed_text",
     "explode_detections",
+    "explode_lines",
     "explode_predictions",
     "fetch_object",
     "flatten_result",

@@ -87,7 +87,7 @@ class TextReader:
         self._turn_upright(lines, quads)
         read = self.texts(lines)
         kept = [i for i, (text, score) in enumerate(read) if text and _passes(score, options)]
-        corners = (quads[kept] - np.float32(fitted.left_top)) / np.float32(fitted.size_wh)
+        corners = (quads[kept] - np.array(fitted.left_top)) / np.array(fitted.size_wh)
         return TextLines(
             tuple(read[index][0] for index in kept),
             np.array([read[index][1] for index in kept], np.float32),

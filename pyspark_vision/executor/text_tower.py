@@ -108,4 +108,5 @@ def unit_length(vectors: Array) -> Array:
     """``(N, D)``, each divided by its L2 norm; a zero vector stays zero."""
     wide = vectors.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0).astype(np.float32)
+    of_length_one: Array = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    return of_length_one.astype(np.float32)

@@ -63,8 +63,9 @@ def picture(seed: int, size_wh: tuple[int, int]) -> tuple[np.ndarray, Truth]:
 def color_of(image: Image.Image, xyxy: Sequence[float]) -> str | None:
     """The name of the colour that most of the vivid pixels in a box have."""
     left, top, right, bottom = xyxy
-    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-    hue, saturation, value = np.asarray(image.crop(tuple(map(round, box))).convert("HSV")).T
+    width, height = image.size
+    box = (round(left * width), round(top * height), round(right * width), round(bottom * height))
+    hue, saturation, value = np.asarray(image.crop(box).convert("HSV")).T
     vivid = (saturation >= _VIVID) & (value >= _VIVID)
     if vivid.mean() < _LEAST_VIVID:
         return None

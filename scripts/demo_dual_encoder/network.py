@@ -70,7 +70,7 @@ def train(
     )
     variables = [*image.trainable_variables, *text.trainable_variables, log_scale]
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(pixels: tf.Tensor, ids: tf.Tensor, is_true: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             of_pictures = tf.math.l2_normalize(image(pixels, training=True), axis=1)

@@ -44,7 +44,7 @@ def main(folder: str, *pictures: str) -> None:
     import logging
 
     sys.path.insert(0, folder)
-    from rapidocr_onnxruntime import RapidOCR
+    from rapidocr_onnxruntime import RapidOCR  # type: ignore[import-not-found]
 
     logging.disable(logging.WARNING)
     reader = RapidOCR(intra_op_num_threads=1)

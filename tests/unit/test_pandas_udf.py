@@ -10,6 +10,7 @@ import pytest
 from onnx_models import save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from tiny_text_reader import save_text_reader
 
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
@@ -38,8 +39,18 @@ def warner(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     return ModelSpec.inspect(save_warner(tmp_path_factory.mktemp("warner") / "m.onnx"), accept=True)
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A reader of text that takes what is dark for lines of letters."""
+    return ModelSpec.inspect(save_text_reader(tmp_path_factory.mktemp("reader") / "tiny"))
+
+
 def answers(
-    images: DataFrame, classifier: ModelSpec, detector: ModelSpec, warner: ModelSpec
+    images: DataFrame,
+    classifier: ModelSpec,
+    detector: ModelSpec,
+    warner: ModelSpec,
+    reader: ModelSpec,
 ) -> dict[str, Any]:
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
@@ -49,6 +60,7 @@ def answers(
         "classified": rows(images, functions.classify_image("content", classifier)),
         "detected": rows(images, functions.detect_objects("content", detector)),
         "warned": rows(images, functions.detect_objects("content", warner)),
+        "read": rows(images, functions.read_text("content", reader, score_threshold=0.0)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
@@ -61,13 +73,14 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    reader: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner)
+    expected = answers(images, classifier, detector, warner, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner)
+    found = answers(images, classifier, detector, warner, reader)
 
     assert found == expected
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]
