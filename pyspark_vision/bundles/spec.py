@@ -393,6 +393,10 @@ def _check_preparation(spec: ModelSpec) -> None:
             f"pooling={spec.pooling!r} is for task='embed'",
         ),
         (
+            spec.task != "dual_encoder" and (spec.logit_scale, spec.logit_bias) != (None, 0.0),
+            "logit_scale and logit_bias are for task='dual_encoder'",
+        ),
+        (
             spec.task == "dual_encoder" and spec.score_kind not in ("logit", "sigmoid"),
             f"score_kind={spec.score_kind!r} of a dual encoder must be logit (a softmax over the "
             "texts, as CLIP) or sigmoid (of each text, as SigLIP)",

@@ -21,8 +21,9 @@ from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_onnx
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import TEXT_READER, ModelFile, ModelSpec
-from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.loaded import load_model
 from pyspark_vision.executor.model_files import (
     CHARACTERS,
     DETECTOR,
@@ -31,7 +32,7 @@ from pyspark_vision.executor.model_files import (
     sha256_of,
 )
 from pyspark_vision.executor.text_lines import line_input
-from pyspark_vision.executor.text_reader import TextReader
+from pyspark_vision.executor.text_reader import RECOGNIZER_HW, TextReader
 
 # The folder of the three in a bundle.
 _PLACE = "reader"
@@ -153,12 +154,14 @@ def read_text_reader(folder: Path) -> ModelFound:
 def check_text_reader(spec: ModelSpec) -> None:
     """Run each part once; :class:`InvalidModelError` where it does not give what it is for."""
     try:
-        reader = TextReader(spec.with_options(input_hw=_TRIAL_HW), spec.path, threads=1)
+        reader = load_model(spec.with_options(input_hw=_TRIAL_HW), spec.path, threads=1)
+        assert isinstance(reader, TextReader)
         grey = np.full((*_TRIAL_HW, 3), 128, np.uint8)
         score_map = reader.score_map(grey)
-        steps = reader.recognizer.run(line_input(grey, reader.recognizer.hw((48, 320)))[None])[0]
-    except ImportError:
-        raise
+        hw = reader.recognizer.hw(RECOGNIZER_HW)
+        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])[0]
+    except ImportError as error:
+        raise MissingDependencyError(str(error)) from None
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
         raise InvalidModelError(
             f"model {spec.name!r} ({spec.path}) cannot run: {type(error).__name__}: {error}"

@@ -42,8 +42,8 @@ class TextPredictor:
             lines = self._reader.read(np.asarray(image), self._options)
         # As in predictor: an engine may refuse a picture, and a row must not end the worker.
         except Exception as failure:
-            error = RowError(ErrorCode.MODEL_FAILED, f"{type(failure).__name__}: {failure}")
-            return Row(None, *size_wh, error, decode_ms)
+            refused = RowError(ErrorCode.MODEL_FAILED, f"{type(failure).__name__}: {failure}")
+            return Row(None, *size_wh, refused, decode_ms)
         return Row(lines, *size_wh, None, decode_ms, _ms_since(started), lines.warnings)
 
 

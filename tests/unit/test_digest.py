@@ -40,6 +40,8 @@ CHANGES: dict[str, Any] = {
     "anchors": (1.0, 2.0),
     "score_kind": "logit",
     "pooling": "mean",
+    "logit_scale": 100.0,
+    "logit_bias": -10.0,
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",
@@ -62,6 +64,8 @@ KEEPS: dict[str, Any] = {
 NEEDED: dict[str, dict[str, Any]] = {
     **{name: {"normalization": "values"} for name in ("pixel_scale", "mean", "std")},
     "input_scale": {"input_dtype": "int8"},
+    "logit_scale": {"task": "dual_encoder", "score_kind": "logit"},
+    "logit_bias": {"task": "dual_encoder", "score_kind": "sigmoid"},
     "resize_edge": {"resize": "shortest_edge", "resize_edge": 48},
 }
 FILE_CHANGES: dict[str, Any] = {

@@ -38,7 +38,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
-        ("task", "segment", "classify, detect, embed"),
+        ("task", "segment", "classify, detect, embed, ocr, dual_encoder"),
         ("engine", "caffe", "auto, litert, tensorflow, onnx, openvino"),
         ("input_layout", "HWC", "NHWC, NCHW"),
         ("input_dtype", "float64", "uint8, int8, float32, float16"),
@@ -54,7 +54,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("score_kind", "percent", "probability, logit, sigmoid, binary, binary_logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
-        ("task", None, "classify, detect, embed"),
+        ("task", None, "classify, detect, embed, ocr, dual_encoder"),
     ],
 )
 def test_value_out_of_its_choices_is_named_with_them(field: str, value: Any, choices: str) -> None:
@@ -113,7 +113,7 @@ def test_file_of_an_unknown_engine_or_format_names_the_choices(
     assert str(caught.value) == (
         f"model 'pets': no engine {engine!r} for format {file_format!r}; "
         "engines: litert, tensorflow, onnx; "
-        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx"
+        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx, text_reader, dual_encoder"
     )
 
 
