@@ -60,6 +60,7 @@ def remove_labels(bundle: Path) -> None:
 _BREAKS: tuple[Callable[[Path], None], ...] = (cut_short, swap, give_a_wrong_sha256, remove_labels)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_breaks_under_the_job_is_refused_and_the_last_good_one_stays(
     root: Path, tmp_path: Path, kafka: Kafka, case: Case
 ) -> None:

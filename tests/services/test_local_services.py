@@ -44,6 +44,7 @@ def test_spark_reads_what_a_kafka_client_wrote(
     assert values == {b"large": frame, b"small": b"hello"}
 
 
+@pytest.mark.slow
 def test_a_killed_broker_has_its_messages_when_it_is_back(
     kafka: Kafka, topic: str, producer: Producer, consumer: Consumer
 ) -> None:
@@ -94,6 +95,7 @@ def test_no_credential_is_in_sparks_configuration(
     assert s3_credentials.secret_access_key not in configured
 
 
+@pytest.mark.slow
 def test_files_on_hdfs_outlive_both_daemons(spark: SparkSession, hdfs: Hdfs) -> None:
     numbers = f"{hdfs.fs_uri}/numbers"
     spark.range(10).write.parquet(numbers)
@@ -118,6 +120,7 @@ def test_a_job_runs_on_both_workers_of_a_standalone_cluster(standalone: Standalo
     assert workers == {"worker-0", "worker-1"}
 
 
+@pytest.mark.slow
 def test_a_job_runs_in_a_container_of_yarn(yarn: Yarn) -> None:
     printed = spark_submit(
         *("--master", "yarn", "--num-executors", "1", str(JOB)),
