@@ -29,7 +29,6 @@ _BATCH_ROWS = 40
 
 # None that becomes read-only: Linux does that to no disk on which a file is open to be written, and
 # a stream holds a file open in each of its folders (streaming/lease.py).
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "what", ["output", pytest.param("checkpoint", marks=pytest.mark.full_size)]
 )

@@ -120,7 +120,6 @@ def test_a_job_runs_on_both_workers_of_a_standalone_cluster(standalone: Standalo
     assert workers == {"worker-0", "worker-1"}
 
 
-@pytest.mark.slow
 def test_a_job_runs_in_a_container_of_yarn(yarn: Yarn) -> None:
     printed = spark_submit(
         *("--master", "yarn", "--num-executors", "1", str(JOB)),
