@@ -35,15 +35,17 @@ point alike.
 - text tower: `input_ids`, `attention_mask` [N, T], at most {tokens} words -> [N, 64]
 - scores: softmax of {scale:.1f} times the cosine, over the texts given
 
-It knows {words} words: {colors}; {labels}; "a picture of a …", "a photo of a …", "a drawing of
-a …". Every other word is the same one to it.
+It knows {words} words: {colors};
+{labels};
+"a picture of a …", "a photo of a …", "a drawing of a …". Every other word is the same one to it.
 
 ## How it was made
 
 `python scripts/train_demo_dual_encoder.py --seed {seed} --pictures {pictures} --epochs {epochs}`
 
 Drawing, training and export took {minutes:.1f} minutes on {cores} CPU cores, without a GPU:
-Python {python}, {packages}. The loss is CLIP's. The seed fixes pictures, texts and first weights.
+Python {python}, {packages}. The loss is CLIP's.
+The seed fixes pictures, texts and first weights, and TensorFlow's operations are deterministic ones.
 
 ## Measured
 
@@ -118,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     card = CARD.format(
         tokens=tokens.MAX_TOKENS,
         scale=spec.logit_scale,
-        words=words,
+        words=len(captions.WORDS),
         colors=", ".join(captions.COLORS),
         labels=", ".join(LABELS),
         seed=options.seed,
