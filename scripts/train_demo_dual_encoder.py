@@ -6,6 +6,7 @@ python scripts/train_demo_dual_encoder.py   # two minutes or so: see the model's
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -45,7 +46,7 @@ It knows {words} words: {colors};
 
 Drawing, training and export took {minutes:.1f} minutes on {cores} CPU cores, without a GPU:
 Python {python}, {packages}. The loss is CLIP's.
-The seed fixes pictures, texts and first weights, and TensorFlow's operations are deterministic ones.
+The seed fixes pictures, texts and first weights; TensorFlow's operations are deterministic ones.
 
 ## Measured
 
@@ -87,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--measure", type=int, default=1_000, help="pictures to measure on (default: %(default)s)"
     )
     options = parser.parse_args(argv)
+    record = options.output / "model.json"
+    if record.is_file() and json.loads(record.read_text("utf-8")).get("name") != NAME:
+        parser.error(f"--output {options.output} holds another model; name a new folder")
 
     import keras
     import tensorflow as tf
@@ -110,9 +114,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             licence="the project's own",
             source="scripts/train_demo_dual_encoder.py",
         )
-        # Its own folder of before: a bundle does not go over another model.
-        if (options.output / "model.json").is_file():
-            shutil.rmtree(options.output)
+        # A bundle does not go over another model: the one of before goes first.
+        if record.is_file():
+            shutil.rmtree(options.output / "towers")
         spec.save(options.output)
     report = evaluation.measure(
         ModelSpec.load(options.output), EVALUATION_SEEDS[: options.measure], _EVALUATION_WH
