@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
+from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_onnx
 from pyspark_vision.bundles.scratch import scratch_folder
@@ -50,8 +51,6 @@ _PREPARATION: dict[str, Any] = {
     "mean": (0.5,),
     "std": (0.5,),
 }
-_OF_NORMALIZATION = ("normalization", "pixel_scale", "mean", "std")
-
 # A trial does not need the detector's usual size, which takes a second.
 _TRIAL_HW = (64, 64)
 
@@ -104,9 +103,6 @@ def propose_text_reader(
     (staged / CHARACTERS).write_text(text, encoding="utf-8")
     overrides = dict(overrides)
     said = {name: overrides.pop(name, None) for name in ("name", "source")}
-    preparation = dict(_PREPARATION)
-    if set(overrides) & set(_OF_NORMALIZATION):  # what is said is all of it
-        preparation = {k: v for k, v in preparation.items() if k not in _OF_NORMALIZATION}
     spec = ModelSpec(
         name=said["name"] or folder.name,
         task="ocr",
@@ -121,14 +117,14 @@ def propose_text_reader(
         ),
         source=said["source"] or str(folder),
         root=str(root),
-        **{**preparation, **overrides},
+        **overridden(_PREPARATION, overrides),
     )
     check_text_reader(spec)
     guesses = {}
-    if not set(overrides) & set(_OF_NORMALIZATION):
+    if "normalization" not in overrides:
         guesses["normalization"] = Guess(
             "the files do not say it; as RapidOCR prepares them",
-            "values | torch (PaddleOCR's)",
+            "values (RapidOCR's) | torch (PaddleOCR's)",
             changes_answers=False,
         )
     direction = "" if "text_direction" in files else "; no file tells lines that are upside down"

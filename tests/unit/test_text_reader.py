@@ -221,6 +221,8 @@ def test_what_is_said_of_the_preparation_replaces_the_usual(folder: Path) -> Non
 
     assert (spec.normalization, spec.mean, spec.input_hw) == ("torch", (0.0,), (320, 320))
     assert "normalization" not in propose_model(folder, normalization="torch").guesses
+    assert ModelSpec.inspect(folder, normalization="values").mean == (0.5,)
+    assert ModelSpec.inspect(folder, std=(0.25,)).mean == (0.5,)
 
 
 def test_a_bundle_keeps_the_reader_and_its_digest(
