@@ -29,6 +29,12 @@ DETECTION_TYPE = pa.struct(
         ("ymax", pa.float32()),
     ]
 )
+KEYPOINT_TYPE = pa.struct(
+    [("name", pa.string()), ("x", pa.float32()), ("y", pa.float32()), ("score", pa.float32())]
+)
+POSE_TYPE = pa.struct([*DETECTION_TYPE, ("keypoints", pa.list_(KEYPOINT_TYPE))])
+MASK_TYPE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+SEGMENT_TYPE = pa.struct([*DETECTION_TYPE, ("area", pa.int32()), ("mask", MASK_TYPE)])
 PREDICTION_TYPE = pa.struct(
     [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
 )
