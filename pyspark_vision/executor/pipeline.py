@@ -155,6 +155,11 @@ def result_array(
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
     elif isinstance(head, heads.DetectOptions):
         name, values = "detections", results.detections_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.SegmentOptions):
+        name, values = "segments", results.segments_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.PoseOptions):
+        values = results.poses_array(rows, dict(spec.labels), spec.keypoint_names)
+        name = "poses"
     else:
         name, values = "embedding", results.embeddings_array(rows)
     return results.result_array(

@@ -27,6 +27,29 @@ def split(outputs: Outputs, spec: ModelSpec) -> Outputs:
     return outputs
 
 
+def without_last_columns(outputs: Outputs, columns: int) -> tuple[Outputs, Array]:
+    """A table of boxes without the columns at its end, and these, ``(N, columns)``.
+
+    Ultralytics puts mask coefficients (``Segment``) or points (``Pose``) behind a box's own
+    numbers, in each of its layouts.
+    """
+    for role in _TABLES:
+        if role in outputs:
+            rows = outputs[role].T if role == "yolov8" else outputs[role]
+            if rows.ndim != 2 or rows.shape[1] <= columns + 4:
+                raise ValueError(
+                    f"{role} of shape {list(outputs[role].shape)} has no {columns} columns beside "
+                    "those of a box"
+                )
+            own = rows[:, :-columns]
+            others: Outputs = {**outputs, role: own.T if role == "yolov8" else own}
+            return others, rows[:, -columns:]
+    raise ValueError(f"needs one of {', '.join(_TABLES)}")
+
+
+_TABLES = ("yolov8", "yolov8_rows", "yolov5", "end_to_end")
+
+
 def _yolov5(outputs: Outputs, spec: ModelSpec) -> Outputs:
     """``(N, 5 + C)``: box, objectness, classes; a class scores objectness times its own.
 
