@@ -86,10 +86,11 @@ class ModelFile:
     bytes, or for a folder of its sorted listing (``storage.sha256_of``). ``outputs`` maps roles of
     the head (``scores``; ``boxes, scores, classes, class_scores, count``, or those of
     :mod:`raw_heads`; ``embedding``; ``pixel_scores``, ``pixel_classes``, or boxes with
-    ``prototypes``, ``masks`` or ``box_masks``; ``keypoints`` and ``presence``) to tensor names of this file. ``signature`` is the SavedModel
-    signature in use (``None``: the object is called); ``layer`` the Keras layer whose output is
-    taken instead of the model's. ``precision`` is ``int8`` for a twin whose arithmetic was made
-    so; an original is ``float32`` whatever it holds: its answers are those asked for.
+    ``prototypes``, ``masks`` or ``box_masks``; ``keypoints`` and ``presence``) to tensor names of
+    this file. ``signature`` is the SavedModel signature in use (``None``: the object is called);
+    ``layer`` the Keras layer whose output is taken instead of the model's. ``precision`` is
+    ``int8`` for a twin whose arithmetic was made so; an original is ``float32`` whatever it holds:
+    its answers are those asked for.
     """
 
     engine: str
@@ -146,10 +147,10 @@ class ModelSpec:
     - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
-    - ``keypoint_names``: of the points that a model gives, in its order; points behind the last name
-      are left out. Without names points are numbered. Of a table of boxes they say how many there
-      are. ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth ``z``,
-      the logits of visibility ``v`` and presence ``p``, of which visibility is the score.
+    - ``keypoint_names``: of the points that a model gives, in its order; points behind the last
+      name are left out. Without names points are numbered. Of a table of boxes they say how many
+      there are. ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth
+      ``z``, the logits of visibility ``v``, which is the score then, and of presence ``p``.
     - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``).
     - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.

@@ -48,7 +48,7 @@ def detect_poses(
         return _multipose(spec, outputs["multipose"], placement, options)
     if "keypoints" in outputs:
         return _of_one(spec, outputs, placement, options)
-    table, points = without_last_columns(outputs, _columns(spec, outputs))
+    table, points = without_last_columns(outputs, columns_of_points(spec))
     detecting = DetectOptions(options.score_threshold, options.max_poses, options.iou_threshold)
     found, rows = select(spec, split(table, spec), placement, detecting)
     return Poses(
@@ -60,10 +60,8 @@ def detect_poses(
     )
 
 
-def _columns(spec: ModelSpec, outputs: Outputs) -> int:
-    """How many columns of a table are points; of which only the names' number tells."""
-    if not spec.keypoint_names:
-        raise ValueError("keypoint_names says how many points a row has, and it has none")
+def columns_of_points(spec: ModelSpec) -> int:
+    """How many columns of a table of boxes are points: only the names' number tells."""
     return len(spec.keypoint_names) * len(spec.keypoint_format)
 
 

@@ -19,6 +19,10 @@ Outputs = dict[str, Array]
 Layout = Callable[[Outputs, "ModelSpec"], Outputs]
 
 
+# Layouts that are one table of boxes, at whose ends an exporter may put more.
+TABLES = ("yolov8", "yolov8_rows", "yolov5", "end_to_end")
+
+
 def split(outputs: Outputs, spec: ModelSpec) -> Outputs:
     """Take a raw role apart by its layout; outputs without one stay as they are."""
     for role, layout in LAYOUTS.items():
@@ -33,7 +37,7 @@ def without_last_columns(outputs: Outputs, columns: int) -> tuple[Outputs, Array
     Ultralytics puts mask coefficients (``Segment``) or points (``Pose``) behind a box's own
     numbers, in each of its layouts.
     """
-    for role in _TABLES:
+    for role in TABLES:
         if role in outputs:
             rows = outputs[role].T if role == "yolov8" else outputs[role]
             if rows.ndim != 2 or rows.shape[1] <= columns + 4:
@@ -44,10 +48,7 @@ def without_last_columns(outputs: Outputs, columns: int) -> tuple[Outputs, Array
             own = rows[:, :-columns]
             others: Outputs = {**outputs, role: own.T if role == "yolov8" else own}
             return others, rows[:, -columns:]
-    raise ValueError(f"needs one of {', '.join(_TABLES)}")
-
-
-_TABLES = ("yolov8", "yolov8_rows", "yolov5", "end_to_end")
+    raise ValueError(f"needs one of {', '.join(TABLES)}")
 
 
 def _yolov5(outputs: Outputs, spec: ModelSpec) -> Outputs:

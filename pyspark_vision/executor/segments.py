@@ -42,8 +42,11 @@ Outputs = dict[str, Array]
 
 @dataclass(frozen=True)
 class Segments:
-    """Class ids ``(K,)``, scores ``(K,)`` (NaN: none), boxes ``(K, 4)`` xyxy in [0,1], areas ``(K,)``
-    in pixels, and ``counts``, COCO's text of each mask over the upright picture's ``hw``."""
+    """Class ids ``(K,)``, scores ``(K,)`` (NaN: none), boxes ``(K, 4)`` xyxy in [0,1].
+
+    ``areas`` ``(K,)`` in pixels; ``counts``: COCO's text of each mask over the upright picture's
+    ``hw``.
+    """
 
     class_ids: Array
     scores: Array
