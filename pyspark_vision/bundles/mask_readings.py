@@ -110,7 +110,8 @@ def _class_maps(
     maps = [tensor for tensor in found.outputs if _is_map(tensor, input_hw)]
     main = [tensor for tensor in maps if plain(tensor.name) in _MAIN_NAMES]
     maps = main if len(maps) > 1 else maps
-    if len(maps) != 1 or found.task not in (None, "segment"):
+    has_boxes = any("boxes" in plain(tensor.name) for tensor in found.outputs)
+    if len(maps) != 1 or has_boxes or found.task not in (None, "segment"):
         return
     output = maps[0]
     if output.dtype in _CLASS_DTYPES and _channels(output, found, input_hw) == 1:

@@ -112,10 +112,11 @@ def _points(spec: ModelSpec, raw: Array, placement: Placement) -> Array:
     columns = spec.keypoint_format
     if raw.shape[1] % len(columns):
         raise ValueError(f"{raw.shape[1]} numbers are not points of keypoint_format={columns!r}")
-    raw = raw.reshape(len(raw), -1, len(columns)).astype(np.float32)
+    points = raw.shape[1] // len(columns)
+    raw = raw.reshape(len(raw), points, len(columns)).astype(np.float32)
     names = len(spec.keypoint_names)
-    if names > raw.shape[1]:
-        raise ValueError(f"keypoint_names has {names} names, and the model {raw.shape[1]} points")
+    if names > points:
+        raise ValueError(f"keypoint_names has {names} names, and the model {points} points")
     raw = raw[:, : names or None]
     height, width = spec.input_hw
     is_pixel = spec.coordinates == "pixel"
