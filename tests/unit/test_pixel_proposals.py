@@ -298,7 +298,7 @@ def test_a_table_of_52_classes_may_also_be_one_of_points(tmp_path: Path) -> None
             {"out": MOVENET * 100},
             "keypoints",
             None,
-            "its points reach to 50, far off a 64x64 input",
+            "its points reach to 50, far off a 64x64",
         ),
         ({"out": np.full((1, 64, 64), -2)}, "segment", None, "its classes are from -2 to -2"),
         (
