@@ -107,9 +107,9 @@ def build_contact_sheet(
     for card in cards:
         if card.place not in shown:
             found = picture_from_origin(card.origin)
-            if not isinstance(found, Unavailable):
-                found = thumbnail(found, paint=painter(card, task))
-            shown[card.place] = found, False
+            paint = painter(card, task)
+            small = found if isinstance(found, Unavailable) else thumbnail(found, paint=paint)
+            shown[card.place] = small, False
     counts = _counts(tally, task, len(cards))
     word, class_caption = WORDS[task]
     named = tally.by_class if task in COLORED_TASKS else ()
