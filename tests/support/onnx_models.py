@@ -76,6 +76,30 @@ def save_dense(path: Path, classes: int = 16) -> Path:
     return _save(path, nodes, weights, ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None)
 
 
+def save_yolo_masks(path: Path) -> Path:
+    """Ultralytics' segmentation: one dog in any picture, in the left half of a box."""
+    table = np.zeros((84, 10), np.float32)
+    table[0] = (32, 32, 32, 16, 0.1, 0.9, 1, 0, 0, 0)
+    prototypes = np.zeros((1, 4, 16, 16), np.float32)
+    prototypes[0, 0] = np.where(np.arange(16) < 8, 5, -5)
+    metadata = {"task": "segment", "stride": "32", "names": "{0: 'cat', 1: 'dog'}"}
+    outputs = {"output0": table.T[None], "output1": prototypes}
+    return save_constant(path, outputs, metadata=metadata)
+
+
+def save_yolo_points(path: Path) -> Path:
+    """Ultralytics' pose: one person in any picture, whose points are all in one place."""
+    table = np.zeros((84, 56), np.float32)
+    table[0] = (32, 32, 32, 16, 0.9, *(16, 32, 0.8) * 17)
+    metadata = {
+        "task": "pose",
+        "stride": "32",
+        "names": "{0: 'person'}",
+        "kpt_shape": "[17, 3]",
+    }
+    return save_constant(path, {"output0": table.T[None]}, metadata=metadata)
+
+
 def save_colors(path: Path) -> Path:
     """A model of class maps: red, green and blue are the classes, an 8th of each side the map."""
     nodes = [

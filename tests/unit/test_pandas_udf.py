@@ -43,7 +43,7 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSp
     """A model of segments, and one of poses."""
     folder = tmp_path_factory.mktemp("pixels")
     return (
-        ModelSpec.inspect(save_colors(folder / "colors.onnx"), "segment", accept=True),
+        ModelSpec.inspect(save_colors(folder / "colors.onnx"), task="segment", accept=True),
         ModelSpec.inspect(save_poser(folder / "poser.onnx")),
     )
 

@@ -65,8 +65,9 @@ def images(spark: SparkSession) -> DataFrame:
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     path = save_colors(tmp_path_factory.mktemp("colors") / "m.onnx")
+    labels = ["red", "green", "blue"]
     return ModelSpec.inspect(
-        path, "segment", ["red", "green", "blue"], normalization="none", score_kind="logit"
+        path, task="segment", labels=labels, normalization="none", score_kind="logit"
     )
 
 

@@ -150,10 +150,8 @@ def test_a_map_of_classes_is_read_once_the_rest_is_said(
     proposal = proposed(tmp_path, outputs, labels=labels, **more)
 
     assert (proposal.spec.task, proposal.open_fields) == ("segment", is_open)
-    known = inspect_model(
-        tmp_path / "m.onnx", "segment", labels, normalization="unit",
-        **({"score_kind": "logit"} if "classes" not in outputs else {}),
-    )  # fmt: skip
+    said: dict[str, Any] = {} if "classes" in outputs else {"score_kind": "logit"}
+    known = inspect_model(tmp_path / "m.onnx", "segment", labels, normalization="unit", **said)
     assert sorted(segments(known)) in ([(0, 2048), (1, 2048)], [(1, 2048)])
 
 
