@@ -275,6 +275,16 @@ def test_mediapipes_points_are_known_and_not_those_in_metres(
     assert (x, y) == (0.25, 0.5)
 
 
+def test_a_hands_second_number_is_its_side(tmp_path: Path) -> None:
+    points = np.tile(np.array([16.0, 32.0, 1.0], np.float32), 21)[None]
+    outputs = {"Identity": points, "Identity_1": [[0.9]], "Identity_2": [[0.1]]}
+
+    proposal = proposed(tmp_path, outputs, labels=["Left", "Right"])
+
+    assert dict(proposal.spec.file.outputs)["handedness"] == "Identity_2"
+    assert answer(proposal.spec, PoseOptions(0.5, 1, None)).class_ids.tolist() == [1]
+
+
 def test_yolos_pose_without_metadata_is_proposed(tmp_path: Path) -> None:
     proposal = proposed(tmp_path, {"output0": table(PERSON).transpose(0, 2, 1)})
 
