@@ -51,7 +51,34 @@ class EmbedOptions:
     normalize: bool
 
 
-HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions
+@dataclass(frozen=True)
+class SegmentOptions:
+    """At most ``max_segments`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the objects' boxes, as of :class:`DetectOptions`;
+    ``mask_threshold``: the probability above which a pixel belongs to what is looked for, where
+    classes do not exclude one another.
+    """
+
+    score_threshold: float
+    max_segments: int
+    iou_threshold: float | None
+    mask_threshold: float
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """At most ``max_poses`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the poses' boxes, as of :class:`DetectOptions`.
+    """
+
+    score_threshold: float
+    max_poses: int
+    iou_threshold: float | None
+
+
+HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions | SegmentOptions | PoseOptions
 
 
 @dataclass(frozen=True)
@@ -99,7 +126,13 @@ def detect(
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
     Or one of the raw outputs that :func:`raw_heads.split` takes apart.
     """
-    outputs = split(outputs, spec)
+    return select(spec, split(outputs, spec), placement, options)[0]
+
+
+def select(
+    spec: ModelSpec, outputs: Outputs, placement: Placement, options: DetectOptions
+) -> tuple[Detections, Array]:
+    """The detections of outputs that are split, and which box each is of, ``(K,)``."""
     boxes = outputs["boxes"].reshape(-1, 4)
     real = len(boxes)
     if "count" in outputs:
@@ -145,12 +178,14 @@ def detect(
             best = best[:compared]
         own = (xyxy[box_index[best]], scores[best], class_ids[best])
         kept = best[nms(*own, options.iou_threshold, options.max_detections)]
-    return Detections(
+    kept_boxes = box_index[kept]
+    detections = Detections(
         (class_ids[kept] + spec.label_offset).astype(np.int32),
         scores[kept].astype(np.float32),
-        xyxy[box_index[kept]],
+        xyxy[kept_boxes],
         tuple(warnings),
     )
+    return detections, kept_boxes
 
 
 def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:

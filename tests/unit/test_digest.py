@@ -43,6 +43,8 @@ CHANGES: dict[str, Any] = {
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",
+    "keypoint_names": ("nose",),
+    "keypoint_format": "yxs",
     "label_offset": 1,
     "labels": ((0, "cat"),),
 }
@@ -58,11 +60,13 @@ KEEPS: dict[str, Any] = {
     "root": "/elsewhere",
     "on_every_node": True,
 }
+OF_POINTS = {"task": "keypoints", "files": (replace(FILE, outputs=(("keypoints", "points"),)),)}
 # What else a field needs to be valid, and another value of itself where none is not.
 NEEDED: dict[str, dict[str, Any]] = {
     **{name: {"normalization": "values"} for name in ("pixel_scale", "mean", "std")},
     "input_scale": {"input_dtype": "int8"},
     "resize_edge": {"resize": "shortest_edge", "resize_edge": 48},
+    **dict.fromkeys(("keypoint_names", "keypoint_format"), OF_POINTS),
 }
 FILE_CHANGES: dict[str, Any] = {
     "engine": "tensorflow",
