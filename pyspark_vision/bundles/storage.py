@@ -6,18 +6,13 @@ and a label file. Nothing in it is executed or unpickled to read it.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import functools
 import json
 import logging
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits
 from pyspark_vision.bundles.labels import dump_labels, read_labels
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
@@ -45,8 +41,6 @@ _PLACE_FIELDS = ("root", "on_every_node")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger(__name__)
-
-_made_in_attempt: ContextVar[list[Path] | None] = ContextVar("made_in_attempt", default=None)
 
 
 def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
@@ -180,43 +174,6 @@ def _ship(published: PublishedFile, source: Path, session: Any) -> None:
             session.addArtifacts(str(target), file=True)
     else:
         session.sparkContext.addFile(str(staged(session, published.name, write)))
-
-
-def scratch_folder() -> Path:
-    """A fresh folder that goes when this process does, for models as they are loaded."""
-    if not Path(_scratch().name).is_dir():  # /tmp was swept
-        _scratch.cache_clear()
-    folder = Path(tempfile.mkdtemp(dir=_scratch().name))
-    made = _made_in_attempt.get()
-    if made is not None:
-        made.append(folder)
-    return folder
-
-
-@contextmanager
-def discarded_on_error() -> Iterator[None]:
-    """What :func:`scratch_folder` makes in the block goes at once if that fails.
-
-    A job that tries a broken bundle again and again must not fill the disk with its copies.
-    """
-    made: list[Path] = []
-    token = _made_in_attempt.set(made)
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        _made_in_attempt.reset(token)
-
-
-@functools.cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    # Removed by the object's finalizer at exit, without the warning that implicit removal gives.
-    scratch = tempfile.TemporaryDirectory(prefix="pyspark_vision-")
-    atexit.register(scratch.cleanup)
-    return scratch
 
 
 def _existing(spec: ModelSpec, file: ModelFile) -> Path:

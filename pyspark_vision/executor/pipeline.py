@@ -16,21 +16,32 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor import (
+    draw,
+    heads,
+    model_cache,
+    model_files,
+    object_store,
+    results,
+    text_embeddings,
+)
 from pyspark_vision.executor.arrow_arrays import binaries, numbers
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
-from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.messages import arrays
 from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
+from pyspark_vision.executor.text_embeddings import TextInference
+from pyspark_vision.executor.text_predictor import TextPredictor
+from pyspark_vision.executor.text_reader import TextReader
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -112,6 +123,11 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
         yield _fetched_array(piece)
 
 
+def embed_texts(batches: Iterator[pa.Array], inference: TextInference) -> Iterator[pa.Array]:
+    """Texts in, their embeddings in the row contract out (:mod:`text_embeddings`)."""
+    return text_embeddings.embed_batches(batches, inference, _threads())
+
+
 def read_messages(
     batches: Iterator[tuple[pa.Array, pa.Array]], form: MessageForm
 ) -> Iterator[pa.StructArray]:
@@ -183,6 +199,11 @@ def result_array(
     """Rows -> the row contract as one Arrow struct array; with ``attempts``, what each cost."""
     if isinstance(head, heads.ClassifyOptions):
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.MatchOptions):
+        labels = dict(enumerate(head.labels))
+        name, values = "predictions", results.predictions_array(rows, labels)
+    elif isinstance(head, heads.ReadOptions):
+        name, values = "lines", results.lines_array(rows)
     elif isinstance(head, heads.DetectOptions):
         name, values = "detections", results.detections_array(rows, dict(spec.labels))
     elif isinstance(head, heads.SegmentOptions):
@@ -236,7 +257,7 @@ def _threads() -> int:
     return context.cpus() if context else 1
 
 
-def _predictor(inference: Inference) -> Predictor:
+def _predictor(inference: Inference) -> Predictor | TextPredictor:
     context, threads = _task(), _threads()
     if context and "gpu" in context.resources():
         # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
@@ -244,15 +265,15 @@ def _predictor(inference: Inference) -> Predictor:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", context.resources()["gpu"].addresses[0])
     spec = inference.spec
 
-    def load() -> Engine:
+    def load() -> Engine | TextReader:
         path = model_files.local_path(inference.published)
-        return load_engine(spec, path, threads, _shared(inference))
+        return load_model(spec, path, threads, _shared(inference))
 
     # All that an engine looks at: two specs of one file may differ in it.
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
-    engine = model_cache.get(key, load)
-    return Predictor(spec, engine, inference.decode, inference.head)
+    model = model_cache.get(key, load)
+    return predictor_of(spec, model, inference.decode, inference.head)
 
 
 def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:

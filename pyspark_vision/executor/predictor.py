@@ -116,6 +116,9 @@ class Predictor:
             return segment(self._spec, outputs, one.placement, one.size_wh, self._head)
         if isinstance(self._head, heads.PoseOptions):
             return detect_poses(self._spec, outputs, one.placement, self._head)
+        if isinstance(self._head, heads.MatchOptions):
+            return heads.match(self._spec, outputs, self._head)
+        assert isinstance(self._head, heads.EmbedOptions)  # lines are read by text_predictor
         return heads.embed(self._spec, outputs, self._head)
 
 

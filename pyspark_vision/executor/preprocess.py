@@ -74,7 +74,7 @@ class Preprocessor:
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"
         self._dtype = np.dtype(spec.input_dtype)
-        mean, std = _mean_std(spec)
+        mean, std = mean_std(spec)
         # Quantized inputs without a scale take pixels, not normalized values: uint8 as they are,
         # int8 shifted by its usual zero point (LiteRT's converter folds the normalization into the
         # quantization).
@@ -204,7 +204,7 @@ class Preprocessor:
         return image if image.size == size_wh else self._resample(image, size_wh, None)
 
 
-def _mean_std(spec: ModelSpec) -> tuple[Array, Array]:
+def mean_std(spec: ModelSpec) -> tuple[Array, Array]:
     """Mean and deviation of 0..255 pixels, for each of the model's colours."""
     if spec.normalization == "values":
         mean, std = spec.mean, spec.std

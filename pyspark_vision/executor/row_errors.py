@@ -42,6 +42,8 @@ class WarningCode(StrEnum):
 
     BOXES_CAPPED = "boxes_capped"
     BOXES_WITHOUT_AREA = "boxes_without_area"
+    LINES_CAPPED = "lines_capped"
+    TEXT_CUT = "text_cut"
 
 
 @dataclass(frozen=True)

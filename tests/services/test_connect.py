@@ -30,6 +30,8 @@ COMPARED = (
     "decoded",
     "detected",
     "embedded",
+    "named by texts",
+    "texts embedded",
     "drawn",
     "segmented",
     "masks drawn",

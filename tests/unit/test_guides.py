@@ -15,6 +15,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tiny_text_reader
 from deploying import command as deploying
 from onnx_models import save_yolo_masks, save_yolo_points
 from PIL import Image
@@ -61,6 +62,10 @@ RUN = {
     ("pixels.md", "from py"): "tests/unit/test_guides.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
+    ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    ("text.md", "import io"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
@@ -354,3 +359,30 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
     assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
+
+
+def test_text_md_text_is_read_and_pictures_are_named_and_found(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        **guides.paths(tmp_path),
+        "ppocr/": str(tiny_text_reader.save_text_reader(tmp_path / "ppocr")),
+        "bundles/ppocr": str(tmp_path / "bundle"),
+        "scans/": f"{tmp_path}/",
+    }
+    tiny_text_reader.picture(("abж", (40, 60), 0)).save(tmp_path / "scan.png")
+    [build] = guides.block("text.md", "pyspark-vision bundle build", words).commands
+    read, name, search = (
+        guides.block("text.md", begins, words).text
+        for begins in ("from pyspark_vision import", "import io", "from pyspark.sql")
+    )
+    names: dict[str, Any] = {"spark": spark}
+
+    assert guides.run(build) == 0
+    exec(read, names)
+    exec(name, names)
+    exec(search, names)
+
+    assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
+    assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
+    assert names["found"].count() == 6

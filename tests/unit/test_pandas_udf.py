@@ -10,6 +10,7 @@ import pytest
 from onnx_models import save_colors, save_poser, save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from tiny_text_reader import save_text_reader
 
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
@@ -48,12 +49,19 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSp
     )
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A reader of text that takes what is dark for lines of letters."""
+    return ModelSpec.inspect(save_text_reader(tmp_path_factory.mktemp("reader") / "tiny"))
+
+
 def answers(
     images: DataFrame,
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
+    reader: ModelSpec,
 ) -> dict[str, Any]:
     segmenter, poser = pixels
     of_pixels = images.withColumn("s", functions.segment_image("content", segmenter)).withColumn(
@@ -71,6 +79,7 @@ def answers(
         "posed": rows(of_pixels, F.col("p")),
         "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
         "points drawn": rows(of_pixels, functions.draw_keypoints("content", F.col("p.poses"))),
+        "read": rows(images, functions.read_text("content", reader, score_threshold=0.0)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
@@ -84,13 +93,14 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     detector: ModelSpec,
     warner: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
+    reader: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner, pixels)
+    expected = answers(images, classifier, detector, warner, pixels, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner, pixels)
+    found = answers(images, classifier, detector, warner, pixels, reader)
 
     assert found == expected
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]

@@ -1,0 +1,35 @@
+"""A model's files -> what is kept of them in a worker, and that with a function's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark_vision.executor.engines import Engine, load_engine
+from pyspark_vision.executor.heads import HeadOptions, ReadOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.text_predictor import TextPredictor
+from pyspark_vision.executor.text_reader import TextReader
+
+if TYPE_CHECKING:
+    from pyspark_vision.bundles.spec import ModelSpec
+    from pyspark_vision.executor.shared_weights import SharedFolder
+
+
+def load_model(
+    spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
+) -> Engine | TextReader:
+    """The model at ``path``, loaded: arguments as of :func:`load_engine`."""
+    if spec.task == "ocr":
+        return TextReader(spec, path, threads)
+    return load_engine(spec, path, threads, shared)
+
+
+def predictor_of(
+    spec: ModelSpec, model: Engine | TextReader, decode: DecodeOptions, head: HeadOptions
+) -> Predictor | TextPredictor:
+    """A loaded model with the options of one function."""
+    if isinstance(model, TextReader):
+        assert isinstance(head, ReadOptions)
+        return TextPredictor(model, decode, head)
+    return Predictor(spec, model, decode, head)
