@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructType
+from pyspark.sql.types import ArrayType, BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
@@ -38,14 +38,17 @@ from pyspark_vision.columns.type_checks import (
     IMAGES,
     REFERENCE,
     URI,
+    Accepted,
+    by_array,
     checked,
     named,
+    or_arrays,
 )
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.spark.session import active_session, row_timeout_s
 
@@ -75,6 +78,11 @@ class DecodeKeywords(TypedDict, total=False):
     max_bytes: int
     max_pixels: int
     formats: Sequence[str]
+    decode: str
+    grey_range: str | tuple[Any, ...]
+    icc: str
+    frames: str | int
+    max_frames: int
 
 
 def fetch_object(
@@ -136,8 +144,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
     """
     options = decode_options("decode_image", decode)
-    udf = _decode_udf(None, None, _Read(col, options))
-    column = named("decode_image", col, udf(checked("decode_image", col, ENCODED)))
+    read = _Read(col, options)
+    result = _by_type("decode_image", ENCODED, _decode_udfs(None, None, read), read)
+    column = named("decode_image", col, result)
     column.__dict__[_DECODE_MARK] = (col, options)
     return column
 
@@ -163,8 +172,8 @@ def classify_image(
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udf = _classify_udf(active_session(), model, read, top_k, score_threshold)
-    return _applied("classify_image", col, udf, read)
+    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold)
+    return _applied("classify_image", col, udfs, read)
 
 
 def detect_objects(
@@ -189,8 +198,10 @@ def detect_objects(
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
-    udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
-    return _applied("detect_objects", col, udf, read)
+    udfs = _detect_udfs(
+        active_session(), model, read, score_threshold, max_detections, iou_threshold
+    )
+    return _applied("detect_objects", col, udfs, read)
 
 
 def embed_image(
@@ -210,8 +221,8 @@ def embed_image(
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
-    udf = _embed_udf(active_session(), model, read, normalize)
-    return _applied("embed_image", col, udf, read)
+    udfs = _embed_udfs(active_session(), model, read, normalize)
+    return _applied("embed_image", col, udfs, read)
 
 
 def draw_detections(
@@ -227,7 +238,7 @@ def draw_detections(
     # The pixels of a fetched object are drawn on as they came: it is not asked for again.
     source = col if read.fetch is not None else read.col
     column = checked("draw_detections", source, IMAGES)
-    return named("draw_detections", col, _draw_udf(None, None, read)(column, detections))
+    return named("draw_detections", col, _draw_udfs(None, None, read).one(column, detections))
 
 
 def register(
@@ -237,6 +248,7 @@ def register(
     model: ModelSpec | None = None,
     *,
     deterministic: bool = True,
+    arrays: bool = False,
     **options: Any,
 ) -> None:
     """Make a function of this module a SQL function, with its model and options bound.
@@ -246,13 +258,14 @@ def register(
 
     ``options`` are the function's own. A ``deterministic`` function is run once for all fields
     that a query reads of it, and again for a filter on its result; another one is run for each
-    field, and not again for a filter (docs/sql.md has the numbers). Raises for a name that is no
-    identifier, another function, or an option that it does not have.
+    field, and not again for a filter (docs/sql.md has the numbers). With ``arrays`` the function
+    takes arrays of pictures, and only those: a SQL function has one type. Raises for a name that is
+    no identifier, another function, or an option that it does not have.
     """
     if not name.isidentifier():
         raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
-    make_udf = _UDF_MAKERS.get(getattr(function, "__name__", ""))
-    if make_udf is None:
+    make_udfs = _UDF_MAKERS.get(getattr(function, "__name__", ""))
+    if make_udfs is None:
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
@@ -269,7 +282,16 @@ def register(
     decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     values = {**own, **options}
     read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
-    udf = make_udf(session, model, read, **values)
+    udfs = make_udfs(session, model, read, **values)
+    udf = udfs.one if read.decode.frames == FIRST else udfs.lists
+    if arrays:
+        if read.decode.frames != FIRST or udfs.lists is None:
+            raise InvalidOptionError(
+                f"{name}: arrays=True goes with decode_image, classify_image, detect_objects and "
+                "embed_image of the first frame of each picture"
+            )
+        udf = udfs.lists
+    assert udf is not None
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
@@ -288,6 +310,10 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     options = decode_options(function, decode)
     marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
     if marked is not None:
+        if others := sorted(set(decode) - {"exact"}):
+            raise InvalidOptionError(
+                f"{function}: {', '.join(others)} must be decode_image's, which is inside of it"
+            )
         col, inner = marked
         options = dataclasses.replace(inner, exact=inner.exact or options.exact)
     marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
@@ -295,9 +321,28 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     return _Read(uri, options, fetch, timings)
 
 
-def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
+@dataclasses.dataclass(frozen=True)
+class _Udfs:
+    """A function for a picture in each row, and for several: the same results in an array."""
+
+    one: UserDefinedFunction
+    lists: UserDefinedFunction | None
+
+
+def _applied(function: str, col: ColumnOrName, udfs: _Udfs, read: _Read) -> Column:
     accepted = IMAGES if read.fetch is None else REFERENCE
-    return named(function, col, _once(udf(checked(function, read.col, accepted))))
+    return named(function, col, _once(_by_type(function, accepted, udfs, read)))
+
+
+def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Column:
+    """Arrays of pictures and several frames of a picture give an array of results."""
+    assert udfs.lists is not None
+    if read.decode.frames != FIRST:
+        return udfs.lists(checked(function, read.col, accepted))
+    if read.fetch is not None:
+        return udfs.one(checked(function, read.col, accepted))
+    column = checked(function, read.col, or_arrays(accepted))
+    return by_array(column, udfs.lists(column), udfs.one(column))
 
 
 def _once(result: Column) -> Column:
@@ -311,31 +356,33 @@ def _once(result: Column) -> Column:
     return F.when(F.spark_partition_id() >= 0, result)
 
 
-def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+def _decode_udfs(session: Any, model: None, read: _Read) -> _Udfs:
+    one = vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+    several = ArrayType(schemas.IMAGE)
+    return _Udfs(one, vision_udf("decode_image_lists", read.decode, several, name="decode_image"))
 
 
-def _classify_udf(
+def _classify_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     top_k: int,
     score_threshold: float,
-) -> UserDefinedFunction:
+) -> _Udfs:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
     head = ClassifyOptions(top_k, score_threshold)
-    return _inference_udf("classify_image", "classify", session, model, read, head)
+    return _inference_udfs("classify_image", "classify", session, model, read, head)
 
 
-def _detect_udf(
+def _detect_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     max_detections: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
     if iou_threshold is not None:
@@ -343,26 +390,29 @@ def _detect_udf(
     elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
         iou_threshold = _DEFAULT_IOU_THRESHOLD
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", "detect", session, model, read, head)
+    return _inference_udfs("detect_objects", "detect", session, model, read, head)
 
 
-def _embed_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", "embed", session, model, read, head)
+    return _inference_udfs("embed_image", "embed", session, model, read, head)
 
 
-def _draw_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
+def _draw_udfs(session: Any, model: None, read: _Read) -> _Udfs:
+    if read.decode.frames != FIRST:
+        raise InvalidOptionError(
+            f"draw_detections: frames={read.decode.frames!r}; it draws on one picture, the first"
+        )
+    udf = vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
+    return _Udfs(udf, None)
 
 
-_UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
-    "decode_image": _decode_udf,
-    "classify_image": _classify_udf,
-    "detect_objects": _detect_udf,
-    "embed_image": _embed_udf,
-    "draw_detections": _draw_udf,
+_UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
+    "decode_image": _decode_udfs,
+    "classify_image": _classify_udfs,
+    "detect_objects": _detect_udfs,
+    "embed_image": _embed_udfs,
+    "draw_detections": _draw_udfs,
 }
 
 _RESULT_TYPES = {
@@ -372,14 +422,14 @@ _RESULT_TYPES = {
 }
 
 
-def _inference_udf(
+def _inference_udfs(
     function: str,
     task: str,
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     head: HeadOptions,
-) -> UserDefinedFunction:
+) -> _Udfs:
     if not isinstance(model, ModelSpec):
         raise InvalidModelError(
             f"{function}: model is {model!r}; it must be a ModelSpec, from ModelSpec.load(bundle) "
@@ -397,6 +447,8 @@ def _inference_udf(
     result_type = _RESULT_TYPES[task]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
-    udf = vision_udf("infer", inference, result_type, name=function)
-    # What a row cost is another number each time.
-    return udf.asNondeterministic() if read.timings else udf
+    one = vision_udf("infer", inference, result_type, name=function)
+    several = vision_udf("infer_lists", inference, ArrayType(result_type), name=function)
+    if read.timings:  # what a row cost is another number each time
+        return _Udfs(one.asNondeterministic(), several.asNondeterministic())
+    return _Udfs(one, several)

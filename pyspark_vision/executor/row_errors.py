@@ -42,11 +42,14 @@ class WarningCode(StrEnum):
 
     BOXES_CAPPED = "boxes_capped"
     BOXES_WITHOUT_AREA = "boxes_without_area"
+    PICTURE_INCOMPLETE = "picture_incomplete"
+    PROFILE_IGNORED = "profile_ignored"
+    FRAMES_CAPPED = "frames_capped"
 
 
 @dataclass(frozen=True)
 class RowWarning:
-    """What was left out of a row's result; becomes ``{code, message}`` in its ``warnings``."""
+    """What a row's result lacks; becomes ``{code, message}`` in its ``warnings``."""
 
     code: WarningCode
     message: str
