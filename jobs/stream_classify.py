@@ -17,12 +17,13 @@ from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.executor.messages.form import Field, Kind
-from pyspark_vision.functions import classify_image
+from pyspark_vision.functions import DecodeKeywords, classify_image
 from pyspark_vision.job import (
     admission,
     arguments,
     bigquery,
     command_line,
+    decode_flags,
     flags,
     image_source,
     message_flags,
@@ -89,6 +90,7 @@ def parser() -> command_line.JobParser:
         metavar="SCORE",
         help="a label below it is kept and marked below_threshold",
     )
+    decode_flags.add_decode(model)
     sink = job.add_argument_group("sink")
     sink.add_argument(
         "--output-kafka-topic",
@@ -137,12 +139,13 @@ def classify(
     *,
     confidence_threshold: float,
     table: Table | None = None,
+    decode: DecodeKeywords | None = None,
 ) -> DataFrame:
     """Images (:func:`image_source.images`) in, one row of week 9's result columns each; no I/O.
 
-    With a ``table`` the row also says whether that takes it.
+    With a ``table`` the row also says whether that takes it. ``decode``: how pictures are read.
     """
-    found = classify_image("picture", model, top_k=1, timings=True)
+    found = classify_image("picture", model, top_k=1, timings=True, **(decode or {}))
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
     results = image_stream.results(flat, confidence_threshold)
@@ -241,7 +244,10 @@ def run(options: argparse.Namespace) -> None:
     if not options.dry_run:
         table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)
     results = functools.partial(
-        classify, confidence_threshold=options.confidence_threshold, table=table
+        classify,
+        confidence_threshold=options.confidence_threshold,
+        table=table,
+        decode=decode_flags.decode_keywords(options),
     )
     if (lake := flags.delta_table(options)) is not None:
         rows = image_stream.table(results(images, model.newest()))

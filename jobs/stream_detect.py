@@ -21,6 +21,7 @@ from pyspark_vision.job import (
     admission,
     arguments,
     command_line,
+    decode_flags,
     flags,
     message_flags,
     outputs,
@@ -160,7 +161,7 @@ def parser() -> command_line.JobParser:
         metavar="N",
         help="a frame has at most so many objects: the best ones",
     )
-    model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
+    decode_flags.add_decode(model, exact=True, warnings=True)
     sink = job.add_argument_group("sink")
     sink.add_argument(
         "--sink",
@@ -226,7 +227,7 @@ def detection(options: argparse.Namespace, form: MessageForm | None) -> Detectio
         uri_prefixes=tuple(options.uri_prefix),
         score_threshold=options.score_threshold,
         max_detections=options.max_detections,
-        exact=options.exact,
+        decode=decode_flags.decode_keywords(options),
         draws=options.annotate or "kafka" in options.sink,
     )
 

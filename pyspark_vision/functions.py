@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructType
+from pyspark.sql.types import ArrayType, BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
@@ -41,8 +41,11 @@ from pyspark_vision.columns.type_checks import (
     REFERENCE,
     TEXT,
     URI,
+    Accepted,
+    by_array,
     checked,
     named,
+    or_arrays,
 )
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
@@ -57,7 +60,7 @@ from pyspark_vision.executor.heads import (
     ReadOptions,
     SegmentOptions,
 )
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.spark.session import active_session, row_timeout_s
@@ -93,6 +96,11 @@ class DecodeKeywords(TypedDict, total=False):
     max_bytes: int
     max_pixels: int
     formats: Sequence[str]
+    decode: str
+    grey_range: str | tuple[Any, ...]
+    icc: str
+    frames: str | int
+    max_frames: int
 
 
 def fetch_object(
@@ -154,8 +162,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
     """
     options = decode_options("decode_image", decode)
-    udf = _decode_udf(None, None, _Read(col, options))
-    column = named("decode_image", col, udf(checked("decode_image", col, ENCODED)))
+    read = _Read(col, options)
+    result = _by_type("decode_image", ENCODED, _decode_udfs(None, None, read), read)
+    column = named("decode_image", col, result)
     column.__dict__[_DECODE_MARK] = (col, options)
     return column
 
@@ -190,8 +199,8 @@ def classify_image(
     >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udf = _classify_udf(active_session(), model, read, top_k, score_threshold, labels)
-    return _applied("classify_image", col, udf, read)
+    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold, labels)
+    return _applied("classify_image", col, udfs, read)
 
 
 def detect_objects(
@@ -216,8 +225,10 @@ def detect_objects(
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
-    udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
-    return _applied("detect_objects", col, udf, read)
+    udfs = _detect_udfs(
+        active_session(), model, read, score_threshold, max_detections, iou_threshold
+    )
+    return _applied("detect_objects", col, udfs, read)
 
 
 def segment_image(
@@ -254,7 +265,7 @@ def segment_image(
     >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
     """
     read = _read("segment_image", col, decode, timings=timings)
-    udf = _segment_udf(
+    udfs = _segment_udfs(
         active_session(),
         model,
         read,
@@ -263,7 +274,7 @@ def segment_image(
         iou_threshold,
         mask_threshold,
     )
-    return _applied("segment_image", col, udf, read)
+    return _applied("segment_image", col, udfs, read)
 
 
 def detect_keypoints(
@@ -292,8 +303,8 @@ def detect_keypoints(
     >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
     """
     read = _read("detect_keypoints", col, decode, timings=timings)
-    udf = _keypoints_udf(active_session(), model, read, score_threshold, max_poses, iou_threshold)
-    return _applied("detect_keypoints", col, udf, read)
+    udfs = _keypoints_udfs(active_session(), model, read, score_threshold, max_poses, iou_threshold)
+    return _applied("detect_keypoints", col, udfs, read)
 
 
 def embed_image(
@@ -313,8 +324,8 @@ def embed_image(
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
-    udf = _embed_udf(active_session(), model, read, normalize)
-    return _applied("embed_image", col, udf, read)
+    udfs = _embed_udfs(active_session(), model, read, normalize)
+    return _applied("embed_image", col, udfs, read)
 
 
 def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
@@ -329,8 +340,8 @@ def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> 
     >>> dual = ModelSpec.load("models/demo-dual-encoder")
     >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
     """
-    udf = _embed_text_udf(active_session(), model, _Read(col, DecodeOptions()), normalize)
-    return named("embed_text", col, _once(udf(checked("embed_text", col, TEXT))))
+    udfs = _embed_text_udfs(active_session(), model, _Read(col, DecodeOptions()), normalize)
+    return named("embed_text", col, _once(udfs.one(checked("embed_text", col, TEXT))))
 
 
 def read_text(
@@ -360,10 +371,10 @@ def read_text(
     >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
     """
     read = _read("read_text", col, decode, timings=timings)
-    udf = _read_text_udf(
+    udfs = _read_text_udfs(
         active_session(), model, read, score_threshold, box_threshold, unclip_ratio
     )
-    return _applied("read_text", col, udf, read)
+    return _applied("read_text", col, udfs, read)
 
 
 def draw_detections(
@@ -407,6 +418,7 @@ def register(
     model: ModelSpec | None = None,
     *,
     deterministic: bool = True,
+    arrays: bool = False,
     **options: Any,
 ) -> None:
     """Make a function of this module a SQL function, with its model and options bound.
@@ -416,13 +428,14 @@ def register(
 
     ``options`` are the function's own. A ``deterministic`` function is run once for all fields
     that a query reads of it, and again for a filter on its result; another one is run for each
-    field, and not again for a filter (docs/sql.md has the numbers). Raises for a name that is no
-    identifier, another function, or an option that it does not have.
+    field, and not again for a filter (docs/sql.md has the numbers). With ``arrays`` the function
+    takes arrays of pictures, and only those: a SQL function has one type. Raises for a name that is
+    no identifier, another function, or an option that it does not have.
     """
     if not name.isidentifier():
         raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
-    make_udf = _UDF_MAKERS.get(getattr(function, "__name__", ""))
-    if make_udf is None:
+    make_udfs = _UDF_MAKERS.get(getattr(function, "__name__", ""))
+    if make_udfs is None:
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
@@ -439,7 +452,16 @@ def register(
     decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     values = {**own, **options}
     read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
-    udf = make_udf(session, model, read, **values)
+    udfs = make_udfs(session, model, read, **values)
+    udf = udfs.one if read.decode.frames == FIRST else udfs.lists
+    if arrays:
+        if read.decode.frames != FIRST or udfs.lists is None:
+            raise InvalidOptionError(
+                f"{name}: arrays=True with {function.__name__}, frames={read.decode.frames!r}; it "
+                "goes with functions that give a result for each picture, of its first frame"
+            )
+        udf = udfs.lists
+    assert udf is not None
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
@@ -458,6 +480,10 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     options = decode_options(function, decode)
     marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
     if marked is not None:
+        if others := sorted(set(decode) - {"exact"}):
+            raise InvalidOptionError(
+                f"{function}: {', '.join(others)} must be decode_image's, which is inside of it"
+            )
         col, inner = marked
         options = dataclasses.replace(inner, exact=inner.exact or options.exact)
     marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
@@ -465,9 +491,28 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     return _Read(uri, options, fetch, timings)
 
 
-def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
+@dataclasses.dataclass(frozen=True)
+class _Udfs:
+    """A function for a picture in each row, and for several: the same results in an array."""
+
+    one: UserDefinedFunction
+    lists: UserDefinedFunction | None
+
+
+def _applied(function: str, col: ColumnOrName, udfs: _Udfs, read: _Read) -> Column:
     accepted = IMAGES if read.fetch is None else REFERENCE
-    return named(function, col, _once(udf(checked(function, read.col, accepted))))
+    return named(function, col, _once(_by_type(function, accepted, udfs, read)))
+
+
+def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Column:
+    """Arrays of pictures and several frames of a picture give an array of results."""
+    assert udfs.lists is not None
+    if read.decode.frames != FIRST:
+        return udfs.lists(checked(function, read.col, accepted))
+    if read.fetch is not None:
+        return udfs.one(checked(function, read.col, accepted))
+    column = checked(function, read.col, or_arrays(accepted))
+    return by_array(column, udfs.lists(column), udfs.one(column))
 
 
 def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
@@ -489,24 +534,26 @@ def _once(result: Column) -> Column:
     return F.when(F.spark_partition_id() >= 0, result)
 
 
-def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+def _decode_udfs(session: Any, model: None, read: _Read) -> _Udfs:
+    one = vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+    several = ArrayType(schemas.IMAGE)
+    return _Udfs(one, vision_udf("decode_image_lists", read.decode, several, name="decode_image"))
 
 
-def _classify_udf(
+def _classify_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     top_k: int,
     score_threshold: float,
     labels: Sequence[str] | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
     is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
     if labels is None and not is_dual:
         head = ClassifyOptions(top_k, score_threshold)
-        return _inference_udf("classify_image", ("classify",), session, model, read, head)
+        return _inference_udfs("classify_image", ("classify",), session, model, read, head)
     if isinstance(model, ModelSpec) and not is_dual:
         raise InvalidOptionError(
             f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
@@ -521,25 +568,25 @@ def _classify_udf(
     assert model is not None
     vectors = label_vectors(model, named_labels)
     match = MatchOptions(top_k, score_threshold, named_labels, vectors)
-    return _inference_udf("classify_image", ("dual_encoder",), session, model, read, match)
+    return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
 
 
-def _detect_udf(
+def _detect_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     max_detections: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
     iou_threshold = _suppression(model, iou_threshold)
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", ("detect",), session, model, read, head)
+    return _inference_udfs("detect_objects", ("detect",), session, model, read, head)
 
 
-def _segment_udf(
+def _segment_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
@@ -547,7 +594,7 @@ def _segment_udf(
     max_segments: int,
     iou_threshold: float | None,
     mask_threshold: float,
-) -> UserDefinedFunction:
+) -> _Udfs:
     roles = _roles(model)
     if score_threshold is None:
         score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
@@ -556,17 +603,17 @@ def _segment_udf(
     within_unit("mask_threshold", mask_threshold)
     iou_threshold = _suppression(model, iou_threshold)
     head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
-    return _inference_udf("segment_image", ("segment",), session, model, read, head)
+    return _inference_udfs("segment_image", ("segment",), session, model, read, head)
 
 
-def _keypoints_udf(
+def _keypoints_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float | None,
     max_poses: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     roles = _roles(model)
     if score_threshold is None:
         is_mean = "keypoints" in roles and "presence" not in roles
@@ -575,7 +622,7 @@ def _keypoints_udf(
     at_least_one("max_poses", max_poses)
     iou_threshold = _suppression(model, iou_threshold)
     head = PoseOptions(score_threshold, max_poses, iou_threshold)
-    return _inference_udf("detect_keypoints", ("keypoints",), session, model, read, head)
+    return _inference_udfs("detect_keypoints", ("keypoints",), session, model, read, head)
 
 
 def _roles(model: ModelSpec | None) -> set[str]:
@@ -590,31 +637,28 @@ def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float 
     return iou_threshold
 
 
-def _embed_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", ("embed", "dual_encoder"), session, model, read, head)
+    return _inference_udfs("embed_image", ("embed", "dual_encoder"), session, model, read, head)
 
 
-def _embed_text_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_text_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     if read.decode != DecodeOptions():
         raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
     spec = _check_model("embed_text", ("dual_encoder",), model)
     inference = TextInference(spec, publish(spec, session), bool(normalize))
-    return vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+    udf = vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+    return _Udfs(udf, None)
 
 
-def _read_text_udf(
+def _read_text_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     box_threshold: float,
     unclip_ratio: float,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     within_unit("box_threshold", box_threshold)
     if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
@@ -622,15 +666,19 @@ def _read_text_udf(
             f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
         )
     head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
-    return _inference_udf("read_text", ("ocr",), session, model, read, head)
+    return _inference_udfs("read_text", ("ocr",), session, model, read, head)
 
 
 def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
+    if read.decode.frames != FIRST:
+        raise InvalidOptionError(
+            f"{function}: frames={read.decode.frames!r}; it draws on one picture, the first"
+        )
     return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
 
 
-def _drawer(function: str) -> Callable[..., UserDefinedFunction]:
-    return lambda session, model, read: _draw_udf(function, read)
+def _drawer(function: str) -> Callable[..., _Udfs]:
+    return lambda session, model, read: _Udfs(_draw_udf(function, read), None)
 
 
 # The functions of `executor.pipeline` that draw.
@@ -640,15 +688,15 @@ _DRAWINGS = {
     "draw_keypoints": "draw_keypoints_on_images",
 }
 
-_UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
-    "decode_image": _decode_udf,
-    "classify_image": _classify_udf,
-    "detect_objects": _detect_udf,
-    "segment_image": _segment_udf,
-    "detect_keypoints": _keypoints_udf,
-    "embed_image": _embed_udf,
-    "embed_text": _embed_text_udf,
-    "read_text": _read_text_udf,
+_UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
+    "decode_image": _decode_udfs,
+    "classify_image": _classify_udfs,
+    "detect_objects": _detect_udfs,
+    "segment_image": _segment_udfs,
+    "detect_keypoints": _keypoints_udfs,
+    "embed_image": _embed_udfs,
+    "embed_text": _embed_text_udfs,
+    "read_text": _read_text_udfs,
     **{function: _drawer(function) for function in _DRAWINGS},
 }
 
@@ -678,14 +726,14 @@ def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -
     return model
 
 
-def _inference_udf(
+def _inference_udfs(
     function: str,
     tasks: Sequence[str],
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     head: HeadOptions,
-) -> UserDefinedFunction:
+) -> _Udfs:
     model = _check_model(function, tasks, model)
     published = publish(model, session)
     inference = Inference(
@@ -694,6 +742,8 @@ def _inference_udf(
     result_type = _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
-    udf = vision_udf("infer", inference, result_type, name=function)
-    # What a row cost is another number each time.
-    return udf.asNondeterministic() if read.timings else udf
+    one = vision_udf("infer", inference, result_type, name=function)
+    several = vision_udf("infer_lists", inference, ArrayType(result_type), name=function)
+    if read.timings:  # what a row cost is another number each time
+        return _Udfs(one.asNondeterministic(), several.asNondeterministic())
+    return _Udfs(one, several)

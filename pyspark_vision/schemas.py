@@ -25,8 +25,11 @@ WARNINGS = ArrayType(_struct(code=StringType(), message=StringType()))
 """What a row's result lacks: codes of :class:`errors.WarningCode`, texts for a person. Null where
 nothing is to be said, never empty."""
 
-IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
-"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
+IMAGE = _struct(
+    width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR, warnings=WARNINGS
+)
+"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error. ``warnings``:
+what it lacks."""
 
 SPARK_IMAGE = _struct(
     origin=StringType(),

@@ -98,8 +98,8 @@ class ModelFile:
     ``prototypes``, ``masks`` or ``box_masks``; ``keypoints``, ``presence`` and ``handedness``) to
     tensor names of this file. ``signature`` is the SavedModel signature in use (``None``: the
     object is called); ``layer`` the Keras layer whose output is taken instead of the model's.
-    ``precision`` is ``int8`` for a twin whose arithmetic was made so; an original is ``float32`` whatever it holds:
-    its answers are those asked for.
+    ``precision`` is ``int8`` for a twin whose arithmetic was made so; an original is ``float32``
+    whatever it holds: its answers are those asked for.
     """
 
     engine: str
@@ -129,7 +129,6 @@ class ModelSpec:
     - ``precision`` ``float32 | bf16 | int8``: other than ``float32``, answers may differ from the
       original's by what `bundle build --precision` prints. ``bf16`` runs on OpenVINO, natively
       where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
-      Both resize with the ``simd`` extra where it is installed.
     - ``input_hw``: height and width in pixels of the model's input; for ``ocr`` the least that its
       detector's sides may be.
     - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | int32 | float32 |

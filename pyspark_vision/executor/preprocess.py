@@ -56,7 +56,7 @@ class Preprocessor:
     """Fills one image at a time into a batch, as the spec says. Holds no image."""
 
     def __init__(self, spec: ModelSpec, *, exact: bool = True) -> None:
-        """Without ``exact``, a spec of a lower precision also resizes the fastest way there is."""
+        """Without ``exact`` the picture is resized the fastest way there is."""
         self.hw = spec.input_hw
         self._placed = {
             "stretch": self._stretched,
@@ -68,8 +68,7 @@ class Preprocessor:
         self._edge = spec.resize_edge or 0
         self._crop_rest = _CROP_RESTS[spec.crop_rounding]
         self._is_centered = spec.letterbox_anchor == "center"
-        simd = not exact and spec.precision != "float32"
-        self._resample = resizer(spec.resize_filter, simd=simd)
+        self._resample = resizer(spec.resize_filter, simd=not exact)
         self._pad_rgb = (spec.pad_value,) * 3
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"

@@ -52,6 +52,7 @@ IMAGE_TYPE = pa.struct(
         ("height", pa.int32()),
         ("data", pa.binary()),
         ("error", ERROR_TYPE),
+        ("warnings", WARNINGS_TYPE),
     ]
 )
 

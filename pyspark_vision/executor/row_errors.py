@@ -44,11 +44,14 @@ class WarningCode(StrEnum):
     BOXES_WITHOUT_AREA = "boxes_without_area"
     LINES_CAPPED = "lines_capped"
     TEXT_CUT = "text_cut"
+    PICTURE_INCOMPLETE = "picture_incomplete"
+    PROFILE_IGNORED = "profile_ignored"
+    FRAMES_CAPPED = "frames_capped"
 
 
 @dataclass(frozen=True)
 class RowWarning:
-    """What was left out of a row's result; becomes ``{code, message}`` in its ``warnings``."""
+    """What a row's result lacks; becomes ``{code, message}`` in its ``warnings``."""
 
     code: WarningCode
     message: str

@@ -533,7 +533,8 @@ def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_pa
     wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
 
     required = ["numpy", "pandas", "pyarrow", "pillow", "jinja2"]
-    assert wanted == [*required, "ai-edge-litert", "boto3", "obstore", "prometheus-client"]
+    extras = ["ai-edge-litert", "cykooz.resizer", "boto3", "obstore", "prometheus-client"]
+    assert wanted == [*required, *extras]
 
 
 def test_an_unknown_extra_is_refused_with_the_choices() -> None:
