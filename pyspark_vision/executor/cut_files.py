@@ -62,8 +62,8 @@ def own_rows(image: Image.Image, full_width: int) -> int:
     edge = np.asarray(image.crop((max(0, width - block), 0, width, height)), np.int16)
     # Pillow turns Adobe's inverted CMYK around: 255 - 128.
     fills = (_JPEG_FILL, 255 - _JPEG_FILL) if image.mode == "CMYK" else (_JPEG_FILL,)
-    is_fill = np.isin(edge.reshape(height, -1), fills).all(axis=1)
-    return height - int(np.argmin(is_fill[::-1])) if not is_fill.all() else 0
+    own = np.flatnonzero((~np.isin(edge.reshape(height, -1), fills)).any(axis=1))
+    return int(own[-1]) + 1 if own.size else 0
 
 
 def _completed_png(data: bytes) -> Completed | None:

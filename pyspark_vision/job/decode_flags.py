@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyspark_vision.columns.options import decode_options
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.formats import ALIASES, ALLOWED_FORMATS, DEFAULT_FORMATS
 from pyspark_vision.executor.grey import FULL, MINMAX, PERCENTILES
 from pyspark_vision.executor.images import IGNORE, LENIENT, SRGB, STRICT
+
+if TYPE_CHECKING:
+    from pyspark_vision.functions import DecodeKeywords
 
 _RANGES = (
     f"{FULL}, {MINMAX}, {PERCENTILES} (1 and 99), {PERCENTILES}:LOW,HIGH, or LOW,HIGH in the "
@@ -49,8 +52,8 @@ def add_decode(
             "--decode",
             choices=[STRICT, LENIENT],
             default=STRICT,
-            help="whether a JPEG or PNG that is cut short is an error, or, with half of its rows or "
-            "more, a picture with a warning",
+            help="whether a JPEG or PNG that is cut short is an error or, with half of its rows "
+            "or more, a picture with a warning",
         )
         group.add_argument(
             "--icc",
@@ -60,13 +63,14 @@ def add_decode(
         )
 
 
-def decode_keywords(options: argparse.Namespace) -> dict[str, Any]:
+def decode_keywords(options: argparse.Namespace) -> DecodeKeywords:
     """The keywords of the image functions that a job's flags say, without those of defaults."""
     given = {name: getattr(options, name) for name in _DEFAULTS if hasattr(options, name)}
-    return {name: value for name, value in given.items() if value != _DEFAULTS[name]}
+    chosen = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
+    return cast("DecodeKeywords", chosen)
 
 
-def described(keywords: dict[str, Any]) -> str:
+def described(keywords: DecodeKeywords) -> str:
     """Keywords as a setting that a job keeps. That of defaults, and of ``exact`` alone, is as old
     as the jobs: ``False``, ``True``.
 

@@ -9,7 +9,8 @@ from pictures import asymmetric, encoded, plain_png
 from PIL import Image
 
 from pyspark_vision.executor import frames
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DecodeOptions, Picture
+from pyspark_vision.executor.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.images import DecodeOptions, Picture
 from pyspark_vision.executor.row_errors import RowError, WarningCode
 
 COLOURS = ("red", "lime", "blue", "white", "black")
@@ -114,7 +115,9 @@ def test_other_pages_of_a_tiff_are_read_after_a_bad_one() -> None:
     pages = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
     save = {"save_all": True, "append_images": pages[1:], "compression": "tiff_deflate"}
     data = bytearray(encoded(pages[0], "TIFF", **save))
-    starts = [at for at in range(len(data) - 1) if data[at : at + 2] in (b"\x78\x9c", b"\x78\x5e")]
+    starts = [
+        at for at in range(len(data) - 1) if bytes(data[at : at + 2]) in (b"\x78\x9c", b"\x78\x5e")
+    ]
     assert len(starts) == 3
     data[starts[1] : starts[1] + 6] = b"\xff" * 6
     found = read(bytes(data), frames="all")

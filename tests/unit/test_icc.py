@@ -12,7 +12,8 @@ from pictures import asymmetric, encoded, pixels, tagged
 from PIL import Image, ImageCms
 
 from pyspark_vision.executor import images
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DecodeOptions, Picture, read_picture
+from pyspark_vision.executor.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.images import DecodeOptions, Picture, read_picture
 from pyspark_vision.executor.row_errors import WarningCode
 
 SRGB = DecodeOptions(icc="srgb", formats=ALLOWED_FORMATS)
@@ -159,7 +160,7 @@ def test_cmyk_goes_by_its_profile(kind: str, save: dict[str, Any]) -> None:
         for inks in ((0, 0, 0, 0), (255, 0, 0, 0))
     )
     assert warning_codes(paper) == warning_codes(ink) == []
-    assert min(paper.image.getpixel((4, 4))) > 245  # type: ignore[type-var, arg-type]
+    assert min(paper.image.getpixel((4, 4))) > 245  # type: ignore[arg-type]
     # The table says grey; without it, cyan is (0, 255, 255).
     red, green, blue = ink.image.getpixel((4, 4))  # type: ignore[misc]
     assert 80 < red < 160

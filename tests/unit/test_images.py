@@ -14,13 +14,8 @@ import pytest
 from pictures import asymmetric, encoded, pixels, png_header, tagged
 from PIL import Image, ImageCms
 
-from pyspark_vision.executor.images import (
-    ALLOWED_FORMATS,
-    DEFAULT_FORMATS,
-    DecodeOptions,
-    decode,
-    upright_to_rgb,
-)
+from pyspark_vision.executor.formats import ALLOWED_FORMATS, DEFAULT_FORMATS
+from pyspark_vision.executor.images import DecodeOptions, decode, upright_to_rgb
 from pyspark_vision.executor.row_errors import MAX_MESSAGE_CHARS, ErrorCode, RowError
 
 ALL_FORMATS = DecodeOptions(formats=ALLOWED_FORMATS)

@@ -70,6 +70,7 @@ def answers(
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
+    arrays = images.withColumn("content", F.when(F.col("id") > 0, F.array("content", F.lit(None))))
     none = F.array().cast(found.schema["found"].dataType["detections"].dataType)  # type: ignore[index]
     return {
         "classified": rows(images, functions.classify_image("content", classifier)),
@@ -84,6 +85,8 @@ def answers(
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
         "drawn without boxes": rows(decoded, functions.draw_detections("image", none)),
+        "arrays": rows(arrays, functions.detect_objects("content", warner)),
+        "frames": rows(images, functions.decode_image("content", frames="all")),
     }
 
 
