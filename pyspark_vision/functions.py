@@ -60,7 +60,10 @@ if TYPE_CHECKING:
 # Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
 _DEFAULT_IOU_THRESHOLD = 0.5
 # Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
+_UNSUPPRESSED = {
+    *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
+    *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -183,9 +186,12 @@ def detect_objects(
     width, height, model, model_sha256, model_digest, error, warnings>``; boxes are normalized to
     [0,1] of the upright picture, and those without area in it are left out (``warnings`` says how
     many).
-    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
-    for models that give raw boxes with a score for each class, and none for models that suppress
-    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is the
+    model's (``spec.iou_threshold``, 0.5 where that is not said) for models that give raw boxes with
+    a score for each class, and none for models that suppress on their own. Of a model that names
+    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection has
+    ``keypoints: array<struct<name, x, y, score>>``, too. ``detections`` is null where ``error`` is
+    not. ``timings`` adds what a row cost
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
@@ -341,7 +347,7 @@ def _detect_udf(
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
     elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
-        iou_threshold = _DEFAULT_IOU_THRESHOLD
+        iou_threshold = model.iou_threshold or _DEFAULT_IOU_THRESHOLD
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
     return _inference_udf("detect_objects", "detect", session, model, read, head)
 
@@ -394,7 +400,8 @@ def _inference_udf(
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    result_type = _RESULT_TYPES[task]
+    has_keypoints = task == "detect" and model.keypoint_names
+    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[task]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
     udf = vision_udf("infer", inference, result_type, name=function)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles import plausibility
+from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
@@ -67,7 +68,8 @@ def inspect_model(
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
     - ``accept``: take what is only proposed, too.
-    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``.
+    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``;
+      ``anchors`` may be a file (:mod:`anchor_file`).
 
     Raises :class:`InvalidModelError` for a file that is not there, cannot be read or run, is
     refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few;
@@ -100,6 +102,8 @@ def propose_model(
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     overrides = {**_implied(overrides), **overrides}
+    if isinstance(overrides.get("anchors"), (str, Path)):
+        overrides["anchors"] = read_anchors(overrides["anchors"])
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     named = _labels(labels, found)
@@ -127,13 +131,14 @@ def propose_model(
             signature=found.signature,
             layer=found.layer,
         )
-        spec = ModelSpec(task=reading.task, files=(model_file,), **common, **fields)
+        own = {"labels": reading.labels} if reading.labels and not named else {}
+        spec = ModelSpec(task=reading.task, files=(model_file,), **{**common, **own}, **fields)
         spec = _pooled(spec.with_options(**overrides), found, overrides)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
         runs = trial_runs(spec, trial_pictures(spec.input_hw))
-        why_not = plausibility.why_not(spec, runs)
+        why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
             if reading.is_certain:

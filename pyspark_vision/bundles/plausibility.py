@@ -19,7 +19,7 @@ _MOST_ON_BLANK = 50
 # Boxes may reach a little over the picture; what lies this many sides off is no box.
 _MOST_SIDES = 4.0
 # Layouts whose scores are probabilities in every export that is known.
-_PROBABILITIES = frozenset(LAYOUTS) - {"scored_boxes"}
+_PROBABILITIES = frozenset(LAYOUTS) - {"scored_boxes", "ssd_boxes"}
 
 
 def parts_of(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:

@@ -6,11 +6,16 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.ssd_families import are_at_anchors, find_families
+from pyspark_vision.executor.small_heads import FASTESTDET_STRIDE, NANODET_BINS, NANODET_GRIDS
 
 _NAMES = {
     "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
@@ -69,7 +74,43 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
     "detr_sigmoid": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
     "scored_boxes": {"coordinates": "pixel", "box_format": "xyxy"},
+    "ssd_boxes": {"coordinates": "normalized", "box_format": "cxcywh"},
+    # OpenCV's FaceDetectorYN: BGR in 0..255, padded with black on the right and below.
+    "cls_8": {
+        **_PIXELS,
+        "normalization": "none",
+        "color_order": "bgr",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "iou_threshold": 0.3,
+    },
+    # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
+    "nanodet": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "color_order": "bgr",
+        "normalization": "values",
+        "mean": (103.53, 116.28, 123.675),
+        "std": (57.375, 57.12, 58.395),
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.6,
+    },
+    # FastestDet's runtime.py: BGR in 0..1, stretched; its INTER_AREA is Pillow's box filter.
+    "fastestdet": {
+        "coordinates": "normalized",
+        "box_format": "cxcywh",
+        "normalization": "unit",
+        "color_order": "bgr",
+        "resize_filter": "box",
+        "iou_threshold": 0.35,
+    },
 }
+# OpenCV's FaceDetectorYN.
+YUNET_POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
+
+Array = np.ndarray[Any, Any]
+# Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
+Check = Callable[[Sequence[Mapping[str, Array]]], str | None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +119,8 @@ class Reading:
 
     ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
     that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
-    the reading itself settles.
+    the reading itself settles. ``labels`` where it names its classes; ``check`` looks at the trial
+    runs for what this reading alone needs.
     """
 
     task: str
@@ -87,6 +129,8 @@ class Reading:
     fields: Mapping[str, Any] = field(default_factory=dict)
     is_certain: bool = False
     settled: tuple[str, ...] = ()
+    labels: tuple[tuple[int, str], ...] = ()
+    check: Check | None = None
 
 
 def readings(
@@ -112,6 +156,10 @@ def _detectors(
         yield Reading("detect", found.roles, why, is_certain=True, settled=("box_format",))
         return
     named = {_plain(tensor.name): tensor for tensor in found.outputs}
+    yield from _ssd(found, input_hw)
+    yield from _yunet(named)
+    yield from _fastestdet(found, input_hw)
+    yield from _nanodet(found, input_hw, classes)
     yield from _detr(named, classes)
     yield from _torchvision(named)
     yield from _mmdetection(named)
@@ -126,6 +174,134 @@ def _detectors(
         yield _raw("batch_rows", rows_of_seven[0], why)
     if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named:
         yield from _table(tables[0], input_hw, classes, ultralytics=found.task == "detect")
+
+
+def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+    """A published head, as many rows as it has anchors: with offsets, or with boxes."""
+    for head in find_families(found.outputs, input_hw):
+        family, anchors = head.family, head.anchors
+        shown = ", ".join(map(_shown, found.outputs))
+        why = f"{shown}: the {len(anchors):,} anchors of {family.name}"
+        scores = ("class_scores", head.scores.name)
+        settled = ("box_format", "coordinates", "normalization")
+        fields = {**CONVENTIONS["ssd_boxes"], **family.fields}
+
+        def offsets(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
+            at_anchors = are_at_anchors(runs[-1]["ssd_boxes"][..., :4].reshape(-1, 4), anchors)
+            return "its boxes are worked out already" if at_anchors else None
+
+        def boxes(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
+            at_anchors = are_at_anchors(runs[-1]["boxes"].reshape(-1, 4), anchors)
+            return None if at_anchors else "its boxes do not lie at its anchors"
+
+        points = [("ssd_keypoints", head.keypoints.name)] if head.keypoints else []
+        yield Reading(
+            "detect",
+            (("ssd_boxes", head.boxes.name), scores, *points),
+            why,
+            {
+                **fields,
+                "anchor_layers": family.layers,
+                "keypoint_names": family.keypoints,
+            },
+            is_certain=True,
+            settled=settled,
+            labels=family.labels,
+            check=offsets if family.decoded else None,
+        )
+        if family.decoded:
+            own = {name: value for name, value in fields.items() if not name.startswith("anchor")}
+            yield Reading(
+                "detect",
+                (("boxes", head.boxes.name), scores),
+                f"{why}, with its boxes worked out",
+                {**own, "box_format": "xyxy"},
+                is_certain=True,
+                settled=settled,
+                labels=family.labels,
+                check=boxes,
+            )
+
+
+def _yunet(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
+    """Four outputs for each stride, whose names say which."""
+    strides = [s for s in (8, 16, 32, 64) if {f"cls_{s}", f"obj_{s}", f"bbox_{s}"} <= set(named)]
+    if strides[:2] != [8, 16]:
+        return
+    kinds = ("cls", "obj", "bbox", *(["kps"] if f"kps_{strides[0]}" in named else []))
+    roles = tuple(
+        (f"{kind}_{stride}", named[f"{kind}_{stride}"].name) for kind in kinds for stride in strides
+    )
+    fields = {**CONVENTIONS["cls_8"], "keypoint_names": YUNET_POINTS if "kps" in kinds else ()}
+    yield Reading(
+        "detect",
+        roles,
+        f"{kinds[0]}_8, …, {kinds[-1]}_{strides[-1]}: YuNet's outputs by stride",
+        fields,
+        is_certain=True,
+        settled=("box_format", "coordinates", "normalization"),
+        labels=((0, "face"),),
+    )
+
+
+def _fastestdet(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+    """A grid of cells of 16 pixels: objectness and box, then classes that add up to one."""
+    grid = tuple(side // FASTESTDET_STRIDE for side in input_hw)
+    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 4:
+        return
+    tensor = found.outputs[0]
+    _, *sides = tensor.shape
+    channels = sides[0] if tuple(sides[1:]) == grid else sides[2] if tuple(sides[:2]) == grid else 0
+    if channels < 6:
+        return
+    axis = 0 if tuple(sides[1:]) == grid else 2
+
+    def add_up(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        values = np.moveaxis(runs[-1]["fastestdet"].astype(np.float64), axis, -1)
+        objectness, sums = values[..., 0], values[..., 5:].sum(axis=-1)
+        fits = (objectness >= 0).all() and (objectness <= 1).all() and np.abs(sums - 1).max() < 0.05
+        return None if fits else "the classes of its cells do not add up to one"
+
+    yield Reading(
+        "detect",
+        (("fastestdet", tensor.name),),
+        f"{_shown(tensor)}: a grid of objectness, box and {channels - 5} classes, as FastestDet",
+        CONVENTIONS["fastestdet"],
+        is_certain=True,
+        settled=("box_format", "coordinates", "normalization"),
+        check=add_up,
+    )
+
+
+def _nanodet(
+    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+) -> Iterator[Reading]:
+    """Rows of classes, and of eight logits for each side: other layouts have no negative ones."""
+    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 3 or found.task:
+        return
+    _, rows, columns = found.outputs[0].shape
+    counts = [
+        sum(math.prod(-(-side // stride) for side in input_hw) for stride in strides)
+        for strides, _ in NANODET_GRIDS
+    ]
+    own = columns - 4 * NANODET_BINS
+    if rows not in counts or own < 1 or classes not in (None, own):
+        return
+    tensor = found.outputs[0]
+
+    def are_logits(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        logits = np.concatenate([run["nanodet"][..., own:].ravel() for run in runs])
+        return None if logits.min() < -0.5 else "its distances have no logits"
+
+    yield Reading(
+        "detect",
+        (("nanodet", tensor.name),),
+        f"{_shown(tensor)}: {own} classes and four distributions of distances, as NanoDet",
+        CONVENTIONS["nanodet"],
+        is_certain=True,
+        settled=("box_format", "coordinates", "normalization"),
+        check=are_logits,
+    )
 
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
@@ -345,6 +521,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
+        ("nanodet", 2, 4 * NANODET_BINS),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

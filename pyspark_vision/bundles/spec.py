@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark_vision.bundles.choice import choose
 from pyspark_vision.errors import InvalidModelError
@@ -31,22 +31,31 @@ BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
 SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
 POOLINGS = ("none", "cls", "mean", "map")
+ANCHOR_SIDES = ("exp", "linear")
+SUPPRESSIONS = ("greedy", "weighted")
 
 # One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
 _RAW_DETECTIONS = (
     *("yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
-    *("end_to_end", "batch_rows", "detr_rows"),
+    *("end_to_end", "batch_rows", "detr_rows", "nanodet", "fastestdet"),
 )
 # Scores beside boxes in another output; boxes with their scores beside classes.
 _DETR = ("detr_logits", "detr_sigmoid")
 _SCORED_BOXES = "scored_boxes"
+# Offsets from anchors; points beside them that are not in the same output.
+_SSD_BOXES = "ssd_boxes"
+# Of YuNet: four outputs for each of its strides.
+YUNET_STRIDES = (8, 16, 32)
+_YUNET = tuple(
+    f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in YUNET_STRIDES
+)
 
 # Which outputs a head needs; one alternative of each inner tuple is enough.
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", _SCORED_BOXES, *_RAW_DETECTIONS),
-        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8"),
+        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS, "cls_8"),
     ),
     "embed": (("embedding",),),
 }
@@ -55,9 +64,23 @@ ROLES = {
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
         *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+        *(_SSD_BOXES, "ssd_keypoints", *_YUNET),
     ),
     "embed": ("embedding",),
 }
+
+
+class AnchorLayer(NamedTuple):
+    """The anchors of one feature map of an SSD detector, the same in each of its cells.
+
+    ``stride``: pixels of the input for a cell, of which there are ``ceil(side / stride)``.
+    ``sizes`` in pixels of the input: of each, a box with the first of ``ratios`` (width by
+    height); then of the first size, one for each other ratio. A box has the size's area.
+    """
+
+    stride: int
+    sizes: tuple[float, ...]
+    ratios: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -126,7 +149,18 @@ class ModelSpec:
     - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
-    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``).
+    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``);
+      or the centre, width and height of each in 0..1 (``ssd_boxes``), where ``anchor_layers``
+      (:class:`AnchorLayer`), from which they are computed, is not given. ``anchor_clip``: computed
+      ones are cut to 0..1.
+    - ``anchor_variances``: what offsets of x, y, width and height from an anchor are multiplied
+      with; ``anchor_sides``: a side is the anchor's times ``exp`` of its offset, or the
+      ``linear`` offset times the anchor's.
+    - ``suppression`` of overlapping boxes: ``greedy`` keeps the best, ``weighted`` gives the mean
+      of all of them by their scores (MediaPipe). ``iou_threshold``: from which on boxes overlap,
+      where the caller does not say.
+    - ``keypoint_names`` of the points that a detector gives with each box, in the model's order;
+      with them a row's detections have ``keypoints``.
     - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
@@ -164,6 +198,13 @@ class ModelSpec:
     box_format: str = "yxyx"
     coordinates: str = "normalized"
     anchors: tuple[float, ...] = ()
+    anchor_layers: tuple[AnchorLayer, ...] = ()
+    anchor_clip: bool = False
+    anchor_variances: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2)
+    anchor_sides: str = "exp"
+    suppression: str = "greedy"
+    iou_threshold: float | None = None
+    keypoint_names: tuple[str, ...] = ()
     batched_outputs: bool = True
     label_offset: int = 0
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
@@ -173,10 +214,14 @@ class ModelSpec:
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("input_hw", "mean", "std", "anchors"):
+        for name in (
+            *("input_hw", "mean", "std", "anchors"),
+            *("anchor_variances", "keypoint_names"),
+        ):
             value = getattr(self, name)
             if isinstance(value, list):  # a shape's slice, or JSON; the value must be hashable
                 object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "anchor_layers", _layers(self.name, self.anchor_layers))
         for name, value, choices in (
             ("task", self.task, TASKS),
             ("engine", self.engine, ENGINES),
@@ -193,6 +238,8 @@ class ModelSpec:
             ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),
             ("coordinates", self.coordinates, COORDINATES),
+            ("anchor_sides", self.anchor_sides, ANCHOR_SIDES),
+            ("suppression", self.suppression, SUPPRESSIONS),
         ):
             if value not in choices:
                 raise InvalidModelError(
@@ -324,6 +371,25 @@ def _check_values(spec: ModelSpec) -> None:
             isinstance(spec.anchors, tuple) and all(map(_is_positive, spec.anchors)),
             "a tuple of numbers above 0",
         ),
+        (
+            "anchor_variances",
+            isinstance(spec.anchor_variances, tuple)
+            and len(spec.anchor_variances) == 4
+            and all(map(_is_positive, spec.anchor_variances)),
+            "four numbers above 0, of x, y, width and height",
+        ),
+        (
+            "iou_threshold",
+            spec.iou_threshold is None
+            or (_is_positive(spec.iou_threshold) and spec.iou_threshold <= 1),
+            "above 0 and at most 1, or None",
+        ),
+        (
+            "keypoint_names",
+            isinstance(spec.keypoint_names, tuple)
+            and all(type(name) is str for name in spec.keypoint_names),
+            "a tuple of texts",
+        ),
         ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
         ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
     ):
@@ -381,12 +447,39 @@ def _check_preparation(spec: ModelSpec) -> None:
             "the output yolov2 needs anchors, the width and height of each in cells of its grid",
         ),
         (
+            any(role == _SSD_BOXES for file in spec.files for role, _ in file.outputs)
+            and not spec.anchor_layers
+            and not (spec.anchors and len(spec.anchors) % 4 == 0),
+            "the output ssd_boxes needs anchor_layers, from which anchors are computed, or "
+            "anchors, the centre, width and height of each in 0..1",
+        ),
+        (
             spec.input_scale is not None and spec.input_dtype not in ("uint8", "int8"),
             f"input_scale is for uint8 and int8 inputs, not {spec.input_dtype}",
         ),
     ):
         if is_wrong:
             raise InvalidModelError(f"model {spec.name!r}: {problem}")
+
+
+def _layers(name: str, value: Any) -> tuple[AnchorLayer, ...]:
+    """``[[8, [10, 16], [1]], …]`` of JSON, or layers as they are, as layers."""
+    try:
+        layers = tuple(
+            AnchorLayer(layer[0], *(tuple(numbers) for numbers in layer[1:])) for layer in value
+        )
+        fits = all(
+            _is_whole(stride, 1) and sizes and ratios and all(map(_is_positive, sizes + ratios))
+            for stride, sizes, ratios in layers
+        )
+    except (TypeError, IndexError):
+        fits = False
+    if not fits:
+        raise InvalidModelError(
+            f"model {name!r}: anchor_layers={value!r:.100} is not a tuple of "
+            "AnchorLayer(stride, sizes, ratios), with numbers above 0"
+        )
+    return layers
 
 
 def _is_positive(value: object) -> bool:

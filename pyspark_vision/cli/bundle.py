@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
+from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.inspection import propose_model, read_model
 from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
@@ -23,7 +24,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
+from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 from pyspark_vision.job.arguments import with_flags
@@ -62,6 +63,8 @@ _FIELDS: tuple[tuple[str, str | None], ...] = (
 _PREPARATION = (
     *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
     *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
+    *("anchor_layers", "anchor_clip", "anchor_variances", "anchor_sides"),
+    *("suppression", "iou_threshold", "keypoint_names"),
 )
 
 
@@ -95,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             help="set a field of the spec: normalization=tf, input_hw=224x224, "
-            "outputs.scores=NAME, signature=NAME, layer=fc2. It may be repeated",
+            "outputs.scores=NAME, signature=NAME, layer=fc2, anchors=FILE. It may be repeated",
         )
     build.add_argument(
         "--output", metavar="DIR", required=True, help="the folder of the new bundle"
@@ -255,7 +258,9 @@ def _table(
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
     for name in _PREPARATION:
         if (value := getattr(spec, name)) != defaults[name]:
-            yield f"  {name:<17} {value!s:<14} {'given' if name in settings else ''}".rstrip()
+            yield f"  {name:<17} {_text(value):<14} {'given' if name in settings else ''}".rstrip()
+    if spec.anchors:
+        yield f"  {'anchors':<17} {len(spec.anchors):,} numbers"
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
@@ -266,6 +271,23 @@ def _table(
         yield "unsure"
         for name, guess in guesses.items():
             yield f"  {name}: {guess.why}; {_how_to_say(name, guess)}"
+
+
+def _text(value: Any) -> str:
+    """A field's value as ``--set`` takes it, where it takes it otherwise than Python writes it."""
+    if isinstance(value, tuple) and value and isinstance(value[0], AnchorLayer):
+        return ";".join(
+            f"{layer.stride}:{_numbers(layer.sizes)}"
+            + (f"/{_numbers(layer.ratios)}" if layer.ratios != (1.0,) else "")
+            for layer in value
+        )
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return ",".join(value)
+    return str(value)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _how_to_say(name: str, guess: Guess) -> str:
@@ -299,14 +321,25 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 _WANTED = {
     "tuple[int, int]": "HEIGHTxWIDTH",
     "tuple[float, ...]": "numbers with commas between",
+    "tuple[AnchorLayer, ...]": "STRIDE:SIZE,SIZE/RATIO,RATIO with ; between layers",
     "float": "a number",
+    "bool": "true or false",
 }
+_BOOLEANS = {"true": True, "false": False}
 
 
 def _value(name: str, annotation: str, text: str) -> Any:
     if text.lower() == "none" and "None" in annotation:
         return None
+    if name == "anchors" and Path(text).is_file():
+        return read_anchors(text)
+    if annotation == "tuple[str, ...]":
+        return tuple(word.strip() for word in text.split(","))
     try:
+        if annotation == "bool":
+            return _BOOLEANS[text.lower()]
+        if annotation == "tuple[AnchorLayer, ...]":
+            return tuple(_layer(layer) for layer in text.split(";"))
         if annotation == "tuple[float, ...]":
             return tuple(float(number) for number in text.strip("()").split(","))
         if annotation.startswith("float"):
@@ -315,9 +348,17 @@ def _value(name: str, annotation: str, text: str) -> Any:
             height, width = text.lower().replace("x", ",").strip("()").split(",")
             return int(height), int(width)
         return int(text) if annotation.startswith("int") else text
-    except ValueError:
+    except (ValueError, KeyError):
         wanted = _WANTED.get(annotation.removesuffix(" | None"), "a whole number")
         raise InvalidOptionError(f"--set {name}={text!r} is not {wanted}") from None
+
+
+def _layer(text: str) -> AnchorLayer:
+    """``8:10,16/1,0.5`` -> a stride, its sizes and their ratios (of width to height)."""
+    stride, _, boxes = text.partition(":")
+    sizes, _, ratios = boxes.partition("/")
+    numbers = [tuple(float(n) for n in part.split(",")) for part in (sizes, ratios or "1")]
+    return AnchorLayer(int(stride), *numbers)
 
 
 def _sample_images(folder: str | None) -> list[bytes]:

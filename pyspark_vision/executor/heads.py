@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor.boxes import have_area, nms, to_source_xyxy, to_xyxy
-from pyspark_vision.executor.raw_heads import sigmoid, softmax, split
+from pyspark_vision.executor.boxes import (
+    have_area,
+    nms,
+    to_source_points,
+    to_source_xyxy,
+    to_xyxy,
+    weighted_nms,
+)
+from pyspark_vision.executor.raw_heads import split
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
+from pyspark_vision.executor.scores import sigmoid, softmax
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -64,12 +72,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Detections:
-    """Class ids ``(K,)``, scores ``(K,)``, boxes ``(K, 4)`` xyxy in [0,1] of the upright image."""
+    """Class ids ``(K,)``, scores ``(K,)``, boxes ``(K, 4)`` xyxy in [0,1] of the upright image.
+
+    ``keypoints`` ``(K, P, 2)``: x, y of the same unit, which may lie outside of the image; ``None``
+    of a model whose spec names none.
+    """
 
     class_ids: Array
     scores: Array
     xyxy: Array
     warnings: tuple[RowWarning, ...] = ()
+    keypoints: Array | None = None
 
 
 def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Predictions:
@@ -97,7 +110,8 @@ def detect(
     """``boxes`` ``(N, 4)``, ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
 
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
-    Or one of the raw outputs that :func:`raw_heads.split` takes apart.
+    Or one of the raw outputs that :func:`raw_heads.split` takes apart. ``keypoints``
+    ``(N, P, 2)`` beside the boxes are in their coordinates.
     """
     outputs = split(outputs, spec)
     boxes = outputs["boxes"].reshape(-1, 4)
@@ -135,21 +149,29 @@ def detect(
     if left < above:
         warnings.append(_without_area(above - left, above))
     box_index, scores, class_ids = box_index[in_picture], scores[in_picture], class_ids[in_picture]
+    points = _points_in_source(spec, outputs, placement)
     best = np.argsort(-scores, kind="stable")
+    found = (xyxy[box_index[best]], scores[best], class_ids[best])
+    keypoints = None if points is None else points[box_index[best]]
     if options.iou_threshold is None:
-        kept = best[: options.max_detections]
+        kept = np.arange(min(best.size, options.max_detections))
     else:
         compared = max(PRE_NMS_BOXES, options.max_detections)
         if best.size > compared:
             warnings.append(_capped(compared, best.size))
-            best = best[:compared]
-        own = (xyxy[box_index[best]], scores[best], class_ids[best])
-        kept = best[nms(*own, options.iou_threshold, options.max_detections)]
+            found = (found[0][:compared], found[1][:compared], found[2][:compared])
+        limits = (options.iou_threshold, options.max_detections)
+        if spec.suppression == "weighted":
+            kept, merged, keypoints = weighted_nms(*found, *limits, keypoints)
+            found = (merged, *found[1:])
+        else:
+            kept = nms(*found, *limits)
     return Detections(
-        (class_ids[kept] + spec.label_offset).astype(np.int32),
-        scores[kept].astype(np.float32),
-        xyxy[box_index[kept]],
+        (found[2][kept] + spec.label_offset).astype(np.int32),
+        found[1][kept].astype(np.float32),
+        found[0][kept],
         tuple(warnings),
+        None if keypoints is None else keypoints[kept],
     )
 
 
@@ -219,6 +241,24 @@ def _in_source(spec: ModelSpec, boxes: Array, placement: Placement) -> Array:
             height, width = spec.input_hw
             xyxy = xyxy / np.array([width, height, width, height], np.float32)
         return to_source_xyxy(xyxy, placement)
+
+
+def _points_in_source(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Array | None:
+    """``keypoints`` ``(N, P, 2)`` as the model gives them -> in [0,1] of the picture, not cut."""
+    if not spec.keypoint_names:
+        return None
+    if "keypoints" not in outputs:
+        raise ValueError("the spec names keypoints, and the model's outputs have none")
+    points = outputs["keypoints"].astype(np.float32)
+    if points.shape[1] != len(spec.keypoint_names):
+        raise ValueError(
+            f"the model gives {points.shape[1]} keypoints, and the spec names "
+            f"{len(spec.keypoint_names)}"
+        )
+    if spec.coordinates == "pixel":
+        height, width = spec.input_hw
+        points = points / np.array([width, height], np.float32)
+    return to_source_points(points, placement)
 
 
 def _without_area(count: int, of: int) -> RowWarning:

@@ -154,7 +154,8 @@ def result_array(
     if isinstance(head, heads.ClassifyOptions):
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
     elif isinstance(head, heads.DetectOptions):
-        name, values = "detections", results.detections_array(rows, dict(spec.labels))
+        name = "detections"
+        values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
     else:
         name, values = "embedding", results.embeddings_array(rows)
     return results.result_array(
