@@ -90,6 +90,11 @@ def guessed(
         guesses["box_format"] = Guess(
             "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
         )
+    if spec.task == "detect" and spec.background_class is not None:
+        guesses["background_class"] = Guess(
+            "the scores of a box add up to one, so that one class is of boxes without an object",
+            "its number | none",
+        )
     if spec.task == "classify" and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(
             "the scores are logits: of classes that exclude one another, or not",

@@ -23,6 +23,7 @@ from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readings import (
+    COMPUTED_COORDINATES,
     CONVENTIONS,
     Reading,
     class_count,
@@ -101,6 +102,7 @@ def propose_model(
     file = Path(path).absolute()
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
+    _check_fields(overrides, file)
     overrides = {**_implied(overrides), **overrides}
     if isinstance(overrides.get("anchors"), (str, Path)):
         overrides["anchors"] = read_anchors(overrides["anchors"])
@@ -132,8 +134,10 @@ def propose_model(
             layer=found.layer,
         )
         own = {"labels": reading.labels} if reading.labels and not named else {}
-        spec = ModelSpec(task=reading.task, files=(model_file,), **{**common, **own}, **fields)
-        spec = _pooled(spec.with_options(**overrides), found, overrides)
+        spec = ModelSpec(
+            **{"task": reading.task, "files": (model_file,), **common, **own, **fields, **overrides}
+        )
+        spec = _pooled(spec, found, overrides)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
@@ -161,6 +165,8 @@ def propose_model(
         *(["task"] if outputs or layer else []),
         *(["labels"] if labels is not None else []),
     }
+    if spec.background_class is not None:
+        given.add("background_class")
     spec = _by_values(spec, parts, overrides)
     if _says_classes(spec, parts, named):
         given.add("task")
@@ -281,10 +287,14 @@ def _by_values(
     changes: dict[str, Any] = {}
     if spec.task != "embed" and "score_kind" not in overrides:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
-    if spec.task == "detect" and "coordinates" not in overrides:
+    says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
+    if spec.task == "detect" and "coordinates" not in overrides and not says_unit:
         by_values = plausibility.coordinates(parts)
         if by_values is not None:
             changes["coordinates"] = by_values
+    is_open = spec.background_class is None and "background_class" not in overrides
+    if spec.task == "detect" and is_open:
+        changes["background_class"] = plausibility.background_class(parts)
     return replace(spec, **changes)
 
 
@@ -389,6 +399,14 @@ def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
     (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
+
+
+def _check_fields(overrides: Mapping[str, Any], file: Path) -> None:
+    fields = ModelSpec.__dataclass_fields__
+    if unknown := sorted(set(overrides) - set(fields)):
+        raise InvalidModelError(
+            f"{file}: a spec has no field {', '.join(unknown)}; the fields are {', '.join(fields)}"
+        )
 
 
 def _implied(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,8 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         "iou_threshold": 0.35,
     },
 }
+# Of which the decoding gives the unit of the boxes, whatever their values are.
+COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
 # OpenCV's FaceDetectorYN.
 YUNET_POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 
