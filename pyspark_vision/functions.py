@@ -44,7 +44,13 @@ from pyspark_vision.columns.type_checks import (
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
+from pyspark_vision.executor.heads import (
+    ClassifyOptions,
+    DetectOptions,
+    EmbedOptions,
+    HeadOptions,
+    default_iou_threshold,
+)
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.spark.session import active_session, row_timeout_s
@@ -56,14 +62,6 @@ if TYPE_CHECKING:
     from pyspark.sql.udf import UserDefinedFunction
 
     ColumnOrName = Column | str
-
-# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
-_DEFAULT_IOU_THRESHOLD = 0.5
-# Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {
-    *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
-    *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
-}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -346,8 +344,8 @@ def _detect_udf(
     at_least_one("max_detections", max_detections)
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
-    elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
-        iou_threshold = model.iou_threshold or _DEFAULT_IOU_THRESHOLD
+    elif isinstance(model, ModelSpec):
+        iou_threshold = default_iou_threshold(model)
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
     return _inference_udf("detect_objects", "detect", session, model, read, head)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyspark_vision.bundles.choice import choose
+from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.errors import InvalidModelError
 
 TASKS = ("classify", "detect", "embed")
@@ -165,6 +166,7 @@ class ModelSpec:
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
       model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
+    - ``proof``: of ``bundle verify`` (:class:`bundles.proof.Proof`); not part of the value.
     - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
     - ``on_every_node``: the files are at ``root`` on every node already and are not shipped.
     """
@@ -210,6 +212,7 @@ class ModelSpec:
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     licence: str = ""
     source: str = ""
+    proof: Proof | None = field(default=None, compare=False, repr=False)
     root: str = field(default="", compare=False, repr=False)
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
@@ -288,6 +291,15 @@ class ModelSpec:
         from pyspark_vision.bundles.digest import digest
 
         return digest(self)
+
+    @property
+    def verified(self) -> str:
+        """What a reference has proven of this model as it is: one line, or why it is none."""
+        if self.proof is None:
+            return "not verified against a reference"
+        if self.proof.model_digest != self.digest:
+            return f"{self.proof.reference} was compared with other settings, not with these"
+        return str(self.proof)
 
     @property
     def channels(self) -> int:

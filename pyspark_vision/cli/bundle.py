@@ -1,7 +1,8 @@
-"""``pyspark-vision bundle inspect MODEL`` and ``bundle build MODEL --output DIR``.
+"""``pyspark-vision bundle inspect MODEL``, ``build MODEL --output DIR``, ``verify BUNDLE``.
 
-``inspect`` reads a model and shows the spec it proposes. ``build`` makes a bundle of it: with the
-LiteRT twin of a TensorFlow model, once both have agreed on sample images.
+``inspect`` reads a model and shows the spec it proposes, with ``--images`` as a page of pictures.
+``build`` makes a bundle of it: with the LiteRT twin of a TensorFlow model, once both have agreed on
+sample images. ``verify`` compares a bundle with its reference, and keeps the proof in it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from pyspark_vision.bundles.readers.keras_applications import (
     imagenet_labels,
 )
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
+from pyspark_vision.bundles.storage import MODEL_JSON
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
+from pyspark_vision.bundles.verification import verify
+from pyspark_vision.contact_sheet.model_sheet import SCORE_THRESHOLD, build_model_sheet
+from pyspark_vision.contact_sheet.sheet import WORDS, SheetCounts
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 from pyspark_vision.job.arguments import with_flags
 
@@ -69,12 +74,25 @@ _PREPARATION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two commands ``inspect`` and ``build`` with their options."""
+    """Add the commands ``inspect``, ``build`` and ``verify`` with their options."""
     commands = parser.add_subparsers(dest="bundle_command", required=True, metavar="COMMAND")
     inspect = commands.add_parser(
         "inspect", help="read a model, and show the spec that is proposed"
     )
     build = commands.add_parser("build", help="make a bundle with a checked LiteRT twin")
+    inspect.add_argument(
+        "--images",
+        metavar="DIR",
+        help="draw the model's answers on these pictures, on a page to look at",
+    )
+    inspect.add_argument(
+        "--sheet",
+        metavar="FILE",
+        help="the HTML file of --images (default: MODEL.html in the current folder)",
+    )
+    _add_verify(
+        commands.add_parser("verify", help="prove that a bundle gives its reference's answers")
+    )
     for command in (inspect, build):
         command.add_argument(
             "model",
@@ -129,12 +147,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_verify(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument(
+        "model", metavar="BUNDLE", help="the folder of a bundle, which keeps the proof"
+    )
+    verify.add_argument(
+        "--reference",
+        metavar="FILE",
+        required=True,
+        help="a .npz of expected answers, or a Python script with a function reference(image)",
+    )
+    verify.add_argument(
+        "--images",
+        metavar="DIR",
+        help="the pictures that are compared (default, for a script: drawn scenes)",
+    )
+    verify.add_argument(
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE,
+        metavar="SCORE",
+        help="the largest difference of scores that is allowed (default: %(default)g)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the parsed command; 0, or 2 with one line on stderr for a refused model or option."""
     try:
         with tempfile.TemporaryDirectory(prefix="pyspark_vision-build-") as work:
             if args.bundle_command == "inspect":
                 _inspect(args, Path(work))
+            elif args.bundle_command == "verify":
+                _verify(args)
             else:
                 _build(args, Path(work))
     except PysparkVisionError as error:
@@ -145,10 +189,48 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace, work: Path) -> None:
+    if args.sheet is not None and args.images is None:
+        raise InvalidOptionError("--sheet needs --images, the pictures to draw on")
+    pictures = [] if args.images is None else _picture_files(args.images)
     path, proposal, settings = _proposed(args, work)
     file = proposal.spec.file
     found = read_model(path, signature=file.signature, layer=file.layer)
     print("\n".join(_table(path, found, proposal, settings)))
+    if pictures:
+        sheet = Path(args.sheet or f"{path.stem}.html")
+        _progress(f"running {proposal.spec.runs_on}, on {len(pictures)} pictures")
+        title = f"{path.name}: {proposal.verdict}"
+        counts = build_model_sheet(proposal.spec, pictures, sheet, title=title)
+        print(f"\nsheet       {sheet}: {counts.pictures} pictures, {_found(counts)}")
+
+
+def _found(counts: SheetCounts) -> str:
+    found = f"{counts.with_results} with {WORDS[counts.task][0]}"
+    if counts.task == "detect":
+        found += f" above {SCORE_THRESHOLD}"
+    return f"{found}, {counts.failed} failed"
+
+
+def _verify(args: argparse.Namespace) -> None:
+    if not args.tolerance >= 0:
+        raise InvalidOptionError(f"--tolerance {args.tolerance:g} is below 0")
+    if not Path(args.model, MODEL_JSON).is_file():
+        raise InvalidModelError(
+            f"{args.model} is no bundle's folder (it has no {MODEL_JSON}); verify keeps its proof "
+            "in one: `pyspark-vision bundle build` makes it"
+        )
+    if args.images is None and args.reference.endswith(".npz"):
+        raise InvalidOptionError("--reference FILE.npz needs --images, the pictures that it names")
+    pictures = (
+        {f"drawn-{n}.png": content for n, content in enumerate(_drawn_images())}
+        if args.images is None
+        else _named_images(args.images)
+    )
+    spec = ModelSpec.load(args.model)
+    _progress(f"comparing {spec.name} on {spec.runs_on} with {args.reference}")
+    proof = verify(spec, args.reference, pictures, args.tolerance)
+    dataclasses.replace(spec, proof=proof).save(args.model)
+    print(proof)
 
 
 def _build(args: argparse.Namespace, work: Path) -> None:
@@ -365,6 +447,16 @@ def _sample_images(folder: str | None) -> list[bytes]:
     """Encoded pictures of the folder, in the order of their names; drawn ones without a folder."""
     if folder is None:
         return list(_drawn_images())
+    return [file.read_bytes() for file in _picture_files(folder)]
+
+
+def _named_images(folder: str) -> dict[str, bytes]:
+    """The same, by their paths in the folder."""
+    top = Path(folder).absolute()
+    return {file.relative_to(top).as_posix(): file.read_bytes() for file in _picture_files(folder)}
+
+
+def _picture_files(folder: str) -> list[Path]:
     if not Path(folder).is_dir():
         raise InvalidOptionError(f"--images {folder} is not a folder")
     files = [
@@ -376,7 +468,7 @@ def _sample_images(folder: str | None) -> list[bytes]:
         raise InvalidOptionError(
             f"--images {folder} holds no picture ({', '.join(_IMAGE_SUFFIXES)})"
         )
-    return [file.read_bytes() for file in files[:_MAX_IMAGES]]
+    return [file.absolute() for file in files[:_MAX_IMAGES]]
 
 
 def _drawn_images() -> Iterator[bytes]:

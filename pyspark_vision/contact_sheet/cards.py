@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Box:
 @dataclass(frozen=True)
 class CardView:
     """What a card shows: a picture so wide (a part of the stage), or why it is missing; a vector as
-    a strip of colours and its caption."""
+    a strip of colours and its caption. ``points``: the keypoints of its boxes, as CSS."""
 
     name: str
     origin: str | None
@@ -60,6 +60,7 @@ class CardView:
     items: Sequence[Item]
     items_total: int
     boxes: Sequence[Box]
+    points: Sequence[str]
     vector: tuple[Thumbnail, str] | None
 
 
@@ -87,6 +88,7 @@ def card_view(
         items=items,
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
+        points=[place for row in rows for place in _points(row)] if are_drawn else [],
         vector=_vector(card) if task == "embed" else None,
     )
 
@@ -129,6 +131,14 @@ def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) ->
         box = f"left:{left:.2%};top:{top:.2%};{size};{style}"
         boxes.append(Box(box, f"{place};{style}", text))
     return boxes
+
+
+def _points(item: Mapping[str, Any]) -> Iterator[str]:
+    """The places of a detection's keypoints; those outside of the picture are not shown."""
+    for point in item.get("keypoints") or ():
+        x, y = point.get("x"), point.get("y")
+        if isinstance(x, float) and isinstance(y, float) and 0 <= x <= 1 and 0 <= y <= 1:
+            yield f"left:{x:.2%};top:{y:.2%};{color_style(item.get('class_id'))}"
 
 
 def _place(

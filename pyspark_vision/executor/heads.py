@@ -31,6 +31,22 @@ Outputs = dict[str, Array]
 PRE_NMS_BOXES = 30_000
 
 
+# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
+_DEFAULT_IOU_THRESHOLD = 0.5
+# Outputs of models that leave overlapping boxes to their caller.
+_UNSUPPRESSED = {
+    *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
+    *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+}
+
+
+def default_iou_threshold(spec: ModelSpec) -> float | None:
+    """The model's own, where its boxes are to be suppressed here; ``None`` where it does that."""
+    if not _UNSUPPRESSED & dict(spec.file.outputs).keys():
+        return None
+    return spec.iou_threshold or _DEFAULT_IOU_THRESHOLD
+
+
 @dataclass(frozen=True)
 class ClassifyOptions:
     """``top_k`` best classes whose score is at least ``score_threshold``."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, numbers
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
@@ -218,7 +219,7 @@ def _predictor(inference: Inference) -> Predictor:
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
     engine = model_cache.get(key, load)
-    return Predictor(spec, engine, inference.decode, inference.head)
+    return Predictor(spec, engine, inference.decode, inference.head, watch_of(spec))
 
 
 def _piece_sizes(batch_rows: int) -> Iterator[int]:

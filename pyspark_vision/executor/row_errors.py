@@ -42,11 +42,13 @@ class WarningCode(StrEnum):
 
     BOXES_CAPPED = "boxes_capped"
     BOXES_WITHOUT_AREA = "boxes_without_area"
+    # Of the model, not of the row that shows it first.
+    MODEL_SUSPECT = "model_suspect"
 
 
 @dataclass(frozen=True)
 class RowWarning:
-    """What was left out of a row's result; becomes ``{code, message}`` in its ``warnings``."""
+    """What a row's result lacks, or its model; ``{code, message}`` in the row's ``warnings``."""
 
     code: WarningCode
     message: str
