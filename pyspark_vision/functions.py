@@ -49,6 +49,8 @@ from pyspark_vision.executor.heads import (
     DetectOptions,
     EmbedOptions,
     HeadOptions,
+    PoseOptions,
+    SegmentOptions,
     default_iou_threshold,
 )
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
     from pyspark.sql.udf import UserDefinedFunction
 
     ColumnOrName = Column | str
+
+# Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
+_DEFAULT_MEAN_SCORE = 0.2
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -197,6 +202,82 @@ def detect_objects(
     return _applied("detect_objects", col, udf, read)
 
 
+def segment_image(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_segments: int = 100,
+    iou_threshold: float | None = None,
+    mask_threshold: float = 0.5,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The pixels of each class, or of each object, as run-length masks of the upright picture.
+
+    Returns ``struct<segments: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, area,
+    mask: struct<size, counts>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. ``mask`` is COCO's (:data:`schemas.MASK`), which pycocotools reads;
+    ``area`` is in pixels, the box normalized to [0,1]. ``segments`` is null where ``error`` is not.
+
+    A model of classes (DeepLab, SegFormer, selfie masks) gives a segment for each class that has
+    pixels, but for the background. Its ``score`` is the mean of the class' probability over the
+    places of the model's map where it is the best; null for maps that hold the classes themselves.
+    Where classes do not exclude one another, and for a map of one channel, a pixel belongs to a
+    class whose probability is above ``mask_threshold``.
+
+    A model of objects (YOLO's segmentation, Mask R-CNN) gives one for each object, as
+    :func:`detect_objects` does; its mask is cut at its box, and may be empty.
+
+    ``score_threshold``: by default 0.5 for objects, and none for classes. ``iou_threshold`` and
+    ``timings`` are as in :func:`detect_objects`. Memory grows with the picture, not with the
+    number of masks.
+
+    >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
+    """
+    read = _read("segment_image", col, decode, timings=timings)
+    udf = _segment_udf(
+        active_session(),
+        model,
+        read,
+        score_threshold,
+        max_segments,
+        iou_threshold,
+        mask_threshold,
+    )
+    return _applied("segment_image", col, udf, read)
+
+
+def detect_keypoints(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_poses: int = 100,
+    iou_threshold: float | None = None,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """Named points of persons, hands or other things, with scores.
+
+    Returns ``struct<poses: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, keypoints:
+    array<struct<name, x, y, score>>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. Points are normalized to the upright picture, and may lie outside of
+    it; a box is null where the model gives none. ``poses`` is null where ``error`` is not.
+
+    A pose's ``score`` is the model's: of the box (YOLO's pose, MoveNet MultiPose) or of the
+    presence (MediaPipe); MoveNet's single pose has the mean of its points'. ``score_threshold`` is
+    0.2 for such a mean by default, and else 0.5. All points of a pose are kept: their scores say
+    which are seen. Models of one person or hand (MoveNet, MediaPipe) expect that it fills the
+    picture. ``iou_threshold`` and ``timings`` are as in :func:`detect_objects`.
+
+    >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
+    """
+    read = _read("detect_keypoints", col, decode, timings=timings)
+    udf = _keypoints_udf(active_session(), model, read, score_threshold, max_poses, iou_threshold)
+    return _applied("detect_keypoints", col, udf, read)
+
+
 def embed_image(
     col: ColumnOrName,
     model: ModelSpec,
@@ -227,11 +308,29 @@ def draw_detections(
     empty draws none. Null where the picture cannot be read, or has a side above 65,500 pixels,
     which no JPEG holds.
     """
-    read = _read("draw_detections", col, decode)
-    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
-    source = col if read.fetch is not None else read.col
-    column = checked("draw_detections", source, IMAGES)
-    return named("draw_detections", col, _draw_udf(None, None, read)(column, detections))
+    return _drawn("draw_detections", col, detections, decode)
+
+
+def draw_masks(
+    col: ColumnOrName, segments: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its segments filled and named, as JPEG bytes.
+
+    ``segments`` is the array of :func:`segment_image` (``F.col("result.segments")``); else as
+    :func:`draw_detections`.
+    """
+    return _drawn("draw_masks", col, segments, decode)
+
+
+def draw_keypoints(
+    col: ColumnOrName, poses: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its poses drawn, points and the lines between, as JPEG bytes.
+
+    ``poses`` is the array of :func:`detect_keypoints` (``F.col("result.poses")``); points with a
+    score below 0.25 are left out. Else as :func:`draw_detections`.
+    """
+    return _drawn("draw_keypoints", col, poses, decode)
 
 
 def register(
@@ -304,6 +403,14 @@ def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _
     return named(function, col, _once(udf(checked(function, read.col, accepted))))
 
 
+def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
+    read = _read(function, col, decode)
+    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
+    source = col if read.fetch is not None else read.col
+    udf = _draw_udf(function, read)
+    return named(function, col, udf(checked(function, source, IMAGES), items))
+
+
 def _once(result: Column) -> Column:
     """The same column, in a plan that runs the model once, however often the column is used.
 
@@ -342,12 +449,60 @@ def _detect_udf(
 ) -> UserDefinedFunction:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = DetectOptions(score_threshold, max_detections, iou_threshold)
+    return _inference_udf("detect_objects", "detect", session, model, read, head)
+
+
+def _segment_udf(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_segments: int,
+    iou_threshold: float | None,
+    mask_threshold: float,
+) -> UserDefinedFunction:
+    roles = _roles(model)
+    if score_threshold is None:
+        score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_segments", max_segments)
+    within_unit("mask_threshold", mask_threshold)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
+    return _inference_udf("segment_image", "segment", session, model, read, head)
+
+
+def _keypoints_udf(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_poses: int,
+    iou_threshold: float | None,
+) -> UserDefinedFunction:
+    roles = _roles(model)
+    if score_threshold is None:
+        is_mean = "keypoints" in roles and "presence" not in roles
+        score_threshold = _DEFAULT_MEAN_SCORE if is_mean else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_poses", max_poses)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = PoseOptions(score_threshold, max_poses, iou_threshold)
+    return _inference_udf("detect_keypoints", "keypoints", session, model, read, head)
+
+
+def _roles(model: ModelSpec | None) -> set[str]:
+    return set(dict(model.file.outputs)) if isinstance(model, ModelSpec) else set()
+
+
+def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float | None:
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
     elif isinstance(model, ModelSpec):
-        iou_threshold = default_iou_threshold(model)
-    head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", "detect", session, model, read, head)
+        return default_iou_threshold(model)
+    return iou_threshold
 
 
 def _embed_udf(
@@ -357,21 +512,36 @@ def _embed_udf(
     return _inference_udf("embed_image", "embed", session, model, read, head)
 
 
-def _draw_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
+def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
+    return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
 
+
+def _drawer(function: str) -> Callable[..., UserDefinedFunction]:
+    return lambda session, model, read: _draw_udf(function, read)
+
+
+# The functions of `executor.pipeline` that draw.
+_DRAWINGS = {
+    "draw_detections": "draw_on_images",
+    "draw_masks": "draw_masks_on_images",
+    "draw_keypoints": "draw_keypoints_on_images",
+}
 
 _UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
     "decode_image": _decode_udf,
     "classify_image": _classify_udf,
     "detect_objects": _detect_udf,
+    "segment_image": _segment_udf,
+    "detect_keypoints": _keypoints_udf,
     "embed_image": _embed_udf,
-    "draw_detections": _draw_udf,
+    **{function: _drawer(function) for function in _DRAWINGS},
 }
 
 _RESULT_TYPES = {
     "classify": schemas.PREDICTIONS,
     "detect": schemas.DETECTIONS,
+    "segment": schemas.SEGMENTS,
+    "keypoints": schemas.POSES,
     "embed": schemas.EMBEDDING,
 }
 

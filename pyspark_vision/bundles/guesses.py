@@ -74,6 +74,8 @@ def guessed(
     if not reading.is_certain and others:
         alternatives = " | ".join(dict.fromkeys(_short(other) for other in (reading, *others)))
         guesses["task"] = Guess("the outputs can be read in several ways", alternatives)
+    elif reading.doubt:
+        guesses["task"] = Guess(reading.doubt, reading.task)
     if spec.input_dtype.startswith("float") and found.family is None:
         guesses["normalization"] = Guess(
             "the file does not say how pixels are scaled, nor in which order of colours",
@@ -95,14 +97,19 @@ def guessed(
             "the scores of a box add up to one, so that one class is of boxes without an object",
             "its number | none",
         )
-    if spec.task == "classify" and spec.score_kind == "logit":
+    is_of_classes = spec.task == "classify" or "pixel_scores" in dict(spec.file.outputs)
+    if is_of_classes and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(
             "the scores are logits: of classes that exclude one another, or not",
             "logit (softmax) | sigmoid",
         )
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", " | ".join(POOLINGS[1:]))
-    if spec.task != "embed" and not spec.labels:
+    if spec.task == "keypoints" and not spec.keypoint_names:
+        guesses["keypoint_names"] = Guess(
+            "points are numbered", "NAME,NAME,…", changes_answers=False
+        )
+    if spec.task not in ("embed", "keypoints") and not spec.labels:
         guesses["labels"] = Guess("results carry class ids only", "FILE", changes_answers=False)
     return {name: guess for name, guess in guesses.items() if name not in settled}
 

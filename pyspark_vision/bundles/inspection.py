@@ -9,7 +9,7 @@ where no reading fits. What decides, in this order: the caller's fields; what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ import numpy as np
 from pyspark_vision.bundles import plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.guesses import Proposal, guessed
+from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
+from pyspark_vision.bundles.mask_readings import mask_readings, masked_boxes
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readings import (
@@ -27,19 +29,38 @@ from pyspark_vision.bundles.readings import (
     CONVENTIONS,
     Reading,
     class_count,
-    is_map_of_pixels,
     readings,
 )
+from pyspark_vision.bundles.small_readings import small_readings
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.raw_heads import LAYOUTS
+from pyspark_vision.executor.poses import columns_of_points
+from pyspark_vision.executor.raw_heads import LAYOUTS, TABLES
+from pyspark_vision.executor.segments import channel_axis
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
-# detectors (TensorFlow's resize again inside).
-_OPEN_INPUT_HW = {"classify": (224, 224), "embed": (224, 224), "detect": (640, 640)}
+# detectors (TensorFlow's resize again inside), class maps (SegFormer) and MoveNet.
+_OPEN_INPUT_HW = {
+    "classify": (224, 224),
+    "embed": (224, 224),
+    "detect": (640, 640),
+    "segment": (512, 512),
+    "keypoints": (256, 256),
+}
+# What a task's outputs are, and how to name them by hand.
+_WANTED_OUTPUTS = {"segment": "a map of classes, or boxes with masks,", "keypoints": "points"}
+_OUTPUT_ROLES = {
+    "segment": (
+        "'pixel_scores': …",
+        "'pixel_classes': …",
+        "'yolov8': …, 'prototypes': …",
+        "'boxes': …, 'scores': …, 'classes': …, 'masks': …",
+    ),
+    "keypoints": ("'keypoints': …, 'presence': …", "'multipose': …", "'yolov8': …"),
+}
 _BACKGROUND = ("background", "__background__", "_background_", "bg")
 
 # Detector ids of TensorFlow's Object Detection API start at 1 (its exporter adds one).
@@ -64,7 +85,7 @@ def inspect_model(
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
     - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
-    - ``task``: ``classify | detect | embed``; by the outputs if not given.
+    - ``task``: ``classify | detect | embed | segment | keypoints``; by the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
@@ -162,12 +183,12 @@ def propose_model(
         *overrides,
         *reading.settled,
         *(f"outputs.{role}" for role in outputs or ()),
-        *(["task"] if outputs or layer else []),
+        *(["task"] if outputs or layer or (task and reading.doubt) else []),
         *(["labels"] if labels is not None else []),
     }
     if spec.background_class is not None:
         given.add("background_class")
-    spec = _by_values(spec, parts, overrides)
+    spec = _by_values(spec, parts, {*overrides, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
     return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
@@ -193,14 +214,15 @@ def _candidates(
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
     size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
-    known = list(readings(found, size, classes))
+    known = [
+        *keypoint_readings(found, size, classes),
+        *mask_readings(found, size, classes),
+        *small_readings(found, size, classes),
+        *readings(found, size, classes),
+        *masked_boxes(found),
+    ]
     wanted = task or found.task
     fitting = [reading for reading in known if wanted in (None, reading.task)]
-    if not known and any(is_map_of_pixels(tensor, size) for tensor in found.outputs):
-        raise InvalidModelError(
-            f"{file}: the output ({_described(found.outputs)}) is a map of places, as a "
-            "segmentation has it; supported are vectors, classes and boxes"
-        )
     if not fitting:
         described = _described(found.outputs)
         if wanted in ("classify", "embed") and len(found.outputs) > 1:
@@ -213,6 +235,12 @@ def _candidates(
                 f"{file}: cannot tell boxes and scores among the outputs ({described}); name them "
                 "with outputs={'boxes': …, 'scores': …, 'classes': …, 'count': …}, class_scores "
                 f"for scores of each class, or one of {', '.join(LAYOUTS)}"
+            )
+        if wanted in ("segment", "keypoints"):
+            raise InvalidModelError(
+                f"{file}: cannot tell {_WANTED_OUTPUTS[wanted]} among the outputs ({described}); "
+                "name them with "
+                f"{' or '.join('outputs={' + roles + '}' for roles in _OUTPUT_ROLES[wanted])}"
             )
         raise InvalidModelError(
             f"{file}: task={wanted!r} does not fit the outputs ({described}); name the output "
@@ -240,8 +268,11 @@ def _fields(
     """What the shapes say, then the file, then the layout's conventions, then its quantization."""
     fields = _guess_input(image, found, reading.task, file)
     said = dict(found.fields)
-    if reading.task == "detect":
+    if reading.task not in ("classify", "embed"):
         said.pop("resize", None)  # a crop, for classifiers
+    if reading.task != "keypoints":
+        for name in ("keypoint_names", "keypoint_format"):
+            said.pop(name, None)
     if -1 not in image.shape[1:]:
         said.pop("input_hw", None)  # the shape says it, and knows better
     fields |= said | dict(reading.fields)
@@ -281,18 +312,19 @@ def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) ->
 
 
 def _by_values(
-    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]
+    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], settled: Collection[str]
 ) -> ModelSpec:
     """The fields that only values tell."""
     changes: dict[str, Any] = {}
-    if spec.task != "embed" and "score_kind" not in overrides:
+    has_scores = {"scores", "class_scores", "pixel_scores"} & set(parts[0])
+    if spec.task != "embed" and has_scores and "score_kind" not in settled:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
     says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
-    if spec.task == "detect" and "coordinates" not in overrides and not says_unit:
+    if "boxes" in parts[0] and "coordinates" not in settled and not says_unit:
         by_values = plausibility.coordinates(parts)
         if by_values is not None:
             changes["coordinates"] = by_values
-    is_open = spec.background_class is None and "background_class" not in overrides
+    is_open = spec.background_class is None and "background_class" not in settled
     if spec.task == "detect" and is_open:
         changes["background_class"] = plausibility.background_class(parts)
     return replace(spec, **changes)
@@ -497,9 +529,13 @@ def _labels(
 def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
     """How many classes the model scores, where a shape says it."""
     outputs = dict(spec.file.outputs)
-    raw = class_count(outputs, {tensor.name: tensor.shape for tensor in found.outputs})
+    shapes = {tensor.name: tensor.shape for tensor in found.outputs}
+    raw = class_count(outputs, shapes)
     if raw is not None:
-        return raw
+        return raw - _columns_behind(spec, shapes)
+    if "pixel_scores" in outputs:
+        channels = _map_channels(spec, shapes[outputs["pixel_scores"]])
+        return channels if channels > 1 else None
     name = outputs.get("class_scores") or (
         outputs.get("scores") if spec.task == "classify" else None
     )
@@ -507,6 +543,21 @@ def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
         if tensor.name == name and tensor.shape and tensor.shape[-1] > 0:
             return tensor.shape[-1]
     return None
+
+
+def _columns_behind(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many columns of a table are none of its boxes' own: coefficients, or points."""
+    outputs = dict(spec.file.outputs)
+    if "prototypes" in outputs:
+        return _map_channels(spec, shapes[outputs["prototypes"]])
+    return columns_of_points(spec) if set(TABLES) & set(outputs) else 0
+
+
+def _map_channels(spec: ModelSpec, shape: tuple[int, ...]) -> int:
+    own = shape[1:]
+    if len(own) != 3:
+        return 1
+    return own[channel_axis(own, spec.input_hw, spec.input_layout)]
 
 
 def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
@@ -517,6 +568,12 @@ def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, An
     classes = _class_count(spec, found)
     last = spec.labels[-1][0]
     has_zero = 0 in names and names[0].lower() not in _BACKGROUND
+    if spec.task == "segment" and classes != last + 1 and not has_zero and 0 not in names:
+        return spec
+    if spec.task == "segment" and "pixel_scores" in dict(spec.file.outputs):
+        if classes is None and last == 0 and has_zero:  # one channel, and one label: what it is of
+            return spec.with_options(label_offset=-1)
+        return spec if has_zero else spec.with_options(background_class=0)
     if spec.task == "classify" and classes == last + 2:
         return spec.with_options(label_offset=-1, background_class=0)
     if spec.task == "classify" and classes == last and not has_zero:

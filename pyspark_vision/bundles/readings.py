@@ -6,16 +6,14 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.ssd_families import are_at_anchors, find_families
-from pyspark_vision.executor.small_heads import FASTESTDET_STRIDE, NANODET_BINS, NANODET_GRIDS
+from pyspark_vision.executor.small_heads import NANODET_BINS
 
 _NAMES = {
     "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
@@ -107,8 +105,6 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 }
 # Of which the decoding gives the unit of the boxes, whatever their values are.
 COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
-# OpenCV's FaceDetectorYN.
-YUNET_POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 
 Array = np.ndarray[Any, Any]
 # Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
@@ -121,8 +117,9 @@ class Reading:
 
     ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
     that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
-    the reading itself settles. ``labels`` where it names its classes; ``check`` looks at the trial
-    runs for what this reading alone needs.
+    the reading itself settles; ``doubt``: why another task, which this library does not know, may
+    have such outputs. ``labels`` where it names its classes; ``check`` looks at the trial runs for
+    what this reading alone needs.
     """
 
     task: str
@@ -133,6 +130,7 @@ class Reading:
     settled: tuple[str, ...] = ()
     labels: tuple[tuple[int, str], ...] = ()
     check: Check | None = None
+    doubt: str = ""
 
 
 def readings(
@@ -157,11 +155,7 @@ def _detectors(
         why = "the file's own operator or metadata says what its outputs are"
         yield Reading("detect", found.roles, why, is_certain=True, settled=("box_format",))
         return
-    named = {_plain(tensor.name): tensor for tensor in found.outputs}
-    yield from _ssd(found, input_hw)
-    yield from _yunet(named)
-    yield from _fastestdet(found, input_hw)
-    yield from _nanodet(found, input_hw, classes)
+    named = {plain(tensor.name): tensor for tensor in found.outputs}
     yield from _detr(named, classes)
     yield from _torchvision(named)
     yield from _mmdetection(named)
@@ -172,138 +166,10 @@ def _detectors(
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
     if len(found.outputs) == 1 and rows_of_seven:
-        why = f"{_shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
+        why = f"{shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
         yield _raw("batch_rows", rows_of_seven[0], why)
     if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named:
-        yield from _table(tables[0], input_hw, classes, ultralytics=found.task == "detect")
-
-
-def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
-    """A published head, as many rows as it has anchors: with offsets, or with boxes."""
-    for head in find_families(found.outputs, input_hw):
-        family, anchors = head.family, head.anchors
-        shown = ", ".join(map(_shown, found.outputs))
-        why = f"{shown}: the {len(anchors):,} anchors of {family.name}"
-        scores = ("class_scores", head.scores.name)
-        settled = ("box_format", "coordinates", "normalization")
-        fields = {**CONVENTIONS["ssd_boxes"], **family.fields}
-
-        def offsets(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
-            at_anchors = are_at_anchors(runs[-1]["ssd_boxes"][..., :4].reshape(-1, 4), anchors)
-            return "its boxes are worked out already" if at_anchors else None
-
-        def boxes(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
-            at_anchors = are_at_anchors(runs[-1]["boxes"].reshape(-1, 4), anchors)
-            return None if at_anchors else "its boxes do not lie at its anchors"
-
-        points = [("ssd_keypoints", head.keypoints.name)] if head.keypoints else []
-        yield Reading(
-            "detect",
-            (("ssd_boxes", head.boxes.name), scores, *points),
-            why,
-            {
-                **fields,
-                "anchor_layers": family.layers,
-                "keypoint_names": family.keypoints,
-            },
-            is_certain=True,
-            settled=settled,
-            labels=family.labels,
-            check=offsets if family.decoded else None,
-        )
-        if family.decoded:
-            own = {name: value for name, value in fields.items() if not name.startswith("anchor")}
-            yield Reading(
-                "detect",
-                (("boxes", head.boxes.name), scores),
-                f"{why}, with its boxes worked out",
-                {**own, "box_format": "xyxy"},
-                is_certain=True,
-                settled=settled,
-                labels=family.labels,
-                check=boxes,
-            )
-
-
-def _yunet(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
-    """Four outputs for each stride, whose names say which."""
-    strides = [s for s in (8, 16, 32, 64) if {f"cls_{s}", f"obj_{s}", f"bbox_{s}"} <= set(named)]
-    if strides[:2] != [8, 16]:
-        return
-    kinds = ("cls", "obj", "bbox", *(["kps"] if f"kps_{strides[0]}" in named else []))
-    roles = tuple(
-        (f"{kind}_{stride}", named[f"{kind}_{stride}"].name) for kind in kinds for stride in strides
-    )
-    fields = {**CONVENTIONS["cls_8"], "keypoint_names": YUNET_POINTS if "kps" in kinds else ()}
-    yield Reading(
-        "detect",
-        roles,
-        f"{kinds[0]}_8, …, {kinds[-1]}_{strides[-1]}: YuNet's outputs by stride",
-        fields,
-        is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
-        labels=((0, "face"),),
-    )
-
-
-def _fastestdet(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
-    """A grid of cells of 16 pixels: objectness and box, then classes that add up to one."""
-    grid = tuple(side // FASTESTDET_STRIDE for side in input_hw)
-    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 4:
-        return
-    tensor = found.outputs[0]
-    _, *sides = tensor.shape
-    channels = sides[0] if tuple(sides[1:]) == grid else sides[2] if tuple(sides[:2]) == grid else 0
-    if channels < 6:
-        return
-    axis = 0 if tuple(sides[1:]) == grid else 2
-
-    def add_up(runs: Sequence[Mapping[str, Array]]) -> str | None:
-        values = np.moveaxis(runs[-1]["fastestdet"].astype(np.float64), axis, -1)
-        objectness, sums = values[..., 0], values[..., 5:].sum(axis=-1)
-        fits = (objectness >= 0).all() and (objectness <= 1).all() and np.abs(sums - 1).max() < 0.05
-        return None if fits else "the classes of its cells do not add up to one"
-
-    yield Reading(
-        "detect",
-        (("fastestdet", tensor.name),),
-        f"{_shown(tensor)}: a grid of objectness, box and {channels - 5} classes, as FastestDet",
-        CONVENTIONS["fastestdet"],
-        is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
-        check=add_up,
-    )
-
-
-def _nanodet(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
-) -> Iterator[Reading]:
-    """Rows of classes, and of eight logits for each side: other layouts have no negative ones."""
-    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 3 or found.task:
-        return
-    _, rows, columns = found.outputs[0].shape
-    counts = [
-        sum(math.prod(-(-side // stride) for side in input_hw) for stride in strides)
-        for strides, _ in NANODET_GRIDS
-    ]
-    own = columns - 4 * NANODET_BINS
-    if rows not in counts or own < 1 or classes not in (None, own):
-        return
-    tensor = found.outputs[0]
-
-    def are_logits(runs: Sequence[Mapping[str, Array]]) -> str | None:
-        logits = np.concatenate([run["nanodet"][..., own:].ravel() for run in runs])
-        return None if logits.min() < -0.5 else "its distances have no logits"
-
-    yield Reading(
-        "detect",
-        (("nanodet", tensor.name),),
-        f"{_shown(tensor)}: {own} classes and four distributions of distances, as NanoDet",
-        CONVENTIONS["nanodet"],
-        is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
-        check=are_logits,
-    )
+        yield from table_readings(tables[0], input_hw, classes, ultralytics=found.task == "detect")
 
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
@@ -318,7 +184,7 @@ def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Rea
         fits = classes is not None and logits.shape[-1] == classes + more
         if classes is not None and logits.shape[-1] > 0 and not fits:
             continue
-        why = f"{_shown(logits)} beside {_shown(boxes)}: {what}"
+        why = f"{shown(logits)} beside {shown(boxes)}: {what}"
         yield Reading(
             "detect",
             (("boxes", boxes.name), (role, logits.name)),
@@ -341,7 +207,7 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
         return
     roles = (("boxes", boxes.name), ("scores", scores.name), ("classes", labels.name))
-    why = f"{_shown(boxes)}, {_shown(labels)}, {_shown(scores)}: a detector of torchvision"
+    why = f"{shown(boxes)}, {shown(labels)}, {shown(scores)}: a detector of torchvision"
     fields = {
         "box_format": "xyxy",
         "coordinates": "pixel",
@@ -357,7 +223,7 @@ def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     if not {"dets", "labels"} <= set(named) or named["dets"].shape[-1] != 5:
         return
     roles = (("scored_boxes", named["dets"].name), ("classes", named["labels"].name))
-    why = f"{_shown(named['dets'])} beside {_shown(named['labels'])}: boxes with their scores"
+    why = f"{shown(named['dets'])} beside {shown(named['labels'])}: boxes with their scores"
     batched = {"batched_outputs": len(named["dets"].shape) == 3}
     fields = {**CONVENTIONS["scored_boxes"], **batched}
     yield Reading("detect", roles, why, fields, is_certain=True, settled=("box_format",))
@@ -368,7 +234,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
     roles: dict[str, str] = {}
     for role, known in _NAMES.items():
         for tensor in found.outputs:
-            if _plain(tensor.name) in known:
+            if plain(tensor.name) in known:
                 roles.setdefault(role, tensor.name)
     for tensor in found.outputs:
         if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
@@ -382,7 +248,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
         roles.pop("scores", None)
         roles.pop("classes", None)
     # TensorFlow's Object Detection API always writes yxyx under this name.
-    is_api = any(_plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
+    is_api = any(plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
     shapes = {tensor.name: tensor.shape for tensor in found.outputs}
     fields: dict[str, Any] = {}
     if len(shapes[roles["boxes"]]) == 2:  # (N, 4): of one picture
@@ -397,42 +263,51 @@ def _named(found: ModelFound) -> Iterator[Reading]:
     )
 
 
-def _table(
+def table_readings(
     tensor: TensorFound, input_hw: tuple[int, int], classes: int | None, *, ultralytics: bool
 ) -> Iterator[Reading]:
     """One table of boxes: which layout has as many rows and columns."""
     _, rows, columns = tensor.shape
-    shown = _shown(tensor)
+    table = shown(tensor)
     counts = _grid_counts(input_hw)
     if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
-        yield _raw("end_to_end", tensor, f"{shown}: a few rows of box, score and class")
+        yield _raw("end_to_end", tensor, f"{table}: a few rows of box, score and class")
     by_rows = _fits_grid(rows, counts, 1)
     if rows > 4 and (columns == -1 or rows < columns):
         is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
         yield _raw(
-            "yolov8", tensor, f"{shown}: YOLOv8's columns of a box", is_certain or ultralytics
+            "yolov8", tensor, f"{table}: YOLOv8's columns of a box", is_certain or ultralytics
         )
     if columns <= 5:
         return
     triple = _fits_grid(rows, counts, 3)
     if rows != -1 and rows <= _MOST_QUERIES and not (by_rows or triple) and columns < rows:
-        what = f"{shown}: queries of box and scores, as RT-DETR by Ultralytics"
+        what = f"{table}: queries of box and scores, as RT-DETR by Ultralytics"
         yield _raw("detr_rows", tensor, what, ultralytics)
     if rows == -1 or columns < rows:
         if not by_rows and (rows == -1 or rows > _MOST_QUERIES or not ultralytics):
             is_certain = triple and _classes_fit(columns - 5, classes)
             yield _raw(
-                "yolov5", tensor, f"{shown}: rows of box, objectness and classes", is_certain
+                "yolov5", tensor, f"{table}: rows of box, objectness and classes", is_certain
             )
         if by_rows or rows == -1:
             if ultralytics or classes in (None, columns - 4):
                 certain = ultralytics or classes == columns - 4
-                yield _raw("yolov8_rows", tensor, f"{shown}: rows of box and classes", certain)
+                yield _raw("yolov8_rows", tensor, f"{table}: rows of box and classes", certain)
             if not ultralytics and classes in (None, columns - 5):
                 certain = classes == columns - 5
-                what = f"{shown}: rows of a grid's box, objectness and classes, as YOLOX"
+                what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
                 yield _raw("yolox", tensor, what, certain)
                 yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+
+
+def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
+    """A table without ``by`` of its rows, then without ``by`` of its columns."""
+    batch, rows, columns = tensor.shape
+    if rows > by + 4:
+        yield replace(tensor, shape=(batch, rows - by, columns))
+    if columns > by + 4:
+        yield replace(tensor, shape=(batch, rows, columns - by))
 
 
 def _raw(role: str, tensor: TensorFound, why: str, is_certain: bool = True) -> Reading:
@@ -451,15 +326,15 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     if len(found.outputs) == 1 or len(named) == 1:
         vector = named[0] if named else found.outputs[0]
         if named:
-            why = f"{_shown(vector)}: its name says that it is a vector"
+            why = f"{shown(vector)}: its name says that it is a vector"
             yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
     scores = [t for t in found.outputs if "score" in t.name.lower()]
     if len(found.outputs) == 1 or len(scores) == 1:
         output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
-        yield Reading("classify", (("scores", output.name),), f"{_shown(output)}: one long axis")
+        yield Reading("classify", (("scores", output.name),), f"{shown(output)}: one long axis")
     if len(found.outputs) == 1 and not named:
         output = found.outputs[0]
-        yield Reading("embed", (("embedding", output.name),), f"{_shown(output)}: a vector")
+        yield Reading("embed", (("embedding", output.name),), f"{shown(output)}: a vector")
 
 
 def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
@@ -469,7 +344,7 @@ def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]
         return
     for channels, anchors in _TINY_YOLOV2_ANCHORS.items():
         if tensor.shape[1:] in ((channels, *cells), (*cells, channels)):
-            why = f"{_shown(tensor)}: a grid of {channels // 5 - 5} classes, as Tiny YOLOv2"
+            why = f"{shown(tensor)}: a grid of {channels // 5 - 5} classes, as Tiny YOLOv2"
             fields = {**CONVENTIONS["yolov2"], "anchors": anchors}
             yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
 
@@ -490,12 +365,12 @@ def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
     return ((role, found.outputs[0].name),)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """``StatefulPartitionedCall/detection_boxes:0`` -> ``detection_boxes``."""
     return name.lower().split(":")[0].rsplit("/", 1)[-1]
 
 
-def _shown(tensor: TensorFound) -> str:
+def shown(tensor: TensorFound) -> str:
     return f"{tensor.name} {list(tensor.shape)}"
 
 

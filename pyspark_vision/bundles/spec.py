@@ -11,14 +11,14 @@ from pyspark_vision.bundles.choice import choose
 from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.errors import InvalidModelError
 
-TASKS = ("classify", "detect", "embed")
+TASKS = ("classify", "detect", "embed", "segment", "keypoints")
 # A file's own engines; OpenVINO runs files of the others.
 FILE_ENGINES = ("litert", "tensorflow", "onnx")
 ENGINES = ("auto", *FILE_ENGINES, "openvino")
 PRECISIONS = ("float32", "bf16", "int8")
 FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
 LAYOUTS = ("NHWC", "NCHW")
-DTYPES = ("uint8", "int8", "float32", "float16")
+DTYPES = ("uint8", "int8", "int32", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
 NORMALIZATIONS = ("none", "unit", "tf", "caffe", "torch", "values")
 RESIZES = ("stretch", "center_crop", "letterbox", "shortest_edge")
@@ -34,6 +34,7 @@ SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
 POOLINGS = ("none", "cls", "mean", "map")
 ANCHOR_SIDES = ("exp", "linear")
 SUPPRESSIONS = ("greedy", "weighted")
+KEYPOINT_FORMATS = ("xys", "yxs", "xy", "yx", "xyz", "xyzvp")
 
 # One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
 _RAW_DETECTIONS = (
@@ -51,6 +52,12 @@ _YUNET = tuple(
     f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in YUNET_STRIDES
 )
 
+# Tables of boxes, at whose ends an exporter puts coefficients of masks, or points.
+_TABLES = ("yolov5", "yolov8", "yolov8_rows", "end_to_end")
+_MAPS = ("pixel_scores", "pixel_classes")
+_MASKS = ("prototypes", "masks", "box_masks")
+_POINTS = ("keypoints", "multipose")
+
 # Which outputs a head needs; one alternative of each inner tuple is enough.
 REQUIRED_ROLES = {
     "classify": (("scores",),),
@@ -59,6 +66,12 @@ REQUIRED_ROLES = {
         ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS, "cls_8"),
     ),
     "embed": (("embedding",),),
+    "segment": (
+        (*_MAPS, *_MASKS),
+        (*_MAPS, "boxes", *_TABLES),
+        (*_MAPS, "scores", "class_scores", *_TABLES),
+    ),
+    "keypoints": ((*_POINTS, *_TABLES),),
 }
 ROLES = {
     "classify": ("scores",),
@@ -68,6 +81,11 @@ ROLES = {
         *(_SSD_BOXES, "ssd_keypoints", *_YUNET),
     ),
     "embed": ("embedding",),
+    "segment": (
+        *(*_MAPS, *_MASKS, *_TABLES),
+        *("boxes", "scores", "classes", "class_scores", "count"),
+    ),
+    "keypoints": (*_POINTS, "presence", *_TABLES),
 }
 
 
@@ -91,10 +109,12 @@ class ModelFile:
     ``path`` is relative to the bundle (or absolute after ``inspect``); ``sha256`` is of the file's
     bytes, or for a folder of its sorted listing (``storage.sha256_of``). ``outputs`` maps roles of
     the head (``scores``; ``boxes, scores, classes, class_scores, count``, or those of
-    :mod:`raw_heads`; ``embedding``) to tensor names of this file. ``signature`` is the SavedModel
-    signature in use (``None``: the object is called); ``layer`` the Keras layer whose output is
-    taken instead of the model's. ``precision`` is ``int8`` for a twin whose arithmetic was made
-    so; an original is ``float32`` whatever it holds: its answers are those asked for.
+    :mod:`raw_heads`; ``embedding``; ``pixel_scores``, ``pixel_classes``, or boxes with
+    ``prototypes``, ``masks`` or ``box_masks``; ``keypoints`` and ``presence``) to tensor names of
+    this file. ``signature`` is the SavedModel signature in use (``None``: the object is called);
+    ``layer`` the Keras layer whose output is taken instead of the model's. ``precision`` is
+    ``int8`` for a twin whose arithmetic was made so; an original is ``float32`` whatever it holds:
+    its answers are those asked for.
     """
 
     engine: str
@@ -115,7 +135,7 @@ class ModelSpec:
     Make one with :meth:`inspect` (any supported file) or :meth:`load` (a bundle); change a field
     with :meth:`with_options`. The fields, their choices and what they mean:
 
-    - ``task``: ``classify | detect | embed``.
+    - ``task``: ``classify | detect | embed | segment | keypoints``.
     - ``files``: the original first, then twins. ``engine`` chooses: ``auto`` takes a LiteRT file
       where there is one (fastest start), else the first; an engine's name takes that one's, and
       ``openvino`` a ``.tflite`` or ``.onnx`` file.
@@ -124,8 +144,8 @@ class ModelSpec:
       where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
       Both resize with the ``simd`` extra where it is installed.
     - ``input_hw``: height and width in pixels of the model's input.
-    - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | float32 | float16``;
-      ``fixed_batch``: the batch size that the model insists on, or ``None``.
+    - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | int32 | float32 |
+      float16``; ``fixed_batch``: the batch size that the model insists on, or ``None``.
     - ``color_order``: ``rgb | bgr | gray`` of the model's input.
     - ``normalization`` of 0..255 pixels: ``none``; ``unit`` (x/255); ``tf`` (x/127.5-1); ``caffe``
       (ImageNet mean subtracted); ``torch`` (x/255, ImageNet mean and deviation); ``values``:
@@ -144,7 +164,8 @@ class ModelSpec:
     - ``stride``: ``input_hw`` must be a multiple of it; ``None``: any size.
     - ``score_kind``: ``probability``; ``logit``, of classes that exclude one another (a softmax);
       ``sigmoid``, logits of classes that do not; ``binary`` and ``binary_logit``, one unit, which
-      is the probability or the logit of class 1. A detector's logits go through the sigmoid.
+      is the probability or the logit of class 1. A detector's logits go through the sigmoid. Of
+      a map of classes it says the same for each pixel.
     - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
       tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
     - ``background_class``: an output index that is never returned as a result, or ``None``.
@@ -160,8 +181,11 @@ class ModelSpec:
     - ``suppression`` of overlapping boxes: ``greedy`` keeps the best, ``weighted`` gives the mean
       of all of them by their scores (MediaPipe). ``iou_threshold``: from which on boxes overlap,
       where the caller does not say.
-    - ``keypoint_names`` of the points that a detector gives with each box, in the model's order;
-      with them a row's detections have ``keypoints``.
+    - ``keypoint_names``: of the points that a model gives, in its order; points behind the last
+      name are left out. Without names points are numbered. Of a table of boxes they say how many
+      there are. A detector with names gives its rows' detections ``keypoints``.
+      ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth
+      ``z``, the logits of visibility ``v``, which is the score then, and of presence ``p``.
     - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
@@ -207,6 +231,7 @@ class ModelSpec:
     suppression: str = "greedy"
     iou_threshold: float | None = None
     keypoint_names: tuple[str, ...] = ()
+    keypoint_format: str = "xys"
     batched_outputs: bool = True
     label_offset: int = 0
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
@@ -243,6 +268,7 @@ class ModelSpec:
             ("coordinates", self.coordinates, COORDINATES),
             ("anchor_sides", self.anchor_sides, ANCHOR_SIDES),
             ("suppression", self.suppression, SUPPRESSIONS),
+            ("keypoint_format", self.keypoint_format, KEYPOINT_FORMATS),
         ):
             if value not in choices:
                 raise InvalidModelError(
@@ -399,7 +425,7 @@ def _check_values(spec: ModelSpec) -> None:
         (
             "keypoint_names",
             isinstance(spec.keypoint_names, tuple)
-            and all(type(name) is str for name in spec.keypoint_names),
+            and all(type(name) is str and name for name in spec.keypoint_names),
             "a tuple of texts",
         ),
         ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
@@ -442,12 +468,26 @@ def _check_preparation(spec: ModelSpec) -> None:
             f"mean={spec.mean} and std={spec.std} must have 1 or {spec.channels} numbers each",
         ),
         (
-            spec.score_kind.startswith("binary") and spec.task != "classify",
-            f"score_kind={spec.score_kind!r} is for task='classify'",
+            spec.score_kind.startswith("binary") and spec.task not in ("classify", "segment"),
+            f"score_kind={spec.score_kind!r} is for task='classify' or 'segment'",
         ),
         (
             spec.pooling != "none" and spec.task != "embed",
             f"pooling={spec.pooling!r} is for task='embed'",
+        ),
+        (
+            spec.task != "keypoints" and spec.keypoint_format != KEYPOINT_FORMATS[0],
+            "keypoint_format is for task='keypoints'",
+        ),
+        (
+            spec.task not in ("keypoints", "detect") and spec.keypoint_names != (),
+            "keypoint_names is for task='keypoints', and for detectors that give points, too",
+        ),
+        (
+            spec.task == "keypoints"
+            and not spec.keypoint_names
+            and any(role in _TABLES for file in spec.files for role, _ in file.outputs),
+            "a table of boxes with points needs keypoint_names: they say how many points there are",
         ),
         (
             not spec.batched_outputs and spec.fixed_batch not in (None, 1),

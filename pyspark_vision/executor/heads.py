@@ -75,7 +75,34 @@ class EmbedOptions:
     normalize: bool
 
 
-HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions
+@dataclass(frozen=True)
+class SegmentOptions:
+    """At most ``max_segments`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the objects' boxes, as of :class:`DetectOptions`;
+    ``mask_threshold``: the probability above which a pixel belongs to what is looked for, where
+    classes do not exclude one another.
+    """
+
+    score_threshold: float
+    max_segments: int
+    iou_threshold: float | None
+    mask_threshold: float
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """At most ``max_poses`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the poses' boxes, as of :class:`DetectOptions`.
+    """
+
+    score_threshold: float
+    max_poses: int
+    iou_threshold: float | None
+
+
+HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions | SegmentOptions | PoseOptions
 
 
 @dataclass(frozen=True)
@@ -129,7 +156,13 @@ def detect(
     Or one of the raw outputs that :func:`raw_heads.split` takes apart. ``keypoints``
     ``(N, P, 2)`` beside the boxes are in their coordinates.
     """
-    outputs = split(outputs, spec)
+    return select(spec, split(outputs, spec), placement, options)[0]
+
+
+def select(
+    spec: ModelSpec, outputs: Outputs, placement: Placement, options: DetectOptions
+) -> tuple[Detections, Array]:
+    """The detections of outputs that are split, and which box each is of, ``(K,)``."""
     boxes = outputs["boxes"].reshape(-1, 4)
     real = len(boxes)
     if "count" in outputs:
@@ -164,31 +197,33 @@ def detect(
     above, left = int(np.count_nonzero(keep)), int(np.count_nonzero(in_picture))
     if left < above:
         warnings.append(_without_area(above - left, above))
-    box_index, scores, class_ids = box_index[in_picture], scores[in_picture], class_ids[in_picture]
+    best = np.flatnonzero(in_picture)
+    best = best[np.argsort(-scores[best], kind="stable")]
+    box_index, scores, class_ids = box_index[best], scores[best], class_ids[best]
+    found = (xyxy[box_index], scores, class_ids)
     points = _points_in_source(spec, outputs, placement)
-    best = np.argsort(-scores, kind="stable")
-    found = (xyxy[box_index[best]], scores[best], class_ids[best])
-    keypoints = None if points is None else points[box_index[best]]
+    keypoints = None if points is None else points[box_index]
     if options.iou_threshold is None:
         kept = np.arange(min(best.size, options.max_detections))
     else:
         compared = max(PRE_NMS_BOXES, options.max_detections)
         if best.size > compared:
             warnings.append(_capped(compared, best.size))
-            found = (found[0][:compared], found[1][:compared], found[2][:compared])
+            found = (found[0][:compared], scores[:compared], class_ids[:compared])
         limits = (options.iou_threshold, options.max_detections)
         if spec.suppression == "weighted":
             kept, merged, keypoints = weighted_nms(*found, *limits, keypoints)
             found = (merged, *found[1:])
         else:
             kept = nms(*found, *limits)
-    return Detections(
-        (found[2][kept] + spec.label_offset).astype(np.int32),
-        found[1][kept].astype(np.float32),
+    detections = Detections(
+        (class_ids[kept] + spec.label_offset).astype(np.int32),
+        scores[kept].astype(np.float32),
         found[0][kept],
         tuple(warnings),
         None if keypoints is None else keypoints[kept],
     )
+    return detections, box_index[kept]
 
 
 def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:
@@ -261,7 +296,7 @@ def _in_source(spec: ModelSpec, boxes: Array, placement: Placement) -> Array:
 
 def _points_in_source(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Array | None:
     """``keypoints`` ``(N, P, 2)`` as the model gives them -> in [0,1] of the picture, not cut."""
-    if not spec.keypoint_names:
+    if spec.task != "detect" or not spec.keypoint_names:
         return None
     if "keypoints" not in outputs:
         raise ValueError("the spec names keypoints, and the model's outputs have none")

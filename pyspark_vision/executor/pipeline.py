@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from PIL import Image
 from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
 from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, numbers
+from pyspark_vision.executor.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.draw_masks import draw_masks
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
     from pyspark_vision.executor.engines import Engine
     from pyspark_vision.executor.shared_weights import SharedFolder
+
+# (picture, the items of its row) -> another picture of the same size.
+Drawing = Callable[[Image.Image, Sequence[dict[str, Any]]], Image.Image]
 
 # Results leave the worker in pieces of at most this many rows: small enough that 4,096-long
 # embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
@@ -133,14 +138,34 @@ def draw_on_images(
     batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
 ) -> Iterator[pa.Array]:
     """Images with their detections -> JPEG bytes; null where :func:`_drawn` has none."""
-    for images, detections in batches:
+    return _drawn_on(batches, options, draw.draw_boxes)
+
+
+def draw_masks_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with segments."""
+    return _drawn_on(batches, options, draw_masks)
+
+
+def draw_keypoints_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with poses."""
+    return _drawn_on(batches, options, draw_keypoints)
+
+
+def _drawn_on(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions, drawing: Drawing
+) -> Iterator[pa.Array]:
+    for images, items in batches:
         for start in range(0, len(images), ROWS_PER_PIECE):
             drawn: list[bytes | None] = []
-            boxes = detections.slice(start, ROWS_PER_PIECE)
+            of_piece = items.slice(start, ROWS_PER_PIECE)
             for source, found in zip(
-                sources_of(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
+                sources_of(images.slice(start, ROWS_PER_PIECE)), of_piece, strict=True
             ):
-                drawn.append(_drawn(source, found.as_py() or [], options))
+                drawn.append(_drawn(source, found.as_py() or [], options, drawing))
             yield binaries(drawn)
 
 
@@ -157,6 +182,11 @@ def result_array(
     elif isinstance(head, heads.DetectOptions):
         name = "detections"
         values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
+    elif isinstance(head, heads.SegmentOptions):
+        name, values = "segments", results.segments_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.PoseOptions):
+        values = results.poses_array(rows, dict(spec.labels), spec.keypoint_names)
+        name = "poses"
     else:
         name, values = "embedding", results.embeddings_array(rows)
     return results.result_array(
@@ -242,7 +272,9 @@ def _sources(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterato
     return object_store.fetch_ahead(references_of(batches), fetch)
 
 
-def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) -> bytes | None:
+def _drawn(
+    source: Source, found: list[dict[str, Any]], options: DecodeOptions, drawing: Drawing
+) -> bytes | None:
     """``None`` where the image cannot be read, or has a side that no JPEG holds."""
     try:
         image, _ = picture_of(source, options, None)
@@ -250,7 +282,7 @@ def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) 
         return None
     if max(image.size) > draw.MAX_JPEG_SIDE_PX:
         return None
-    return draw.encode_jpeg(draw.draw_boxes(image, found))
+    return draw.encode_jpeg(drawing(image, found))
 
 
 def _image_array(

@@ -13,9 +13,11 @@ from pyspark_vision.executor import heads
 from pyspark_vision.executor.answer_watch import AnswerWatch
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.poses import detect_poses
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.segments import segment
 from pyspark_vision.executor.source_rows import Source, picture_of
 
 if TYPE_CHECKING:
@@ -104,17 +106,21 @@ class Predictor:
         offset = start if batch is self._batch else 0
         for position, one in enumerate(waiting):
             own = {role: values[offset + position] for role, values in outputs.items()}
-            value = self._value(own, one.placement)
-            warnings = value.warnings if isinstance(value, heads.Detections) else ()
+            value = self._value(own, one)
+            warnings = getattr(value, "warnings", ())
             if self._watch is not None:
                 warnings += self._watch.note(self._batch[start + position], own, value)
             rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
-    def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
+    def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):
             return heads.classify(self._spec, outputs, self._head)
         if isinstance(self._head, heads.DetectOptions):
-            return heads.detect(self._spec, outputs, placement, self._head)
+            return heads.detect(self._spec, outputs, one.placement, self._head)
+        if isinstance(self._head, heads.SegmentOptions):
+            return segment(self._spec, outputs, one.placement, one.size_wh, self._head)
+        if isinstance(self._head, heads.PoseOptions):
+            return detect_poses(self._spec, outputs, one.placement, self._head)
         return heads.embed(self._spec, outputs, self._head)
 
 

@@ -24,12 +24,36 @@ Outputs = dict[str, Array]
 Layout = Callable[[Outputs, "ModelSpec"], Outputs]
 
 
+# Layouts that are one table of boxes, at whose ends an exporter may put more.
+TABLES = ("yolov8", "yolov8_rows", "yolov5", "end_to_end")
+
+
 def split(outputs: Outputs, spec: ModelSpec) -> Outputs:
     """Take a raw role apart by its layout; outputs without one stay as they are."""
     for role, layout in LAYOUTS.items():
         if role in outputs:
             return layout(outputs, spec)
     return outputs
+
+
+def without_last_columns(outputs: Outputs, columns: int) -> tuple[Outputs, Array]:
+    """A table of boxes without the columns at its end, and these, ``(N, columns)``.
+
+    Ultralytics puts mask coefficients (``Segment``) or points (``Pose``) behind a box's own
+    numbers, in each of its layouts.
+    """
+    for role in TABLES:
+        if role in outputs:
+            rows = outputs[role].T if role == "yolov8" else outputs[role]
+            if rows.ndim != 2 or rows.shape[1] <= columns + 4:
+                raise ValueError(
+                    f"{role} of shape {list(outputs[role].shape)} has no {columns} columns beside "
+                    "those of a box"
+                )
+            own = rows[:, :-columns]
+            others: Outputs = {**outputs, role: own.T if role == "yolov8" else own}
+            return others, rows[:, -columns:]
+    raise ValueError(f"needs one of {', '.join(TABLES)}")
 
 
 def _yolov5(outputs: Outputs, spec: ModelSpec) -> Outputs:

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from pyspark_vision.executor.arrow_arrays import lists, numbers, strings, structs
 from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.row_errors import RowError, RowWarning
+from pyspark_vision.executor.segments import Segments
 
 ERROR_TYPE = pa.struct([("code", pa.string()), ("message", pa.string())])
 WARNINGS_TYPE = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
@@ -145,11 +147,8 @@ def detections_array(
     """
 
     def columns(found: Sequence[Detections]) -> list[pa.Array]:
-        class_ids = np.concatenate([one.class_ids for one in found])
-        xyxy = np.concatenate([one.xyxy for one in found])
         return [
-            *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
-            *(numbers(xyxy[:, i], pa.float32()) for i in range(4)),
+            *_boxed(found, labels),
             *([_keypoints(found, keypoint_names)] if keypoint_names else []),
         ]
 
@@ -181,6 +180,46 @@ def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
     return _list_array(rows, PREDICTION_TYPE, columns, lambda one: len(one.scores))
 
 
+def segments_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
+    """Rows of :class:`segments.Segments` -> ``list<SEGMENT_TYPE>``; null where none."""
+
+    def columns(found: Sequence[Segments]) -> list[pa.Array]:
+        areas = np.concatenate([one.areas for one in found])
+        sizes = np.array([side for one in found for side in one.hw * len(one.counts)], np.int32)
+        counts = [text for one in found for text in one.counts]
+        masks = structs(
+            [lists([2] * len(counts), numbers(sizes, pa.int32())), strings(counts)],
+            MASK_TYPE,
+            [False] * len(counts),
+        )
+        return [*_boxed(found, labels), numbers(areas, pa.int32()), masks]
+
+    return _list_array(rows, SEGMENT_TYPE, columns, lambda one: len(one.scores))
+
+
+def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa.Array:
+    """Rows of :class:`poses.Poses` -> ``list<POSE_TYPE>``; null where none.
+
+    ``names``: of the points; without, they are numbered from 0.
+    """
+
+    def columns(found: Sequence[Poses]) -> list[pa.Array]:
+        lengths = [len(points) for one in found for points in one.points]
+        points = np.concatenate([one.points.reshape(-1, 3) for one in found])
+        known = [names or [str(n) for n in range(count)] for count in lengths]
+        items = structs(
+            [
+                strings([name for of_pose in known for name in of_pose]),
+                *(_or_null(points[:, i]) for i in range(3)),
+            ],
+            KEYPOINT_TYPE,
+            [False] * len(points),
+        )
+        return [*_boxed(found, labels), lists(lengths, items)]
+
+    return _list_array(rows, POSE_TYPE, columns, lambda one: len(one.scores))
+
+
 def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     """Rows of ``(D,)`` float32 vectors -> ``list<float>``; null where none."""
     vectors = [row.value for row in rows if row.value is not None]
@@ -188,12 +227,30 @@ def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     return lists(_lengths(rows, len), numbers(flat, pa.float32()))
 
 
+def _boxed(found: Sequence[Any], labels: Labels) -> list[pa.Array]:
+    class_ids = np.concatenate([one.class_ids for one in found])
+    xyxy = np.concatenate([one.xyxy for one in found])
+    return [
+        *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
+        *(_or_null(xyxy[:, i]) for i in range(4)),
+    ]
+
+
+def _or_null(values: Any) -> pa.Array:
+    """float32; NaN, which is none, as null."""
+    if not np.isnan(values).any():
+        return numbers(values, pa.float32())
+    nothing = np.isnan(values).tolist()
+    known = zip(values.tolist(), nothing, strict=True)
+    return numbers([None if none else value for value, none in known], pa.float32())
+
+
 def _scored(class_ids: Any, scores: Any, labels: Labels) -> list[pa.Array]:
     names = [labels.get(class_id) for class_id in class_ids.tolist()]
     return [
         numbers(class_ids, pa.int32()),
         strings(names),
-        numbers(scores, pa.float32()),
+        _or_null(scores),
     ]
 
 

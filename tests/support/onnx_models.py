@@ -18,7 +18,10 @@ def save_constant(
     metadata: Mapping[str, str] | None = None,
     dtype: int = TensorProto.FLOAT,
 ) -> Path:
-    """A model that returns ``outputs`` (name -> values with a batch of one) for any picture."""
+    """A model that returns ``outputs`` (name -> values with a batch of one) for any picture.
+
+    Arrays of int64 come out as such, all else as float32.
+    """
     nodes, weights, described = (
         [helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0)],
         [],
@@ -28,10 +31,13 @@ def save_constant(
     weights.append(numpy_helper.from_array(np.zeros((), np.float32), "zero"))
     nodes.append(helper.make_node("Mul", ["total", "zero"], ["nothing"]))
     for name, values in outputs.items():
+        is_whole = isinstance(values, np.ndarray) and values.dtype == np.int64
+        kind = TensorProto.INT64 if is_whole else TensorProto.FLOAT
         array = np.array(values, np.float32)
         weights.append(numpy_helper.from_array(array, f"{name}_values"))
-        nodes.append(helper.make_node("Add", [f"{name}_values", "nothing"], [name]))
-        described.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))
+        nodes.append(helper.make_node("Add", [f"{name}_values", "nothing"], [f"{name}_real"]))
+        nodes.append(helper.make_node("Cast", [f"{name}_real"], [name], to=kind))
+        described.append(helper.make_tensor_value_info(name, kind, array.shape))
     return _save(path, nodes, weights, (input_shape, dtype), described, metadata)
 
 

@@ -45,12 +45,13 @@ CHANGES: dict[str, Any] = {
     "anchor_sides": "linear",
     "suppression": "weighted",
     "iou_threshold": 0.3,
-    "keypoint_names": ("eye",),
     "score_kind": "logit",
     "pooling": "mean",
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",
+    "keypoint_names": ("nose",),
+    "keypoint_format": "yxs",
     "label_offset": 1,
     "labels": ((0, "cat"),),
 }
@@ -67,11 +68,13 @@ KEEPS: dict[str, Any] = {
     "on_every_node": True,
     "proof": Proof("r.npz", "", 1, "", 0.1, 0.0, None, 1.0, "", "2026-01-01", ()),
 }
+OF_POINTS = {"task": "keypoints", "files": (replace(FILE, outputs=(("keypoints", "points"),)),)}
 # What else a field needs to be valid, and another value of itself where none is not.
 NEEDED: dict[str, dict[str, Any]] = {
     **{name: {"normalization": "values"} for name in ("pixel_scale", "mean", "std")},
     "input_scale": {"input_dtype": "int8"},
     "resize_edge": {"resize": "shortest_edge", "resize_edge": 48},
+    **dict.fromkeys(("keypoint_names", "keypoint_format"), OF_POINTS),
 }
 FILE_CHANGES: dict[str, Any] = {
     "engine": "tensorflow",

@@ -38,10 +38,10 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
-        ("task", "segment", "classify, detect, embed"),
+        ("task", "caption", "classify, detect, embed, segment, keypoints"),
         ("engine", "caffe", "auto, litert, tensorflow, onnx, openvino"),
         ("input_layout", "HWC", "NHWC, NCHW"),
-        ("input_dtype", "float64", "uint8, int8, float32, float16"),
+        ("input_dtype", "float64", "uint8, int8, int32, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
         ("normalization", "imagenet", "none, unit, tf, caffe, torch, values"),
         ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge"),
@@ -54,7 +54,8 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("score_kind", "percent", "probability, logit, sigmoid, binary, binary_logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
-        ("task", None, "classify, detect, embed"),
+        ("task", None, "classify, detect, embed, segment, keypoints"),
+        ("keypoint_format", "yx0", "xys, yxs, xy, yx, xyz, xyzvp"),
     ],
 )
 def test_value_out_of_its_choices_is_named_with_them(field: str, value: Any, choices: str) -> None:

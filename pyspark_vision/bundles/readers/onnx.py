@@ -46,7 +46,11 @@ def read_onnx(path: Path) -> ModelFound:
         inputs=inputs,
         outputs=outputs,
         labels=ultralytics.labels_of(written, path),
-        fields=(*_resize(written, inputs), *((("input_hw", size),) if size else ())),
+        fields=(
+            *_resize(written, inputs),
+            *((("input_hw", size),) if size else ()),
+            *ultralytics.keypoints_of(written, path).items(),
+        ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )

@@ -50,7 +50,10 @@ def read_tflite(path: Path) -> ModelFound:
         outputs=tuple(_tensor(detail, names) for detail in outputs),
         roles=_postprocess_roles(interpreter, names),
         labels=ultralytics.labels_of(written, path) or _labels_inside(inside, path),
-        fields=(("input_hw", size),) if size else (),
+        fields=(
+            *((("input_hw", size),) if size else ()),
+            *ultralytics.keypoints_of(written, path).items(),
+        ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
         quantization=_quantization(interpreter.get_input_details()),
