@@ -93,6 +93,7 @@ def _mediapipe(found: ModelFound) -> Iterator[Reading]:
                 "score_kind": kind.score_kind,
                 "normalization": "unit",
                 "resize": "letterbox",
+                "resize_filter": "opencv_bilinear",
             }
             yield Reading(
                 "keypoints",

@@ -31,7 +31,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision import __version__
-from pyspark_vision.bundles.agreement import MIN_BOX_IOU, compare_values
+from pyspark_vision.bundles.agreement import (
+    DEFAULT_TOLERANCE,
+    MIN_BOX_IOU,
+    Agreement,
+    compare_values,
+)
 from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.engines import load_engine
@@ -75,20 +80,31 @@ _DISTRIBUTIONS = {
 
 
 def verify(
-    spec: ModelSpec, reference: str | Path, pictures: Mapping[str, bytes], tolerance: float
+    spec: ModelSpec,
+    reference: str | Path,
+    pictures: Mapping[str, bytes],
+    tolerance: float = DEFAULT_TOLERANCE,
+    score_threshold: float | None = None,
 ) -> Proof:
     """Compare a model with its reference on encoded pictures (name -> bytes); give the proof.
 
     Boxes must have an IoU of 0.99 with the reference's of the same class, and scores must differ
     by at most ``tolerance`` (embeddings: in each element, L2-normalized). Pictures are decoded
-    exactly. Raises :class:`InvalidModelError` with the figures where the model is beyond that, and
-    for a reference that fails; :class:`InvalidOptionError` for one that does not fit the pictures.
+    exactly. ``score_threshold``: that of the detector's reference; by default the score of its
+    weakest box, below which nothing is asked.
+
+    Raises :class:`InvalidModelError` with the figures where the model is beyond that, and for a
+    reference that fails; :class:`InvalidOptionError` for one that does not fit the pictures.
     """
     file = Path(reference)
     if not file.is_file():
         raise InvalidOptionError(f"`reference` {file} is not a file")
     if file.suffix not in (".npz", ".py"):
         raise InvalidOptionError(f"`reference` {file} is neither a .npz nor a .py file")
+    if spec.task not in _ARRAYS:
+        raise InvalidOptionError(
+            f"model {spec.name!r} is for task {spec.task!r}; verify compares {', '.join(_ARRAYS)}"
+        )
     expected = _of_npz(file) if file.suffix == ".npz" else _of_script(file, pictures)
     missing = sorted(set(expected) - set(pictures))
     if missing:
@@ -97,24 +113,7 @@ def verify(
             f"that has {', '.join(sorted(pictures)[:3])}, …"
         )
     used = {name: pictures[name] for name in sorted(expected)}
-    pixels = {name: _upright_wh(content, name) for name, content in used.items()}
-    references = [_value(spec, expected[name], pixels[name], name) for name in used]
-    # From the reference's weakest box on: it had a threshold of its own.
-    weakest = min(
-        (
-            float(one.scores.min())
-            for one in references
-            if spec.task == "detect" and one.scores.size
-        ),
-        default=_DEFAULT_THRESHOLD,
-    )
-    ours = _our_values(spec, list(used.values()), _head(spec, weakest - tolerance))
-    _check_sizes(spec, dict(zip(used, zip(references, ours, strict=True), strict=True)))
-    agreement = compare_values(
-        spec.task,
-        list(zip(references, ours, strict=True)),
-        asked_back_from=weakest + tolerance,
-    )
+    agreement = agreement_with(spec, expected, used, tolerance, score_threshold)
     agrees = agreement.top1_agreement == 1.0 and agreement.max_score_difference <= tolerance
     if not agrees or (agreement.min_box_iou or 1.0) < MIN_BOX_IOU:
         raise InvalidModelError(
@@ -137,6 +136,33 @@ def verify(
         model_digest=spec.digest,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(spec),
+    )
+
+
+def agreement_with(
+    spec: ModelSpec,
+    expected: Answers,
+    pictures: Mapping[str, bytes],
+    tolerance: float = DEFAULT_TOLERANCE,
+    score_threshold: float | None = None,
+) -> Agreement:
+    """How a model's answers to encoded pictures agree with those of ``expected``, by name.
+
+    Arguments as of :func:`verify`; within ``tolerance`` of the threshold a box need not be found.
+    """
+    pixels = {name: _upright_wh(content, name) for name, content in pictures.items()}
+    references = [_value(spec, expected[name], pixels[name], name) for name in pictures]
+    # From the reference's weakest box on: it had a threshold of its own.
+    found = [one.scores for one in references if spec.task == "detect"]
+    weakest = min((float(s.min()) for s in found if s.size), default=_DEFAULT_THRESHOLD)
+    # A mean of overlapping boxes is of all above the threshold: it must be the reference's.
+    least = weakest - tolerance if score_threshold is None else score_threshold
+    ours = _our_values(spec, list(pictures.values()), _head(spec, least))
+    _check_sizes(spec, dict(zip(pictures, zip(references, ours, strict=True), strict=True)))
+    return compare_values(
+        spec.task,
+        list(zip(references, ours, strict=True)),
+        asked_back_from=weakest + tolerance,
     )
 
 

@@ -169,6 +169,12 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="the largest difference of scores that is allowed (default: %(default)g)",
     )
+    verify.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="SCORE",
+        help="that of the detector's reference (default: the score of its weakest box)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -214,6 +220,8 @@ def _found(counts: SheetCounts) -> str:
 def _verify(args: argparse.Namespace) -> None:
     if not args.tolerance >= 0:
         raise InvalidOptionError(f"--tolerance {args.tolerance:g} is below 0")
+    if args.score_threshold is not None and not 0 <= args.score_threshold <= 1:
+        raise InvalidOptionError(f"--score-threshold {args.score_threshold:g} is not within 0..1")
     if not Path(args.model, MODEL_JSON).is_file():
         raise InvalidModelError(
             f"{args.model} is no bundle's folder (it has no {MODEL_JSON}); verify keeps its proof "
@@ -228,7 +236,7 @@ def _verify(args: argparse.Namespace) -> None:
     )
     spec = ModelSpec.load(args.model)
     _progress(f"comparing {spec.name} on {spec.runs_on} with {args.reference}")
-    proof = verify(spec, args.reference, pictures, args.tolerance)
+    proof = verify(spec, args.reference, pictures, args.tolerance, args.score_threshold)
     dataclasses.replace(spec, proof=proof).save(args.model)
     print(proof)
 
