@@ -57,7 +57,14 @@ RUN = {
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
-    ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --images"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle verify"): "tests/unit/test_guides.py",
+    ("your_model.md", "import numpy"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
     (
@@ -103,6 +110,7 @@ NOT_RUN = {
     ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
     ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
+    ("models.md", "pyspark-vision bundle inspect"): "names a model that is not here",
     ("platforms.md", "gcloud"): "Google Cloud",
     ("platforms.md", "aws"): "Amazon's cloud",
     ("platforms.md", "from pyspark_vision"): "Databricks",
@@ -150,7 +158,8 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "contact-sheet", "dashboard", "doctor"),
+        *("bundle build", "bundle inspect", "bundle verify", "contact-sheet", "dashboard"),
+        "doctor",
         *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
@@ -316,15 +325,29 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
         "labels.txt": str(detector / "labels.txt"),
         "photos": str(frames),
         "bundles/mine": str(tmp_path / "mine"),
+        "proposal.html": str(tmp_path / "proposal.html"),
+        "reference.py": str(tmp_path / "reference.py"),
     }
-    [look] = guides.block("your_model.md", "pyspark-vision bundle inspect", words).commands
+    of_inspect = "pyspark-vision bundle inspect model.tflite"
+    [look] = guides.block("your_model.md", f"{of_inspect} --labels", words).commands
+    [draw] = guides.block("your_model.md", f"{of_inspect} --images", words).commands
+    [verify] = guides.block("your_model.md", "pyspark-vision bundle verify", words).commands
     [submit] = guides.block("your_model.md", "scripts/submit", words).commands
 
     assert guides.run(look) == 0
+    assert guides.run(draw) == 0
     exec(guides.block("your_model.md", "from pyspark_vision", words).text, {})
+    reference = guides.block("your_model.md", "import numpy", words).text
+    (tmp_path / "reference.py").write_text(reference)
+    (frames / "not_an_image.jpg").rename(tmp_path / "not_an_image.jpg")
+    assert guides.run(verify) == 0
+    (tmp_path / "not_an_image.jpg").rename(frames / "not_an_image.jpg")
     assert guides.run(submit) == 0
 
+    assert (tmp_path / "proposal.html").is_file()
     printed = capsys.readouterr().out
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
-    assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
+    spec = ModelSpec.load(tmp_path / "mine")
+    assert spec.box_format == "yxyx"
+    assert spec.verified.startswith("verified against reference.py on ")

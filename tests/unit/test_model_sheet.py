@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pytest
-from onnx_models import save_classifier, save_constant
+from face_models import save_yunet
+from onnx_models import save_classifier
 from page_tags import page_tags
 from PIL import Image
 
@@ -36,17 +36,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def face_detector(tmp_path: Path) -> Path:
-    """YuNet's outputs: one face in any picture, its points in a row."""
-    outputs = {}
-    for stride in (8, 16, 32):
-        count = (64 // stride) ** 2
-        for kind, columns in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
-            outputs[f"{kind}_{stride}"] = np.zeros((1, count, columns), np.float32)
-    outputs["cls_32"][0, 0] = outputs["obj_32"][0, 0] = 0.9
-    outputs["bbox_32"][0, 0, :2] = 0.5
-    # x: 8, 16, 24, 32 pixels and outside; y: 16.
-    outputs["kps_32"][0, 0] = [0.25, 0.5, 0.5, 0.5, 0.75, 0.5, 1, 0.5, -9, 0.5]
-    return save_constant(tmp_path / "faces.onnx", outputs)
+    return save_yunet(tmp_path / "faces.onnx")
 
 
 def test_page_shows_the_verdict_and_the_answers_and_the_table_says_where_it_is(

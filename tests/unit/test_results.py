@@ -64,12 +64,16 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (results.ENCODED_TYPE, schemas.ENCODED),
         (results.FETCHED_TYPE, schemas.FETCHED),
         (whole("detections", results.detections_array([], {}), []).type, schemas.DETECTIONS),
+        (
+            whole("detections", results.detections_array([], {}, ["eye"]), []).type,
+            schemas.DETECTIONS_WITH_KEYPOINTS,
+        ),
         (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
     ],
     ids=[
         *("error", "warnings", "detection", "prediction", "image", "encoded", "fetched"),
-        *("detections", "predictions", "embedding"),
+        *("detections", "faces", "predictions", "embedding"),
     ],
 )
 def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
