@@ -59,6 +59,7 @@ from pyspark_vision.executor.heads import (
     PoseOptions,
     ReadOptions,
     SegmentOptions,
+    default_iou_threshold,
 )
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
@@ -73,15 +74,11 @@ if TYPE_CHECKING:
 
     ColumnOrName = Column | str
 
-# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
-_DEFAULT_IOU_THRESHOLD = 0.5
 # Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
 _DEFAULT_MEAN_SCORE = 0.2
 # A line would be larger than most pictures; in use are 1.5 to 2.
 _MAX_UNCLIP_RATIO = 10
 
-# Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -219,9 +216,12 @@ def detect_objects(
     width, height, model, model_sha256, model_digest, error, warnings>``; boxes are normalized to
     [0,1] of the upright picture, and those without area in it are left out (``warnings`` says how
     many).
-    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
-    for models that give raw boxes with a score for each class, and none for models that suppress
-    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is the
+    model's (``spec.iou_threshold``, 0.5 where that is not said) for models that give raw boxes with
+    a score for each class, and none for models that suppress on their own. Of a model that names
+    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection has
+    ``keypoints: array<struct<name, x, y, score>>``, too. ``detections`` is null where ``error`` is
+    not. ``timings`` adds what a row cost
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
@@ -632,8 +632,8 @@ def _roles(model: ModelSpec | None) -> set[str]:
 def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float | None:
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
-    elif _UNSUPPRESSED & _roles(model):
-        return _DEFAULT_IOU_THRESHOLD
+    elif isinstance(model, ModelSpec):
+        return default_iou_threshold(model)
     return iou_threshold
 
 
@@ -739,7 +739,9 @@ def _inference_udfs(
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    result_type = _RESULT_TYPES[type(head)]
+    is_detector = isinstance(head, DetectOptions)
+    has_keypoints = is_detector and model.keypoint_names
+    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
     one = vision_udf("infer", inference, result_type, name=function)

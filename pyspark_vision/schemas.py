@@ -125,6 +125,9 @@ def _result(name: str, data_type: DataType) -> StructType:
 DETECTIONS = _result("detections", ArrayType(DETECTION))
 """What ``detect_objects`` returns; ``detections`` is empty for none, null with an error."""
 
+DETECTIONS_WITH_KEYPOINTS = _result("detections", ArrayType(POSE))
+"""What ``detect_objects`` returns with a model whose spec names keypoints, such as faces' eyes."""
+
 PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
 """What ``classify_image`` returns, best first."""
 

@@ -124,13 +124,28 @@ def compare(spec: ModelSpec, other: ModelSpec, images: Sequence[bytes]) -> Agree
         raise InvalidModelError(
             f"model {spec.name!r}: none of the {len(images)} sample images can be decoded"
         )
-    if spec.task == "classify":
-        return _compare_predictions(pairs, relative=raw)
-    if spec.task == "detect":
-        return _compare_detections(pairs)
-    if spec.task == "keypoints":
+    return compare_values(spec.task, pairs, relative=raw)
+
+
+def compare_values(
+    task: str,
+    pairs: Sequence[tuple[Any, Any]],
+    *,
+    relative: bool = False,
+    asked_back_from: float = -np.inf,
+) -> Agreement:
+    """Compare the head's values of one model and another's, picture by picture.
+
+    ``relative``: scores are logits, whose differences count by the picture's largest.
+    ``asked_back_from``: detections of the other that score less need no match, and are one.
+    """
+    if task == "classify":
+        return _compare_predictions(pairs, relative=relative)
+    if task == "detect":
+        return _compare_detections(pairs, asked_back_from)
+    if task == "keypoints":
         return _compare_detections([(_boxed(one), _boxed(other)) for one, other in pairs])
-    if spec.task == "segment":
+    if task == "segment":
         return _compare_segments(pairs)
     return _compare_embeddings(pairs)
 
@@ -215,13 +230,15 @@ def _compare_predictions(
     return Agreement(len(pairs), agreed / len(pairs), max(differences))
 
 
-def _compare_detections(pairs: Sequence[tuple[Detections, Detections]]) -> Agreement:
+def _compare_detections(
+    pairs: Sequence[tuple[Detections, Detections]], asked_back_from: float
+) -> Agreement:
     agreed = 0
     matches: list[tuple[float, float]] = []
     for one, other in pairs:
         found = list(_matches(one, other))
         agreed += not found or (found[0][0] >= MIN_BOX_IOU)
-        matches += found + list(_matches(other, one))
+        matches += found + list(_matches(_scoring(other, asked_back_from), one))
     if not matches:
         return Agreement(len(pairs), agreed / len(pairs), 0.0)
     ious, differences = np.array(matches).T
@@ -232,6 +249,11 @@ def _compare_detections(pairs: Sequence[tuple[Detections, Detections]]) -> Agree
         float(ious.min()),
         float(ious.mean()),
     )
+
+
+def _scoring(found: Detections, least: float) -> Detections:
+    keep = found.scores >= least
+    return Detections(found.class_ids[keep], found.scores[keep], found.xyxy[keep])
 
 
 def _matches(one: Detections, other: Detections) -> Iterator[tuple[float, float]]:

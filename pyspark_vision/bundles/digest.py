@@ -28,6 +28,7 @@ NO_ANSWERS = (
     "source",
     "root",
     "on_every_node",
+    "proof",
     "engine",
     "fixed_batch",
     "stride",

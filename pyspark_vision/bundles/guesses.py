@@ -92,6 +92,11 @@ def guessed(
         guesses["box_format"] = Guess(
             "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
         )
+    if spec.task == "detect" and spec.background_class is not None:
+        guesses["background_class"] = Guess(
+            "the scores of a box add up to one, so that one class is of boxes without an object",
+            "its number | none",
+        )
     is_of_classes = spec.task == "classify" or "pixel_scores" in dict(spec.file.outputs)
     if is_of_classes and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(

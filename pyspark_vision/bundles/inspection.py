@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles import model_folders, plausibility
+from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -24,11 +25,13 @@ from pyspark_vision.bundles.mask_readings import mask_readings, masked_boxes
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readings import (
+    COMPUTED_COORDINATES,
     CONVENTIONS,
     Reading,
     class_count,
     readings,
 )
+from pyspark_vision.bundles.small_readings import small_readings
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
@@ -91,7 +94,8 @@ def inspect_model(
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
     - ``accept``: take what is only proposed, too.
-    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``.
+    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``;
+      ``anchors`` may be a file (:mod:`anchor_file`).
 
     Raises :class:`InvalidModelError` for a file that is not there, cannot be read or run, is
     refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few;
@@ -123,7 +127,10 @@ def propose_model(
     file = Path(path).absolute()
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
+    _check_fields(overrides, file)
     overrides = {**_implied(overrides), **overrides}
+    if isinstance(overrides.get("anchors"), (str, Path)):
+        overrides["anchors"] = read_anchors(overrides["anchors"])
     kind = model_folders.kind_of(file)
     if kind is not None:
         return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
@@ -154,13 +161,16 @@ def propose_model(
             signature=found.signature,
             layer=found.layer,
         )
-        spec = ModelSpec(task=reading.task, files=(model_file,), **common, **fields)
-        spec = _pooled(spec.with_options(**overrides), found, overrides)
+        own = {"labels": reading.labels} if reading.labels and not named else {}
+        spec = ModelSpec(
+            **{"task": reading.task, "files": (model_file,), **common, **own, **fields, **overrides}
+        )
+        spec = _pooled(spec, found, overrides)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
         runs = trial_runs(spec, trial_pictures(spec.input_hw))
-        why_not = plausibility.why_not(spec, runs)
+        why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
             if reading.is_certain:
@@ -183,6 +193,8 @@ def propose_model(
         *(["task"] if outputs or layer or (task and reading.doubt) else []),
         *(["labels"] if labels is not None else []),
     }
+    if spec.background_class is not None:
+        given.add("background_class")
     spec = _by_values(spec, parts, {*overrides, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
@@ -212,6 +224,7 @@ def _candidates(
     known = [
         *keypoint_readings(found, size, classes),
         *mask_readings(found, size, classes),
+        *small_readings(found, size, classes),
         *readings(found, size, classes),
         *masked_boxes(found),
     ]
@@ -313,10 +326,14 @@ def _by_values(
     has_scores = {"scores", "class_scores", "pixel_scores"} & set(parts[0])
     if spec.task != "embed" and has_scores and "score_kind" not in settled:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
-    if "boxes" in parts[0] and "coordinates" not in settled:
+    says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
+    if "boxes" in parts[0] and "coordinates" not in settled and not says_unit:
         by_values = plausibility.coordinates(parts)
         if by_values is not None:
             changes["coordinates"] = by_values
+    is_open = spec.background_class is None and "background_class" not in settled
+    if spec.task == "detect" and is_open:
+        changes["background_class"] = plausibility.background_class(parts)
     return replace(spec, **changes)
 
 
@@ -427,6 +444,14 @@ def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
     (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
+
+
+def _check_fields(overrides: Mapping[str, Any], file: Path) -> None:
+    fields = ModelSpec.__dataclass_fields__
+    if unknown := sorted(set(overrides) - set(fields)):
+        raise InvalidModelError(
+            f"{file}: a spec has no field {', '.join(unknown)}; the fields are {', '.join(fields)}"
+        )
 
 
 def _implied(overrides: Mapping[str, Any]) -> dict[str, Any]:

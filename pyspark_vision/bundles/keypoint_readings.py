@@ -94,6 +94,7 @@ def _mediapipe(found: ModelFound) -> Iterator[Reading]:
                 "score_kind": kind.score_kind,
                 "normalization": "unit",
                 "resize": "letterbox",
+                "resize_filter": "opencv_bilinear",
             }
             roles = [("keypoints", tensor.name), ("presence", presences[0].name)]
             if kind.has_sides and len(presences) > 1:

@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 
 # Rounding of quantized outputs, and of float16.
 _ROUNDING = 5e-3
+# What the scores of a softmax may miss of one, with quantization and rounding.
+_SOFTMAX_ROUNDING = 0.02
 # Of a detector that answers a blank picture with more, the scores are something else.
 _MOST_ON_BLANK = 50
 # Boxes may reach a little over the picture; what lies this many sides off is no box.
@@ -25,7 +27,7 @@ _LEAST_PIXELS = 4.0
 # Of a map of classes: those of the largest data sets are some thousands.
 _MOST_CLASSES = 10_000
 # Layouts whose scores are probabilities in every export that is known.
-_PROBABILITIES = frozenset(LAYOUTS) - {"scored_boxes"}
+_PROBABILITIES = frozenset(LAYOUTS) - {"scored_boxes", "ssd_boxes"}
 
 
 def parts_of(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
@@ -68,7 +70,7 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
     if "boxes" not in parts[0]:
         return _why_no_map(parts) if spec.task == "segment" else _why_no_points(parts, spec)
     return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
-        _why_not_on_blank(parts[0])
+        _why_not_on_blank(parts[0], spec)
     )
 
 
@@ -168,10 +170,15 @@ def _why_no_boxes(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
     return None
 
 
-def _why_not_on_blank(part: Mapping[str, Array]) -> str | None:
+def _why_not_on_blank(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
     scores = part["class_scores" if "class_scores" in part else "scores"]
     if scores.size == 0 or not _are_probabilities(scores):
         return None
+    background = spec.background_class
+    if background is None and "class_scores" in part:
+        background = background_class([part])
+    if background is not None and scores.ndim == 2:
+        scores = np.delete(scores, background, axis=1)
     best = scores.max(axis=-1) if scores.ndim == 2 else scores.reshape(-1)
     above = int((best > 0.5).sum())
     if above > max(_MOST_ON_BLANK, best.size // 2):
@@ -223,6 +230,18 @@ def add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
     sums = np.array([part["scores"].astype(np.float64).sum() for part in parts])
     # 1,001 quantized scores of 1/256 each can be off by as much.
     return bool(parts[0]["scores"].size > 1 and (np.abs(sums - 1) < 0.05).all())
+
+
+def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:
+    """The class that most boxes are of, where a detector's scores are a softmax: it is none."""
+    if "class_scores" not in parts[0]:
+        return None
+    scores = np.concatenate([part["class_scores"] for part in parts]).astype(np.float64)
+    if scores.ndim != 2 or scores.shape[1] < 2 or not len(scores):
+        return None
+    if np.abs(scores.sum(axis=1) - 1).max() > _SOFTMAX_ROUNDING:
+        return None
+    return int(scores.mean(axis=0).argmax())
 
 
 def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:

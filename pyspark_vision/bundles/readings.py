@@ -6,11 +6,14 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.executor.small_heads import NANODET_BINS
 
 _NAMES = {
     "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
@@ -69,7 +72,43 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
     "detr_sigmoid": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
     "scored_boxes": {"coordinates": "pixel", "box_format": "xyxy"},
+    "ssd_boxes": {"coordinates": "normalized", "box_format": "cxcywh"},
+    # OpenCV's FaceDetectorYN: BGR in 0..255, padded with black on the right and below.
+    "cls_8": {
+        **_PIXELS,
+        "normalization": "none",
+        "color_order": "bgr",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "iou_threshold": 0.3,
+    },
+    # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
+    "nanodet": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "color_order": "bgr",
+        "normalization": "values",
+        "mean": (103.53, 116.28, 123.675),
+        "std": (57.375, 57.12, 58.395),
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.6,
+    },
+    # FastestDet's runtime.py: BGR in 0..1, stretched; its INTER_AREA is Pillow's box filter.
+    "fastestdet": {
+        "coordinates": "normalized",
+        "box_format": "cxcywh",
+        "normalization": "unit",
+        "color_order": "bgr",
+        "resize_filter": "box",
+        "iou_threshold": 0.35,
+    },
 }
+# Of which the decoding gives the unit of the boxes, whatever their values are.
+COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
+
+Array = np.ndarray[Any, Any]
+# Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
+Check = Callable[[Sequence[Mapping[str, Array]]], str | None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +118,8 @@ class Reading:
     ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
     that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
     the reading itself settles; ``doubt``: why another task, which this library does not know, may
-    have such outputs.
+    have such outputs. ``labels`` where it names its classes; ``check`` looks at the trial runs for
+    what this reading alone needs.
     """
 
     task: str
@@ -88,6 +128,8 @@ class Reading:
     fields: Mapping[str, Any] = field(default_factory=dict)
     is_certain: bool = False
     settled: tuple[str, ...] = ()
+    labels: tuple[tuple[int, str], ...] = ()
+    check: Check | None = None
     doubt: str = ""
 
 
@@ -358,6 +400,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
+        ("nanodet", 2, 4 * NANODET_BINS),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

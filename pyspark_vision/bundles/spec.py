@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark_vision.bundles.choice import choose
+from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.errors import InvalidModelError
 
 TASKS = ("classify", "detect", "embed", "segment", "keypoints", "ocr", "dual_encoder")
@@ -36,16 +37,25 @@ BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
 SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
 POOLINGS = ("none", "cls", "mean", "map")
+ANCHOR_SIDES = ("exp", "linear")
+SUPPRESSIONS = ("greedy", "weighted")
 KEYPOINT_FORMATS = ("xys", "yxs", "xy", "yx", "xyz", "xyzvp")
 
 # One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
 _RAW_DETECTIONS = (
     *("yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
-    *("end_to_end", "batch_rows", "detr_rows"),
+    *("end_to_end", "batch_rows", "detr_rows", "nanodet", "fastestdet"),
 )
 # Scores beside boxes in another output; boxes with their scores beside classes.
 _DETR = ("detr_logits", "detr_sigmoid")
 _SCORED_BOXES = "scored_boxes"
+# Offsets from anchors; points beside them that are not in the same output.
+_SSD_BOXES = "ssd_boxes"
+# Of YuNet: four outputs for each of its strides.
+YUNET_STRIDES = (8, 16, 32)
+_YUNET = tuple(
+    f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in YUNET_STRIDES
+)
 
 # Tables of boxes, at whose ends an exporter puts coefficients of masks, or points.
 _TABLES = ("yolov5", "yolov8", "yolov8_rows", "end_to_end")
@@ -57,8 +67,8 @@ _POINTS = ("keypoints", "multipose")
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", _SCORED_BOXES, *_RAW_DETECTIONS),
-        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8"),
+        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS, "cls_8"),
     ),
     "embed": (("embedding",),),
     "segment": (
@@ -75,6 +85,7 @@ ROLES = {
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
         *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+        *(_SSD_BOXES, "ssd_keypoints", *_YUNET),
     ),
     "embed": ("embedding",),
     "segment": (
@@ -85,6 +96,19 @@ ROLES = {
     "ocr": ("text_map", "text_direction", "characters"),
     "dual_encoder": ("embedding",),
 }
+
+
+class AnchorLayer(NamedTuple):
+    """The anchors of one feature map of an SSD detector, the same in each of its cells.
+
+    ``stride``: pixels of the input for a cell, of which there are ``ceil(side / stride)``.
+    ``sizes`` in pixels of the input: of each, a box with the first of ``ratios`` (width by
+    height); then of the first size, one for each other ratio. A box has the size's area.
+    """
+
+    stride: int
+    sizes: tuple[float, ...]
+    ratios: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -160,15 +184,26 @@ class ModelSpec:
     - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
+    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``);
+      or the centre, width and height of each in 0..1 (``ssd_boxes``), where ``anchor_layers``
+      (:class:`AnchorLayer`), from which they are computed, is not given. ``anchor_clip``: computed
+      ones are cut to 0..1.
+    - ``anchor_variances``: what offsets of x, y, width and height from an anchor are multiplied
+      with; ``anchor_sides``: a side is the anchor's times ``exp`` of its offset, or the
+      ``linear`` offset times the anchor's.
+    - ``suppression`` of overlapping boxes: ``greedy`` keeps the best, ``weighted`` gives the mean
+      of all of them by their scores (MediaPipe). ``iou_threshold``: from which on boxes overlap,
+      where the caller does not say.
     - ``keypoint_names``: of the points that a model gives, in its order; points behind the last
       name are left out. Without names points are numbered. Of a table of boxes they say how many
-      there are. ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth
+      there are. A detector with names gives its rows' detections ``keypoints``.
+      ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth
       ``z``, the logits of visibility ``v``, which is the score then, and of presence ``p``.
-    - ``anchors``: width and height of each anchor box in turn, in cells of the grid (``yolov2``).
     - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
       model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
+    - ``proof``: of ``bundle verify`` (:class:`bundles.proof.Proof`); not part of the value.
     - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
     - ``on_every_node``: the files are at ``root`` on every node already and are not shipped.
     """
@@ -204,6 +239,12 @@ class ModelSpec:
     box_format: str = "yxyx"
     coordinates: str = "normalized"
     anchors: tuple[float, ...] = ()
+    anchor_layers: tuple[AnchorLayer, ...] = ()
+    anchor_clip: bool = False
+    anchor_variances: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2)
+    anchor_sides: str = "exp"
+    suppression: str = "greedy"
+    iou_threshold: float | None = None
     keypoint_names: tuple[str, ...] = ()
     keypoint_format: str = "xys"
     batched_outputs: bool = True
@@ -211,14 +252,19 @@ class ModelSpec:
     labels: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     licence: str = ""
     source: str = ""
+    proof: Proof | None = field(default=None, compare=False, repr=False)
     root: str = field(default="", compare=False, repr=False)
     on_every_node: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("input_hw", "mean", "std", "anchors", "keypoint_names"):
+        for name in (
+            *("input_hw", "mean", "std", "anchors"),
+            *("anchor_variances", "keypoint_names"),
+        ):
             value = getattr(self, name)
             if isinstance(value, list):  # a shape's slice, or JSON; the value must be hashable
                 object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "anchor_layers", _layers(self.name, self.anchor_layers))
         for name, value, choices in (
             ("task", self.task, TASKS),
             ("engine", self.engine, ENGINES),
@@ -235,6 +281,8 @@ class ModelSpec:
             ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),
             ("coordinates", self.coordinates, COORDINATES),
+            ("anchor_sides", self.anchor_sides, ANCHOR_SIDES),
+            ("suppression", self.suppression, SUPPRESSIONS),
             ("keypoint_format", self.keypoint_format, KEYPOINT_FORMATS),
         ):
             if value not in choices:
@@ -284,6 +332,15 @@ class ModelSpec:
         from pyspark_vision.bundles.digest import digest
 
         return digest(self)
+
+    @property
+    def verified(self) -> str:
+        """What a reference has proven of this model as it is: one line, or why it is none."""
+        if self.proof is None:
+            return "not verified against a reference"
+        if self.proof.model_digest != self.digest:
+            return f"{self.proof.reference} was compared with other settings, not with these"
+        return str(self.proof)
 
     @property
     def channels(self) -> int:
@@ -368,6 +425,19 @@ def _check_values(spec: ModelSpec) -> None:
             "a tuple of numbers above 0",
         ),
         (
+            "anchor_variances",
+            isinstance(spec.anchor_variances, tuple)
+            and len(spec.anchor_variances) == 4
+            and all(map(_is_positive, spec.anchor_variances)),
+            "four numbers above 0, of x, y, width and height",
+        ),
+        (
+            "iou_threshold",
+            spec.iou_threshold is None
+            or (_is_positive(spec.iou_threshold) and spec.iou_threshold <= 1),
+            "above 0 and at most 1, or None",
+        ),
+        (
             "keypoint_names",
             isinstance(spec.keypoint_names, tuple)
             and all(type(name) is str and name for name in spec.keypoint_names),
@@ -427,9 +497,12 @@ def _check_preparation(spec: ModelSpec) -> None:
             f"pooling={spec.pooling!r} is for task='embed'",
         ),
         (
-            spec.task != "keypoints"
-            and (spec.keypoint_names, spec.keypoint_format) != ((), KEYPOINT_FORMATS[0]),
-            "keypoint_names and keypoint_format are for task='keypoints'",
+            spec.task != "keypoints" and spec.keypoint_format != KEYPOINT_FORMATS[0],
+            "keypoint_format is for task='keypoints'",
+        ),
+        (
+            spec.task not in ("keypoints", "detect") and spec.keypoint_names != (),
+            "keypoint_names is for task='keypoints', and for detectors that give points, too",
         ),
         (
             spec.task == "keypoints"
@@ -452,12 +525,39 @@ def _check_preparation(spec: ModelSpec) -> None:
             "the output yolov2 needs anchors, the width and height of each in cells of its grid",
         ),
         (
+            any(role == _SSD_BOXES for file in spec.files for role, _ in file.outputs)
+            and not spec.anchor_layers
+            and not (spec.anchors and len(spec.anchors) % 4 == 0),
+            "the output ssd_boxes needs anchor_layers, from which anchors are computed, or "
+            "anchors, the centre, width and height of each in 0..1",
+        ),
+        (
             spec.input_scale is not None and spec.input_dtype not in ("uint8", "int8"),
             f"input_scale is for uint8 and int8 inputs, not {spec.input_dtype}",
         ),
     ):
         if is_wrong:
             raise InvalidModelError(f"model {spec.name!r}: {problem}")
+
+
+def _layers(name: str, value: Any) -> tuple[AnchorLayer, ...]:
+    """``[[8, [10, 16], [1]], …]`` of JSON, or layers as they are, as layers."""
+    try:
+        layers = tuple(
+            AnchorLayer(layer[0], *(tuple(numbers) for numbers in layer[1:])) for layer in value
+        )
+        fits = all(
+            _is_whole(stride, 1) and sizes and ratios and all(map(_is_positive, sizes + ratios))
+            for stride, sizes, ratios in layers
+        )
+    except (TypeError, IndexError):
+        fits = False
+    if not fits:
+        raise InvalidModelError(
+            f"model {name!r}: anchor_layers={value!r:.100} is not a tuple of "
+            "AnchorLayer(stride, sizes, ratios), with numbers above 0"
+        )
+    return layers
 
 
 def _is_positive(value: object) -> bool:

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits
 from pyspark_vision.bundles.labels import dump_labels, read_labels
+from pyspark_vision.bundles.proof import of_record
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
@@ -54,8 +55,10 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
         _copy(_existing(spec, file), target / file.path)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION}
     for field in dataclasses.fields(spec):
-        if field.name not in (*_PLACE_FIELDS, "labels", "files"):
+        if field.name not in (*_PLACE_FIELDS, "labels", "files", "proof"):
             record[field.name] = getattr(spec, field.name)
+    if spec.proof is not None:
+        record["proof"] = spec.proof.record()
     record["files"] = [{**dataclasses.asdict(f), "outputs": dict(f.outputs)} for f in spec.files]
     if spec.labels:
         name, text = dump_labels(spec.labels)
@@ -96,6 +99,8 @@ def _load_bundle(uri: str) -> ModelSpec:
             outputs = tuple((str(k), str(v)) for k, v in entry.pop("outputs").items())
             files.append(ModelFile(**entry, outputs=outputs))
         record["input_hw"] = tuple(record["input_hw"])
+        if record.get("proof") is not None:
+            record["proof"] = of_record(record["proof"])
         spec = ModelSpec(
             **record,
             files=tuple(files),
@@ -129,7 +134,7 @@ def publish(spec: ModelSpec, session: Any) -> PublishedFile:
             return shipped.published[spec]
         source = _existing(spec, spec.file)
         check_fits(spec)
-        _log.info("model %r runs on %s", spec.name, spec.runs_on)
+        _log.info("model %r runs on %s; %s", spec.name, spec.runs_on, spec.verified)
         published = _published(spec, source)
         if not spec.on_every_node and published not in shipped.published.values():
             _ship(published, source, session)

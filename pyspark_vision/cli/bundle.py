@@ -1,7 +1,8 @@
-"""``pyspark-vision bundle inspect MODEL`` and ``bundle build MODEL --output DIR``.
+"""``pyspark-vision bundle inspect MODEL``, ``build MODEL --output DIR``, ``verify BUNDLE``.
 
-``inspect`` reads a model and shows the spec it proposes. ``build`` makes a bundle of it: with the
-LiteRT twin of a TensorFlow model, once both have agreed on sample images.
+``inspect`` reads a model and shows the spec it proposes, with ``--images`` as a page of pictures.
+``build`` makes a bundle of it: with the LiteRT twin of a TensorFlow model, once both have agreed on
+sample images. ``verify`` compares a bundle with its reference, and keeps the proof in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
+from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.inspection import propose_model, read_model
 from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
@@ -23,8 +25,12 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
+from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
+from pyspark_vision.bundles.storage import MODEL_JSON
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
+from pyspark_vision.bundles.verification import verify
+from pyspark_vision.contact_sheet.model_sheet import SCORE_THRESHOLD, build_model_sheet
+from pyspark_vision.contact_sheet.sheet import WORDS, SheetCounts
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 from pyspark_vision.job.arguments import with_flags
 
@@ -63,16 +69,31 @@ _FIELDS: tuple[tuple[str, tuple[str, ...] | None], ...] = (
 _PREPARATION = (
     *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
     *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
+    *("anchor_layers", "anchor_clip", "anchor_variances", "anchor_sides"),
+    *("suppression", "iou_threshold", "keypoint_names"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two commands ``inspect`` and ``build`` with their options."""
+    """Add the commands ``inspect``, ``build`` and ``verify`` with their options."""
     commands = parser.add_subparsers(dest="bundle_command", required=True, metavar="COMMAND")
     inspect = commands.add_parser(
         "inspect", help="read a model, and show the spec that is proposed"
     )
     build = commands.add_parser("build", help="make a bundle with a checked LiteRT twin")
+    inspect.add_argument(
+        "--images",
+        metavar="DIR",
+        help="draw the model's answers on these pictures, on a page to look at",
+    )
+    inspect.add_argument(
+        "--sheet",
+        metavar="FILE",
+        help="the HTML file of --images (default: MODEL.html in the current folder)",
+    )
+    _add_verify(
+        commands.add_parser("verify", help="prove that a bundle gives its reference's answers")
+    )
     for command in (inspect, build):
         command.add_argument(
             "model",
@@ -96,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             help="set a field of the spec: normalization=tf, input_hw=224x224, "
-            "outputs.scores=NAME, signature=NAME, layer=fc2. It may be repeated",
+            "outputs.scores=NAME, signature=NAME, layer=fc2, anchors=FILE. It may be repeated",
         )
     build.add_argument(
         "--output", metavar="DIR", required=True, help="the folder of the new bundle"
@@ -127,12 +148,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_verify(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument(
+        "model", metavar="BUNDLE", help="the folder of a bundle, which keeps the proof"
+    )
+    verify.add_argument(
+        "--reference",
+        metavar="FILE",
+        required=True,
+        help="a .npz of expected answers, or a Python script with a function reference(image)",
+    )
+    verify.add_argument(
+        "--images",
+        metavar="DIR",
+        help="the pictures that are compared (default, for a script: drawn scenes)",
+    )
+    verify.add_argument(
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE,
+        metavar="SCORE",
+        help="the largest difference of scores that is allowed (default: %(default)g)",
+    )
+    verify.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="SCORE",
+        help="that of the detector's reference (default: the score of its weakest box)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the parsed command; 0, or 2 with one line on stderr for a refused model or option."""
     try:
         with tempfile.TemporaryDirectory(prefix="pyspark_vision-build-") as work:
             if args.bundle_command == "inspect":
                 _inspect(args, Path(work))
+            elif args.bundle_command == "verify":
+                _verify(args)
             else:
                 _build(args, Path(work))
     except PysparkVisionError as error:
@@ -143,10 +196,50 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace, work: Path) -> None:
+    if args.sheet is not None and args.images is None:
+        raise InvalidOptionError("--sheet needs --images, the pictures to draw on")
+    pictures = [] if args.images is None else _picture_files(args.images)
     path, proposal, settings = _proposed(args, work)
     file = proposal.spec.file
     found = read_model(path, signature=file.signature, layer=file.layer)
     print("\n".join(_table(path, found, proposal, settings)))
+    if pictures:
+        sheet = Path(args.sheet or f"{path.stem}.html")
+        _progress(f"running {proposal.spec.runs_on}, on {len(pictures)} pictures")
+        title = f"{path.name}: {proposal.verdict}"
+        counts = build_model_sheet(proposal.spec, pictures, sheet, title=title)
+        print(f"\nsheet       {sheet}: {counts.pictures} pictures, {_found(counts)}")
+
+
+def _found(counts: SheetCounts) -> str:
+    found = f"{counts.with_results} with {WORDS[counts.task][0]}"
+    if counts.task == "detect":
+        found += f" above {SCORE_THRESHOLD}"
+    return f"{found}, {counts.failed} failed"
+
+
+def _verify(args: argparse.Namespace) -> None:
+    if not args.tolerance >= 0:
+        raise InvalidOptionError(f"--tolerance {args.tolerance:g} is below 0")
+    if args.score_threshold is not None and not 0 <= args.score_threshold <= 1:
+        raise InvalidOptionError(f"--score-threshold {args.score_threshold:g} is not within 0..1")
+    if not Path(args.model, MODEL_JSON).is_file():
+        raise InvalidModelError(
+            f"{args.model} is no bundle's folder (it has no {MODEL_JSON}); verify keeps its proof "
+            "in one: `pyspark-vision bundle build` makes it"
+        )
+    if args.images is None and args.reference.endswith(".npz"):
+        raise InvalidOptionError("--reference FILE.npz needs --images, the pictures that it names")
+    pictures = (
+        {f"drawn-{n}.png": content for n, content in enumerate(_drawn_images())}
+        if args.images is None
+        else _named_images(args.images)
+    )
+    spec = ModelSpec.load(args.model)
+    _progress(f"comparing {spec.name} on {spec.runs_on} with {args.reference}")
+    proof = verify(spec, args.reference, pictures, args.tolerance, args.score_threshold)
+    dataclasses.replace(spec, proof=proof).save(args.model)
+    print(proof)
 
 
 def _build(args: argparse.Namespace, work: Path) -> None:
@@ -256,7 +349,9 @@ def _table(
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
     for name in _PREPARATION:
         if (value := getattr(spec, name)) != defaults[name]:
-            yield f"  {name:<17} {value!s:<14} {'given' if name in settings else ''}".rstrip()
+            yield f"  {name:<17} {_text(value):<14} {'given' if name in settings else ''}".rstrip()
+    if spec.anchors:
+        yield f"  {'anchors':<17} {len(spec.anchors):,} numbers"
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
@@ -270,6 +365,23 @@ def _table(
         yield "unsure"
         for name, guess in guesses.items():
             yield f"  {name}: {guess.why}; {_how_to_say(name, guess)}"
+
+
+def _text(value: Any) -> str:
+    """A field's value as ``--set`` takes it, where it takes it otherwise than Python writes it."""
+    if isinstance(value, tuple) and value and isinstance(value[0], AnchorLayer):
+        return ";".join(
+            f"{layer.stride}:{_numbers(layer.sizes)}"
+            + (f"/{_numbers(layer.ratios)}" if layer.ratios != (1.0,) else "")
+            for layer in value
+        )
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return ",".join(value)
+    return str(value)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _how_to_say(name: str, guess: Guess) -> str:
@@ -304,14 +416,25 @@ _WANTED = {
     "tuple[int, int]": "HEIGHTxWIDTH",
     "tuple[float, ...]": "numbers with commas between",
     "tuple[str, ...]": "names with commas between",
+    "tuple[AnchorLayer, ...]": "STRIDE:SIZE,SIZE/RATIO,RATIO with ; between layers",
     "float": "a number",
+    "bool": "true or false",
 }
+_BOOLEANS = {"true": True, "false": False}
 
 
 def _value(name: str, annotation: str, text: str) -> Any:
     if text.lower() == "none" and "None" in annotation:
         return None
+    if name == "anchors" and Path(text).is_file():
+        return read_anchors(text)
+    if annotation == "tuple[str, ...]":
+        return tuple(word.strip() for word in text.split(","))
     try:
+        if annotation == "bool":
+            return _BOOLEANS[text.lower()]
+        if annotation == "tuple[AnchorLayer, ...]":
+            return tuple(_layer(layer) for layer in text.split(";"))
         if annotation == "tuple[float, ...]":
             return tuple(float(number) for number in text.strip("()").split(","))
         if annotation == "tuple[str, ...]":
@@ -322,15 +445,33 @@ def _value(name: str, annotation: str, text: str) -> Any:
             height, width = text.lower().replace("x", ",").strip("()").split(",")
             return int(height), int(width)
         return int(text) if annotation.startswith("int") else text
-    except ValueError:
+    except (ValueError, KeyError):
         wanted = _WANTED.get(annotation.removesuffix(" | None"), "a whole number")
         raise InvalidOptionError(f"--set {name}={text!r} is not {wanted}") from None
+
+
+def _layer(text: str) -> AnchorLayer:
+    """``8:10,16/1,0.5`` -> a stride, its sizes and their ratios (of width to height)."""
+    stride, _, boxes = text.partition(":")
+    sizes, _, ratios = boxes.partition("/")
+    numbers = [tuple(float(n) for n in part.split(",")) for part in (sizes, ratios or "1")]
+    return AnchorLayer(int(stride), *numbers)
 
 
 def _sample_images(folder: str | None) -> list[bytes]:
     """Encoded pictures of the folder, in the order of their names; drawn ones without a folder."""
     if folder is None:
         return list(_drawn_images())
+    return [file.read_bytes() for file in _picture_files(folder)]
+
+
+def _named_images(folder: str) -> dict[str, bytes]:
+    """The same, by their paths in the folder."""
+    top = Path(folder).absolute()
+    return {file.relative_to(top).as_posix(): file.read_bytes() for file in _picture_files(folder)}
+
+
+def _picture_files(folder: str) -> list[Path]:
     if not Path(folder).is_dir():
         raise InvalidOptionError(f"--images {folder} is not a folder")
     files = [
@@ -342,7 +483,7 @@ def _sample_images(folder: str | None) -> list[bytes]:
         raise InvalidOptionError(
             f"--images {folder} holds no picture ({', '.join(_IMAGE_SUFFIXES)})"
         )
-    return [file.read_bytes() for file in files[:_MAX_IMAGES]]
+    return [file.absolute() for file in files[:_MAX_IMAGES]]
 
 
 def _drawn_images() -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ class Box:
 @dataclass(frozen=True)
 class CardView:
     """What a card shows: a picture so wide (a part of the stage), or why it is missing; a vector as
-    a strip of colours and its caption. Boxes that are not `outlined` have plates only."""
+    a strip of colours and its caption. Boxes that are not `outlined` have plates only.
+    ``points``: the keypoints of its boxes, as CSS."""
 
     name: str
     origin: str | None
@@ -67,6 +68,7 @@ class CardView:
     items_total: int
     boxes: Sequence[Box]
     outlined: bool
+    points: Sequence[str]
     vector: tuple[Thumbnail, str] | None
 
 
@@ -95,6 +97,7 @@ def card_view(
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
         outlined=task != "segment",
+        points=[place for row in rows for place in _points(row)] if are_drawn else [],
         vector=_vector(card) if task == "embed" else None,
     )
 
@@ -146,6 +149,14 @@ def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) ->
         box = f"left:{left:.2%};top:{top:.2%};{size};{style}"
         boxes.append(Box(box, f"{place};{style}", text))
     return boxes
+
+
+def _points(item: Mapping[str, Any]) -> Iterator[str]:
+    """The places of a detection's keypoints; those outside of the picture are not shown."""
+    for point in item.get("keypoints") or ():
+        x, y = point.get("x"), point.get("y")
+        if isinstance(x, float) and isinstance(y, float) and 0 <= x <= 1 and 0 <= y <= 1:
+            yield f"left:{x:.2%};top:{y:.2%};{color_style(item.get('class_id'))}"
 
 
 def _place(

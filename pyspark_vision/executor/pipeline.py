@@ -26,6 +26,7 @@ from pyspark_vision.executor import (
     results,
     text_embeddings,
 )
+from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
@@ -312,7 +313,8 @@ def result_array(
     elif isinstance(head, heads.ReadOptions):
         name, values = "lines", results.lines_array(rows)
     elif isinstance(head, heads.DetectOptions):
-        name, values = "detections", results.detections_array(rows, dict(spec.labels))
+        name = "detections"
+        values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
     elif isinstance(head, heads.SegmentOptions):
         name, values = "segments", results.segments_array(rows, dict(spec.labels))
     elif isinstance(head, heads.PoseOptions):
@@ -380,7 +382,7 @@ def _predictor(inference: Inference) -> Predictor | TextPredictor:
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
     model = model_cache.get(key, load)
-    return predictor_of(spec, model, inference.decode, inference.head)
+    return predictor_of(spec, model, inference.decode, inference.head, watch_of(spec))
 
 
 def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.heads import DetectOptions, PoseOptions, select
-from pyspark_vision.executor.raw_heads import sigmoid, split, without_last_columns
+from pyspark_vision.executor.raw_heads import split, without_last_columns
 from pyspark_vision.executor.row_errors import RowWarning
+from pyspark_vision.executor.scores import sigmoid
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor import heads
+from pyspark_vision.executor.answer_watch import AnswerWatch
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.poses import detect_poses
@@ -38,7 +39,7 @@ class _Waiting:
 
 
 class Predictor:
-    """A loaded model with its options."""
+    """A loaded model with its options; ``watch`` adds what it finds to rows' warnings."""
 
     def __init__(
         self,
@@ -46,11 +47,13 @@ class Predictor:
         engine: Engine,
         decode_options: DecodeOptions,
         head: HeadOptions,
+        watch: AnswerWatch | None = None,
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._decode = decode_options
         self._head = head
+        self._watch = watch
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
         self.batch_rows = (spec.fixed_batch or engine.batch_size) if spec.batched_outputs else 1
         self._batch = self._preprocessor.empty_batch(self.batch_rows)
@@ -121,6 +124,8 @@ class Predictor:
             own = {role: values[offset + position] for role, values in outputs.items()}
             value = self._value(own, one)
             warnings = (*one.warnings, *getattr(value, "warnings", ()))
+            if self._watch is not None:
+                warnings += self._watch.note(self._batch[start + position], own, value)
             one.rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
     def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:

@@ -158,13 +158,36 @@ def warnings_array(rows: Sequence[Row]) -> pa.Array:
     return lists([len(row.warnings) or None for row in rows], items)
 
 
-def detections_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
-    """Rows of :class:`heads.Detections` -> ``list<DETECTION_TYPE>``; null where none."""
+def detections_array(
+    rows: Sequence[Row], labels: Labels, keypoint_names: Sequence[str] = ()
+) -> pa.Array:
+    """Rows of :class:`heads.Detections` -> ``list<DETECTION_TYPE>``; null where none.
+
+    With ``keypoint_names`` -> ``list<POSE_TYPE>``: each detection with its points.
+    """
 
     def columns(found: Sequence[Detections]) -> list[pa.Array]:
-        return _boxed(found, labels)
+        return [
+            *_boxed(found, labels),
+            *([_keypoints(found, keypoint_names)] if keypoint_names else []),
+        ]
 
-    return _list_array(rows, DETECTION_TYPE, columns, lambda one: len(one.scores))
+    item = POSE_TYPE if keypoint_names else DETECTION_TYPE
+    return _list_array(rows, item, columns, lambda one: len(one.scores))
+
+
+def _keypoints(found: Sequence[Detections], names: Sequence[str]) -> pa.Array:
+    """``list<KEYPOINT_TYPE>`` of each detection, whose points have no scores."""
+    points = np.concatenate([one.keypoints for one in found if one.keypoints is not None])
+    flat = points.reshape(-1, 2)
+    columns = [
+        strings([*names] * len(points)),
+        numbers(flat[:, 0], pa.float32()),
+        numbers(flat[:, 1], pa.float32()),
+        pa.nulls(len(flat), pa.float32()),
+    ]
+    items = structs(columns, KEYPOINT_TYPE, [False] * len(flat))
+    return lists([len(names)] * len(points), items)
 
 
 def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:

@@ -29,8 +29,9 @@ from pyspark_vision.executor.masks import (
     runs_above,
     runs_of_classes,
 )
-from pyspark_vision.executor.raw_heads import sigmoid, split, without_last_columns
+from pyspark_vision.executor.raw_heads import split, without_last_columns
 from pyspark_vision.executor.row_errors import RowWarning
+from pyspark_vision.executor.scores import sigmoid
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

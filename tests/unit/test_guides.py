@@ -66,7 +66,14 @@ RUN = {
     ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
     ("text.md", "import io"): "tests/unit/test_guides.py",
     ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
-    ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --images"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle verify"): "tests/unit/test_guides.py",
+    ("your_model.md", "# reference.py"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
     (
@@ -112,6 +119,7 @@ NOT_RUN = {
     ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
     ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
+    ("models.md", "pyspark-vision bundle inspect"): "names a model that is not here",
     ("platforms.md", "gcloud"): "Google Cloud",
     ("platforms.md", "aws"): "Amazon's cloud",
     ("platforms.md", "from pyspark_vision"): "Databricks",
@@ -159,7 +167,8 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "contact-sheet", "dashboard", "doctor"),
+        *("bundle build", "bundle inspect", "bundle verify", "contact-sheet", "dashboard"),
+        "doctor",
         *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
@@ -347,14 +356,19 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
         "labels.txt": str(detector / "labels.txt"),
         "photos": str(frames),
         "bundles/mine": str(tmp_path / "mine"),
+        "proposal.html": str(tmp_path / "proposal.html"),
     }
-    [look] = guides.block("your_model.md", "pyspark-vision bundle inspect", words).commands
+    of_inspect = "pyspark-vision bundle inspect model.tflite"
+    [look] = guides.block("your_model.md", f"{of_inspect} --labels", words).commands
+    [draw] = guides.block("your_model.md", f"{of_inspect} --images", words).commands
     [submit] = guides.block("your_model.md", "scripts/submit", words).commands
 
     assert guides.run(look) == 0
+    assert guides.run(draw) == 0
     exec(guides.block("your_model.md", "from pyspark_vision", words).text, {})
     assert guides.run(submit) == 0
 
+    assert (tmp_path / "proposal.html").is_file()
     printed = capsys.readouterr().out
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
@@ -386,3 +400,27 @@ def test_text_md_text_is_read_and_pictures_are_named_and_found(
     assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
     assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
     assert names["found"].count() == 6
+
+
+def test_your_model_md_a_bundle_is_proven_by_a_script(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (frames / "not_an_image.jpg").unlink()
+    classifier = guides.ROOT / "models" / "demo-classifier"
+    ModelSpec.load(classifier).save(tmp_path / "classifier")
+    words = {
+        "classifier.tflite": str(classifier / "model.tflite"),
+        "bundles/classifier": str(tmp_path / "classifier"),
+        " reference.py": f" {tmp_path}/reference.py",
+        "photos/": str(frames),
+    }
+    reference = guides.block("your_model.md", "# reference.py", words).text
+    (tmp_path / "reference.py").write_text(reference)
+    verify = guides.block("your_model.md", "pyspark-vision bundle verify", words)
+
+    assert guides.run(verify.commands[0]) == 0
+
+    said, shown = capsys.readouterr().out, verify.commands[1].replace(f"{tmp_path}/", "")
+    undated = re.compile(r"on \S+:")
+    assert undated.sub("", said.strip()) == undated.sub("", shown)
+    assert ModelSpec.load(tmp_path / "classifier").verified == said.strip()

@@ -68,6 +68,10 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (results.ENCODED_TYPE, schemas.ENCODED),
         (results.FETCHED_TYPE, schemas.FETCHED),
         (whole("detections", results.detections_array([], {}), []).type, schemas.DETECTIONS),
+        (
+            whole("detections", results.detections_array([], {}, ["eye"]), []).type,
+            schemas.DETECTIONS_WITH_KEYPOINTS,
+        ),
         (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
         (whole("segments", results.segments_array([], {}), []).type, schemas.SEGMENTS),
         (whole("poses", results.poses_array([], {}, ()), []).type, schemas.POSES),
@@ -78,7 +82,7 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
     ids=[
         *("error", "warnings", "detection", "prediction", "segment", "pose"),
         *("image", "encoded", "fetched"),
-        *("detections", "predictions", "segments", "poses", "embedding", "lines"),
+        *("detections", "faces", "predictions", "segments", "poses", "embedding", "lines"),
         "text_embedding",
     ],
 )
