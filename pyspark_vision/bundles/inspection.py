@@ -9,7 +9,7 @@ where no reading fits. What decides, in this order: the caller's fields; what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from pyspark_vision.bundles import plausibility
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
+from pyspark_vision.bundles.readers import hugging_face
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readings import (
@@ -61,7 +62,8 @@ def inspect_model(
 ) -> ModelSpec:
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
-    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, a SavedModel folder, or a
+      folder of Hugging Face's or timm's with an .onnx file.
     - ``task``: ``classify | detect | embed``; by the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
@@ -96,7 +98,8 @@ def propose_model(
     **overrides: Any,
 ) -> Proposal:
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
-    file = Path(path).absolute()
+    place = Path(path).absolute()
+    file = model_file(place)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     overrides = {**_implied(overrides), **overrides}
@@ -106,18 +109,19 @@ def propose_model(
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
-        "name": overrides.pop("name", None) or file.name.removesuffix(file.suffix),
+        "name": overrides.pop("name", None) or place.name.removesuffix(file.suffix),
         "source": overrides.pop("source", str(path)),
         "root": str(file.parent),
         "labels": named,
     }
     sha256 = sha256_of(file)
+    said = {*overrides, *dict(found.fields)}
     plausible: list[tuple[Reading, ModelSpec, list[dict[str, Any]]]] = []
     problems = []
     for reading in candidates:
         _check_outputs(reading.roles, found, file)
         fields = _fields(found, image, reading, file, overrides)
-        model_file = ModelFile(
+        record = ModelFile(
             engine=found.engine,
             format=found.format,
             path=file.name,
@@ -127,8 +131,8 @@ def propose_model(
             signature=found.signature,
             layer=found.layer,
         )
-        spec = ModelSpec(task=reading.task, files=(model_file,), **common, **fields)
-        spec = _pooled(spec.with_options(**overrides), found, overrides)
+        spec = ModelSpec(task=reading.task, files=(record,), **common, **fields)
+        spec = _pooled(spec.with_options(**overrides), found, said)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
@@ -150,16 +154,17 @@ def propose_model(
     reading, spec, parts = plausible[0]
     others = [other for other, _, _ in plausible[1:]]
     given = {
-        *overrides,
+        *said,
         *reading.settled,
         *(f"outputs.{role}" for role in outputs or ()),
         *(["task"] if outputs or layer else []),
         *(["labels"] if labels is not None else []),
     }
-    spec = _by_values(spec, parts, overrides)
+    spec = _by_values(spec, parts, said)
     if _says_classes(spec, parts, named):
         given.add("task")
-    return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
+    return Proposal(spec, why, guessed(found, spec, reading, others, given))
 
 
 def _candidates(
@@ -226,14 +231,12 @@ def _fields(
     file: Path,
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the shapes say, then the file, then the layout's conventions, then its quantization."""
+    """What the shapes say, then the layout's conventions, then the file, then its quantization."""
     fields = _guess_input(image, found, reading.task, file)
     said = dict(found.fields)
-    if reading.task == "detect":
-        said.pop("resize", None)  # a crop, for classifiers
     if -1 not in image.shape[1:]:
         said.pop("input_hw", None)  # the shape says it, and knows better
-    fields |= said | dict(reading.fields)
+    fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
     if not image.dtype.startswith("float"):
@@ -258,9 +261,9 @@ def _quantized(
     return {"input_scale": scale, "input_zero_point": zero_point}
 
 
-def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
+def _pooled(spec: ModelSpec, found: ModelFound, said: Collection[str]) -> ModelSpec:
     """An output of tokens or places needs a pooling: the class token, or the mean of the map."""
-    if spec.task != "embed" or "pooling" in overrides:
+    if spec.task != "embed" or "pooling" in said:
         return spec
     name = dict(spec.file.outputs)["embedding"]
     shape = next(tensor.shape[1:] for tensor in found.outputs if tensor.name == name)
@@ -270,13 +273,13 @@ def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) ->
 
 
 def _by_values(
-    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]
+    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], said: Collection[str]
 ) -> ModelSpec:
     """The fields that only values tell."""
     changes: dict[str, Any] = {}
-    if spec.task != "embed" and "score_kind" not in overrides:
+    if spec.task != "embed" and "score_kind" not in said:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
-    if spec.task == "detect" and "coordinates" not in overrides:
+    if spec.task == "detect" and "coordinates" not in said:
         by_values = plausibility.coordinates(parts)
         if by_values is not None:
             changes["coordinates"] = by_values
@@ -298,6 +301,13 @@ def _shown(reading: Reading) -> str:
 
 def _described(tensors: Sequence[TensorFound]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+
+
+def model_file(path: Path) -> Path:
+    """The file to read of what a user names: of a folder of Hugging Face's its ONNX file."""
+    if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
+        return path
+    return hugging_face.model_file(path) or path
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -441,7 +451,10 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         family = "torch"  # most models in NCHW come from PyTorch
     normalization = family if family and image.dtype.startswith("float") else "none"
     gray = channels == 1
+    # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
+    is_torch = found.format == "onnx" and (found.family == "unit" or image.shape[1] == 3)
     return {
+        "resize": "center_crop" if is_torch and task != "detect" else "stretch",
         "input_hw": (
             height if height > 0 else open_height,
             width if width > 0 else open_width,

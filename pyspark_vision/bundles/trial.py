@@ -45,8 +45,8 @@ def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Arr
         engine = load_engine(spec, spec.path, threads=1)
         for pixels in pictures:
             for index in range(len(batch)):
-                preprocessor.fill(batch, index, Image.fromarray(pixels))
-            outputs = engine.run(batch)
+                placement = preprocessor.fill(batch, index, Image.fromarray(pixels))
+            outputs = engine.run(preprocessor.filled(batch, placement))
             runs.append(
                 {
                     role: values[0] if spec.batched_outputs else values

@@ -76,8 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "model",
             metavar="MODEL",
-            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, or the name "
-            "of a keras.applications model (mobilenet_v2, resnet50, …)",
+            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, a folder of "
+            "Hugging Face's with model.onnx, or the name of a keras.applications model "
+            "(mobilenet_v2, resnet50, …)",
         )
         command.add_argument("--task", choices=TASKS, help="what the model does (default: a guess)")
         command.add_argument(
@@ -144,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace, work: Path) -> None:
     path, proposal, settings = _proposed(args, work)
     file = proposal.spec.file
-    found = read_model(path, signature=file.signature, layer=file.layer)
+    found = read_model(Path(proposal.spec.path), signature=file.signature, layer=file.layer)
     print("\n".join(_table(path, found, proposal, settings)))
 
 

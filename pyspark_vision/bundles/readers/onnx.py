@@ -1,17 +1,16 @@
-"""Read an .onnx file: tensors, and Ultralytics' metadata."""
+"""Read an .onnx file: tensors, Ultralytics' metadata, and what lies beside it."""
 
 from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.readers import ultralytics
+from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.engines.onnx import COMPANIONS, start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -21,7 +20,11 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 def read_onnx(path: Path) -> ModelFound:
-    """Inputs and outputs by name; labels and input size where the metadata has them."""
+    """Inputs and outputs by name; labels and input size where the metadata has them.
+
+    Inputs that the engine fills by itself (``COMPANIONS``) are left out. Files of Hugging Face's
+    and timm's beside it say more (:mod:`hugging_face`).
+    """
     _refuse_external_data(path)
     try:
         session = start_session(str(path), threads=1)
@@ -34,22 +37,24 @@ def read_onnx(path: Path) -> ModelFound:
             f"{path} is not a model that ONNX Runtime can run: {error}. Custom operators are not "
             "supported"
         ) from None
-    inputs = tuple(_tensor(value) for value in session.get_inputs())
+    given = [value for value in session.get_inputs() if value.name not in COMPANIONS]
+    inputs = tuple(_tensor(value) for value in given)
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
     written = metadata if "stride" in metadata else {}
     size = ultralytics.input_hw_of(written, path)
-    return ModelFound(
+    found = ModelFound(
         engine="onnx",
         format="onnx",
         inputs=inputs,
         outputs=outputs,
         labels=ultralytics.labels_of(written, path),
-        fields=(*_resize(written, inputs), *((("input_hw", size),) if size else ())),
+        fields=(("input_hw", size),) if size else (),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
+    return found if written else hugging_face.with_folder(found, path)
 
 
 def _refuse_external_data(path: Path) -> None:
@@ -69,15 +74,3 @@ def _tensor(value: Any) -> TensorFound:
     shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
     element = re.sub(r"^tensor\((.*)\)$", r"\1", value.type)
     return TensorFound(value.name, shape, _DTYPES.get(element, element))
-
-
-def _is_channels_first(inputs: tuple[TensorFound, ...]) -> bool:
-    return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
-
-
-def _resize(
-    written: Mapping[str, str], inputs: tuple[TensorFound, ...]
-) -> tuple[tuple[str, Any], ...]:
-    """torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise."""
-    is_torch = bool(written) or _is_channels_first(inputs)
-    return (("resize", "center_crop"),) if is_torch else ()
