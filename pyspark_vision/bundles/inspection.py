@@ -48,6 +48,12 @@ _ONE_BASED_NAME = "detection_classes"
 _QUANTIZED_RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 _QUANTIZED_ROUNDING = 0.02
 
+# What goes with a field's value.
+_BELONGING = {
+    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "normalization": ("mean", "std", "pixel_scale"),
+}
+
 
 def inspect_model(
     path: str | Path,
@@ -236,6 +242,9 @@ def _fields(
     said = dict(found.fields)
     if -1 not in image.shape[1:]:
         said.pop("input_hw", None)  # the shape says it, and knows better
+    for field, of_it in _BELONGING.items():
+        if field in overrides:  # what was said of another value has no meaning for this one
+            said = {name: value for name, value in said.items() if name not in (field, *of_it)}
     fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
@@ -446,10 +455,11 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
             f"{path}: the input {image.shape} has {channels} channels, not 1 or 3"
         )
     open_height, open_width = _OPEN_INPUT_HW[task]
-    family = found.family or family_of(path.name)
-    if family is None and not channels_last:
-        family = "torch"  # most models in NCHW come from PyTorch
+    # Names are those of Keras Applications; most models in NCHW come from PyTorch.
+    family = found.family or (family_of(path.name) if channels_last else "torch")
     normalization = family if family and image.dtype.startswith("float") else "none"
+    if "normalization" in dict(found.fields):  # which says BGR, too, where it is
+        normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
     is_torch = found.format == "onnx" and (found.family == "unit" or image.shape[1] == 3)

@@ -232,8 +232,10 @@ def published(image: Image.Image, config: Mapping[str, Any], edge: Any, crop: in
             (1, 1, 1),
         ),
     ],
-    ids=["ViT", "ViT before", "CLIP before", "DINOv2", "ConvNext", "DeiT", "LeViT", "EfficientNet"]
-    + ["RT-DETR"],
+    ids=[
+        *("ViT", "ViT before", "CLIP before", "DINOv2", "ConvNext", "DeiT", "LeViT"),
+        *("EfficientNet", "RT-DETR"),
+    ],
 )
 def test_the_input_is_what_the_image_processor_publishes(
     config: dict[str, Any],
@@ -493,6 +495,19 @@ def test_a_folder_without_its_model_is_refused(files: list[str], said: str, tmp_
 
     with pytest.raises(InvalidModelError, match=said):
         propose_model(tmp_path)
+
+
+def test_what_the_user_says_of_the_way_to_the_input_replaces_the_files(tmp_path: Path) -> None:
+    processor = {**VIT_PROCESSOR, "size": {"shortest_edge": 40}, "image_mean": CLIP_MEAN}
+    processor |= {"do_center_crop": True, "crop_size": 32}
+    folder = classifier(tmp_path, config=VIT, preprocessor_config=processor)
+
+    spec = inspect_model(folder, resize="letterbox", normalization="unit")
+
+    assert (spec.resize, spec.resize_edge, spec.normalization, spec.mean) == (
+        *("letterbox", None),
+        *("unit", (0.0,)),
+    )
 
 
 @pytest.mark.parametrize("name", ["onnx/model.onnx", "onnx/vision_model.onnx", "other.onnx"])
