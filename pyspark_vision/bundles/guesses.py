@@ -26,6 +26,7 @@ _CHOICES = {
     "resize": " | ".join(RESIZES),
     "resize_filter": " | ".join(RESIZE_FILTERS),
     "pooling": " | ".join(POOLINGS[1:]),
+    "box_format": " | ".join(BOX_FORMATS),
     "pad_value": "0 … 255",
     "score_kind": "logit (softmax) | sigmoid",
 }
@@ -105,7 +106,7 @@ def guessed(
         guesses["input_hw"] = Guess("the model takes any size", "HEIGHTxWIDTH")
     if spec.task == "detect":
         guesses["box_format"] = Guess(
-            "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
+            "the file does not say how boxes are written", _CHOICES["box_format"]
         )
     if spec.task == "classify" and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(

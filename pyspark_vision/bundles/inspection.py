@@ -19,9 +19,10 @@ import numpy as np
 from pyspark_vision.bundles import plausibility
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
-from pyspark_vision.bundles.readers import hugging_face
+from pyspark_vision.bundles.readers import hugging_face, task_archive
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.preparation import of_pixels
 from pyspark_vision.bundles.readings import (
     CONVENTIONS,
     Reading,
@@ -29,6 +30,7 @@ from pyspark_vision.bundles.readings import (
     is_map_of_pixels,
     readings,
 )
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
@@ -47,7 +49,11 @@ _ONE_BASED_NAME = "detection_classes"
 # What a quantized input's whole range stands for, by the normalization that it comes from.
 _QUANTIZED_RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 _QUANTIZED_ROUNDING = 0.02
+# By how many levels the ends of 0..255 may miss those of the input: a file's scale is rounded.
+_ROUNDED_LEVELS = 1.5
 
+# What says a normalization.
+_VALUES = ("normalization", "mean", "std", "pixel_scale")
 # What goes with a field's value.
 _BELONGING = {
     "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
@@ -63,17 +69,19 @@ def inspect_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     accept: bool = False,
     **overrides: Any,
 ) -> ModelSpec:
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
-    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, a SavedModel folder, or a
-      folder of Hugging Face's or timm's with an .onnx file.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, MediaPipe's .task, a frozen .pb, a
+      SavedModel folder, or a folder of Hugging Face's or timm's with an .onnx file.
     - ``task``: ``classify | detect | embed``; by the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
-    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
+    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings; ``member``: the
+      model in a .task file that has several.
     - ``accept``: take what is only proposed, too.
     - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``.
 
@@ -82,9 +90,8 @@ def inspect_model(
     and, without ``accept``, for one that leaves open what changes its answers: the error says what
     is proposed, and which fields settle it. :func:`propose_model` gives that as a value.
     """
-    proposal = propose_model(
-        path, task, labels, outputs=outputs, signature=signature, layer=layer, **overrides
-    )
+    chosen = {"signature": signature, "layer": layer, "member": member}
+    proposal = propose_model(path, task, labels, outputs=outputs, **chosen, **overrides)
     if proposal.open_fields and not accept:
         raise InvalidModelError(
             f"{path}: {proposal.question()}. Give these fields, or accept=True if the proposal is "
@@ -101,11 +108,12 @@ def propose_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     **overrides: Any,
 ) -> Proposal:
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
     place = Path(path).absolute()
-    file = model_file(place)
+    file = model_file(place, member)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     overrides = {**_implied(overrides), **overrides}
@@ -115,7 +123,7 @@ def propose_model(
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
-        "name": overrides.pop("name", None) or place.name.removesuffix(file.suffix),
+        "name": overrides.pop("name", None) or _name(place, file),
         "source": overrides.pop("source", str(path)),
         "root": str(file.parent),
         "labels": named,
@@ -249,18 +257,32 @@ def _fields(
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
     if not image.dtype.startswith("float"):
+        values = {name: fields.pop(name) for name in _VALUES if name in said}
         fields["normalization"] = "none"
         if found.quantization is not None:
-            fields |= _quantized(found.quantization, image.dtype, overrides)
+            fields |= _quantized(found.quantization, image.dtype, overrides, values)
     return fields
 
 
 def _quantized(
-    quantization: tuple[float, int], dtype: str, overrides: Mapping[str, Any]
+    quantization: tuple[float, int],
+    dtype: str,
+    overrides: Mapping[str, Any],
+    values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Scale and zero point, where the pixel itself is not what the input takes."""
+    """Scale and zero point, where the pixel itself is not what the input takes.
+
+    ``values``: the normalization that the file says, if it does.
+    """
     scale, zero_point = quantization
     limits = np.iinfo(dtype)
+    if values and "normalization" not in overrides:
+        mean, std = map(np.array, of_pixels(values))
+        ends = np.array([(pixel - mean) / std / scale + zero_point for pixel in (0, 255)])
+        off = np.abs(ends - np.array([[limits.min], [limits.max]]))
+        if off.max() < _ROUNDED_LEVELS:
+            return {}
+        return {**values, "input_scale": scale, "input_zero_point": zero_point}
     low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
     for name, (from_, to) in _QUANTIZED_RANGES.items():
         rounding = _QUANTIZED_ROUNDING * (to - from_)
@@ -304,6 +326,12 @@ def _says_classes(spec: ModelSpec, parts: Sequence[Mapping[str, Any]], labels: L
     return as_many or plausibility.add_up_to_one(parts)
 
 
+def _name(place: Path, file: Path) -> str:
+    """The model's name: the user's file or folder, or the model in a .task file."""
+    is_member = place.suffix.lower() == task_archive.SUFFIX
+    return file.stem if is_member else place.name.removesuffix(file.suffix)
+
+
 def _shown(reading: Reading) -> str:
     return f"{reading.task} ({', '.join(role for role, _ in reading.roles)})"
 
@@ -312,11 +340,30 @@ def _described(tensors: Sequence[TensorFound]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
 
 
-def model_file(path: Path) -> Path:
-    """The file to read of what a user names: of a folder of Hugging Face's its ONNX file."""
+def model_file(path: Path, member: str | None = None) -> Path:
+    """The file to read of what a user names: a folder's ONNX file, a model of a .task file.
+
+    That is unpacked for this process.
+    """
+    if path.suffix.lower() == task_archive.SUFFIX and path.is_file():
+        return task_archive.extracted(path, member, scratch_folder())
+    if member is not None:
+        raise InvalidModelError(f"{path} is no .task file: member={member!r} names nothing in it")
     if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
         return path
-    return hugging_face.model_file(path) or path
+    file = hugging_face.model_file(path)
+    return path if file is None else _in_one_file(file)
+
+
+def _in_one_file(file: Path) -> Path:
+    """A folder's ONNX file as it is, or with the weights that lie beside it, for this process."""
+    from pyspark_vision.bundles.readers import onnx
+
+    if not onnx.has_external_data(file):
+        return file
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.as_one_file(file, folder)
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -349,7 +396,8 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         return tensorflow.read_keras(path, layer)
     raise InvalidModelError(
         f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".onnx, .keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"
+        ".task, .onnx, .keras, .h5, .hdf5, a frozen graph .pb, SavedModel folders, and folders of "
+        "Hugging Face's with model.onnx"
     )
 
 

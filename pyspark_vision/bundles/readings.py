@@ -103,7 +103,8 @@ def readings(
     if found.roles:
         why = found.evidence or "the file's own operator or metadata says what its outputs are"
         task = found.task or "detect"
-        yield Reading(task, found.roles, why, is_certain=True, settled=("box_format",))
+        settled = {"box_format"} - {name for name, _ in found.unsaid}
+        yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
     if not found.roles or found.task is None:
         yield from _detectors(found, input_hw, classes)
         yield from _vectors(found, input_hw)

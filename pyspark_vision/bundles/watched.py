@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.bundles.scratch import discarded_on_error
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
-    discarded_on_error,
     is_on_this_machine,
     keep_published,
     local_copy,

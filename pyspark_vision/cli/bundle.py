@@ -23,7 +23,9 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.registry import is_registered
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
+from pyspark_vision.bundles.storage import local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, PysparkVisionError
 from pyspark_vision.job.arguments import with_flags
@@ -76,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "model",
             metavar="MODEL",
-            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, a folder of "
-            "Hugging Face's with model.onnx, or the name of a keras.applications model "
+            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite, .task or .onnx file, a "
+            "folder of Hugging Face's with model.onnx, or the name of a keras.applications model "
             "(mobilenet_v2, resnet50, …)",
         )
         command.add_argument("--task", choices=TASKS, help="what the model does (default: a guess)")
@@ -96,7 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             help="set a field of the spec: normalization=tf, input_hw=224x224, "
-            "outputs.scores=NAME, signature=NAME, layer=fc2. It may be repeated",
+            "outputs.scores=NAME, signature=NAME, layer=fc2, member=NAME. It may be "
+            "repeated",
         )
     build.add_argument(
         "--output", metavar="DIR", required=True, help="the folder of the new bundle"
@@ -204,7 +207,7 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
             settings[option] = getattr(args, option)
-    path = Path(args.model)
+    path = local_copy(args.model) if is_registered(args.model) else Path(args.model)
     app = None if path.exists() else application(args.model)
     if app is None:
         if args.weights is not None:
@@ -285,14 +288,14 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
             raise InvalidOptionError(f"--set {pair!r} is not FIELD=VALUE")
         if name.startswith("outputs."):
             settings.setdefault("outputs", {})[name.removeprefix("outputs.")] = text
-        elif name in ("signature", "layer"):
+        elif name in ("signature", "layer", "member"):
             settings[name] = text
         elif name in fields and name not in ("files", "root", "labels", "on_every_node"):
             settings[name] = _value(name, fields[name], text)
         else:
             raise InvalidOptionError(
                 f"--set {name!r} is no field of a spec; the fields are {', '.join(fields)}, "
-                "outputs.ROLE, signature, layer"
+                "outputs.ROLE, signature, layer, member"
             )
     return settings
 

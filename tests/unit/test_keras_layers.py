@@ -131,8 +131,8 @@ def test_a_resizing_layer_says_which_pictures_a_model_of_any_size_takes(
 @pytest.mark.parametrize(
     ("first", "name", "why"),
     [
-        # Of 0..255 it makes 0 to 1000, of 0..1 next to nothing.
-        ([layers.Rescaling(4.0)], "normalization", r"\(Rescaling\) make 0 to 1.02e\+03 of pixels"),
+        # Neither of 0..255 nor of 0..1 it makes what networks are fed with.
+        ([layers.Rescaling(0.1)], "normalization", r"\(Rescaling\) make 0 to 25.5 of pixels"),
         ([], "normalization", "how pixels are scaled"),
         (
             [layers.Resizing(8, 8, interpolation="bicubic"), layers.Rescaling(1 / 255)],

@@ -8,6 +8,7 @@ labels; the other file how pictures are prepared. timm's ``config.json`` says bo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,14 @@ def model_file(folder: Path) -> Path | None:
     raise InvalidModelError(
         f"{folder} has {', '.join(said)} and no model.onnx. {export_line(str(folder), 'EXPORTED')}"
     )
+
+
+def copy_beside(file: Path, folder: Path) -> None:
+    """What lies beside a model and speaks of it, copied to where the model goes."""
+    for name in (CONFIG, PREPROCESSOR, PROCESSOR):
+        path = _beside(file, name)
+        if path is not None:
+            shutil.copyfile(path, folder / name)
 
 
 def export_line(name: str, folder: str) -> str:

@@ -75,7 +75,7 @@ def read_keras(path: str | Path, layer: str | None = None) -> ModelFound:
     _refuse_code(config, file)
     inputs, outputs, adapted = _described(file, config, layer)
     one_image_input(inputs, file)
-    own = preparing(config, -1 in inputs[0].shape[1:], adapted)
+    own = preparing(migrated(config), -1 in inputs[0].shape[1:], adapted)
     return ModelFound(
         engine="tensorflow",
         format=model_format,

@@ -25,13 +25,15 @@ def read_onnx(path: Path) -> ModelFound:
     Inputs that the engine fills by itself (``COMPANIONS``) are left out. Files of Hugging Face's
     and timm's beside it say more (:mod:`hugging_face`).
     """
-    _refuse_external_data(path)
+    if path.stat().st_size == 0:
+        raise InvalidModelError(f"{path} is empty")
+    # The file alone travels to the workers; weights beside it would stay behind.
+    if has_external_data(path):
+        raise InvalidModelError(_external(path))
     try:
         session = start_session(str(path), threads=1)
     except ImportError:
-        raise MissingDependencyError(
-            "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
-        ) from None
+        raise _missing() from None
     except Exception as error:  # its exceptions have no common class of their own
         raise InvalidModelError(
             f"{path} is not a model that ONNX Runtime can run: {error}. Custom operators are not "
@@ -57,16 +59,44 @@ def read_onnx(path: Path) -> ModelFound:
     return found if written else hugging_face.with_folder(found, path)
 
 
-def _refuse_external_data(path: Path) -> None:
-    """The file alone travels to the workers; weights beside it would stay behind."""
+def has_external_data(path: Path) -> bool:
+    """Whether an .onnx file keeps weights in another file beside it."""
     if path.stat().st_size == 0:  # cannot be mapped
-        raise InvalidModelError(f"{path} is empty")
+        return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_EXTERNAL_DATA) != -1:
-            raise InvalidModelError(
-                f"{path} keeps its weights in another file (external data); save it as one file: "
-                "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
-            )
+        return content.find(_EXTERNAL_DATA) != -1
+
+
+def as_one_file(path: Path, folder: Path) -> Path:
+    """A copy of an .onnx file in ``folder`` that holds its weights itself.
+
+    Raises :class:`InvalidModelError` where ONNX Runtime cannot make one: the weights are not there,
+    or more than the 2 GB that such a file can hold.
+    """
+    target = folder / path.name
+    try:
+        start_session(str(path), 1, optimizes=False, optimized_path=str(target))
+        is_whole = target.is_file() and not has_external_data(target)
+    except ImportError:
+        raise _missing() from None
+    except Exception as error:  # its exceptions have no common class of their own
+        raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
+    if not is_whole:
+        raise InvalidModelError(_external(path))
+    return target
+
+
+def _missing() -> MissingDependencyError:
+    return MissingDependencyError(
+        "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
+    )
+
+
+def _external(path: Path) -> str:
+    return (
+        f"{path} keeps its weights in another file (external data); save it as one file: "
+        "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
+    )
 
 
 def _tensor(value: Any) -> TensorFound:

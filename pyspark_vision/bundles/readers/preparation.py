@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-# ``(scale, mean, deviation)`` of the families that a spec has names for.
-_NAMED = {
-    "none": (1.0, (0.0,), (1.0,)),
-    "unit": (1 / 255, (0.0,), (1.0,)),
-    "tf": (1 / 255, (0.5,), (0.5,)),
-    "torch": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+# ``(mean, deviation)`` of 0..255 pixels, of the families that a spec has names for.
+_NAMED: dict[str, tuple[list[float], list[float]]] = {
+    "none": ([0.0], [1.0]),
+    "unit": ([0.0], [255.0]),
+    "tf": ([127.5], [127.5]),
+    "torch": (
+        [255 * mean for mean in (0.485, 0.456, 0.406)],
+        [255 * std for std in (0.229, 0.224, 0.225)],
+    ),
 }
 
 
@@ -23,9 +26,14 @@ def values(pixel_scale: float, mean: Sequence[float], std: Sequence[float]) -> d
     >>> values(1 / 255, [0.5, 0.5, 0.5], [0.25, 0.25, 0.25])["std"]
     (0.25, 0.25, 0.25)
     """
-    for name, (scale, mean_of, std_of) in _NAMED.items():
-        pairs = [(pixel_scale, scale), *_pairs(mean, mean_of), *_pairs(std, std_of)]
-        if all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs):
+    of_pixels = [[one / pixel_scale for one in numbers] for numbers in (mean, std)]
+    for name, known in _NAMED.items():
+        pairs = [
+            pair
+            for numbers, other in zip(of_pixels, known, strict=True)
+            for pair in _pairs(numbers, other)
+        ]
+        if all(math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) for one, other in pairs):
             return {"normalization": name}
     return {
         "normalization": "values",
@@ -33,6 +41,14 @@ def values(pixel_scale: float, mean: Sequence[float], std: Sequence[float]) -> d
         "mean": tuple(map(float, mean)),
         "std": tuple(map(float, std)),
     }
+
+
+def of_pixels(fields: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of 0..255 pixels, as many as there are: the way back of :func:`values`."""
+    if fields["normalization"] in _NAMED:
+        return _NAMED[fields["normalization"]]
+    scale = fields["pixel_scale"]
+    return [one / scale for one in fields["mean"]], [one / scale for one in fields["std"]]
 
 
 def _pairs(numbers: Sequence[float], known: Sequence[float]) -> list[tuple[float, float]]:
