@@ -32,7 +32,7 @@ from pyspark_vision.bundles.readings import (
 )
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
-from pyspark_vision.bundles.trial import trial_pictures, trial_runs
+from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
@@ -150,7 +150,7 @@ def propose_model(
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = trial_runs(spec, trial_pictures(spec.input_hw))
+        runs = trial_runs(spec, trial_pictures(trial_hw(spec)))
         why_not = plausibility.why_not(spec, runs)
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
@@ -449,7 +449,7 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
 
 def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
-    (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
+    (run,) = trial_runs(spec, trial_pictures(trial_hw(spec))[:1])
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
 
 

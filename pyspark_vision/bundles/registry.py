@@ -1,6 +1,6 @@
 """Models by a registry's name: ``models:/name@alias`` of MLflow, and what to do with ``hf:name``.
 
-A registered model is a folder of artifacts. Read are a bundle that was logged as it is, and MLflow's
+A registered model is a folder of artifacts. Read are a bundle that was logged, and MLflow's
 flavours ``onnx``, ``keras`` and ``tensorflow``, whose ``MLmodel`` says where the model lies.
 """
 

@@ -117,9 +117,9 @@ class ModelSpec:
       ``letterbox``, the whole picture at ``letterbox_anchor`` (``center | top_left``), the rest
       ``pad_value``; ``shortest_edge``: the short side to ``resize_edge`` pixels, then the middle
       ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as torchvision,
-      ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge``, but the long
-      one at most the longer of ``input_hw``, and the model takes it in that shape, one picture at a
-      time (DETR).
+      ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge`` (``None``: as
+      it is), but the long one at most the longer of ``input_hw``, and the model takes it in that
+      shape, one picture at a time (DETR).
     - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
       ``INTER_LINEAR``, which is not.
     - ``stride``: ``input_hw`` must be a multiple of it, and of ``keep_aspect`` each side is cut to
@@ -352,8 +352,8 @@ def _check_preparation(spec: ModelSpec) -> None:
     # What was said and would have no effect, or would be needed and was not said.
     for is_wrong, problem in (
         (
-            (is_edge or is_free) and edge is None,
-            f"resize={spec.resize!r} needs resize_edge, the short side in pixels before the crop",
+            is_edge and edge is None,
+            "resize='shortest_edge' needs resize_edge, the short side in pixels before the crop",
         ),
         (
             edge is not None and not (is_cropped or is_free),

@@ -149,7 +149,9 @@ class Preprocessor:
         return crop, Placement(width / edge, left / edge, height / edge, top / edge)
 
     def _kept_aspect(self, image: Image.Image) -> tuple[Image.Image, Placement]:
-        size_wh = kept_aspect_wh(image.size, self._edge, max(self.hw), self._stride)
+        # Without an edge only what is too large is made smaller.
+        edge = self._edge or min(image.size)
+        size_wh = kept_aspect_wh(image.size, edge, max(self.hw), self._stride)
         return self._to(image, size_wh), Placement(filled_hw=size_wh[::-1])
 
     def _center_cropped(self, image: Image.Image) -> tuple[Image.Image, Placement]:

@@ -252,7 +252,6 @@ def test_with_options_names_unknown_fields_and_the_known() -> None:
     ("fields", "message"),
     [
         ({"resize": "shortest_edge"}, "needs resize_edge"),
-        ({"resize": "keep_aspect"}, "needs resize_edge"),
         ({"resize": "letterbox", "resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
         (
             {"resize": "keep_aspect", "resize_edge": 9, "fixed_batch": 2},
