@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import guides
 import numpy as np
 import pytest
 from onnx_models import save_classifier, save_constant, save_with_mask
@@ -594,10 +596,14 @@ def test_the_commands_take_a_folder_and_so_do_jobs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = classifier(tmp_path / "vit", config=VIT, preprocessor_config=VIT_PROCESSOR)
+    places = {"exported/": f"{folder}/", "bundles/mine": f"{tmp_path}/bundle"}
+    inspect, build = guides.block(
+        "model_files.md", "pyspark-vision bundle inspect exported/", places
+    ).commands
 
-    assert main(["bundle", "inspect", str(folder)]) == 0
+    assert main(shlex.split(inspect)[1:]) == 0
     assert "known: ViTForImageClassification by config.json" in capsys.readouterr().out
-    assert main(["bundle", "build", str(folder), "--output", str(tmp_path / "bundle")]) == 0
+    assert main(shlex.split(build)[1:]) == 0
 
     spec = load_bundle(str(tmp_path / "bundle"))
     assert spec.digest == by_name.model(str(folder), "classify").digest

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import shlex
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import guides
 import pytest
 
 from pyspark_vision.bundles.inspection import propose_model
@@ -90,6 +92,10 @@ def test_a_bundle_is_built_of_one_model(
     task.write_bytes(zipped({name: path.read_bytes() for name, path in models.items()}))
     bundle = tmp_path / "bundle"
 
+    places = {"hand_landmarker.task": str(task), "hand_detector": "detector"}
+    [shown] = guides.block("model_files.md", "pyspark-vision bundle inspect hand", places).commands
+    assert main(shlex.split(shown)[1:]) == 0
+    assert "  task              detect" in capsys.readouterr().out
     assert main(["bundle", "inspect", str(task)]) == 2
     assert "choose one with member='NAME'" in capsys.readouterr().err
     said = ["--set", "member=classes", "--set", "normalization=none", "--output", str(bundle)]
