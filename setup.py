@@ -63,6 +63,8 @@ setup(
         "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
         # JPEG XL
         "jxl": ["pillow-jxl-plugin"],
+        # Reads a registry; the whole mlflow, which trains and serves, holds it as well.
+        "mlflow": ["mlflow-skinny>=2.9"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -85,6 +87,7 @@ setup(
             *("pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "pyclipper"),
             # Reads our masks as COCO's own programs do.
             "pycocotools",
+            "mlflow-skinny",
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

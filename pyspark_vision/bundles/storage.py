@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.downloads import download
-from pyspark_vision.bundles.inspection import check_fits
+from pyspark_vision.bundles.inspection import check_fits, propose_model
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.proof import of_record
+from pyspark_vision.bundles.registry import is_registered, registered_model
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
@@ -72,14 +73,30 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
 def load_bundle(uri: str) -> ModelSpec:
     """Read and verify a bundle: a folder or .zip, a local path or any URI Spark's Hadoop reads.
 
+    Or a model of MLflow's registry, ``models:/name@alias``: a bundle, or one that is known.
+
     ``local:/path`` (Spark's own notation) names a folder that every node has already: it is read
     here and not shipped. Raises :class:`InvalidModelError` for a file that is missing, changed or
     cannot be read.
     """
     try:
-        return _load_bundle(uri)
+        if not is_registered(uri):
+            return _load_bundle(uri)
+        path = local_copy(uri)
+        return _load_bundle(str(path)) if (path / MODEL_JSON).is_file() else _known(path, uri)
     except OSError as error:
         raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+
+
+def _known(path: Path, uri: str) -> ModelSpec:
+    """A registered model that is no bundle, if it says itself how it is run."""
+    proposal = propose_model(path, source=uri)
+    if proposal.open_fields:
+        raise InvalidModelError(
+            f"{uri} is no bundle, and only a proposal: {proposal.question()}. `pyspark-vision "
+            f"bundle build {uri}` makes a bundle of it, and takes what it does not say"
+        )
+    return proposal.spec
 
 
 def _load_bundle(uri: str) -> ModelSpec:
@@ -221,7 +238,12 @@ def is_on_this_machine(uri: str) -> bool:
 
 
 def local_copy(uri: str) -> Path:
-    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark."""
+    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark.
+
+    A registry's model (``models:/name@alias``) is downloaded by :mod:`registry`.
+    """
+    if is_registered(uri):
+        return registered_model(uri, scratch_folder())
     if not is_on_this_machine(uri):
         return _downloaded(uri)
     scheme = urlsplit(uri).scheme

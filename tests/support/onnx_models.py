@@ -144,6 +144,23 @@ def save_custom_operator(path: Path) -> Path:
     return _save(path, [node], [], ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None, domains)
 
 
+def save_with_mask(path: Path, mask_shape: Sequence[int | str]) -> Path:
+    """A vector of two: the mean of the picture, and the sum of ``pixel_mask`` beside it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Cast", ["pixel_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["mask"], ["sum"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "axes"], ["mean_2d"]),
+        helper.make_node("Unsqueeze", ["sum", "axes"], ["sum_2d"]),
+        helper.make_node("Concat", ["mean_2d", "sum_2d"], ["pooler_output"], axis=1),
+    ]
+    weights = [numpy_helper.from_array(np.array([0, 1], np.int64), "axes")]
+    outputs = [helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, (1, 2))]
+    mask = helper.make_tensor_value_info("pixel_mask", TensorProto.INT64, mask_shape)
+    image = (("batch", "channels", "height", "width"), TensorProto.FLOAT)
+    return _save(path, nodes, weights, image, outputs, None, more_inputs=[mask])
+
+
 def _save(
     path: Path,
     nodes: Sequence[Any],
@@ -152,9 +169,10 @@ def _save(
     outputs: Sequence[Any],
     metadata: Mapping[str, str] | None,
     domains: Sequence[Any] = (),
+    more_inputs: Sequence[Any] = (),
 ) -> Path:
     shape, dtype = image
-    inputs = [helper.make_tensor_value_info("image", dtype, shape)]
+    inputs = [helper.make_tensor_value_info("image", dtype, shape), *more_inputs]
     graph = helper.make_graph(list(nodes), "tiny", inputs, list(outputs), list(weights))
     has_own = any(not domain.domain for domain in domains)
     opsets = [*([] if has_own else [helper.make_opsetid("", 17)]), *domains]
