@@ -84,8 +84,11 @@ RUN = {
 }
 NOT_RUN = {
     ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
-    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
-    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    (
+        "README.md",
+        "make up",
+    ): "tests/services/test_up_on_services.py runs what it runs; CI runs the others",
+    ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
     ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
