@@ -87,7 +87,7 @@ NOT_RUN = {
     (
         "README.md",
         "make up",
-    ): "tests/services/test_up_on_services.py runs what it runs; CI runs the others",
+    ): ("tests/services/test_up_on_services.py runs what it runs; CI runs the others"),
     ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
     ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
