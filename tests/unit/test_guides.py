@@ -55,6 +55,7 @@ RUN = {
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
+    ("pubsub.md", "pyspark-vision replay"): "tests/services/test_replay_over_pubsub.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
