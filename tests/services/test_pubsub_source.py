@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import guides
+import job_runs as jobs
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from job_environment import job_environment
 from local_services.process import DIE_WITH_PARENT, wait_until
@@ -32,6 +34,7 @@ from pyspark_vision.sources.pubsub.stream import (
 )
 from pyspark_vision.spark import hadoop
 
+IS_OLD = pyspark.__version__.startswith("3.")
 JOB = Path(__file__).parents[1] / "support" / "pubsub_job.py"
 # The shortest that Pub/Sub has: how long a message is held for a process that has died.
 DEADLINE_S = 10
@@ -216,6 +219,22 @@ def test_a_missing_subscription_and_a_service_that_is_away_are_one_line_each(
     assert "\n" not in f"{not_there.value}{no_answer.value}"
 
 
+@pytest.mark.every_spark
+@pytest.mark.skipif(not IS_OLD, reason="PySpark has Python data sources")
+def test_before_pyspark_4_a_job_ends_with_one_line(
+    topic: Topic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = jobs.run(
+        *("stream_classify", "--input-source", "pubsub", "--subscription", topic.subscription),
+        *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
+        *("--checkpoint", tmp_path / "checkpoint"),
+    )
+
+    assert code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "reading Pub/Sub needs PySpark 4.0 or newer" in last
+
+
 def test_doctor_says_whether_a_subscription_is_there(
     topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +286,8 @@ def values(folder: Path) -> list[int]:
     )
 
 
+@pytest.mark.every_spark
+@pytest.mark.skipif(IS_OLD, reason="before PySpark 4.0 there are no Python data sources")
 @pytest.mark.slow
 def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
     pubsub: PubSub, topic: Topic, tmp_path: Path
