@@ -96,7 +96,8 @@ def image_source(
     """
     source = pubsub_source(options)
     if source is not None:
-        _refuse_old_spark(trigger)
+        stream.refuse_old_spark()
+        _refuse_trigger(trigger)
         if not options.dry_run:
             stream.check(source)
     return ImageSource(None if options.input_source == PUBSUB else kafka(), source)
@@ -168,7 +169,7 @@ def _announced(messages: DataFrame) -> DataFrame:
     )
 
 
-def _refuse_old_spark(trigger: str) -> None:
+def _refuse_trigger(trigger: str) -> None:
     version = tuple(int(part) for part in pyspark.__version__.split(".")[:2])
     if trigger == AVAILABLE_NOW and version < (4, 2):
         raise InvalidOptionError(
