@@ -17,8 +17,8 @@ CATALOG = "org.apache.iceberg.spark.SparkCatalog"
 
 # By Spark's version; those of conf/ivy.xml. For 4.2 and 4.3 there is none (Iceberg 1.12.0).
 PACKAGES = {
-    "3.5": "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.12.0",
-    "4.0": "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.12.0",
+    "3.5": "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.11.0",
+    "4.0": "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.11.0",
     "4.1": "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0",
 }
 
