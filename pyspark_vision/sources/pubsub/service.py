@@ -201,11 +201,8 @@ def client(emulator: str | None, *, publishes: bool = False) -> Any:
             "Pub/Sub: google-cloud-pubsub is not installed: pip install 'pyspark_vision[gcp]', on "
             "the driver"
         ) from None
-    kind, transport = (
-        (PublisherClient, PublisherGrpcTransport)
-        if publishes
-        else (SubscriberClient, SubscriberGrpcTransport)
-    )
+    kind: Any = PublisherClient if publishes else SubscriberClient
+    transport: Any = PublisherGrpcTransport if publishes else SubscriberGrpcTransport
     if emulator is None:
         try:
             return kind()
