@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructType
+from pyspark.sql.types import ArrayType, BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
@@ -41,8 +41,11 @@ from pyspark_vision.columns.type_checks import (
     REFERENCE,
     TEXT,
     URI,
+    Accepted,
+    by_array,
     checked,
     named,
+    or_arrays,
 )
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
@@ -53,9 +56,12 @@ from pyspark_vision.executor.heads import (
     EmbedOptions,
     HeadOptions,
     MatchOptions,
+    PoseOptions,
     ReadOptions,
+    SegmentOptions,
+    default_iou_threshold,
 )
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.spark.session import active_session, row_timeout_s
@@ -68,13 +74,11 @@ if TYPE_CHECKING:
 
     ColumnOrName = Column | str
 
-# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
-_DEFAULT_IOU_THRESHOLD = 0.5
+# Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
+_DEFAULT_MEAN_SCORE = 0.2
 # A line would be larger than most pictures; in use are 1.5 to 2.
 _MAX_UNCLIP_RATIO = 10
 
-# Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -89,6 +93,11 @@ class DecodeKeywords(TypedDict, total=False):
     max_bytes: int
     max_pixels: int
     formats: Sequence[str]
+    decode: str
+    grey_range: str | tuple[Any, ...]
+    icc: str
+    frames: str | int
+    max_frames: int
 
 
 def fetch_object(
@@ -150,8 +159,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
     """
     options = decode_options("decode_image", decode)
-    udf = _decode_udf(None, None, _Read(col, options))
-    column = named("decode_image", col, udf(checked("decode_image", col, ENCODED)))
+    read = _Read(col, options)
+    result = _by_type("decode_image", ENCODED, _decode_udfs(None, None, read), read)
+    column = named("decode_image", col, result)
     column.__dict__[_DECODE_MARK] = (col, options)
     return column
 
@@ -186,8 +196,8 @@ def classify_image(
     >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udf = _classify_udf(active_session(), model, read, top_k, score_threshold, labels)
-    return _applied("classify_image", col, udf, read)
+    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold, labels)
+    return _applied("classify_image", col, udfs, read)
 
 
 def detect_objects(
@@ -206,14 +216,95 @@ def detect_objects(
     width, height, model, model_sha256, model_digest, error, warnings>``; boxes are normalized to
     [0,1] of the upright picture, and those without area in it are left out (``warnings`` says how
     many).
-    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
-    for models that give raw boxes with a score for each class, and none for models that suppress
-    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is the
+    model's (``spec.iou_threshold``, 0.5 where that is not said) for models that give raw boxes with
+    a score for each class, and none for models that suppress on their own. Of a model that names
+    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection has
+    ``keypoints: array<struct<name, x, y, score>>``, too. ``detections`` is null where ``error`` is
+    not. ``timings`` adds what a row cost
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
-    udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
-    return _applied("detect_objects", col, udf, read)
+    udfs = _detect_udfs(
+        active_session(), model, read, score_threshold, max_detections, iou_threshold
+    )
+    return _applied("detect_objects", col, udfs, read)
+
+
+def segment_image(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_segments: int = 100,
+    iou_threshold: float | None = None,
+    mask_threshold: float = 0.5,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The pixels of each class, or of each object, as run-length masks of the upright picture.
+
+    Returns ``struct<segments: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, area,
+    mask: struct<size, counts>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. ``mask`` is COCO's (:data:`schemas.MASK`), which pycocotools reads;
+    ``area`` is in pixels, the box normalized to [0,1]. ``segments`` is null where ``error`` is not.
+
+    A model of classes (DeepLab, SegFormer, selfie masks) gives a segment for each class that has
+    pixels, but for the background. Its ``score`` is the mean of the class' probability over the
+    places of the model's map where it is the best; null for maps that hold the classes themselves.
+    Where classes do not exclude one another, and for a map of one channel, a pixel belongs to a
+    class whose probability is above ``mask_threshold``.
+
+    A model of objects (YOLO's segmentation, Mask R-CNN) gives one for each object, as
+    :func:`detect_objects` does; its mask is cut at its box, and may be empty.
+
+    ``score_threshold``: by default 0.5 for objects, and none for classes. ``iou_threshold`` and
+    ``timings`` are as in :func:`detect_objects`. Memory grows with the picture, not with the
+    number of masks.
+
+    >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
+    """
+    read = _read("segment_image", col, decode, timings=timings)
+    udfs = _segment_udfs(
+        active_session(),
+        model,
+        read,
+        score_threshold,
+        max_segments,
+        iou_threshold,
+        mask_threshold,
+    )
+    return _applied("segment_image", col, udfs, read)
+
+
+def detect_keypoints(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_poses: int = 100,
+    iou_threshold: float | None = None,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """Named points of persons, hands or other things, with scores.
+
+    Returns ``struct<poses: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, keypoints:
+    array<struct<name, x, y, score>>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. Points are normalized to the upright picture, and may lie outside of
+    it; a box is null where the model gives none. ``poses`` is null where ``error`` is not.
+
+    A pose's ``score`` is the model's: of the box (YOLO's pose, MoveNet MultiPose) or of the
+    presence (MediaPipe); MoveNet's single pose has the mean of its points'. ``score_threshold`` is
+    0.2 for such a mean by default, and else 0.5. All points of a pose are kept: their scores say
+    which are seen. Models of one person or hand (MoveNet, MediaPipe) expect that it fills the
+    picture. ``iou_threshold`` and ``timings`` are as in :func:`detect_objects`.
+
+    >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
+    """
+    read = _read("detect_keypoints", col, decode, timings=timings)
+    udfs = _keypoints_udfs(active_session(), model, read, score_threshold, max_poses, iou_threshold)
+    return _applied("detect_keypoints", col, udfs, read)
 
 
 def embed_image(
@@ -233,8 +324,8 @@ def embed_image(
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
-    udf = _embed_udf(active_session(), model, read, normalize)
-    return _applied("embed_image", col, udf, read)
+    udfs = _embed_udfs(active_session(), model, read, normalize)
+    return _applied("embed_image", col, udfs, read)
 
 
 def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
@@ -249,8 +340,8 @@ def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> 
     >>> dual = ModelSpec.load("models/demo-dual-encoder")
     >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
     """
-    udf = _embed_text_udf(active_session(), model, _Read(col, DecodeOptions()), normalize)
-    return named("embed_text", col, _once(udf(checked("embed_text", col, TEXT))))
+    udfs = _embed_text_udfs(active_session(), model, _Read(col, DecodeOptions()), normalize)
+    return named("embed_text", col, _once(udfs.one(checked("embed_text", col, TEXT))))
 
 
 def read_text(
@@ -280,10 +371,10 @@ def read_text(
     >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
     """
     read = _read("read_text", col, decode, timings=timings)
-    udf = _read_text_udf(
+    udfs = _read_text_udfs(
         active_session(), model, read, score_threshold, box_threshold, unclip_ratio
     )
-    return _applied("read_text", col, udf, read)
+    return _applied("read_text", col, udfs, read)
 
 
 def draw_detections(
@@ -295,11 +386,29 @@ def draw_detections(
     empty draws none. Null where the picture cannot be read, or has a side above 65,500 pixels,
     which no JPEG holds.
     """
-    read = _read("draw_detections", col, decode)
-    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
-    source = col if read.fetch is not None else read.col
-    column = checked("draw_detections", source, IMAGES)
-    return named("draw_detections", col, _draw_udf(None, None, read)(column, detections))
+    return _drawn("draw_detections", col, detections, decode)
+
+
+def draw_masks(
+    col: ColumnOrName, segments: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its segments filled and named, as JPEG bytes.
+
+    ``segments`` is the array of :func:`segment_image` (``F.col("result.segments")``); else as
+    :func:`draw_detections`.
+    """
+    return _drawn("draw_masks", col, segments, decode)
+
+
+def draw_keypoints(
+    col: ColumnOrName, poses: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its poses drawn, points and the lines between, as JPEG bytes.
+
+    ``poses`` is the array of :func:`detect_keypoints` (``F.col("result.poses")``); points with a
+    score below 0.25 are left out. Else as :func:`draw_detections`.
+    """
+    return _drawn("draw_keypoints", col, poses, decode)
 
 
 def register(
@@ -309,6 +418,7 @@ def register(
     model: ModelSpec | None = None,
     *,
     deterministic: bool = True,
+    arrays: bool = False,
     **options: Any,
 ) -> None:
     """Make a function of this module a SQL function, with its model and options bound.
@@ -318,13 +428,14 @@ def register(
 
     ``options`` are the function's own. A ``deterministic`` function is run once for all fields
     that a query reads of it, and again for a filter on its result; another one is run for each
-    field, and not again for a filter (docs/sql.md has the numbers). Raises for a name that is no
-    identifier, another function, or an option that it does not have.
+    field, and not again for a filter (docs/sql.md has the numbers). With ``arrays`` the function
+    takes arrays of pictures, and only those: a SQL function has one type. Raises for a name that is
+    no identifier, another function, or an option that it does not have.
     """
     if not name.isidentifier():
         raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
-    make_udf = _UDF_MAKERS.get(getattr(function, "__name__", ""))
-    if make_udf is None:
+    make_udfs = _UDF_MAKERS.get(getattr(function, "__name__", ""))
+    if make_udfs is None:
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
@@ -341,7 +452,16 @@ def register(
     decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     values = {**own, **options}
     read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
-    udf = make_udf(session, model, read, **values)
+    udfs = make_udfs(session, model, read, **values)
+    udf = udfs.one if read.decode.frames == FIRST else udfs.lists
+    if arrays:
+        if read.decode.frames != FIRST or udfs.lists is None:
+            raise InvalidOptionError(
+                f"{name}: arrays=True with {function.__name__}, frames={read.decode.frames!r}; it "
+                "goes with functions that give a result for each picture, of its first frame"
+            )
+        udf = udfs.lists
+    assert udf is not None
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
@@ -360,6 +480,10 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     options = decode_options(function, decode)
     marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
     if marked is not None:
+        if others := sorted(set(decode) - {"exact"}):
+            raise InvalidOptionError(
+                f"{function}: {', '.join(others)} must be decode_image's, which is inside of it"
+            )
         col, inner = marked
         options = dataclasses.replace(inner, exact=inner.exact or options.exact)
     marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
@@ -367,9 +491,36 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     return _Read(uri, options, fetch, timings)
 
 
-def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
+@dataclasses.dataclass(frozen=True)
+class _Udfs:
+    """A function for a picture in each row, and for several: the same results in an array."""
+
+    one: UserDefinedFunction
+    lists: UserDefinedFunction | None
+
+
+def _applied(function: str, col: ColumnOrName, udfs: _Udfs, read: _Read) -> Column:
     accepted = IMAGES if read.fetch is None else REFERENCE
-    return named(function, col, _once(udf(checked(function, read.col, accepted))))
+    return named(function, col, _once(_by_type(function, accepted, udfs, read)))
+
+
+def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Column:
+    """Arrays of pictures and several frames of a picture give an array of results."""
+    assert udfs.lists is not None
+    if read.decode.frames != FIRST:
+        return udfs.lists(checked(function, read.col, accepted))
+    if read.fetch is not None:
+        return udfs.one(checked(function, read.col, accepted))
+    column = checked(function, read.col, or_arrays(accepted))
+    return by_array(column, udfs.lists(column), udfs.one(column))
+
+
+def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
+    read = _read(function, col, decode)
+    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
+    source = col if read.fetch is not None else read.col
+    udf = _draw_udf(function, read)
+    return named(function, col, udf(checked(function, source, IMAGES), items))
 
 
 def _once(result: Column) -> Column:
@@ -383,24 +534,26 @@ def _once(result: Column) -> Column:
     return F.when(F.spark_partition_id() >= 0, result)
 
 
-def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+def _decode_udfs(session: Any, model: None, read: _Read) -> _Udfs:
+    one = vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+    several = ArrayType(schemas.IMAGE)
+    return _Udfs(one, vision_udf("decode_image_lists", read.decode, several, name="decode_image"))
 
 
-def _classify_udf(
+def _classify_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     top_k: int,
     score_threshold: float,
     labels: Sequence[str] | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
     is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
     if labels is None and not is_dual:
         head = ClassifyOptions(top_k, score_threshold)
-        return _inference_udf("classify_image", ("classify",), session, model, read, head)
+        return _inference_udfs("classify_image", ("classify",), session, model, read, head)
     if isinstance(model, ModelSpec) and not is_dual:
         raise InvalidOptionError(
             f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
@@ -415,52 +568,97 @@ def _classify_udf(
     assert model is not None
     vectors = label_vectors(model, named_labels)
     match = MatchOptions(top_k, score_threshold, named_labels, vectors)
-    return _inference_udf("classify_image", ("dual_encoder",), session, model, read, match)
+    return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
 
 
-def _detect_udf(
+def _detect_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     max_detections: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = DetectOptions(score_threshold, max_detections, iou_threshold)
+    return _inference_udfs("detect_objects", ("detect",), session, model, read, head)
+
+
+def _segment_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_segments: int,
+    iou_threshold: float | None,
+    mask_threshold: float,
+) -> _Udfs:
+    roles = _roles(model)
+    if score_threshold is None:
+        score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_segments", max_segments)
+    within_unit("mask_threshold", mask_threshold)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
+    return _inference_udfs("segment_image", ("segment",), session, model, read, head)
+
+
+def _keypoints_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_poses: int,
+    iou_threshold: float | None,
+) -> _Udfs:
+    roles = _roles(model)
+    if score_threshold is None:
+        is_mean = "keypoints" in roles and "presence" not in roles
+        score_threshold = _DEFAULT_MEAN_SCORE if is_mean else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_poses", max_poses)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = PoseOptions(score_threshold, max_poses, iou_threshold)
+    return _inference_udfs("detect_keypoints", ("keypoints",), session, model, read, head)
+
+
+def _roles(model: ModelSpec | None) -> set[str]:
+    return set(dict(model.file.outputs)) if isinstance(model, ModelSpec) else set()
+
+
+def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float | None:
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
-    elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
-        iou_threshold = _DEFAULT_IOU_THRESHOLD
-    head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", ("detect",), session, model, read, head)
+    elif isinstance(model, ModelSpec):
+        return default_iou_threshold(model)
+    return iou_threshold
 
 
-def _embed_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", ("embed", "dual_encoder"), session, model, read, head)
+    return _inference_udfs("embed_image", ("embed", "dual_encoder"), session, model, read, head)
 
 
-def _embed_text_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_text_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     if read.decode != DecodeOptions():
         raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
     spec = _check_model("embed_text", ("dual_encoder",), model)
     inference = TextInference(spec, publish(spec, session), bool(normalize))
-    return vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+    udf = vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+    return _Udfs(udf, None)
 
 
-def _read_text_udf(
+def _read_text_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     box_threshold: float,
     unclip_ratio: float,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     within_unit("box_threshold", box_threshold)
     if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
@@ -468,27 +666,46 @@ def _read_text_udf(
             f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
         )
     head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
-    return _inference_udf("read_text", ("ocr",), session, model, read, head)
+    return _inference_udfs("read_text", ("ocr",), session, model, read, head)
 
 
-def _draw_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
+def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
+    if read.decode.frames != FIRST:
+        raise InvalidOptionError(
+            f"{function}: frames={read.decode.frames!r}; it draws on one picture, the first"
+        )
+    return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
 
 
-_UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
-    "decode_image": _decode_udf,
-    "classify_image": _classify_udf,
-    "detect_objects": _detect_udf,
-    "embed_image": _embed_udf,
-    "embed_text": _embed_text_udf,
-    "read_text": _read_text_udf,
-    "draw_detections": _draw_udf,
+def _drawer(function: str) -> Callable[..., _Udfs]:
+    return lambda session, model, read: _Udfs(_draw_udf(function, read), None)
+
+
+# The functions of `executor.pipeline` that draw.
+_DRAWINGS = {
+    "draw_detections": "draw_on_images",
+    "draw_masks": "draw_masks_on_images",
+    "draw_keypoints": "draw_keypoints_on_images",
+}
+
+_UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
+    "decode_image": _decode_udfs,
+    "classify_image": _classify_udfs,
+    "detect_objects": _detect_udfs,
+    "segment_image": _segment_udfs,
+    "detect_keypoints": _keypoints_udfs,
+    "embed_image": _embed_udfs,
+    "embed_text": _embed_text_udfs,
+    "read_text": _read_text_udfs,
+    **{function: _drawer(function) for function in _DRAWINGS},
 }
 
 _RESULT_TYPES: dict[type, StructType] = {
     ClassifyOptions: schemas.PREDICTIONS,
     MatchOptions: schemas.PREDICTIONS,
     DetectOptions: schemas.DETECTIONS,
+    SegmentOptions: schemas.SEGMENTS,
+    PoseOptions: schemas.POSES,
     EmbedOptions: schemas.EMBEDDING,
     ReadOptions: schemas.TEXT_LINES,
 }
@@ -509,22 +726,26 @@ def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -
     return model
 
 
-def _inference_udf(
+def _inference_udfs(
     function: str,
     tasks: Sequence[str],
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     head: HeadOptions,
-) -> UserDefinedFunction:
+) -> _Udfs:
     model = _check_model(function, tasks, model)
     published = publish(model, session)
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    result_type = _RESULT_TYPES[type(head)]
+    is_detector = isinstance(head, DetectOptions)
+    has_keypoints = is_detector and model.keypoint_names
+    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
-    udf = vision_udf("infer", inference, result_type, name=function)
-    # What a row cost is another number each time.
-    return udf.asNondeterministic() if read.timings else udf
+    one = vision_udf("infer", inference, result_type, name=function)
+    several = vision_udf("infer_lists", inference, ArrayType(result_type), name=function)
+    if read.timings:  # what a row cost is another number each time
+        return _Udfs(one.asNondeterministic(), several.asNondeterministic())
+    return _Udfs(one, several)

@@ -25,8 +25,11 @@ WARNINGS = ArrayType(_struct(code=StringType(), message=StringType()))
 """What a row's result lacks: codes of :class:`errors.WarningCode`, texts for a person. Null where
 nothing is to be said, never empty."""
 
-IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
-"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
+IMAGE = _struct(
+    width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR, warnings=WARNINGS
+)
+"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error. ``warnings``:
+what it lacks."""
 
 SPARK_IMAGE = _struct(
     origin=StringType(),
@@ -55,6 +58,43 @@ DETECTION = _struct(
     ymax=FloatType(),
 )
 """One box, normalized to [0,1] of the upright picture; ``label`` null if the id has none."""
+
+KEYPOINT = _struct(name=StringType(), x=FloatType(), y=FloatType(), score=FloatType())
+"""One named point, normalized to the upright picture: 0 is its left or upper edge, 1 its right or
+lower one. A point may lie outside, where a model says so. ``name`` is the model's, or the point's
+number; ``score`` is null where the model gives none."""
+
+POSE = _struct(
+    class_id=IntegerType(),
+    label=StringType(),
+    score=FloatType(),
+    xmin=FloatType(),
+    ymin=FloatType(),
+    xmax=FloatType(),
+    ymax=FloatType(),
+    keypoints=ArrayType(KEYPOINT),
+)
+"""One person, hand or other thing with its points, in the model's order; a box as of a detection,
+null where the model gives none."""
+
+MASK = _struct(size=ArrayType(IntegerType()), counts=StringType())
+"""Pixels of the upright picture, run-length encoded as COCO does: ``size`` is its height and width,
+``counts`` the compressed string of ``maskApi``. ``pycocotools.mask.decode(mask.asDict())`` gives
+``(height, width)`` of 0 and 1."""
+
+SEGMENT = _struct(
+    class_id=IntegerType(),
+    label=StringType(),
+    score=FloatType(),
+    xmin=FloatType(),
+    ymin=FloatType(),
+    xmax=FloatType(),
+    ymax=FloatType(),
+    area=IntegerType(),
+    mask=MASK,
+)
+"""The pixels of one object, or of all of a class; ``area`` is how many. The box is normalized as
+that of a detection, and holds all of them. ``score`` is null where the model gives none."""
 
 PREDICTION = _struct(class_id=IntegerType(), label=StringType(), score=FloatType())
 """One class of a classifier."""
@@ -85,8 +125,19 @@ def _result(name: str, data_type: DataType) -> StructType:
 DETECTIONS = _result("detections", ArrayType(DETECTION))
 """What ``detect_objects`` returns; ``detections`` is empty for none, null with an error."""
 
+DETECTIONS_WITH_KEYPOINTS = _result("detections", ArrayType(POSE))
+"""What ``detect_objects`` returns with a model whose spec names keypoints, such as faces' eyes."""
+
 PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
 """What ``classify_image`` returns, best first."""
+
+SEGMENTS = _result("segments", ArrayType(SEGMENT))
+"""What ``segment_image`` returns, best first; ``segments`` is empty for none, null with an error.
+"""
+
+POSES = _result("poses", ArrayType(POSE))
+"""What ``detect_keypoints`` returns, best first; ``poses`` is empty for none, null with an error.
+"""
 
 EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""

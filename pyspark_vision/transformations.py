@@ -14,7 +14,7 @@ from pyspark_vision.errors import DropReason, InvalidOptionError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_RESULT_FIELDS = ("detections", "predictions", "embedding", "lines")
+_RESULT_FIELDS = ("detections", "predictions", "segments", "poses", "embedding", "lines")
 # Where the order of the items says something, and becomes a column.
 _RANKED = ("predictions", "lines")
 
@@ -55,6 +55,26 @@ def explode_predictions(
     As :func:`explode_detections`, for the struct of ``classify_image``.
     """
     return _exploded("explode_predictions", df, column, "predictions", keep_empty, prefix)
+
+
+def explode_segments(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
+) -> DataFrame:
+    """One row per segment: ``class_id, label, score, xmin, ymin, xmax, ymax, area, mask``.
+
+    As :func:`explode_detections`, for the struct of ``segment_image``.
+    """
+    return _exploded("explode_segments", df, column, "segments", keep_empty, prefix)
+
+
+def explode_poses(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
+) -> DataFrame:
+    """One row per pose: ``class_id, label, score, xmin, ymin, xmax, ymax, keypoints``.
+
+    As :func:`explode_detections`, for the struct of ``detect_keypoints``.
+    """
+    return _exploded("explode_poses", df, column, "poses", keep_empty, prefix)
 
 
 def explode_lines(
@@ -223,7 +243,8 @@ def _result_field(df: DataFrame, column: str) -> str:
             return field
     raise InvalidOptionError(
         f"column {column!r} is {df.schema[column].dataType.simpleString()}; it must be the struct "
-        "that classify_image, detect_objects, embed_image or read_text returns"
+        "that classify_image, detect_objects, segment_image, detect_keypoints, embed_image or "
+        "read_text returns"
     )
 
 

@@ -28,6 +28,7 @@ NO_ANSWERS = (
     "source",
     "root",
     "on_every_node",
+    "proof",
     "engine",
     "fixed_batch",
     "stride",
@@ -48,14 +49,16 @@ def digest(spec: ModelSpec) -> str:
 def identity(spec: ModelSpec) -> dict[str, Any]:
     """All that changes the answers, by name: fields of the spec, and of the file that runs here.
 
-    For models that are not in float32, what this machine makes of it: ``bf16_natively``, whether
-    it computes in bf16; ``simd_resize``, whether the extra ``simd`` resizes.
+    And what this machine makes of it: ``simd_resize``, where the extra ``simd`` resizes; of models
+    in bf16 ``bf16_natively``, whether it computes so.
     """
     fields = {
         field.name: getattr(spec, field.name)
         for field in dataclasses.fields(spec)
         if field.name not in NO_ANSWERS
     }
+    if spec.resize == "keep_aspect":  # there it says what shapes pictures take
+        fields["stride"] = spec.stride
     file = spec.file
     of_file = {
         f"file.{field.name}": getattr(file, field.name)
@@ -64,8 +67,8 @@ def identity(spec: ModelSpec) -> dict[str, Any]:
     }
     if spec.precision == "bf16":
         of_file["bf16_natively"] = bool(has_bf16())
-    if spec.precision != "float32":
-        of_file["simd_resize"] = has_simd(spec.resize_filter)
+    if has_simd(spec.resize_filter):
+        of_file["simd_resize"] = True
     return {**fields, **of_file}
 
 

@@ -1,4 +1,4 @@
-"""Folders for models as they are loaded: gone when this process is."""
+"""Folders for models as they are loaded, unpacked or downloaded: gone when this process ends."""
 
 from __future__ import annotations
 

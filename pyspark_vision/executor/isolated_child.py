@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def predictor(
     arguments: tuple[Inference, str, int, SharedFolder | None],
-) -> Callable[[Source], Row]:
-    """``(inference, the model's local path, threads, what workers share)`` -> a row's function."""
+) -> Callable[[Source], list[Row]]:
+    """``(inference, the model's local path, threads, what workers share)`` -> a source's rows."""
     inference, path, threads, shared = arguments
     model = load_model(inference.spec, path, threads, shared)
     rows = predictor_of(inference.spec, model, inference.decode, inference.head)
-    return lambda source: rows.predict([source])[0]
+    return lambda source: next(rows.stream([source]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from pyspark_vision.executor.answer_watch import AnswerWatch
 from pyspark_vision.executor.engines import Engine, load_engine
 from pyspark_vision.executor.heads import HeadOptions, ReadOptions
 from pyspark_vision.executor.images import DecodeOptions
@@ -33,10 +34,14 @@ def load_model(
 
 
 def predictor_of(
-    spec: ModelSpec, model: Engine | TextReader, decode: DecodeOptions, head: HeadOptions
+    spec: ModelSpec,
+    model: Engine | TextReader,
+    decode: DecodeOptions,
+    head: HeadOptions,
+    watch: AnswerWatch | None = None,
 ) -> Predictor | TextPredictor:
-    """A loaded model with the options of one function."""
+    """A loaded model with the options of one function; ``watch`` as of :class:`Predictor`."""
     if isinstance(model, TextReader):
         assert isinstance(head, ReadOptions)
         return TextPredictor(model, decode, head)
-    return Predictor(spec, model, decode, head)
+    return Predictor(spec, model, decode, head, watch)

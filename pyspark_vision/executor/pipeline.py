@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,13 @@ from pyspark_vision.executor import (
     results,
     text_embeddings,
 )
-from pyspark_vision.executor.arrow_arrays import binaries, numbers
+from pyspark_vision.executor.answer_watch import watch_of
+from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
+from pyspark_vision.executor.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.draw_masks import draw_masks
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture
 from pyspark_vision.executor.isolation import IsolatedRows
 from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.messages import arrays
@@ -36,7 +40,14 @@ from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
-from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
+from pyspark_vision.executor.source_rows import (
+    Source,
+    picture_of,
+    pictures_of,
+    references_of,
+    source_lists_of,
+    sources_of,
+)
 from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.executor.text_predictor import TextPredictor
 from pyspark_vision.executor.text_reader import TextReader
@@ -46,12 +57,24 @@ if TYPE_CHECKING:
     from pyspark_vision.executor.engines import Engine
     from pyspark_vision.executor.shared_weights import SharedFolder
 
+# (picture, the items of its row) -> another picture of the same size.
+Drawing = Callable[[Image.Image, Sequence[dict[str, Any]]], Image.Image]
+
 # Results leave the worker in pieces of at most this many rows: small enough that 4,096-long
 # embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
 ROWS_PER_PIECE = 256
 
+# Masks are text of some kilobytes each, and of noise of megabytes.
+SEGMENTED_ROWS_PER_PIECE = 32
+
 # decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
 BYTES_PER_PIECE = 32 * 1024 * 1024
+
+# An animation's frames are one row's pixels together, and Arrow holds 2 GiB of them.
+BYTES_PER_DECODED_ROW = 512 * 1024 * 1024
+
+# The results of one row's pictures, and how often each of them was worked on.
+_Listed = list[tuple[Row, int]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,9 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
 
 def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterator[pa.StructArray]:
     predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
-    sizes = _piece_sizes(predictor.batch_rows)
+    is_segmenting = isinstance(inference.head, heads.SegmentOptions)
+    most_rows = SEGMENTED_ROWS_PER_PIECE if is_segmenting else ROWS_PER_PIECE
+    sizes = _piece_sizes(predictor.batch_rows, most_rows)
     try:
         for first in sources:
             # To be used up before the next piece.
@@ -94,6 +119,69 @@ def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterat
             rows = predictor.predict(_noting(piece, attempts))
             costs = attempts if inference.timings else None
             yield result_array(inference.spec, inference.head, rows, attempts=costs)
+    finally:
+        if isinstance(predictor, IsolatedRows):
+            predictor.close()
+
+
+def infer_lists(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.ListArray]:
+    """As :func:`infer`, of rows with several pictures: an array of results for each row.
+
+    They are the elements of an array, or with ``decode.frames`` the frames of one file. The
+    engine's batches go on from one row to the next. A null array is null.
+    """
+    rows = _source_lists(batches, inference)
+    for first in rows:  # one turn, which uses them all up
+        yield from _list_pieces(itertools.chain([first], rows), inference)
+
+
+def _source_lists(
+    batches: Iterator[pa.Array], inference: Inference
+) -> Iterator[Sequence[Source | Fetched] | None]:
+    if inference.decode.frames == FIRST:
+        return itertools.chain.from_iterable(map(source_lists_of, batches))
+    return ([source] for source in _sources(batches, inference.fetch))
+
+
+def _list_pieces(
+    rows: Iterator[Sequence[Source | Fetched] | None], inference: Inference
+) -> Iterator[pa.ListArray]:
+    predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
+    lengths: deque[int | None] = deque()  # how many sources each row has that was begun
+    attempts: deque[int] = deque()
+
+    def sources() -> Iterator[Source | Fetched]:
+        for row in rows:
+            lengths.append(None if row is None else len(row))
+            yield from row or ()
+
+    def array(piece: list[_Listed | None]) -> pa.ListArray:
+        flat = [one for listed in piece if listed is not None for one in listed]
+        results_of = [row for row, _ in flat]
+        costs = [asked for _, asked in flat] if inference.timings else None
+        items = result_array(inference.spec, inference.head, results_of, attempts=costs)
+        return lists([None if listed is None else len(listed) for listed in piece], items)
+
+    try:
+        piece: list[_Listed | None] = []
+        listed: _Listed = []
+        taken = pictures = 0
+        for found in predictor.stream(_noting(sources(), attempts)):
+            while not lengths[0]:
+                piece.append(None if lengths.popleft() is None else [])
+            asked = attempts.popleft()
+            listed += [(row, asked) for row in found]
+            taken, pictures = taken + 1, pictures + len(found)
+            if taken == lengths[0]:
+                lengths.popleft()
+                piece.append(listed)
+                listed, taken = [], 0
+                if pictures >= ROWS_PER_PIECE:
+                    yield array(piece)
+                    piece, pictures = [], 0
+        piece += [None if length is None else [] for length in lengths]
+        if piece:
+            yield array(piece)
     finally:
         if isinstance(predictor, IsolatedRows):
             predictor.close()
@@ -128,34 +216,84 @@ def read_messages(
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
     """Encoded bytes -> image structs (full scale RGB), in pieces bounded by decoded bytes."""
     for batch in batches:
-        piece: list[tuple[Image.Image | None, RowError | None]] = []
-        decoded_bytes = 0
-        for source in sources_of(batch):
-            try:
-                image, _ = picture_of(source, options, None)
-                piece.append((image, None))
-                decoded_bytes += image.width * image.height * 3
-            except RowError as error:
-                piece.append((None, error))
-            if decoded_bytes >= BYTES_PER_PIECE:
-                yield _image_array(piece)
-                piece, decoded_bytes = [], 0
-        if piece:
-            yield _image_array(piece)
+        for piece in _decoded_pieces(([source] for source in sources_of(batch)), options):
+            yield _image_array([pictures[0] for pictures in piece if pictures])
+
+
+def decode_image_lists(
+    batches: Iterator[pa.Array], options: DecodeOptions
+) -> Iterator[pa.ListArray]:
+    """As :func:`decode_images`, of rows with several pictures (:func:`infer_lists`)."""
+    for batch in batches:
+        rows: Iterator[list[Source] | None] = (
+            source_lists_of(batch)
+            if options.frames == FIRST
+            else ([source] for source in sources_of(batch))
+        )
+        for piece in _decoded_pieces(rows, options):
+            lengths = [None if pictures is None else len(pictures) for pictures in piece]
+            flat = [picture for pictures in piece if pictures for picture in pictures]
+            yield lists(lengths, _image_array(flat))
+
+
+def _decoded_pieces(
+    rows: Iterator[list[Source]] | Iterator[list[Source] | None], options: DecodeOptions
+) -> Iterator[list[list[Picture | RowError] | None]]:
+    """The pictures of each row, in pieces that end when their pixels are ``BYTES_PER_PIECE``."""
+    piece: list[list[Picture | RowError] | None] = []
+    decoded_bytes = 0
+    for row in rows:
+        pictures: list[Picture | RowError] = []
+        row_bytes = 0
+        for source in row or ():
+            for picture in pictures_of(source, options, None):
+                if row_bytes > BYTES_PER_DECODED_ROW:
+                    pictures.append(_too_many_in_a_row())
+                    break
+                pictures.append(picture)
+                if isinstance(picture, Picture):
+                    row_bytes += picture.image.width * picture.image.height * 3
+        piece.append(None if row is None else pictures)
+        decoded_bytes += row_bytes
+        if decoded_bytes >= BYTES_PER_PIECE:
+            yield piece
+            piece, decoded_bytes = [], 0
+    if piece:
+        yield piece
 
 
 def draw_on_images(
     batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
 ) -> Iterator[pa.Array]:
     """Images with their detections -> JPEG bytes; null where :func:`_drawn` has none."""
-    for images, detections in batches:
+    return _drawn_on(batches, options, draw.draw_boxes)
+
+
+def draw_masks_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with segments."""
+    return _drawn_on(batches, options, draw_masks)
+
+
+def draw_keypoints_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with poses."""
+    return _drawn_on(batches, options, draw_keypoints)
+
+
+def _drawn_on(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions, drawing: Drawing
+) -> Iterator[pa.Array]:
+    for images, items in batches:
         for start in range(0, len(images), ROWS_PER_PIECE):
             drawn: list[bytes | None] = []
-            boxes = detections.slice(start, ROWS_PER_PIECE)
+            of_piece = items.slice(start, ROWS_PER_PIECE)
             for source, found in zip(
-                sources_of(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
+                sources_of(images.slice(start, ROWS_PER_PIECE)), of_piece, strict=True
             ):
-                drawn.append(_drawn(source, found.as_py() or [], options))
+                drawn.append(_drawn(source, found.as_py() or [], options, drawing))
             yield binaries(drawn)
 
 
@@ -175,7 +313,13 @@ def result_array(
     elif isinstance(head, heads.ReadOptions):
         name, values = "lines", results.lines_array(rows)
     elif isinstance(head, heads.DetectOptions):
-        name, values = "detections", results.detections_array(rows, dict(spec.labels))
+        name = "detections"
+        values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
+    elif isinstance(head, heads.SegmentOptions):
+        name, values = "segments", results.segments_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.PoseOptions):
+        values = results.poses_array(rows, dict(spec.labels), spec.keypoint_names)
+        name = "poses"
     else:
         name, values = "embedding", results.embeddings_array(rows)
     return results.result_array(
@@ -195,7 +339,7 @@ def _task_attempts() -> int:
     return 1 if context is None else 1 + int(context.attemptNumber())
 
 
-def _noting(piece: Iterable[Source | Fetched], attempts: list[int]) -> Iterator[Source]:
+def _noting(piece: Iterable[Source | Fetched], attempts: MutableSequence[int]) -> Iterator[Source]:
     """The sources as they are used up; to ``attempts``, how often each was worked on."""
     of_task = _task_attempts()
     for one in piece:
@@ -238,16 +382,16 @@ def _predictor(inference: Inference) -> Predictor | TextPredictor:
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
     model = model_cache.get(key, load)
-    return predictor_of(spec, model, inference.decode, inference.head)
+    return predictor_of(spec, model, inference.decode, inference.head, watch_of(spec))
 
 
-def _piece_sizes(batch_rows: int) -> Iterator[int]:
-    """Whole batches of the engine: one, then twice as many each, up to ``ROWS_PER_PIECE`` rows.
+def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:
+    """Whole batches of the engine: one, then twice as many each, up to ``most_rows``.
 
     A picture that waits for a stream's next result is the first of its task; and a task of
     thousands pays for a few pieces more.
     """
-    most = max(1, ROWS_PER_PIECE // batch_rows)
+    most = max(1, most_rows // batch_rows)
     batches = 1
     while True:
         yield batches * batch_rows
@@ -261,30 +405,42 @@ def _sources(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterato
     return object_store.fetch_ahead(references_of(batches), fetch)
 
 
-def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) -> bytes | None:
+def _drawn(
+    source: Source, found: list[dict[str, Any]], options: DecodeOptions, drawing: Drawing
+) -> bytes | None:
     """``None`` where the image cannot be read, or has a side that no JPEG holds."""
     try:
-        image, _ = picture_of(source, options, None)
+        image = picture_of(source, options, None).image
     except RowError:
         return None
     if max(image.size) > draw.MAX_JPEG_SIDE_PX:
         return None
-    return draw.encode_jpeg(draw.draw_boxes(image, found))
+    return draw.encode_jpeg(drawing(image, found))
 
 
-def _image_array(
-    piece: Sequence[tuple[Image.Image | None, RowError | None]],
-) -> pa.StructArray:
-    rows = [Row(error=error) for _, error in piece]
-    images = [image for image, _ in piece]
+def _image_array(pictures: Sequence[Picture | RowError]) -> pa.StructArray:
+    images = [one.image if isinstance(one, Picture) else None for one in pictures]
+    rows = [
+        Row(warnings=one.warnings) if isinstance(one, Picture) else Row(error=one)
+        for one in pictures
+    ]
     return pa.StructArray.from_arrays(
         [
             numbers([None if image is None else image.width for image in images], pa.int32()),
             numbers([None if image is None else image.height for image in images], pa.int32()),
             binaries([None if image is None else image.tobytes() for image in images]),
             results.error_array(rows),
+            results.warnings_array(rows),
         ],
         fields=list(results.IMAGE_TYPE),
+    )
+
+
+def _too_many_in_a_row() -> RowError:
+    return RowError(
+        ErrorCode.TOO_MANY_PIXELS,
+        f"the pictures of this row before this one are more than {BYTES_PER_DECODED_ROW >> 20} MiB "
+        "of pixels; a model around decode_image takes each by itself",
     )
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
-from pyspark_vision.errors import DropReason, ErrorCode, by_reason
+from pyspark_vision.errors import DropReason, ErrorCode, WarningCode, by_reason
 from pyspark_vision.sources.kafka_losses import LOSSES
 from pyspark_vision.spark import internals
 
@@ -86,7 +86,8 @@ class Measures:
     ``payload_bytes``: ``None`` where no column says it: executors read the bytes themselves.
     ``retried_rows``, of those not dropped, were fetched again or their task was run again.
     ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
-    95th percentile.
+    95th percentile. ``model_suspect``: why a worker doubts the model, of one of the rows that say
+    so (:mod:`executor.answer_watch`).
     """
 
     payload_bytes: int | None = None
@@ -97,6 +98,7 @@ class Measures:
     retried_rows: int = 0
     median_time: float | None = None
     oldest_5_percent: float | None = None
+    model_suspect: str | None = None
 
 
 def count_results(results: DataFrame, value: str) -> Counts:
@@ -173,6 +175,7 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
         retried_rows=seen["retried_rows"],
         median_time=median_time,
         oldest_5_percent=oldest,
+        model_suspect=seen["model_suspect"],
     )
 
 
@@ -209,10 +212,19 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         "model_ms": F.sum(numbers["model_ms"]),
         "model_rows": F.count(numbers["model_ms"]),
         "retried_rows": _count_if(of_kept(numbers["attempts"] > 1)),
+        "model_suspect": F.max(_suspicion(schema)),
         # Within a hundredth of a percent of the rows, in bounded memory.
         "times": F.percentile_approx(of_kept(_time(schema)), [0.5, 0.05]),
     }
     return tuple(column.alias(name) for name, column in aggregates.items())
+
+
+def _suspicion(schema: StructType) -> Column:
+    """The text of a row's warning of its model; null where it has none."""
+    if "warnings" not in schema.names:
+        return F.lit(None).cast("string")
+    suspect = F.filter("warnings", lambda one: one["code"] == WarningCode.MODEL_SUSPECT.value)
+    return F.element_at(F.transform(suspect, lambda one: one["message"]), 1)
 
 
 def _payload_bytes(schema: StructType) -> Column:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "conf" / "constraints.txt"
 # LiteRT runs every bundle with a twin; boto3 and obstore fetch objects; in cluster mode the
 # driver, which serves metrics, runs in it, too. TensorFlow has 1.5 GB.
-DEFAULT_EXTRAS = ("litert", "s3", "metrics")
+DEFAULT_EXTRAS = ("litert", "simd", "s3", "metrics")
 # pyarrow's libraries hardly get smaller; level 1 takes 6 s where the default takes 26 s.
 _COMPRESSION = 1
 

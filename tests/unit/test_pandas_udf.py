@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 import pytest
-from onnx_models import save_warner
+from onnx_models import save_colors, save_poser, save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from tiny_text_reader import save_text_reader
@@ -40,6 +40,16 @@ def warner(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 
 
 @pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSpec]:
+    """A model of segments, and one of poses."""
+    folder = tmp_path_factory.mktemp("pixels")
+    return (
+        ModelSpec.inspect(save_colors(folder / "colors.onnx"), task="segment", accept=True),
+        ModelSpec.inspect(save_poser(folder / "poser.onnx")),
+    )
+
+
+@pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     """A reader of text that takes what is dark for lines of letters."""
     return ModelSpec.inspect(save_text_reader(tmp_path_factory.mktemp("reader") / "tiny"))
@@ -50,21 +60,33 @@ def answers(
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    pixels: tuple[ModelSpec, ModelSpec],
     reader: ModelSpec,
 ) -> dict[str, Any]:
+    segmenter, poser = pixels
+    of_pixels = images.withColumn("s", functions.segment_image("content", segmenter)).withColumn(
+        "p", functions.detect_keypoints("content", poser)
+    )
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
+    arrays = images.withColumn("content", F.when(F.col("id") > 0, F.array("content", F.lit(None))))
     none = F.array().cast(found.schema["found"].dataType["detections"].dataType)  # type: ignore[index]
     return {
         "classified": rows(images, functions.classify_image("content", classifier)),
         "detected": rows(images, functions.detect_objects("content", detector)),
         "warned": rows(images, functions.detect_objects("content", warner)),
+        "segmented": rows(of_pixels, F.col("s")),
+        "posed": rows(of_pixels, F.col("p")),
+        "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
+        "points drawn": rows(of_pixels, functions.draw_keypoints("content", F.col("p.poses"))),
         "read": rows(images, functions.read_text("content", reader, score_threshold=0.0)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
         "drawn without boxes": rows(decoded, functions.draw_detections("image", none)),
+        "arrays": rows(arrays, functions.detect_objects("content", warner)),
+        "frames": rows(images, functions.decode_image("content", frames="all")),
     }
 
 
@@ -73,14 +95,15 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    pixels: tuple[ModelSpec, ModelSpec],
     reader: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner, reader)
+    expected = answers(images, classifier, detector, warner, pixels, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner, reader)
+    found = answers(images, classifier, detector, warner, pixels, reader)
 
     assert found == expected
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]

@@ -213,7 +213,7 @@ def test_tokens_and_places_become_a_vector_by_a_pooling_that_is_said(
 @pytest.mark.parametrize(
     ("outputs", "task", "said"),
     [
-        ({"out": np.zeros((1, 21, 32, 32))}, None, "is a map of places, as a segmentation has it"),
+        ({"out": np.zeros((1, 21, 32, 32))}, "embed", "task='embed' does not fit the outputs"),
         ({"out": np.zeros((1, 5, 8))}, "classify", "scores of classes have one long axis"),
         # Scores far above 1: no YOLOv8, and no detector that is known.
         (

@@ -46,14 +46,14 @@ def images() -> list[bytes]:
 
 
 CLASSIFIERS = [
-    pytest.param(make, name, id=make.__name__, marks=marks)
-    for make, name, marks in [
-        (models.export_keras_3, "model", ()),
-        (models.save_without_signature, "model", ()),
-        (models.save_with_optimizer_slots, "model", pytest.mark.slow),
-        (models.save_keras, "model.keras", pytest.mark.slow),
-        (models.save_h5_with_optimizer, "model.h5", ()),
-        (models.save_frozen_classifier, "model.pb", pytest.mark.slow),
+    pytest.param(make, name, id=make.__name__, marks=[pytest.mark.slow] if is_slow else [])
+    for make, name, is_slow in [
+        (models.export_keras_3, "model", False),
+        (models.save_without_signature, "model", False),
+        (models.save_with_optimizer_slots, "model", True),
+        (models.save_keras, "model.keras", True),
+        (models.save_h5_with_optimizer, "model.h5", False),
+        (models.save_frozen_classifier, "model.pb", True),
     ]
 ]
 

@@ -25,7 +25,7 @@ from pyspark_vision.columns import udf
 from pyspark_vision.executor.heads import ClassifyOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
-from pyspark_vision.functions import classify_image, detect_objects
+from pyspark_vision.functions import classify_image, detect_objects, embed_image
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,35 @@ def fresh(spec: ModelSpec, tmp_path: Path) -> ModelSpec:
     # A .tflite file is a flatbuffer: bytes behind its end do not change it.
     renamed.write_bytes(model.read_bytes() + os.urandom(16))
     return ModelSpec.inspect(renamed, task=spec.task, labels=dict(spec.labels), accept=True)
+
+
+def test_three_models_over_one_picture_give_their_rows_in_one_query_each_loaded_once(
+    spark: SparkSession,
+    frames: DataFrame,
+    classifier: ModelSpec,
+    detector: ModelSpec,
+    embedder: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    specs = (classifier, detector, embedder)
+    models = [fresh(spec, tmp_path / spec.task) for spec in specs]
+    functions = (classify_image, detect_objects, embed_image)
+    kill_all_workers()
+    picture = frames.where("id = 2").coalesce(1)
+    columns = [
+        function("content", model).alias(model.task)
+        for function, model in zip(functions, models, strict=True)
+    ]
+
+    [together] = picture.select(*columns).collect()
+
+    loads = {model.task: sum(worker_loads(spark, model.sha256).values()) for model in models}
+    assert loads == {"classify": 1, "detect": 1, "embed": 1}
+    for column, model in zip(columns, models, strict=True):
+        [alone] = picture.select(column).collect()
+        assert together[model.task]["error"] is None
+        assert together[model.task] == alone[model.task]
+    assert together["detect"]["detections"]
 
 
 def test_a_worker_loads_a_model_once_for_all_udfs_queries_and_micro_batches(

@@ -1,17 +1,16 @@
-"""Read an .onnx file: tensors, and Ultralytics' metadata."""
+"""Read an .onnx file: tensors, Ultralytics' metadata, and what lies beside it."""
 
 from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.readers import ultralytics
+from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.engines.onnx import COMPANIONS, start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -21,47 +20,86 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 def read_onnx(path: Path) -> ModelFound:
-    """Inputs and outputs by name; labels and input size where the metadata has them."""
-    _refuse_external_data(path)
+    """Inputs and outputs by name; labels and input size where the metadata has them.
+
+    Inputs that the engine fills by itself (``COMPANIONS``) are left out. Files of Hugging Face's
+    and timm's beside it say more (:mod:`hugging_face`).
+    """
+    if path.stat().st_size == 0:
+        raise InvalidModelError(f"{path} is empty")
+    # The file alone travels to the workers; weights beside it would stay behind.
+    if has_external_data(path):
+        raise InvalidModelError(_external(path))
     try:
         session = start_session(str(path), threads=1)
     except ImportError:
-        raise MissingDependencyError(
-            "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
-        ) from None
+        raise _missing() from None
     except Exception as error:  # its exceptions have no common class of their own
         raise InvalidModelError(
             f"{path} is not a model that ONNX Runtime can run: {error}. Custom operators are not "
             "supported"
         ) from None
-    inputs = tuple(_tensor(value) for value in session.get_inputs())
+    given = [value for value in session.get_inputs() if value.name not in COMPANIONS]
+    inputs = tuple(_tensor(value) for value in given)
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
     written = metadata if "stride" in metadata else {}
     size = ultralytics.input_hw_of(written, path)
-    return ModelFound(
+    found = ModelFound(
         engine="onnx",
         format="onnx",
         inputs=inputs,
         outputs=outputs,
         labels=ultralytics.labels_of(written, path),
-        fields=(*_resize(written, inputs), *((("input_hw", size),) if size else ())),
+        fields=(
+            *((("input_hw", size),) if size else ()),
+            *ultralytics.keypoints_of(written, path).items(),
+        ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
+    return found if written else hugging_face.with_folder(found, path)
 
 
-def _refuse_external_data(path: Path) -> None:
-    """The file alone travels to the workers; weights beside it would stay behind."""
+def has_external_data(path: Path) -> bool:
+    """Whether an .onnx file keeps weights in another file beside it."""
     if path.stat().st_size == 0:  # cannot be mapped
-        raise InvalidModelError(f"{path} is empty")
+        return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_EXTERNAL_DATA) != -1:
-            raise InvalidModelError(
-                f"{path} keeps its weights in another file (external data); save it as one file: "
-                "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
-            )
+        return content.find(_EXTERNAL_DATA) != -1
+
+
+def as_one_file(path: Path, folder: Path) -> Path:
+    """A copy of an .onnx file in ``folder`` that holds its weights itself.
+
+    Raises :class:`InvalidModelError` where ONNX Runtime cannot make one: the weights are not there,
+    or more than the 2 GB that such a file can hold.
+    """
+    target = folder / path.name
+    try:
+        start_session(str(path), 1, optimizes=False, optimized_path=str(target))
+        is_whole = target.is_file() and not has_external_data(target)
+    except ImportError:
+        raise _missing() from None
+    except Exception as error:  # its exceptions have no common class of their own
+        raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
+    if not is_whole:
+        raise InvalidModelError(_external(path))
+    return target
+
+
+def _missing() -> MissingDependencyError:
+    return MissingDependencyError(
+        "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
+    )
+
+
+def _external(path: Path) -> str:
+    return (
+        f"{path} keeps its weights in another file (external data); save it as one file: "
+        "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
+    )
 
 
 def _tensor(value: Any) -> TensorFound:
@@ -69,15 +107,3 @@ def _tensor(value: Any) -> TensorFound:
     shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
     element = re.sub(r"^tensor\((.*)\)$", r"\1", value.type)
     return TensorFound(value.name, shape, _DTYPES.get(element, element))
-
-
-def _is_channels_first(inputs: tuple[TensorFound, ...]) -> bool:
-    return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
-
-
-def _resize(
-    written: Mapping[str, str], inputs: tuple[TensorFound, ...]
-) -> tuple[tuple[str, Any], ...]:
-    """torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise."""
-    is_torch = bool(written) or _is_channels_first(inputs)
-    return (("resize", "center_crop"),) if is_torch else ()
