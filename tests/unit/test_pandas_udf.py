@@ -90,6 +90,7 @@ def answers(
     }
 
 
+@pytest.mark.slow
 def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     images: DataFrame,
     classifier: ModelSpec,
