@@ -88,9 +88,9 @@ class ModelFile:
     :mod:`raw_heads`; ``embedding``; ``pixel_scores``, ``pixel_classes``, or boxes with
     ``prototypes``, ``masks`` or ``box_masks``; ``keypoints``, ``presence`` and ``handedness``) to
     tensor names of this file. ``signature`` is the SavedModel signature in use (``None``: the
-    object is called); ``layer`` the Keras layer whose output is taken instead of the model's. ``precision`` is
-    ``int8`` for a twin whose arithmetic was made so; an original is ``float32`` whatever it holds:
-    its answers are those asked for.
+    object is called); ``layer`` the Keras layer whose output is taken instead of the model's.
+    ``precision`` is ``int8`` for a twin whose arithmetic was made so; an original is ``float32``
+    whatever it holds: its answers are those asked for.
     """
 
     engine: str
