@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
-from onnx_models import save_constant
+from onnx_models import save_colors, save_constant
 from PIL import Image
 
 from pyspark_vision.bundles.guesses import Proposal
@@ -153,6 +153,23 @@ def test_a_map_of_classes_is_read_once_the_rest_is_said(
     said: dict[str, Any] = {} if "classes" in outputs else {"score_kind": "logit"}
     known = inspect_model(tmp_path / "m.onnx", "segment", labels, normalization="unit", **said)
     assert sorted(segments(known)) in ([(0, 2048), (1, 2048)], [(1, 2048)])
+
+
+def test_a_map_of_any_size_is_known_by_a_run(tmp_path: Path) -> None:
+    path = save_colors(tmp_path / "m.onnx", ("height", "width"))
+
+    proposal = propose_model(path, "segment", input_hw=(64, 64), normalization="unit")
+
+    assert proposal.open_fields == ["score_kind"]
+    assert segments(proposal.spec) == [(0, 64 * 64)]
+
+
+def test_features_of_any_size_are_no_map_of_classes(tmp_path: Path) -> None:
+    path = save_colors(tmp_path / "m.onnx", ("height", "width"), step=32)
+
+    assert propose_model(path, input_hw=(64, 64), normalization="unit").spec.task != "segment"
+    with pytest.raises(InvalidModelError, match=r"its map has \[2, 2\] places only"):
+        propose_model(path, "segment", input_hw=(64, 64))
 
 
 def test_a_class_called_background_is_none_of_the_segments(tmp_path: Path) -> None:
