@@ -179,7 +179,9 @@ def propose_model(
     spec = _by_values(spec, parts, {*overrides, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
-    return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
+    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
+    return Proposal(spec, reading.why, guesses)
 
 
 def _candidates(

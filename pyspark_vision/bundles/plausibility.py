@@ -231,6 +231,12 @@ def add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
     return bool(parts[0]["scores"].size > 1 and (np.abs(sums - 1) < 0.05).all())
 
 
+def places_add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the scores of each place of maps ``(C, h, w)`` are those of a softmax."""
+    sums = [part["pixel_scores"].astype(np.float64).sum(axis=0) for part in parts]
+    return all(bool((np.abs(one - 1) < 0.05).all()) for one in sums)
+
+
 def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:
     """``normalized`` or ``pixel`` by how far the boxes reach; ``None`` where there is none."""
     largest = 0.0
