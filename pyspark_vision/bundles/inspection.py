@@ -217,7 +217,9 @@ def propose_model(
     if _says_classes(spec, parts, named):
         given.add("task")
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
-    return Proposal(spec, why, guessed(found, spec, reading, others, given))
+    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
+    return Proposal(spec, why, guesses)
 
 
 def _candidates(
