@@ -564,9 +564,8 @@ def _classify_udfs(
             "classify_image: a dual encoder needs labels=, the texts to compare pictures with"
         )
     named_labels = texts("labels", labels)
-    _check_model("classify_image", ("dual_encoder",), model)
-    assert model is not None
-    vectors = label_vectors(model, named_labels)
+    spec = _check_model("classify_image", ("dual_encoder",), model)
+    vectors = label_vectors(spec, named_labels)
     match = MatchOptions(top_k, score_threshold, named_labels, vectors)
     return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
 

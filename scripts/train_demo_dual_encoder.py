@@ -6,6 +6,7 @@ python scripts/train_demo_dual_encoder.py   # two minutes or so: see the model's
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -35,15 +36,17 @@ point alike.
 - text tower: `input_ids`, `attention_mask` [N, T], at most {tokens} words -> [N, 64]
 - scores: softmax of {scale:.1f} times the cosine, over the texts given
 
-It knows {words} words: {colors}; {labels}; "a picture of a …", "a photo of a …", "a drawing of
-a …". Every other word is the same one to it.
+It knows {words} words: {colors};
+{labels};
+"a picture of a …", "a photo of a …", "a drawing of a …". Every other word is the same one to it.
 
 ## How it was made
 
 `python scripts/train_demo_dual_encoder.py --seed {seed} --pictures {pictures} --epochs {epochs}`
 
 Drawing, training and export took {minutes:.1f} minutes on {cores} CPU cores, without a GPU:
-Python {python}, {packages}. The loss is CLIP's. The seed fixes pictures, texts and first weights.
+Python {python}, {packages}. The loss is CLIP's.
+The seed fixes pictures, texts and first weights; TensorFlow's operations are deterministic ones.
 
 ## Measured
 
@@ -85,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--measure", type=int, default=1_000, help="pictures to measure on (default: %(default)s)"
     )
     options = parser.parse_args(argv)
+    record = options.output / "model.json"
+    if record.is_file() and json.loads(record.read_text("utf-8")).get("name") != NAME:
+        parser.error(f"--output {options.output} holds another model; name a new folder")
 
     import keras
     import tensorflow as tf
@@ -108,9 +114,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             licence="the project's own",
             source="scripts/train_demo_dual_encoder.py",
         )
-        # Its own folder of before: a bundle does not go over another model.
-        if (options.output / "model.json").is_file():
-            shutil.rmtree(options.output)
+        # A bundle does not go over another model: the one of before goes first.
+        if record.is_file():
+            shutil.rmtree(options.output / "towers")
         spec.save(options.output)
     report = evaluation.measure(
         ModelSpec.load(options.output), EVALUATION_SEEDS[: options.measure], _EVALUATION_WH
@@ -118,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     card = CARD.format(
         tokens=tokens.MAX_TOKENS,
         scale=spec.logit_scale,
-        words=words,
+        words=len(captions.WORDS),
         colors=", ".join(captions.COLORS),
         labels=", ".join(LABELS),
         seed=options.seed,

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
-from pyspark_vision.bundles.readers.clip_processor import preparation
+from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound
+from pyspark_vision.bundles.readers.image_processor import preparation
 from pyspark_vision.bundles.readers.onnx import read_onnx
 from pyspark_vision.bundles.scratch import scratch_folder
-from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, ModelFile, ModelSpec
+from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelFile, ModelSpec
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.model_files import (
@@ -49,10 +50,10 @@ _TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 # How a model's family compares: over all texts, or each by itself.
 _SCORE_KINDS = {"clip": "logit", "siglip": "sigmoid", "siglip2": "sigmoid"}
 
-_TOGETHER = (
-    {"normalization", "pixel_scale", "mean", "std"},
-    {"resize", "resize_edge", "crop_rounding"},
-)
+_CHOICES = {
+    "normalization": f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+    "resize": " | ".join(RESIZES),
+}
 
 # Where `model_max_length` is not known, transformers writes int(1e30).
 _NO_LENGTH = 1_000_000
@@ -114,7 +115,7 @@ def propose_dual_encoder(
         ),
         source=said["source"] or str(folder),
         root=str(root),
-        **{**_unsaid(fields, overrides), **overrides},
+        **overridden(fields, overrides),
     )
     _check_vectors(spec)
     guesses = {name: guess for name, guess in open_fields.items() if name not in overrides}
@@ -150,11 +151,14 @@ def _fields(
     }
     processor = folder / "preprocessor_config.json"
     if processor.is_file():
-        fields |= preparation(_json(processor), processor)
+        prepared = preparation(_json(processor), str(processor))
+        fields |= prepared.fields
+        for name, why in prepared.unsaid.items():
+            guesses[name] = Guess(why, _CHOICES.get(name, "a value"))
     else:
         guesses["normalization"] = Guess(
             "there is no preprocessor_config.json, which says how pixels are scaled and resized",
-            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+            _CHOICES["normalization"],
         )
         if height <= 0 or width <= 0:
             guesses["input_hw"] = Guess("the image tower takes any size", "HEIGHTxWIDTH")
@@ -173,12 +177,6 @@ def _fields(
     if "logit_bias" in config:
         fields["logit_bias"] = float(config["logit_bias"])
     return fields, guesses
-
-
-def _unsaid(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what belongs to something that the caller has said: a mean to its normalization."""
-    said = [group for group in _TOGETHER if group & set(overrides)]
-    return {name: value for name, value in fields.items() if not any(name in g for g in said)}
 
 
 def _text_input(

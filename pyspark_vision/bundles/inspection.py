@@ -35,7 +35,7 @@ from pyspark_vision.bundles.readings import (
 )
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.small_readings import small_readings
-from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
@@ -142,6 +142,8 @@ def propose_model(
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
     place = Path(path).absolute()
     kind = model_folders.kind_of(place)
+    if kind == DUAL_ENCODER and task == "embed":
+        kind = None  # its image tower alone
     file = place if kind is not None else model_file(place, member)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")

@@ -520,6 +520,10 @@ def _check_preparation(spec: ModelSpec) -> None:
             f"pooling={spec.pooling!r} is for task='embed'",
         ),
         (
+            spec.task != "dual_encoder" and (spec.logit_scale, spec.logit_bias) != (None, 0.0),
+            "logit_scale and logit_bias are for task='dual_encoder'",
+        ),
+        (
             spec.task != "keypoints" and spec.keypoint_format != KEYPOINT_FORMATS[0],
             "keypoint_format is for task='keypoints'",
         ),

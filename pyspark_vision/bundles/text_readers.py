@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
+from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_onnx
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import TEXT_READER, ModelFile, ModelSpec
-from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.loaded import load_model
 from pyspark_vision.executor.model_files import (
     CHARACTERS,
     DETECTOR,
@@ -31,7 +33,7 @@ from pyspark_vision.executor.model_files import (
     sha256_of,
 )
 from pyspark_vision.executor.text_lines import line_input
-from pyspark_vision.executor.text_reader import TextReader
+from pyspark_vision.executor.text_reader import RECOGNIZER_HW, TextReader
 
 # The folder of the three in a bundle.
 _PLACE = "reader"
@@ -49,8 +51,6 @@ _PREPARATION: dict[str, Any] = {
     "mean": (0.5,),
     "std": (0.5,),
 }
-_OF_NORMALIZATION = ("normalization", "pixel_scale", "mean", "std")
-
 # A trial does not need the detector's usual size, which takes a second.
 _TRIAL_HW = (64, 64)
 
@@ -103,9 +103,6 @@ def propose_text_reader(
     (staged / CHARACTERS).write_text(text, encoding="utf-8")
     overrides = dict(overrides)
     said = {name: overrides.pop(name, None) for name in ("name", "source")}
-    preparation = dict(_PREPARATION)
-    if set(overrides) & set(_OF_NORMALIZATION):  # what is said is all of it
-        preparation = {k: v for k, v in preparation.items() if k not in _OF_NORMALIZATION}
     spec = ModelSpec(
         name=said["name"] or folder.name,
         task="ocr",
@@ -120,14 +117,14 @@ def propose_text_reader(
         ),
         source=said["source"] or str(folder),
         root=str(root),
-        **{**preparation, **overrides},
+        **overridden(_PREPARATION, overrides),
     )
     check_text_reader(spec)
     guesses = {}
-    if not set(overrides) & set(_OF_NORMALIZATION):
+    if "normalization" not in overrides:
         guesses["normalization"] = Guess(
             "the files do not say it; as RapidOCR prepares them",
-            "values | torch (PaddleOCR's)",
+            "values (RapidOCR's) | torch (PaddleOCR's)",
             changes_answers=False,
         )
     direction = "" if "text_direction" in files else "; no file tells lines that are upside down"
@@ -153,12 +150,14 @@ def read_text_reader(folder: Path) -> ModelFound:
 def check_text_reader(spec: ModelSpec) -> None:
     """Run each part once; :class:`InvalidModelError` where it does not give what it is for."""
     try:
-        reader = TextReader(spec.with_options(input_hw=_TRIAL_HW), spec.path, threads=1)
+        reader = load_model(spec.with_options(input_hw=_TRIAL_HW), spec.path, threads=1)
+        assert isinstance(reader, TextReader)
         grey = np.full((*_TRIAL_HW, 3), 128, np.uint8)
         score_map = reader.score_map(grey)
-        steps = reader.recognizer.run(line_input(grey, reader.recognizer.hw((48, 320)))[None])[0]
-    except ImportError:
-        raise
+        hw = reader.recognizer.hw(RECOGNIZER_HW)
+        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])[0]
+    except ImportError as error:
+        raise MissingDependencyError(str(error)) from None
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
         raise InvalidModelError(
             f"model {spec.name!r} ({spec.path}) cannot run: {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pyspark_vision.executor.answer_watch import AnswerWatch
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 def load_model(
     spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
 ) -> Engine | TextReader:
-    """The model at ``path``, loaded: arguments as of :func:`load_engine`."""
+    """The model at ``path``, loaded: arguments and errors as of :func:`load_engine`."""
     if spec.task == "ocr":
-        return TextReader(spec, path, threads)
+        try:
+            return TextReader(spec, path, threads)
+        except ImportError as error:
+            raise ImportError(
+                f"model {spec.name!r} reads text, for which {sys.executable} lacks what the extra "
+                f"'ocr' brings ({error}): pip install 'pyspark_vision[ocr]' there"
+            ) from error
     return load_engine(spec, path, threads, shared)
 
 

@@ -1,18 +1,23 @@
-"""OpenCV, which reading text needs: imported when it is used."""
+"""What reading text needs beside an engine (the extra ``ocr``): imported when it is used.
+
+Both raise ``ImportError`` where they are not installed; :class:`text_reader.TextReader` asks for
+both when it is made, so that no row finds out.
+"""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 
 def opencv() -> Any:
-    """The module ``cv2``. Raises ``ImportError`` naming the extra that brings it."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            f"reading text needs OpenCV, which {sys.executable} lacks ({error}): "
-            "pip install 'pyspark_vision[ocr]' there"
-        ) from error
+    """The module ``cv2``."""
+    import cv2
+
     return cv2
+
+
+def clipper() -> Any:
+    """The module ``pyclipper``, which makes polygons larger."""
+    import pyclipper
+
+    return pyclipper

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.executor.opencv import opencv
+from pyspark_vision.executor.opencv import clipper, opencv
 
 Array = np.ndarray[Any, Any]
 
@@ -80,8 +80,7 @@ def _grown(cv2: Any, corners: Array, unclip_ratio: float) -> Any:
     Clipper (A. Johnson, after Vatti) moves its sides outwards and makes its corners round. It
     counts in whole pixels, which the texts of short lines depend on.
     """
-    import pyclipper
-
+    pyclipper = clipper()
     distance = cv2.contourArea(corners) * unclip_ratio / cv2.arcLength(corners, closed=True)
     offset = pyclipper.PyclipperOffset()
     offset.AddPath(corners, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)

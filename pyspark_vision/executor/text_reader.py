@@ -18,7 +18,7 @@ import numpy as np
 from pyspark_vision.executor.engines.onnx import start_session
 from pyspark_vision.executor.heads import ReadOptions, TextLines
 from pyspark_vision.executor.model_files import CHARACTERS, DETECTOR, DIRECTION, RECOGNIZER
-from pyspark_vision.executor.opencv import opencv
+from pyspark_vision.executor.opencv import clipper, opencv
 from pyspark_vision.executor.preprocess import mean_std
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 from pyspark_vision.executor.text_boxes import MAX_CANDIDATES, text_quads
@@ -36,7 +36,7 @@ MAX_SIDE_PX, _MIN_SIDE_PX, _STRIDE_PX = 2000, 30, 32
 # its least side. RapidOCR pads wide pictures only, and enlarges high ones without bounds.
 _MAX_ASPECT = 8
 # Height and width where the file leaves them open; a recognizer's input is as wide or wider.
-_DIRECTION_HW, _RECOGNIZER_HW = (48, 192), (48, 320)
+_DIRECTION_HW, RECOGNIZER_HW = (48, 192), (48, 320)
 _LINES_IN_BATCH = 6
 # Above this probability a line is taken for upside down.
 _UPSIDE_DOWN = 0.9
@@ -55,6 +55,8 @@ class TextReader:
     """The models of a folder, loaded."""
 
     def __init__(self, spec: ModelSpec, folder: str, threads: int) -> None:
+        """Raises ``ImportError`` where a package of the extra ``ocr`` is not installed."""
+        clipper()
         # By default OpenCV takes all cores of the machine, which Spark gave to other tasks.
         opencv().setNumThreads(threads)
         self._least_side_px = min(spec.input_hw)
@@ -86,7 +88,8 @@ class TextReader:
                 quads[index] = np.roll(quad, -1, axis=0)
         self._turn_upright(lines, quads)
         read = self.texts(lines)
-        kept = [i for i, (text, score) in enumerate(read) if text and _passes(score, options)]
+        least = options.score_threshold
+        kept = [i for i, (text, score) in enumerate(read) if text and score >= least]
         corners = (quads[kept] - np.array(fitted.left_top)) / np.array(fitted.size_wh)
         return TextLines(
             tuple(read[index][0] for index in kept),
@@ -107,11 +110,11 @@ class TextReader:
     def texts(self, lines: Sequence[Array]) -> list[tuple[str, float]]:
         """Text and score of each line; a batch is as wide as its longest one."""
         read = [("", 0.0)] * len(lines)
-        height, width = self.recognizer.hw(_RECOGNIZER_HW)
+        height, width = self.recognizer.hw(RECOGNIZER_HW)
         for batch in _of_similar_width(lines):
-            longest = max(_aspect(lines[index]) for index in batch)
             if not self.recognizer.has_fixed_width:
-                width = int(height * max(_RECOGNIZER_HW[1] / _RECOGNIZER_HW[0], longest))
+                longest = max(_aspect(lines[index]) for index in batch)
+                width = int(height * max(RECOGNIZER_HW[1] / height, longest))
             inputs = np.stack([line_input(lines[index], (height, width)) for index in batch])
             for index, steps in zip(batch, self.recognizer.run(inputs), strict=True):
                 read[index] = decode_ctc(steps, self._characters)
@@ -202,10 +205,6 @@ def _of_similar_width(lines: Sequence[Array]) -> Iterator[list[int]]:
 
 def _aspect(line: Array) -> float:
     return float(line.shape[1] / line.shape[0])
-
-
-def _passes(score: float, options: ReadOptions) -> bool:
-    return score >= options.score_threshold
 
 
 def _capped(candidates: int) -> RowWarning:

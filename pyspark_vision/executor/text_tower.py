@@ -53,20 +53,21 @@ class TextTower:
     """Tokenizer and text tower of a dual encoder's folder, loaded."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        """Raises ``ImportError`` naming the extra that brings the tokenizer's package."""
+        """Raises ``ImportError`` naming the extras that bring tokenizer and engine."""
+        place = Path(folder)
         try:
             from tokenizers import Tokenizer
+
+            self._session = start_session(str(place / TEXT_TOWER), threads)
         except ImportError as error:
             raise ImportError(
-                f"texts need Hugging Face's tokenizers, which {sys.executable} lacks ({error}): "
-                "pip install 'pyspark_vision[text]' there"
+                f"texts need Hugging Face's tokenizers and ONNX Runtime; {sys.executable} lacks "
+                f"one ({error}): pip install 'pyspark_vision[text,onnx]' there"
             ) from error
-        place = Path(folder)
         self.input = TextInput(**json.loads((place / TEXT_INPUT).read_text(encoding="utf-8")))
         self._tokenizer = Tokenizer.from_file(str(place / TOKENIZER))
         self._tokenizer.enable_truncation(self.input.max_tokens)
         self._tokenizer.no_padding()
-        self._session = start_session(str(place / TEXT_TOWER), threads)
         self._inputs = {value.name: _DTYPES[value.type] for value in self._session.get_inputs()}
 
     def tokens(self, text: str) -> Tokens:

@@ -26,6 +26,9 @@ from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.heads import ReadOptions, TextLines
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode
 from pyspark_vision.executor.text_predictor import TextPredictor
@@ -183,6 +186,22 @@ def test_a_picture_that_the_model_cannot_run_is_model_failed(
     assert (row.error.code, row.error.message) == ("model_failed", "RuntimeError: no memory")
 
 
+def test_in_a_tasks_retry_a_process_of_its_own_reads_the_same(
+    spec: ModelSpec, reader: TextReader
+) -> None:
+    published = PublishedFile(spec.path, spec.sha256, folder=True, on_every_node=True)
+    inference = Inference(spec, published, DecodeOptions(), OPTIONS)
+    image = tiny.picture(("ab", (40, 60), 0))
+    rows = IsolatedRows((inference, spec.path, 1, None), row_timeout_s=60)
+
+    [row] = rows.predict([encoded(image, "PNG")])
+    rows.close()
+
+    own = read(reader, image)
+    assert row.value.texts == own.texts == ("ab",)
+    assert np.array_equal(row.value.corners, own.corners)
+
+
 # Folders
 
 
@@ -202,6 +221,8 @@ def test_what_is_said_of_the_preparation_replaces_the_usual(folder: Path) -> Non
 
     assert (spec.normalization, spec.mean, spec.input_hw) == ("torch", (0.0,), (320, 320))
     assert "normalization" not in propose_model(folder, normalization="torch").guesses
+    assert ModelSpec.inspect(folder, normalization="values").mean == (0.5,)
+    assert ModelSpec.inspect(folder, std=(0.25,)).mean == (0.5,)
 
 
 def test_a_bundle_keeps_the_reader_and_its_digest(
