@@ -35,6 +35,26 @@ def test_simd_is_within_one_level_of_pillow(
     assert largest_difference(simd, pillow) <= 1
 
 
+@pytest.mark.parametrize(
+    ("source_wh", "size_wh"),
+    [
+        ((640, 480), (224, 224)),
+        ((480, 640), (224, 224)),
+        ((641, 479), (300, 300)),
+        ((90, 400), (96, 96)),
+    ],
+)
+def test_simd_differs_from_pillow_in_one_of_a_hundred_samples(
+    source_wh: tuple[int, int], size_wh: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (*source_wh[::-1], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    simd, pillow = (
+        resizer("bilinear", simd=simd)(picture, size_wh, None) for simd in (True, False)
+    )
+    assert (np.asarray(simd) != np.asarray(pillow)).mean() < 0.01
+
+
 def test_a_picture_that_must_not_be_written_is_only_read() -> None:
     pixels = np.asarray(PICTURE).tobytes()
     read_only = Image.frombuffer("RGB", PICTURE.size, pixels, "raw", "RGB", 0, 1)
