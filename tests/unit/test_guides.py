@@ -56,6 +56,8 @@ RUN = {
     ("gcs.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("images.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
+    ("images.md", "thermal ="): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
@@ -316,6 +318,15 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
 
     names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
     exec(guides.block("images.md", "from pyspark.sql").text, names)
+
+    names["images"] = images
+    exec(guides.block("images.md", "from pyspark_vision.functions").text, names)
+    exec(guides.block("images.md", "thermal =").text, names)
+    [album] = names["albums"].collect()
+    assert [one["error"] for one in album["results"]] == [None] * 4
+    assert [len(row["results"]) for row in names["clips"].collect()] == [1] * 4
+    [chosen] = images.limit(1).select(names["phone"].alias("phone")).collect()
+    assert chosen["phone"]["error"] is None
 
 
 def test_pixels_md_finds_masks_and_points(
