@@ -346,7 +346,8 @@ def _table(
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
-    for name in _PREPARATION:
+    of_detectors = ("background_class",) if spec.task == "detect" else ()
+    for name in (*of_detectors, *_PREPARATION):
         if (value := getattr(spec, name)) != defaults[name]:
             yield f"  {name:<17} {_text(value):<14} {'given' if name in settings else ''}".rstrip()
     if spec.anchors:
