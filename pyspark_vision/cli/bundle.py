@@ -191,6 +191,10 @@ def run(args: argparse.Namespace) -> int:
         said = with_flags(" ".join(str(error).split()), args)
         print(f"pyspark-vision bundle: {said}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a file that may not be read
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"pyspark-vision bundle: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 

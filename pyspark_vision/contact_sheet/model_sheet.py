@@ -81,12 +81,12 @@ def check_output(target: Path) -> None:
     """Refuse a place that holds somebody else's file, before the model runs."""
     if target.is_dir() or not target.parent.is_dir():
         raise ContactSheetError(
-            f"sheet={str(target)!r} is a folder, or its folder does not exist: name the HTML file "
-            "to write, in a folder that exists"
+            f"`sheet` {target} is a folder, or its folder does not exist: name the HTML file to "
+            "write, in a folder that exists"
         )
     if target.exists() and _GENERATOR not in target.read_bytes()[:4096]:
         raise ContactSheetError(
-            f"sheet={str(target)!r} exists and is no contact sheet: name another file"
+            f"`sheet` {target} exists and is no contact sheet: name another file"
         )
 
 

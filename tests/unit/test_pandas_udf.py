@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from face_models import save_yunet
 from onnx_models import save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -38,8 +39,18 @@ def warner(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     return ModelSpec.inspect(save_warner(tmp_path_factory.mktemp("warner") / "m.onnx"), accept=True)
 
 
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A detector that gives points with each box."""
+    return ModelSpec.inspect(save_yunet(tmp_path_factory.mktemp("faces") / "m.onnx"))
+
+
 def answers(
-    images: DataFrame, classifier: ModelSpec, detector: ModelSpec, warner: ModelSpec
+    images: DataFrame,
+    classifier: ModelSpec,
+    detector: ModelSpec,
+    warner: ModelSpec,
+    faces: ModelSpec,
 ) -> dict[str, Any]:
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
@@ -49,6 +60,7 @@ def answers(
         "classified": rows(images, functions.classify_image("content", classifier)),
         "detected": rows(images, functions.detect_objects("content", detector)),
         "warned": rows(images, functions.detect_objects("content", warner)),
+        "with points": rows(images, functions.detect_objects("content", faces)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
@@ -61,15 +73,17 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    faces: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner)
+    expected = answers(images, classifier, detector, warner, faces)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner)
+    found = answers(images, classifier, detector, warner, faces)
 
     assert found == expected
+    assert found["with points"][1]["r"]["detections"][0]["keypoints"][0]["name"] == "right_eye"
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]
     codes = [[one["code"] for one in row["r"]["warnings"] or []] for row in found["warned"]]
     assert codes == [[], ["boxes_without_area"], []]

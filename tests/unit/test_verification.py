@@ -263,6 +263,24 @@ def test_a_task_that_is_not_compared_is_said(tmp_path: Path) -> None:
         verify(spec, script(tmp_path), {"a.png": png((1, 2, 3))})
 
 
+def test_a_bundle_that_cannot_be_written_is_one_line(
+    classifier: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(spec: ModelSpec, folder: str) -> None:
+        raise OSError(28, "No space left on device", f"{folder}/model.json")
+
+    monkeypatch.setattr(ModelSpec, "save", full)
+
+    assert run("verify", classifier, "--reference", script(tmp_path), "--images", pictures) == 2
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"pyspark-vision bundle: {classifier}/model.json: No space left on device"
+
+
 def test_a_damaged_proof_is_refused(classifier: Path) -> None:
     record = json.loads((classifier / "model.json").read_text())
     record["proof"] = {"reference": "r.npz"}
