@@ -39,6 +39,7 @@ class _Landmarks:
     format: str
     score_kind: str
     names: tuple[str, ...] = ()
+    has_sides: bool = False
 
 
 # mediapipe/modules: pose_landmark, hand_landmark and face_landmark `…_cpu.pbtxt`. Inputs in 0..1
@@ -46,7 +47,7 @@ class _Landmarks:
 # logit (`TensorsToFloatsCalculator` with SIGMOID).
 _MEDIAPIPE = (
     _Landmarks((195,), "pose", "xyzvp", "probability", MEDIAPIPE_POSE_POINTS),
-    _Landmarks((63,), "hand", "xyz", "probability", MEDIAPIPE_HAND_POINTS),
+    _Landmarks((63,), "hand", "xyz", "probability", MEDIAPIPE_HAND_POINTS, has_sides=True),
     _Landmarks((1404, 1434), "face", "xyz", "sigmoid"),
 )
 
@@ -95,9 +96,12 @@ def _mediapipe(found: ModelFound) -> Iterator[Reading]:
                 "resize": "letterbox",
                 "resize_filter": "opencv_bilinear",
             }
+            roles = [("keypoints", tensor.name), ("presence", presences[0].name)]
+            if kind.has_sides and len(presences) > 1:
+                roles.append(("handedness", presences[1].name))
             yield Reading(
                 "keypoints",
-                (("keypoints", tensor.name), ("presence", presences[0].name)),
+                tuple(roles),
                 f"{shown(tensor)} beside {shown(presences[0])}: points of a {kind.what}, as "
                 "MediaPipe",
                 fields,

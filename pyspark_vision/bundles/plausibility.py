@@ -72,8 +72,7 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
     if spec.task == "embed":
         return _why_no_vector(parts, spec)
     if "boxes" not in parts[0]:
-        why = _why_no_map if spec.task == "segment" else _why_no_points
-        return why(parts, spec)
+        return _why_no_map(parts) if spec.task == "segment" else _why_no_points(parts, spec)
     return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
         _why_not_on_blank(parts[0], spec)
     )
@@ -113,7 +112,7 @@ def _why_no_vector(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str
     return None
 
 
-def _why_no_map(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str | None:
+def _why_no_map(parts: Sequence[Mapping[str, Array]]) -> str | None:
     for part in parts:
         if "pixel_classes" in part:
             classes = part["pixel_classes"].astype(np.float64)

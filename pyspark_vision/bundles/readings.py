@@ -168,7 +168,9 @@ def _detectors(
     if len(found.outputs) == 1 and rows_of_seven:
         why = f"{shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
         yield _raw("batch_rows", rows_of_seven[0], why)
-    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named:
+    # What stands beside a table may be what masks are made of, and points at its rows' ends.
+    has_more = found.task not in (None, "detect") or any(len(t.shape) == 4 for t in found.outputs)
+    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named and not has_more:
         yield from table_readings(tables[0], input_hw, classes, ultralytics=found.task == "detect")
 
 

@@ -85,7 +85,7 @@ ROLES = {
         *(*_MAPS, *_MASKS, *_TABLES),
         *("boxes", "scores", "classes", "class_scores", "count"),
     ),
-    "keypoints": (*_POINTS, "presence", *_TABLES),
+    "keypoints": (*_POINTS, "presence", "handedness", *_TABLES),
 }
 
 
@@ -110,11 +110,11 @@ class ModelFile:
     bytes, or for a folder of its sorted listing (``storage.sha256_of``). ``outputs`` maps roles of
     the head (``scores``; ``boxes, scores, classes, class_scores, count``, or those of
     :mod:`raw_heads`; ``embedding``; ``pixel_scores``, ``pixel_classes``, or boxes with
-    ``prototypes``, ``masks`` or ``box_masks``; ``keypoints`` and ``presence``) to tensor names of
-    this file. ``signature`` is the SavedModel signature in use (``None``: the object is called);
-    ``layer`` the Keras layer whose output is taken instead of the model's. ``precision`` is
-    ``int8`` for a twin whose arithmetic was made so; an original is ``float32`` whatever it holds:
-    its answers are those asked for.
+    ``prototypes``, ``masks`` or ``box_masks``; ``keypoints``, ``presence`` and ``handedness``) to
+    tensor names of this file. ``signature`` is the SavedModel signature in use (``None``: the
+    object is called); ``layer`` the Keras layer whose output is taken instead of the model's.
+    ``precision`` is ``int8`` for a twin whose arithmetic was made so; an original is ``float32``
+    whatever it holds: its answers are those asked for.
     """
 
     engine: str

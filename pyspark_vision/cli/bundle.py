@@ -47,7 +47,7 @@ _MAX_IMAGES = 200
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 
 # Fields that the table shows, by the task that they matter for (None: all).
-_FIELDS: tuple[tuple[str, str | None], ...] = (
+_FIELDS: tuple[tuple[str, tuple[str, ...] | None], ...] = (
     ("name", None),
     ("task", None),
     ("input_hw", None),
@@ -57,10 +57,11 @@ _FIELDS: tuple[tuple[str, str | None], ...] = (
     ("color_order", None),
     ("normalization", None),
     ("resize", None),
-    ("score_kind", None),
-    ("background_class", "classify"),
-    ("box_format", "detect"),
-    ("coordinates", "detect"),
+    ("score_kind", ("classify", "detect", "segment", "keypoints")),
+    ("background_class", ("classify", "segment")),
+    ("box_format", ("detect", "segment", "keypoints")),
+    ("coordinates", ("detect", "segment", "keypoints")),
+    ("keypoint_format", ("keypoints",)),
     ("label_offset", None),
 )
 
@@ -344,8 +345,8 @@ def _table(
             yield f"{kind:<11} {tensor.name} {list(tensor.shape)} {tensor.dtype}{used}"
     yield ""
     yield proposal.verdict
-    for name, task in _FIELDS:
-        if task not in (None, spec.task) or (name == "score_kind" and spec.task == "embed"):
+    for name, tasks in _FIELDS:
+        if tasks is not None and spec.task not in tasks:
             continue
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
@@ -359,8 +360,11 @@ def _table(
     if spec.labels:
         first = ", ".join(f"{class_id} {label}" for class_id, label in spec.labels[:3])
         yield f"  {'labels':<17} {len(spec.labels)} ({first}, …)"
-    elif spec.task != "embed":
+    elif spec.task not in ("embed", "keypoints"):
         yield f"  {'labels':<17} none"
+    if spec.keypoint_names:
+        points = ", ".join(spec.keypoint_names[:3])
+        yield f"  {'keypoint_names':<17} {len(spec.keypoint_names)} ({points}, …)"
     if guesses:
         yield ""
         yield "unsure"
@@ -417,6 +421,7 @@ _WANTED = {
     "tuple[int, int]": "HEIGHTxWIDTH",
     "tuple[float, ...]": "numbers with commas between",
     "tuple[AnchorLayer, ...]": "STRIDE:SIZE,SIZE/RATIO,RATIO with ; between layers",
+    "tuple[str, ...]": "names with commas between",
     "float": "a number",
     "bool": "true or false",
 }
@@ -428,8 +433,6 @@ def _value(name: str, annotation: str, text: str) -> Any:
         return None
     if name == "anchors" and Path(text).is_file():
         return read_anchors(text)
-    if annotation == "tuple[str, ...]":
-        return tuple(word.strip() for word in text.split(","))
     try:
         if annotation == "bool":
             return _BOOLEANS[text.lower()]
@@ -437,6 +440,8 @@ def _value(name: str, annotation: str, text: str) -> Any:
             return tuple(_layer(layer) for layer in text.split(";"))
         if annotation == "tuple[float, ...]":
             return tuple(float(number) for number in text.strip("()").split(","))
+        if annotation == "tuple[str, ...]":
+            return tuple(part.strip() for part in text.split(","))
         if annotation.startswith("float"):
             return float(text)
         if annotation.startswith("tuple"):

@@ -117,7 +117,8 @@ def _point(
     keypoint: Mapping[str, Any], size_wh: tuple[int, int]
 ) -> tuple[str, tuple[float, float]] | None:
     try:
-        name, x, y = str(keypoint["name"]), float(keypoint["x"]), float(keypoint["y"])
+        name, x, y = keypoint["name"], float(keypoint["x"]), float(keypoint["y"])
+        name = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
         score = keypoint.get("score")
         if score is not None and not float(score) >= LEAST_SCORE:
             return None

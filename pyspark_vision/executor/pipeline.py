@@ -45,6 +45,9 @@ Drawing = Callable[[Image.Image, Sequence[dict[str, Any]]], Image.Image]
 # embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
 ROWS_PER_PIECE = 256
 
+# Masks are text of some kilobytes each, and of noise of megabytes.
+SEGMENTED_ROWS_PER_PIECE = 32
+
 # decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
 BYTES_PER_PIECE = 32 * 1024 * 1024
 
@@ -80,7 +83,9 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
 
 def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterator[pa.StructArray]:
     predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
-    sizes = _piece_sizes(predictor.batch_rows)
+    is_segmenting = isinstance(inference.head, heads.SegmentOptions)
+    most_rows = SEGMENTED_ROWS_PER_PIECE if is_segmenting else ROWS_PER_PIECE
+    sizes = _piece_sizes(predictor.batch_rows, most_rows)
     try:
         for first in sources:
             # To be used up before the next piece.
@@ -252,13 +257,13 @@ def _predictor(inference: Inference) -> Predictor:
     return Predictor(spec, engine, inference.decode, inference.head, watch_of(spec))
 
 
-def _piece_sizes(batch_rows: int) -> Iterator[int]:
-    """Whole batches of the engine: one, then twice as many each, up to ``ROWS_PER_PIECE`` rows.
+def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:
+    """Whole batches of the engine: one, then twice as many each, up to ``most_rows``.
 
     A picture that waits for a stream's next result is the first of its task; and a task of
     thousands pays for a few pieces more.
     """
-    most = max(1, ROWS_PER_PIECE // batch_rows)
+    most = max(1, most_rows // batch_rows)
     batches = 1
     while True:
         yield batches * batch_rows

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array]
 
+_EVEN = 0.5
 # MoveNet's MultiPose: behind the points a box, top left and bottom right, and the pose's score.
 _MULTIPOSE_REST = 5
 
@@ -41,7 +42,8 @@ def detect_poses(
     """One of these outputs, with points of ``spec.keypoint_format``:
 
     - ``keypoints``, the points of one thing, with ``presence``, the probability that it is there;
-      without, the pose's score is the mean of its points';
+      without, the pose's score is the mean of its points'. ``handedness`` is the probability of
+      class 0 of two (MediaPipe, ``TensorsToClassificationCalculator``, ``binary_classification``);
     - ``multipose`` ``(N, 3 K + 5)``: MoveNet's points, box and score;
     - a table of boxes with the points at its ends.
     """
@@ -78,8 +80,11 @@ def _of_one(spec: ModelSpec, outputs: Outputs, placement: Placement, options: Po
         raise ValueError("the model's output is not finite")
     # Where nothing says how sure the model is, there is a pose.
     kept = np.flatnonzero(~(scores <= options.score_threshold))
+    class_id = 0
+    if "handedness" in outputs:
+        class_id = int(outputs["handedness"].reshape(-1)[0] < _EVEN)
     return Poses(
-        np.full(kept.size, spec.label_offset, np.int32),
+        np.full(kept.size, class_id + spec.label_offset, np.int32),
         scores[kept].astype(np.float32),
         np.full((kept.size, 4), np.nan, np.float32),
         points[kept],

@@ -37,6 +37,8 @@ KEYPOINT_TYPE = pa.struct(
 POSE_TYPE = pa.struct([*DETECTION_TYPE, ("keypoints", pa.list_(KEYPOINT_TYPE))])
 MASK_TYPE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 SEGMENT_TYPE = pa.struct([*DETECTION_TYPE, ("area", pa.int32()), ("mask", MASK_TYPE)])
+POSES_TYPE = pa.list_(POSE_TYPE)
+SEGMENTS_TYPE = pa.list_(SEGMENT_TYPE)
 PREDICTION_TYPE = pa.struct(
     [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
 )

@@ -76,6 +76,66 @@ def save_dense(path: Path, classes: int = 16) -> Path:
     return _save(path, nodes, weights, ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None)
 
 
+def save_yolo_masks(path: Path) -> Path:
+    """Ultralytics' segmentation: one dog in any picture, in the left half of a box."""
+    table = np.zeros((84, 10), np.float32)
+    table[0] = (32, 32, 32, 16, 0.1, 0.9, 1, 0, 0, 0)
+    prototypes = np.zeros((1, 4, 16, 16), np.float32)
+    prototypes[0, 0] = np.where(np.arange(16) < 8, 5, -5)
+    metadata = {"task": "segment", "stride": "32", "names": "{0: 'cat', 1: 'dog'}"}
+    outputs = {"output0": table.T[None], "output1": prototypes}
+    return save_constant(path, outputs, metadata=metadata)
+
+
+def save_yolo_points(path: Path) -> Path:
+    """Ultralytics' pose: one person in any picture, whose points are all in one place."""
+    table = np.zeros((84, 56), np.float32)
+    table[0] = (32, 32, 32, 16, 0.9, *(16, 32, 0.8) * 17)
+    metadata = {
+        "task": "pose",
+        "stride": "32",
+        "names": "{0: 'person'}",
+        "kpt_shape": "[17, 3]",
+    }
+    return save_constant(path, {"output0": table.T[None]}, metadata=metadata)
+
+
+def save_colors(path: Path) -> Path:
+    """A model of class maps: red, green and blue are the classes, an 8th of each side the map."""
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["logits"], kernel_shape=[8, 8], strides=[8, 8])
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, 8, 8))]
+    return _save(path, nodes, [], ((1, 3, 64, 64), TensorProto.FLOAT), outputs, None)
+
+
+def save_poser(path: Path) -> Path:
+    """MoveNet's output: a person whose points lie in the middle, as sure as the picture is red."""
+    nodes = [
+        helper.make_node("ReduceMax", ["image", "axes"], ["most"], keepdims=1),
+        helper.make_node("Slice", ["most", "from", "to", "channel"], ["red"]),
+        helper.make_node("Mul", ["red", "by_red"], ["scores"]),
+        helper.make_node("Add", ["scores", "places"], ["points"]),
+    ]
+    places = np.zeros((1, 1, 17, 3), np.float32)
+    places[..., :2] = (0.5, 0.25)
+    by_red = np.zeros((1, 1, 17, 3), np.float32)
+    by_red[..., 2] = 1 / 255
+    weights = [
+        numpy_helper.from_array(np.array(values), name)
+        for name, values in (("from", [0]), ("to", [1]), ("channel", [1]))
+    ]
+    weights += [
+        numpy_helper.from_array(np.array([2, 3]), "axes"),
+        numpy_helper.from_array(places, "places"),
+        numpy_helper.from_array(by_red, "by_red"),
+    ]
+    outputs = [helper.make_tensor_value_info("points", TensorProto.FLOAT, (1, 1, 17, 3))]
+    shape: Sequence[int | str] = (1, 3, 64, 64)
+    domains = [helper.make_opsetid("", 18)]
+    return _save(path, nodes, weights, (shape, TensorProto.FLOAT), outputs, None, domains)
+
+
 def save_custom_operator(path: Path) -> Path:
     """A model with an operator that nobody but its author has."""
     node = helper.make_node("Sharpen", ["image"], ["scores"], domain="org.example")
@@ -96,7 +156,8 @@ def _save(
     shape, dtype = image
     inputs = [helper.make_tensor_value_info("image", dtype, shape)]
     graph = helper.make_graph(list(nodes), "tiny", inputs, list(outputs), list(weights))
-    opsets = [helper.make_opsetid("", 17), *domains]
+    has_own = any(not domain.domain for domain in domains)
+    opsets = [*([] if has_own else [helper.make_opsetid("", 17)]), *domains]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     helper.set_model_props(model, dict(metadata or {}))
     onnx.save(model, path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from deploying import command as deploying
+from onnx_models import save_yolo_masks, save_yolo_points
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -55,6 +58,7 @@ RUN = {
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
+    ("pixels.md", "from py"): "tests/unit/test_guides.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
@@ -296,6 +300,28 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
 
     names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
     exec(guides.block("images.md", "from pyspark.sql").text, names)
+
+
+def test_pixels_md_finds_masks_and_points(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        "photos/*.jpg": f"{frames}/?.jpg",
+        "yolo11n-seg.onnx": str(save_yolo_masks(tmp_path / "seg.onnx")),
+        "yolo11n-pose.onnx": str(save_yolo_points(tmp_path / "pose.onnx")),
+    }
+    names: dict[str, Any] = {}
+
+    exec(guides.block("pixels.md", "from pyspark.sql", words).text, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools, under numpy 2
+        exec(guides.block("pixels.md", "from pycocotools").text, names)
+
+    assert names["pixels"].shape == (240, 320)
+    assert names["pixels"].sum() == names["segment"]["area"] > 0
+    with Image.open(io.BytesIO(names["first"]["jpeg"])) as picture:
+        assert picture.size == (320, 240)
+    assert "left_shoulder" in capsys.readouterr().out
 
 
 def test_quickstart_md_ends_with_a_picture_and_a_reason(

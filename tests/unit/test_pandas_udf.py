@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from face_models import save_yunet
-from onnx_models import save_warner
+from onnx_models import save_colors, save_poser, save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -45,13 +45,28 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     return ModelSpec.inspect(save_yunet(tmp_path_factory.mktemp("faces") / "m.onnx"))
 
 
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSpec]:
+    """A model of segments, and one of poses."""
+    folder = tmp_path_factory.mktemp("pixels")
+    return (
+        ModelSpec.inspect(save_colors(folder / "colors.onnx"), task="segment", accept=True),
+        ModelSpec.inspect(save_poser(folder / "poser.onnx")),
+    )
+
+
 def answers(
     images: DataFrame,
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
     faces: ModelSpec,
+    pixels: tuple[ModelSpec, ModelSpec],
 ) -> dict[str, Any]:
+    segmenter, poser = pixels
+    of_pixels = images.withColumn("s", functions.segment_image("content", segmenter)).withColumn(
+        "p", functions.detect_keypoints("content", poser)
+    )
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
@@ -61,6 +76,10 @@ def answers(
         "detected": rows(images, functions.detect_objects("content", detector)),
         "warned": rows(images, functions.detect_objects("content", warner)),
         "with points": rows(images, functions.detect_objects("content", faces)),
+        "segmented": rows(of_pixels, F.col("s")),
+        "posed": rows(of_pixels, F.col("p")),
+        "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
+        "points drawn": rows(of_pixels, functions.draw_keypoints("content", F.col("p.poses"))),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
@@ -74,13 +93,14 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     detector: ModelSpec,
     warner: ModelSpec,
     faces: ModelSpec,
+    pixels: tuple[ModelSpec, ModelSpec],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner, faces)
+    expected = answers(images, classifier, detector, warner, faces, pixels)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner, faces)
+    found = answers(images, classifier, detector, warner, faces, pixels)
 
     assert found == expected
     assert found["with points"][1]["r"]["detections"][0]["keypoints"][0]["name"] == "right_eye"

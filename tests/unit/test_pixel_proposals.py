@@ -150,10 +150,8 @@ def test_a_map_of_classes_is_read_once_the_rest_is_said(
     proposal = proposed(tmp_path, outputs, labels=labels, **more)
 
     assert (proposal.spec.task, proposal.open_fields) == ("segment", is_open)
-    known = inspect_model(
-        tmp_path / "m.onnx", "segment", labels, normalization="unit",
-        **({"score_kind": "logit"} if "classes" not in outputs else {}),
-    )  # fmt: skip
+    said: dict[str, Any] = {} if "classes" in outputs else {"score_kind": "logit"}
+    known = inspect_model(tmp_path / "m.onnx", "segment", labels, normalization="unit", **said)
     assert sorted(segments(known)) in ([(0, 2048), (1, 2048)], [(1, 2048)])
 
 
@@ -277,6 +275,16 @@ def test_mediapipes_points_are_known_and_not_those_in_metres(
     assert (x, y) == (0.25, 0.5)
 
 
+def test_a_hands_second_number_is_its_side(tmp_path: Path) -> None:
+    points = np.tile(np.array([16.0, 32.0, 1.0], np.float32), 21)[None]
+    outputs = {"Identity": points, "Identity_1": [[0.9]], "Identity_2": [[0.1]]}
+
+    proposal = proposed(tmp_path, outputs, labels=["Left", "Right"])
+
+    assert dict(proposal.spec.file.outputs)["handedness"] == "Identity_2"
+    assert answer(proposal.spec, PoseOptions(0.5, 1, None)).class_ids.tolist() == [1]
+
+
 def test_yolos_pose_without_metadata_is_proposed(tmp_path: Path) -> None:
     proposal = proposed(tmp_path, {"output0": table(PERSON).transpose(0, 2, 1)})
 
@@ -298,7 +306,7 @@ def test_a_table_of_52_classes_may_also_be_one_of_points(tmp_path: Path) -> None
             {"out": MOVENET * 100},
             "keypoints",
             None,
-            "its points reach to 50, far off a 64x64 input",
+            "its points reach to 50, far off a 64x64",
         ),
         ({"out": np.full((1, 64, 64), -2)}, "segment", None, "its classes are from -2 to -2"),
         (

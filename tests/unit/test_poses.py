@@ -128,6 +128,17 @@ def test_presence_is_the_score_and_points_without_one_have_none(
     ).scores.size
 
 
+@pytest.mark.parametrize(("handedness", "class_id"), [(0.9, 0), (0.2, 1)])
+def test_a_hands_side_is_the_first_class_or_the_second(handedness: float, class_id: int) -> None:
+    """``TensorsToClassificationCalculator``: class 0 has the score, class 1 what is left to 1."""
+    found = posed(
+        {"keypoints": np.ones(63), "presence": [0.9], "handedness": [handedness]},
+        keypoint_format="xyz",
+    )
+
+    assert found.class_ids.tolist() == [class_id]
+
+
 # YOLO
 
 

@@ -13,8 +13,10 @@ from pyspark.sql.types import DataType
 from pyspark_vision import schemas
 from pyspark_vision.executor import results
 from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
+from pyspark_vision.executor.segments import Segments
 
 LABELS = {1: "cat", 2: "dog"}
 FAILED = Row(error=RowError(ErrorCode.TRUNCATED, "JPEG: cut short"))
@@ -60,6 +62,8 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (results.WARNINGS_TYPE, schemas.WARNINGS),
         (results.DETECTION_TYPE, schemas.DETECTION),
         (results.PREDICTION_TYPE, schemas.PREDICTION),
+        (results.SEGMENT_TYPE, schemas.SEGMENT),
+        (results.POSE_TYPE, schemas.POSE),
         (results.IMAGE_TYPE, schemas.IMAGE),
         (results.ENCODED_TYPE, schemas.ENCODED),
         (results.FETCHED_TYPE, schemas.FETCHED),
@@ -69,15 +73,84 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
             schemas.DETECTIONS_WITH_KEYPOINTS,
         ),
         (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
+        (whole("segments", results.segments_array([], {}), []).type, schemas.SEGMENTS),
+        (whole("poses", results.poses_array([], {}, ()), []).type, schemas.POSES),
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
     ],
     ids=[
-        *("error", "warnings", "detection", "prediction", "image", "encoded", "fetched"),
-        *("detections", "faces", "predictions", "embedding"),
+        *("error", "warnings", "detection", "prediction", "segment", "pose"),
+        *("image", "encoded", "fetched"),
+        *("detections", "faces", "predictions", "segments", "poses", "embedding"),
     ],
 )
 def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
     assert same_type(found, to_arrow_type(schema)), f"{found} is not {to_arrow_type(schema)}"
+
+
+def test_segments_keep_their_masks_and_rows_without_any_their_place() -> None:
+    found = Segments(
+        np.array([2], np.int32),
+        np.array([np.nan], np.float32),
+        np.array([[0, 0, 0.5, 1]], np.float32),
+        np.array([3], np.int32),
+        ("132",),
+        (2, 3),
+    )
+    none = Segments(*(np.empty(0) for _ in range(2)), np.empty((0, 4)), np.empty(0), (), (2, 3))
+
+    rows = results.segments_array([Row(found), FAILED, Row(none)], LABELS).to_pylist()
+
+    assert rows == [
+        [
+            {
+                "class_id": 2,
+                "label": "dog",
+                "score": None,
+                "xmin": 0.0,
+                "ymin": 0.0,
+                "xmax": 0.5,
+                "ymax": 1.0,
+                "area": 3,
+                "mask": {"size": [2, 3], "counts": "132"},
+            }
+        ],
+        None,
+        [],
+    ]
+
+
+def test_points_have_names_or_numbers_and_no_score_where_there_is_none() -> None:
+    found = Poses(
+        np.array([1], np.int32),
+        np.array([0.5], np.float32),
+        np.full((1, 4), np.nan, np.float32),
+        np.array([[[0.25, 0.5, 0.75], [0.5, 1, np.nan]]], np.float32),
+    )
+    none = Poses(np.empty(0), np.empty(0), np.empty((0, 4)), np.empty((0, 2, 3)))
+
+    numbered = results.poses_array([Row(none), FAILED, Row(found)], LABELS, ()).to_pylist()
+    named = results.poses_array([Row(found)], {}, ("nose", "tail")).to_pylist()
+
+    assert numbered == [
+        [],
+        None,
+        [
+            {
+                "class_id": 1,
+                "label": "cat",
+                "score": 0.5,
+                "xmin": None,
+                "ymin": None,
+                "xmax": None,
+                "ymax": None,
+                "keypoints": [
+                    {"name": "0", "x": 0.25, "y": 0.5, "score": 0.75},
+                    {"name": "1", "x": 0.5, "y": 1.0, "score": None},
+                ],
+            }
+        ],
+    ]
+    assert [point["name"] for point in named[0][0]["keypoints"]] == ["nose", "tail"]
 
 
 def test_a_difference_of_types_is_seen() -> None:
