@@ -97,9 +97,7 @@ def card_view(
         items=items,
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
-        points=[place for row in rows for place in _points(row)]
-        if are_drawn and task == "detect"
-        else [],
+        points=[place for row in rows for place in _points(row)] if has_points else [],
         outlined=task != "segment",
         vector=_vector(card) if task == "embed" else None,
     )
