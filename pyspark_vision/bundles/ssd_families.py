@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -199,13 +199,13 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class SsdOutputs:
-    """A family, and which of a model's outputs its head's are."""
+    """A family, its anchors for the input, and which of a model's outputs its head's are."""
 
     family: SsdFamily
+    anchors: Array
     boxes: TensorFound
     scores: TensorFound
     keypoints: TensorFound | None = None
-    anchors: Array = field(default_factory=lambda: np.empty((0, 4)), compare=False)
 
 
 def find_families(
@@ -222,11 +222,13 @@ def find_families(
         if len(outputs) != len(columns):
             continue
         found = [
-            next((t for t in outputs if t.shape[1:] == (len(anchors), count)), None)
+            tensor
             for count in columns
+            for tensor in outputs
+            if tensor.shape[1:] == (len(anchors), count)
         ]
-        if all(tensor is not None for tensor in found):
-            yield SsdOutputs(family, *found, anchors=anchors)  # type: ignore[arg-type]
+        if len(found) == len(columns):
+            yield SsdOutputs(family, anchors, *found)
 
 
 def are_at_anchors(boxes: Array, anchors: Array) -> bool:

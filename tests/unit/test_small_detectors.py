@@ -225,7 +225,7 @@ def test_softmax_of_an_unknown_head_asks_for_its_background(tmp_path: Path) -> N
     boxes = np.tile(np.array(EXPECTED), (1, 8, 1))
     outputs = {"boxes": boxes, "scores": scores(8, 3, [0.1, 0.9], [1, 0])}
     path = save_constant(tmp_path / "m.onnx", outputs)
-    said = {"normalization": "unit", "box_format": "xyxy"}
+    said: dict[str, Any] = {"normalization": "unit", "box_format": "xyxy"}
 
     assert propose_model(path, **said).open_fields == ["background_class"]
     spec = inspect_model(path, **said, background_class=0)

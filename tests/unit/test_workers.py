@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killed_workers_job import workers
@@ -90,7 +91,7 @@ def test_three_models_over_one_picture_give_their_rows_in_one_query_each_loaded_
 ) -> None:
     specs = (classifier, detector, embedder)
     models = [fresh(spec, tmp_path / spec.task) for spec in specs]
-    functions = (classify_image, detect_objects, embed_image)
+    functions: tuple[Any, ...] = (classify_image, detect_objects, embed_image)
     kill_all_workers()
     picture = frames.where("id = 2").coalesce(1)
     columns = [
