@@ -14,6 +14,10 @@ from pyspark_vision.executor.anchors import computed_anchors
 
 Array = np.ndarray[Any, Any]
 
+# In parts of the picture: half of the boxes' centres are nearer to their anchors. Offsets, taken for
+# boxes, lie about 0, a quarter of the picture and more away from half of the anchors.
+_NEAR = 0.1
+
 _FACE = ((0, "face"),)
 _FACE_AFTER_BACKGROUND = ((1, "face"),)
 # MediaPipe's `face_detection.proto`; the left and right of the person.
@@ -232,13 +236,7 @@ def find_families(
 
 
 def are_at_anchors(boxes: Array, anchors: Array) -> bool:
-    """Whether ``(N, 4)`` numbers are boxes (xyxy in 0..1) about their anchors, and no offsets.
-
-    Of random offsets half the anchors are further away than a quarter of the picture.
-    """
+    """Whether ``(N, 4)`` numbers are boxes (xyxy in 0..1) about their anchors, and no offsets."""
     centers = (boxes[:, :2] + boxes[:, 2:4]) / 2
     away = np.abs(centers - anchors[:, :2]).max(axis=1)
     return bool(np.median(away) < _NEAR)
-
-
-_NEAR = 0.1
