@@ -14,8 +14,8 @@ from pyspark_vision.executor.anchors import computed_anchors
 
 Array = np.ndarray[Any, Any]
 
-# In parts of the picture: half of the centres of boxes are nearer to their anchors. Offsets that are
-# taken for boxes lie about 0, a quarter of the picture and more away from half of the anchors.
+# In parts of the picture: half of the centres of boxes are nearer to their anchors. Offsets, taken
+# for boxes, lie about 0, a quarter of the picture and more away from half of the anchors.
 _NEAR = 0.1
 
 _FACE = ((0, "face"),)
