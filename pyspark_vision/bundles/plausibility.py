@@ -21,6 +21,10 @@ _ROUNDING = 5e-3
 _SOFTMAX_ROUNDING = 0.02
 # Of a detector that answers a blank picture with more, the scores are something else.
 _MOST_ON_BLANK = 50
+# Of a raw detector, whose boxes are all boxes, however weak: padded outputs hold hundreds. Offsets
+# from anchors are as often below 0 as above, a box's sides nearly never.
+_MANY_BOXES = 500
+_LEAST_WITH_SIDES = 0.75
 # Boxes may reach a little over the picture; what lies this many sides off is no box.
 _MOST_SIDES = 4.0
 # Points of a thing that fills the picture reach further, if they are pixels.
@@ -173,7 +177,20 @@ def _why_no_boxes(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
     limit = _MOST_SIDES * max(height, width, 1)
     if likely.size and np.isfinite(likely).all() and np.abs(likely).max() > limit:
         return f"its boxes reach to {np.abs(likely).max():.3g}, far off a {width}x{height} input"
+    if "boxes" in roles and len(boxes) >= _MANY_BOXES and not _have_sides(boxes):
+        return (
+            "most of its boxes have no sides in any order of their numbers: they are offsets, it "
+            "seems, which are read as outputs={'ssd_boxes': …, 'class_scores': …} with "
+            "anchor_layers or anchors (docs/models.md)"
+        )
     return None
+
+
+def _have_sides(boxes: Array) -> bool:
+    """Whether most boxes are ordered corners, or a place and two sides, as any detector's are."""
+    a, b, c, d = boxes[np.isfinite(boxes).all(axis=1)].T
+    corners, sides = (c >= a) & (d >= b), (c >= 0) & (d >= 0)
+    return not a.size or max(corners.mean(), sides.mean()) >= _LEAST_WITH_SIDES
 
 
 def _why_not_on_blank(part: Mapping[str, Array], spec: ModelSpec) -> str | None:

@@ -195,6 +195,10 @@ def run(args: argparse.Namespace) -> int:
         said = with_flags(" ".join(str(error).split()), args)
         print(f"pyspark-vision bundle: {said}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a file that may not be read
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"pyspark-vision bundle: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -352,7 +356,8 @@ def _table(
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
-    for name in _PREPARATION:
+    of_detectors = ("background_class",) if spec.task == "detect" else ()
+    for name in (*of_detectors, *_PREPARATION):
         if (value := getattr(spec, name)) != defaults[name]:
             yield f"  {name:<17} {_text(value):<14} {'given' if name in settings else ''}".rstrip()
     if spec.anchors:
@@ -420,8 +425,8 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 _WANTED = {
     "tuple[int, int]": "HEIGHTxWIDTH",
     "tuple[float, ...]": "numbers with commas between",
-    "tuple[str, ...]": "names with commas between",
     "tuple[AnchorLayer, ...]": "STRIDE:SIZE,SIZE/RATIO,RATIO with ; between layers",
+    "tuple[str, ...]": "names with commas between",
     "float": "a number",
     "bool": "true or false",
 }
@@ -433,8 +438,6 @@ def _value(name: str, annotation: str, text: str) -> Any:
         return None
     if name == "anchors" and Path(text).is_file():
         return read_anchors(text)
-    if annotation == "tuple[str, ...]":
-        return tuple(word.strip() for word in text.split(","))
     try:
         if annotation == "bool":
             return _BOOLEANS[text.lower()]
