@@ -12,7 +12,7 @@ from typing import Any
 import guides
 import numpy as np
 import pytest
-from onnx_models import save_classifier, save_constant, save_with_mask
+from onnx_models import save_classifier, save_constant, save_with_mask, save_with_text
 from PIL import Image
 from published import (
     CLIP_MEAN,
@@ -541,6 +541,16 @@ def test_models_of_other_tasks_are_refused_by_name(
         propose_model(tmp_path)
 
 
+def test_both_sides_of_a_dual_encoder_in_one_graph_are_refused_with_the_way_on(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, config={"architectures": ["CLIPModel"], "model_type": "clip"})
+    save_with_text(tmp_path / "model.onnx")
+
+    with pytest.raises(InvalidModelError, match=r"takes image, input_ids; .*vision_model\.onnx"):
+        propose_model(tmp_path)
+
+
 def test_a_model_of_another_size_than_its_files_is_refused(tmp_path: Path) -> None:
     written(tmp_path, config=VIT, preprocessor_config=VIT_PROCESSOR)
     save_classifier(tmp_path / "model.onnx", (1, 3, 48, 48))
@@ -561,6 +571,7 @@ def test_a_model_of_another_size_than_its_files_is_refused(tmp_path: Path) -> No
         ({"image_mean": None}, "normalization"),
         ({"resample": 9}, "resize_filter"),
         ({"size": {"longest_edge": 32}, "do_pad": True}, "pad_value"),
+        ({"do_pad": True, "pad_size": {"height": 40, "width": 40}}, "resize"),
     ],
 )
 def test_what_a_processor_leaves_open_is_open(change: dict[str, Any], name: str) -> None:

@@ -100,6 +100,13 @@ def with_folder(found: ModelFound, file: Path) -> ModelFound:
         return timm.with_config(found, config, folder / CONFIG)
     if not processor and not is_config:
         return found
+    if len(found.inputs) > 1:
+        inputs = ", ".join(tensor.name for tensor in found.inputs)
+        raise InvalidModelError(
+            f"{file} takes {inputs}; supported are pictures alone. Of a dual encoder (CLIP, "
+            "SigLIP) give the vision side, as transformers.js' vision_model.onnx or an export of "
+            "CLIPVisionModelWithProjection"
+        )
     fields: dict[str, Any] = {"input_layout": "NCHW"}
     unsaid: dict[str, str] = {}
     said = []

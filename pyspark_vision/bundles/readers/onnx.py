@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.engines.onnx import COMPANIONS, start_session
+from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -56,7 +57,31 @@ def read_onnx(path: Path) -> ModelFound:
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
+    if SIZES_INPUT in [value.name for value in session.get_inputs()]:
+        return _with_sizes(found)
     return found if written else hugging_face.with_folder(found, path)
+
+
+def _with_sizes(found: ModelFound) -> ModelFound:
+    """RT-DETR's and D-FINE's own exports (``tools/export_onnx.py``): boxes come in pixels.
+
+    Their pictures are stretched and divided by 255.
+    """
+    named = {tensor.name for tensor in found.outputs}
+    if not {"labels", "boxes", "scores"} <= named:
+        return found
+    return replace(
+        found,
+        task="detect",
+        roles=(("boxes", "boxes"), ("scores", "scores"), ("classes", "labels")),
+        fields=(
+            ("box_format", "xyxy"),
+            ("coordinates", "pixel"),
+            ("normalization", "unit"),
+            ("input_layout", "NCHW"),
+        ),
+        evidence=f"boxes in the pixels of {SIZES_INPUT}, as RT-DETR and D-FINE export themselves",
+    )
 
 
 def has_external_data(path: Path) -> bool:
