@@ -150,7 +150,7 @@ def propose_model(
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = trial_runs(spec, trial_pictures(trial_hw(spec)))
+        runs = _tried(spec, found)
         why_not = plausibility.why_not(spec, runs)
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
@@ -179,6 +179,15 @@ def propose_model(
         given.add("task")
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
     return Proposal(spec, why, guessed(found, spec, reading, others, given))
+
+
+def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
+    """The model's answers to the drawn pictures; where it has none, what it was taken for."""
+    try:
+        return trial_runs(spec, trial_pictures(trial_hw(spec)))
+    except InvalidModelError as error:
+        taken_for = f"; {found.evidence}" if found.evidence else ""
+        raise InvalidModelError(f"{error}{taken_for}") from error
 
 
 def _candidates(

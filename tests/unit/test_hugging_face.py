@@ -11,8 +11,15 @@ from typing import Any
 
 import guides
 import numpy as np
+import onnx
 import pytest
-from onnx_models import save_classifier, save_constant, save_with_mask, save_with_text
+from onnx_models import (
+    save_classifier,
+    save_constant,
+    save_dense,
+    save_with_mask,
+    save_with_text,
+)
 from PIL import Image
 from published import (
     CLIP_MEAN,
@@ -517,6 +524,8 @@ def test_the_model_is_found_where_exporters_put_it(name: str, tmp_path: Path) ->
     written(tmp_path, config=VIT, preprocessor_config=VIT_PROCESSOR)
     (tmp_path / "onnx").mkdir()
     save_classifier(tmp_path / name, OPEN)
+    if "vision" in name:
+        save_with_text(tmp_path / "onnx" / "model.onnx")
 
     assert propose_model(tmp_path).spec.input_hw == (32, 32)
     # Named itself, it is read with the files beside it.
@@ -538,6 +547,26 @@ def test_models_of_other_tasks_are_refused_by_name(
     save_constant(tmp_path / "model.onnx", {"logits": np.zeros((1, 150, 8, 8))}, OPEN)
 
     with pytest.raises(InvalidModelError, match=said):
+        propose_model(tmp_path)
+
+
+def test_weights_beside_the_graph_are_put_into_it(tmp_path: Path) -> None:
+    """As exporters write large models: ``model.onnx_data``."""
+    (tmp_path / "bundle").mkdir()
+    written(tmp_path, config=VIT, preprocessor_config=VIT_PROCESSOR | {"size": 8})
+    model = onnx.load(save_dense(tmp_path / "whole.onnx", classes=3))
+    (tmp_path / "whole.onnx").unlink()
+    place = {"location": "model.onnx_data", "size_threshold": 16}
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, **place)
+
+    spec = propose_model(tmp_path).spec
+
+    spec.save(tmp_path / "bundle")
+    assert [file.name for file in sorted((tmp_path / "bundle").iterdir())] == [
+        *("labels.txt", "model.json", "model.onnx")
+    ]
+    (tmp_path / "model.onnx_data").unlink()
+    with pytest.raises(InvalidModelError, match="cannot be made one file"):
         propose_model(tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_a_signature_is_chosen_by_its_name(tmp_path: Path) -> None:
 
 def test_strings_that_are_no_pictures_are_refused_by_the_trial_run(tmp_path: Path) -> None:
     path = models.save_of_examples(tmp_path / "model")
-    with pytest.raises(InvalidModelError, match=r"cannot run on tensorflow .*Could not parse"):
+    with pytest.raises(InvalidModelError, match=r"cannot run on tensorflow .*takes encoded pict"):
         propose_model(path)
 
 

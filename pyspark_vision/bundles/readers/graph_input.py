@@ -16,8 +16,10 @@ from pyspark_vision.bundles.readers.keras_layers import Preparing, of_steps
 Array = np.ndarray[Any, Any]
 
 # Operators that hand values on, and those that only look at a tensor.
-_SAME = ("Identity", "Cast", "StopGradient", "PreventGradient", "Placeholder", "ResizeBilinear")
-_SAME += ("ResizeNearestNeighbor", "ResizeBicubic", "Squeeze", "EnsureShape")
+_SAME = (
+    *("Identity", "Cast", "StopGradient", "PreventGradient", "EnsureShape", "Squeeze"),
+    *("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic"),
+)
 _LOOKING = ("Shape", "ShapeN", "Rank", "Size", "NoOp")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _ARITHMETIC = ("Mul", "RealDiv", "Div", "Add", "AddV2", "Sub")

@@ -25,8 +25,9 @@ from pyspark_vision.bundles.readers.image_processor import Preparation
 from pyspark_vision.errors import InvalidModelError
 
 CONFIG, PREPROCESSOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
-# The file in a folder, in the order of preference: Optimum's names and transformers.js'.
-_MODELS = ("model.onnx", "onnx/model.onnx", "vision_model.onnx", "onnx/vision_model.onnx")
+# The file in a folder, in the order of preference: transformers.js' and Optimum's names. Beside the
+# vision side of a dual encoder, `model.onnx` is both of its sides.
+_MODELS = ("vision_model.onnx", "onnx/vision_model.onnx", "model.onnx", "onnx/model.onnx")
 
 # `model_type` of detectors, by what their scores are (each model's `post_process_object_detection`
 # or `post_process`): a softmax with "no object" as the last class, or a sigmoid of each class.
