@@ -90,7 +90,7 @@ def save_with_sizes(path: Path) -> Path:
         helper.make_node("Add", ["score", "nothing"], ["scores"]),
         helper.make_node("Identity", ["label"], ["labels"]),
     ]
-    values = {
+    values: dict[str, np.ndarray[Any, Any]] = {
         "zero": np.zeros((), np.float32),
         "axis": np.array([1], np.int64),
         "unit": np.array([0.3, 0.15, 0.7, 0.35], np.float32),

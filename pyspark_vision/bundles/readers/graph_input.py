@@ -6,7 +6,7 @@ scale pixels: the operators are in the graph, which is only looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ _LOOKING = ("Shape", "ShapeN", "Rank", "Size", "NoOp")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _ARITHMETIC = ("Mul", "RealDiv", "Div", "Add", "AddV2", "Sub")
 # Of a constant that is worked out in the graph, as Keras' Normalization has its deviation.
-_OF_CONSTANTS = {
+_OF_CONSTANTS: dict[str, Callable[..., Array]] = {
     "Sqrt": np.sqrt,
     "Rsqrt": lambda value: 1 / np.sqrt(value),
     "Maximum": np.maximum,
@@ -112,8 +112,7 @@ def _constant(node: Any, by_name: Mapping[str, Any], depth: int = 8) -> Array | 
     values = [_constant(by_name.get(_plain(n)), by_name, depth - 1) for n in _data_inputs(node)]
     if any(value is None for value in values):
         return None
-    worked_out: Array = work_out(*values)
-    return worked_out
+    return work_out(*values)
 
 
 def _data_inputs(node: Any) -> list[str]:
