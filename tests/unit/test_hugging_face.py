@@ -383,7 +383,7 @@ def test_the_mask_of_detr_says_that_nothing_is_padding(
     spec = inspect_model(tmp_path)
 
     white = Image.new("RGB", (640, 480), "white")
-    mean = np.mean((1 - np.array(IMAGENET_MEAN)) / IMAGENET_STD)
+    mean = float(np.mean((1 - np.array(IMAGENET_MEAN)) / IMAGENET_STD))
     np.testing.assert_allclose(answer(spec, white, EmbedOptions(False)), [mean, ones], rtol=1e-4)
 
 
@@ -472,7 +472,7 @@ def test_the_problem_type_says_how_logits_become_scores(
 def test_a_folder_that_lacks_a_file_says_which_and_takes_what_there_is(
     missing: str, tmp_path: Path
 ) -> None:
-    files = {"config": VIT, "preprocessor_config": VIT_PROCESSOR}
+    files: dict[str, Any] = {"config": VIT, "preprocessor_config": VIT_PROCESSOR}
     del files[missing]
     folder = classifier(tmp_path, **files)
 
@@ -486,7 +486,7 @@ def test_a_folder_that_lacks_a_file_says_which_and_takes_what_there_is(
         assert proposal.open_fields == ["normalization", "input_hw", "resize"]
         assert proposal.spec.task == "classify"
         assert f"{folder} has no preprocessor_config.json" in proposal.question()
-        said = {"normalization": "torch", "input_hw": (32, 32), "resize": "stretch"}
+        said: dict[str, Any] = {"normalization": "torch", "input_hw": (32, 32), "resize": "stretch"}
         assert inspect_model(folder, **said).input_hw == (32, 32)
 
 
