@@ -169,9 +169,10 @@ def _build(args: argparse.Namespace, work: Path) -> None:
             f"{args.model} is only a proposal: {proposal.question()}. Say {asked}; or --accept, if "
             "what `bundle inspect` proposes is right"
         )
-    if spec.resize == "keep_aspect":
+    has_twin = spec.file.engine == "tensorflow" and not args.no_twin
+    if has_twin and spec.resize == "keep_aspect":
         _progress("no LiteRT twin: the model takes pictures in their own shape, LiteRT in one")
-    elif spec.file.engine == "tensorflow" and not args.no_twin:
+    elif has_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
         _progress(f"running both engines on {len(images)} sample images")

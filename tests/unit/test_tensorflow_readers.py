@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 import tensorflow_models as models
 
+from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.contents import TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
@@ -31,6 +32,7 @@ from pyspark_vision.bundles.readers.tensorflow import (
     read_keras,
     read_saved_model,
 )
+from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import EmbedOptions
@@ -130,6 +132,19 @@ def test_a_signature_of_encoded_pictures_gets_them_in_their_own_size(
         [file.getvalue()]
     )
     np.testing.assert_allclose(row.value, [30, 41, pixels.mean()], rtol=1e-5)
+
+
+def test_a_bundle_of_a_model_that_takes_encoded_pictures_has_no_twin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = models.save_encoded(tmp_path / "model", 1, False)
+    said = ["--task", "embed", "--output", str(tmp_path / "bundle")]
+
+    assert main(["bundle", "build", str(path), *said]) == 0
+
+    assert "no LiteRT twin: the model takes pictures in their own" in capsys.readouterr().err
+    spec = ModelSpec.load(tmp_path / "bundle")
+    assert (spec.resize, [file.format for file in spec.files]) == ("keep_aspect", ["saved_model"])
 
 
 def test_the_first_layers_of_a_keras_2_saved_model_are_read(tmp_path: Path) -> None:
