@@ -48,7 +48,22 @@ def registered_model(uri: str, folder: Path) -> Path:
     return _model_in(_downloaded(uri, folder), uri)
 
 
-def _downloaded(uri: str, folder: Path) -> Path:
+def registered_version(uri: str) -> str:
+    """Which version an alias stands for now; of a name with its version, that.
+
+    Raises ``OSError`` where the registry does not say.
+    """
+    name, alias_sign, alias = uri.removeprefix(MLFLOW).strip("/").rpartition("@")
+    if not alias_sign:
+        return alias
+    client = _mlflow(uri).MlflowClient()
+    try:
+        return str(client.get_model_version_by_alias(name, alias).version)
+    except Exception as error:  # MlflowException, or its store's client's
+        raise OSError(_first_line(error)) from error
+
+
+def _mlflow(uri: str) -> Any:
     # It reports to its makers otherwise, where nobody has said that it may.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
@@ -57,6 +72,11 @@ def _downloaded(uri: str, folder: Path) -> Path:
         raise MissingDependencyError(
             f"{uri} is in a registry of MLflow's: pip install 'pyspark_vision[mlflow]' ({error})"
         ) from None
+    return mlflow
+
+
+def _downloaded(uri: str, folder: Path) -> Path:
+    mlflow = _mlflow(uri)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     # MlflowException, and of the store that the artifacts lie in, whatever its client raises.

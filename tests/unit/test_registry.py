@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx_models import save_classifier, save_dense
 
-from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles import ModelSpec, by_name, watched
 from pyspark_vision.bundles.registry import registered_model
 from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
@@ -71,6 +71,26 @@ def test_a_bundle_that_was_logged_is_loaded_by_its_alias_and_by_its_version(
     assert ModelSpec.load("models:/cats/1") == expected
     assert by_name.model("models:/cats@live", "embed") == expected
     assert Path(names["spec"].path).is_file()
+
+
+def test_a_stream_takes_the_version_that_the_alias_is_given_to(
+    store: Any, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "publish", lambda spec, session: None)
+    monkeypatch.setattr(watched, "keep_published", lambda session: None)
+    uri = registered(store, "watched", bundle)
+    model = watched.WatchedBundle(None, uri)
+    before = model.newest()
+    before.with_options(normalization="tf").save(tmp_path / "second")
+    client = store.MlflowClient()
+    made = client.create_model_version("watched", str(tmp_path / "second"))
+    assert model.newest() == before
+
+    client.set_registered_model_alias("watched", "live", made.version)
+
+    assert model.newest().normalization == "tf"
+    client.delete_registered_model_alias("watched", "live")
+    assert model.newest().normalization == "tf"
 
 
 def flavour(folder: Path, text: str) -> Path:
