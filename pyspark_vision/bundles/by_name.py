@@ -13,6 +13,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.registry import is_registered, registered_name
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
@@ -114,6 +115,8 @@ def _is_bundle(path: Path) -> bool:
 def _inspected(
     path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
 ) -> ModelSpec:
+    if is_registered(uri):
+        settings = {"name": registered_name(uri), **settings}
     try:
         proposal = propose_model(path, task, labels, source=uri, **settings)
     except InvalidModelError as error:

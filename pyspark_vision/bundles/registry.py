@@ -48,6 +48,16 @@ def registered_model(uri: str, folder: Path) -> Path:
     return _model_in(_downloaded(uri, folder), uri)
 
 
+def registered_name(uri: str) -> str:
+    """The name without its alias or version.
+
+    >>> registered_name("models:/cats@live"), registered_name("models:/cats/3")
+    ('cats', 'cats')
+    """
+    name = uri.partition(":")[2].strip("/")
+    return name.rpartition("@")[0] or name.rpartition("/")[0] or name
+
+
 def registered_version(uri: str) -> str:
     """Which version an alias stands for now; of a name with its version, that.
 
@@ -64,8 +74,9 @@ def registered_version(uri: str) -> str:
 
 
 def _mlflow(uri: str) -> Any:
-    # It reports to its makers otherwise, where nobody has said that it may.
+    # It reports to its makers otherwise, where nobody has said that it may, and draws on stderr.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         import mlflow
     except ImportError as error:

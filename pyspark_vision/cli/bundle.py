@@ -23,7 +23,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.registry import is_registered
+from pyspark_vision.bundles.registry import is_registered, registered_name
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, ModelSpec
 from pyspark_vision.bundles.storage import local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
@@ -210,7 +210,10 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
             settings[option] = getattr(args, option)
-    path = local_copy(args.model) if is_registered(args.model) else Path(args.model)
+    path = Path(args.model)
+    if is_registered(args.model):
+        path = local_copy(args.model)
+        settings = {"name": registered_name(args.model), "source": args.model, **settings}
     app = None if path.exists() else application(args.model)
     if app is None:
         if args.weights is not None:

@@ -114,7 +114,7 @@ def test_an_onnx_flavour_with_its_weights_beside_it_is_one_file_here(
     assert main(["bundle", "build", uri, "--accept", "--output", str(tmp_path / "bundle")]) == 0
 
     spec = ModelSpec.load(tmp_path / "bundle")
-    assert (spec.source, spec.task) == (uri, "classify")
+    assert (spec.name, spec.source, spec.task) == ("dense", uri, "classify")
     batch = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     whole = ModelSpec.inspect(tmp_path / "whole.onnx", accept=True)
     expected = load_engine(whole, whole.path, 1).run(batch)["scores"]
@@ -137,7 +137,7 @@ def test_a_folder_of_hugging_faces_that_was_logged_is_known(store: Any, tmp_path
 
     spec = ModelSpec.load(registered(store, "vit", folder))
 
-    assert (spec.labels[0], spec.normalization) == ((0, "cat"), "tf")
+    assert (spec.name, spec.labels[0], spec.normalization) == ("vit", (0, "cat"), "tf")
 
 
 @pytest.mark.parametrize(
