@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers import hugging_face
+from pyspark_vision.bundles.readers.hugging_face_config import CONFIG
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 
 MLFLOW, HUGGING_FACE = "models:", "hf:"
@@ -108,7 +109,7 @@ def _model_in(folder: Path, uri: str) -> Path:
     if (folder / _MLMODEL).is_file():
         return _of_flavour(folder, uri)
     if (onnx := hugging_face.model_file(folder)) is not None:
-        return folder if (folder / hugging_face.CONFIG).is_file() else onnx
+        return folder if (folder / CONFIG).is_file() else onnx
     return _only_model(folder, uri)
 
 

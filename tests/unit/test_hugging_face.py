@@ -537,12 +537,13 @@ def test_the_model_is_found_where_exporters_put_it(name: str, tmp_path: Path) ->
     [
         ("SegformerForSemanticSegmentation", "not maps of a segmentation"),
         ("DPTForDepthEstimation", "is DPTForDepthEstimation by its config.json; supported are"),
+        ("ViTForImageClassification", "gives numbers, not classes"),
     ],
 )
 def test_models_of_other_tasks_are_refused_by_name(
     architecture: str, said: str, tmp_path: Path
 ) -> None:
-    config = {"architectures": [architecture], "model_type": "some"}
+    config = {"architectures": [architecture], "problem_type": "regression"}
     written(tmp_path, config=config, preprocessor_config=VIT_PROCESSOR)
     save_constant(tmp_path / "model.onnx", {"logits": np.zeros((1, 150, 8, 8))}, OPEN)
 
