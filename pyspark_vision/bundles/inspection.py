@@ -506,6 +506,8 @@ def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: 
 def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
+    if "input_layout" in dict(found.fields):  # where all sides are open
+        channels_last = dict(found.fields)["input_layout"] == "NHWC"
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
         raise InvalidModelError(
@@ -519,7 +521,7 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
-    is_torch = found.format == "onnx" and (found.family == "unit" or image.shape[1] == 3)
+    is_torch = found.format == "onnx" and (found.family == "unit" or not channels_last)
     return {
         "resize": "center_crop" if is_torch and task != "detect" else "stretch",
         "input_hw": (

@@ -484,7 +484,7 @@ def test_a_folder_that_lacks_a_file_says_which_and_takes_what_there_is(
         assert f"{folder} has no config.json" in proposal.question()
     else:
         assert proposal.open_fields == ["normalization", "input_hw", "resize"]
-        assert proposal.spec.task == "classify"
+        assert (proposal.spec.task, proposal.spec.normalization) == ("classify", "torch")
         assert f"{folder} has no preprocessor_config.json" in proposal.question()
         said: dict[str, Any] = {"normalization": "torch", "input_hw": (32, 32), "resize": "stretch"}
         assert inspect_model(folder, **said).input_hw == (32, 32)
