@@ -521,7 +521,9 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
-    is_torch = found.format == "onnx" and (found.family == "unit" or not channels_last)
+    is_torch = found.format == "onnx" and (
+        found.family == "unit" or (channels != 1 and not channels_last)
+    )
     return {
         "resize": "center_crop" if is_torch and task != "detect" else "stretch",
         "input_hw": (
