@@ -392,7 +392,14 @@ def test_an_output_of_an_earlier_version_goes_on_with_the_same_file_alone(
         batch_output.claim(spark, str(tmp_path), of_other)
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("txt", marks=pytest.mark.slow),
+        pytest.param("csv", marks=pytest.mark.slow),
+        "parquet",
+    ],
+)
 @pytest.mark.every_spark
 def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
     kind: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any

@@ -46,16 +46,19 @@ def images() -> list[bytes]:
 
 
 CLASSIFIERS = [
-    (models.export_keras_3, "model"),
-    (models.save_without_signature, "model"),
-    (models.save_with_optimizer_slots, "model"),
-    (models.save_keras, "model.keras"),
-    (models.save_h5_with_optimizer, "model.h5"),
-    (models.save_frozen_classifier, "model.pb"),
+    pytest.param(make, name, id=make.__name__, marks=marks)
+    for make, name, marks in [
+        (models.export_keras_3, "model", ()),
+        (models.save_without_signature, "model", ()),
+        (models.save_with_optimizer_slots, "model", pytest.mark.slow),
+        (models.save_keras, "model.keras", pytest.mark.slow),
+        (models.save_h5_with_optimizer, "model.h5", ()),
+        (models.save_frozen_classifier, "model.pb", pytest.mark.slow),
+    ]
 ]
 
 
-@pytest.mark.parametrize(("make", "name"), CLASSIFIERS, ids=[m.__name__ for m, _ in CLASSIFIERS])
+@pytest.mark.parametrize(("make", "name"), CLASSIFIERS)
 def test_the_twin_of_every_format_agrees(
     make: Callable[[Path], Path], name: str, images: list[bytes], tmp_path: Path
 ) -> None:
