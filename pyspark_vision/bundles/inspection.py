@@ -525,7 +525,7 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         found.family == "unit" or (channels != 1 and not channels_last)
     )
     return {
-        "resize": "center_crop" if is_torch and task != "detect" else "stretch",
+        "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",
         "input_hw": (
             height if height > 0 else open_height,
             width if width > 0 else open_width,
