@@ -127,7 +127,6 @@ def published(image: Image.Image, config: Mapping[str, Any], edge: Any, crop: in
     return normalized(cropped(resized, crop), tuple(mean), std)
 
 
-@pytest.mark.parametrize("size_wh", SIZES_WH)
 @pytest.mark.parametrize(
     ("config", "edge", "crop", "std"),
     [
@@ -251,18 +250,17 @@ def test_the_input_is_what_the_image_processor_publishes(
     edge: Any,
     crop: int,
     std: tuple[float, ...],
-    size_wh: tuple[int, int],
     tmp_path: Path,
 ) -> None:
     spec = inspect_model(classifier(tmp_path, config=VIT, preprocessor_config=config))
-    image = picture(size_wh)
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(1)
 
-    preprocessor.fill(batch, 0, image)
+    for image in map(picture, SIZES_WH):
+        preprocessor.fill(batch, 0, image)
 
-    expected = published(image, config, edge, crop, std).transpose(2, 0, 1)
-    np.testing.assert_allclose(batch[0], expected, atol=1e-5, rtol=1e-6)
+        expected = published(image, config, edge, crop, std).transpose(2, 0, 1)
+        np.testing.assert_allclose(batch[0], expected, atol=1e-5, rtol=1e-6, err_msg=f"{image}")
 
 
 def test_mobilevit_takes_bgr_in_0_to_1(tmp_path: Path) -> None:
@@ -278,33 +276,37 @@ def test_mobilevit_takes_bgr_in_0_to_1(tmp_path: Path) -> None:
     assert (spec.color_order, spec.normalization, spec.resize_edge) == ("bgr", "unit", 36)
 
 
-@pytest.mark.parametrize("size_wh", [(64, 48), (48, 64), (300, 40), (1, 1), (2000, 1), (80, 80)])
-@pytest.mark.parametrize(("kind", "stride"), [("Detr", 1), ("Yolos", 16)])
-def test_detr_and_yolos_take_pictures_in_their_own_shape(
-    kind: str, stride: int, size_wh: tuple[int, int], tmp_path: Path
-) -> None:
+def own_shape(size_wh: tuple[int, int], size: int, longest: int, stride: int) -> tuple[int, int]:
     """``get_size_with_aspect_ratio`` of image_transforms.py, and YOLOS' with ``mod_size``."""
-    processor = {**DETR_PROCESSOR, "image_processor_type": f"{kind}ImageProcessor"}
-    spec = inspect_model(classifier(tmp_path, config=VIT, preprocessor_config=processor))
-    image, (width, height) = picture(size_wh), size_wh
-    size: int = 80
+    width, height = size_wh
     raw_size = None
-    if max(size_wh) / min(size_wh) * size > 133:
-        raw_size = 133 * float(min(size_wh)) / max(size_wh)
+    if max(size_wh) / min(size_wh) * size > longest:
+        raw_size = longest * float(min(size_wh)) / max(size_wh)
         size = round(raw_size)
     ratio = (raw_size or size) * float(max(size_wh)) / min(size_wh)
-    new_hw = (int(ratio), size) if width < height else (size, int(ratio))
-    new_h, new_w = (max(side - side % stride, stride) for side in new_hw)
-    resized = image.resize((new_w, new_h), Image.Resampling.BILINEAR)
+    new_wh = (size, int(ratio)) if width < height else (int(ratio), size)
+    new_width, new_height = (max(side - side % stride, stride) for side in new_wh)
+    return new_width, new_height
+
+
+@pytest.mark.parametrize(("kind", "stride"), [("Detr", 1), ("Yolos", 16)])
+def test_detr_and_yolos_take_pictures_in_their_own_shape(
+    kind: str, stride: int, tmp_path: Path
+) -> None:
+    processor = {**DETR_PROCESSOR, "image_processor_type": f"{kind}ImageProcessor"}
+    spec = inspect_model(classifier(tmp_path, config=VIT, preprocessor_config=processor))
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(1)
 
-    placement = preprocessor.fill(batch, 0, image)
+    for size_wh in [(64, 48), (48, 64), (300, 40), (1, 1), (2000, 1), (80, 80)]:
+        image = picture(size_wh)
+        placement = preprocessor.fill(batch, 0, image)
 
-    got = preprocessor.filled(batch, placement)
-    expected = normalized(np.asarray(resized), IMAGENET_MEAN, IMAGENET_STD).transpose(2, 0, 1)
-    assert got.shape == (1, *expected.shape)
-    np.testing.assert_allclose(got[0], expected, atol=1e-5)
+        got = preprocessor.filled(batch, placement)
+        resized = image.resize(own_shape(size_wh, 80, 133, stride), Image.Resampling.BILINEAR)
+        expected = normalized(np.asarray(resized), IMAGENET_MEAN, IMAGENET_STD).transpose(2, 0, 1)
+        assert got.shape == (1, *expected.shape)
+        np.testing.assert_allclose(got[0], expected, atol=1e-5)
 
 
 def detector(folder: Path, model_type: str, logits: Array, **files: Mapping[str, Any]) -> Path:
