@@ -177,7 +177,8 @@ def propose_model(
     spec = _by_values(spec, parts, said)
     if _says_classes(spec, parts, named):
         given.add("task")
-    why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
+    evidence = found.evidence or hugging_face.lacking(place)
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
     return Proposal(spec, why, guessed(found, spec, reading, others, given))
 
 

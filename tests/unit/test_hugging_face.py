@@ -492,6 +492,15 @@ def test_a_folder_that_lacks_a_file_says_which_and_takes_what_there_is(
         assert inspect_model(folder, **said).input_hw == (32, 32)
 
 
+def test_a_folder_with_a_graph_alone_says_what_it_lacks(tmp_path: Path) -> None:
+    save_classifier(tmp_path / "model.onnx", (1, 3, 8, 8))
+
+    why = propose_model(tmp_path).why
+
+    assert "has no config.json and no preprocessor_config.json, which say task" in why
+    assert "config.json" not in propose_model(tmp_path / "model.onnx").why
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
