@@ -25,7 +25,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.registry import is_registered
+from pyspark_vision.bundles.registry import is_registered, registered_name
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
 from pyspark_vision.bundles.storage import MODEL_JSON, local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
@@ -266,9 +266,10 @@ def _build(args: argparse.Namespace, work: Path) -> None:
             f"{args.model} is only a proposal: {proposal.question()}. Say {asked}; or --accept, if "
             "what `bundle inspect` proposes is right"
         )
-    if spec.resize == "keep_aspect":
+    has_twin = spec.file.engine == "tensorflow" and not args.no_twin
+    if has_twin and spec.resize == "keep_aspect":
         _progress("no LiteRT twin: the model takes pictures in their own shape, LiteRT in one")
-    elif spec.file.engine == "tensorflow" and not args.no_twin:
+    elif has_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
         _progress(f"running both engines on {len(images)} sample images")
@@ -306,7 +307,10 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
             settings[option] = getattr(args, option)
-    path = local_copy(args.model) if is_registered(args.model) else Path(args.model)
+    path = Path(args.model)
+    if is_registered(args.model):
+        path = local_copy(args.model)
+        settings = {"name": registered_name(args.model), "source": args.model, **settings}
     app = None if path.exists() else application(args.model)
     if app is None:
         if args.weights is not None:

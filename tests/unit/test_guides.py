@@ -89,10 +89,7 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
-    (
-        "model_files.md",
-        "pyspark-vision bundle inspect exported/",
-    ): "tests/unit/test_hugging_face.py",
+    ("model_files.md", "pyspark-vision bundle inspect exp"): "tests/unit/test_hugging_face.py",
     ("model_files.md", "pyspark-vision bundle inspect hand"): "tests/unit/test_task_archive.py",
     ("model_files.md", "import mlflow"): "tests/unit/test_registry.py",
     ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
