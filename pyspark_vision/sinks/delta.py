@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FLAG = "`table`"
 
 _LOG = "_delta_log"
+# A commit, or a checkpoint, which stays when the commits before it are cleaned up.
+_VERSION = re.compile(r"\d{20}\.")
 # Commits of the table that are looked at for those of a checkpoint that knows less than the table.
 _HISTORY = 1000
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
@@ -157,8 +159,12 @@ def append(
 
 
 def is_there(session: SparkSession, uri: str) -> bool:
-    """Whether there is a Delta table."""
-    return hadoop.exists(session, f"{uri}/{_LOG}")
+    """Whether there is a Delta table: one with a first commit.
+
+    A driver that is killed before that leaves the log's folder, empty, and files of no table.
+    """
+    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
+    return any(_VERSION.match(name) for name in names)
 
 
 def has_one_driver(session: SparkSession, uri: str) -> bool:
@@ -197,6 +203,8 @@ def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
 
 def _refuse_other_content(session: SparkSession, uri: str) -> None:
     names = hadoop.list_names(session, uri) or []
+    if _LOG in names:  # of a first commit that was cut short
+        return
     others = sorted(name for name in names if not name.startswith(("_", ".")))
     if others:
         raise InvalidOptionError(
