@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import StreamError
@@ -25,7 +26,6 @@ from pyspark_vision.spark.checkpoint_logs import last_batch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
     from pyspark_vision.sinks import Sink
 
@@ -178,7 +178,8 @@ def _append(table: IcebergTable, rows: DataFrame, shown: str, properties: dict[s
 def _partitions(session: SparkSession, table: IcebergTable) -> list[str]:
     """The names of a table's partition fields: those of the columns that they are."""
     parts = session.table(f"{_name(session, table)}.partitions").schema
-    return parts["partition"].dataType.fieldNames() if "partition" in parts.fieldNames() else []
+    of_rows = parts["partition"].dataType if "partition" in parts.fieldNames() else None
+    return of_rows.fieldNames() if isinstance(of_rows, StructType) else []
 
 
 def _newest_batch(session: SparkSession, table: IcebergTable, checkpoint_id: str) -> int:

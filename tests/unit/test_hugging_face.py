@@ -568,7 +568,7 @@ def test_weights_beside_the_graph_are_put_into_it(tmp_path: Path) -> None:
     written(tmp_path, config=VIT, preprocessor_config=VIT_PROCESSOR | {"size": 8})
     model = onnx.load(save_dense(tmp_path / "whole.onnx", classes=3))
     (tmp_path / "whole.onnx").unlink()
-    place = {"location": "model.onnx_data", "size_threshold": 16}
+    place: dict[str, Any] = {"location": "model.onnx_data", "size_threshold": 16}
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, **place)
 
     spec = propose_model(tmp_path).spec
