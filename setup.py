@@ -51,7 +51,8 @@ setup(
         "onnx": ["onnxruntime"],
         # LiteRT tells which of a .tflite file's tensors is which.
         "openvino": ["openvino", "ai-edge-litert"],
-        "simd": ["cykooz.resizer"],
+        # There is none for Linux on Arm: Pillow resizes there.
+        "simd": ['cykooz.resizer; sys_platform != "linux" or platform_machine == "x86_64"'],
         "s3": ["boto3", "obstore"],
         "gcp": [
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),

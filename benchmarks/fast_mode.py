@@ -1,8 +1,9 @@
 """What the fast mode changes, part by part: `python -m benchmarks.fast_mode`.
 
-Against exact answers (JPEG at full scale, Pillow's resize), over the real photos and parts of
-them: the reduced decode alone, the SIMD resize alone, and both, which is the default. Beside each,
-how far top-1, scores and boxes move. Ends with 1 where the resize moves more than the decode does.
+Against exact answers (JPEG at full scale, Pillow's resize): the reduced decode alone, the SIMD
+resize alone, and both, which is the default. How far the pixels of the model's input, top-1, scores
+and boxes move, over parts of real photos (two quantized models) and drawn scenes (two in float32),
+all of them large enough for a reduced decode.
 """
 
 from __future__ import annotations
@@ -10,71 +11,75 @@ from __future__ import annotations
 import io
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.places import EXIF_PHOTO, PHOTOS, SHARED
+from benchmarks.places import EXIF_PHOTO, PHOTOS, ROOT, SHARED
 from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.clients import scenes
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.resize import resizer
 from pyspark_vision.executor.results import Row
 
-MODELS = SHARED / "models"
-
-# Parts of the photos that are large enough for a reduced decode before an input of 300x300.
+# Of each photo so many parts, of so many pixels a side: four times the largest input.
 _PARTS, _PART_PX = 12, 1280
+_SCENES, _SCENE_WH = 100, (1280, 960)
 _SAME_BOX_IOU = 0.5
 
 # (JPEG at a reduced scale, resize with SIMD)
 WAYS = {"reduced decode": (True, False), "SIMD resize": (False, True), "both": (True, True)}
-_EXACT = (False, False)
+EXACT = (False, False)
 
 
 @dataclass(frozen=True)
 class Moves:
-    """How far answers are from the exact ones: counts, and the largest and mean difference."""
+    """How far answers are from the exact ones: a count, and the largest and mean difference."""
 
     changed: int
     scores: tuple[float, float]
-    boxes: tuple[float, float]
-
-    def __str__(self) -> str:
-        return (
-            f"| {self.changed} | {self.scores[0]:.4f} | {self.scores[1]:.5f} "
-            f"| {self.boxes[0]:.4f} | {self.boxes[1]:.5f} |"
-        )
+    boxes: tuple[float, float] | None
 
 
-def photos() -> list[bytes]:
-    """The photos as they are, and parts of the large ones, as JPEG."""
-    files = [*sorted(PHOTOS.iterdir()), EXIF_PHOTO]
-    found = [file.read_bytes() for file in files]
+def photo_parts() -> list[bytes]:
+    """JPEGs of parts of the real photos, as sharp as the photos are or nearly."""
+    found = []
     chance = random.Random(7)
-    for file in files:
+    for file in [*sorted(PHOTOS.iterdir()), EXIF_PHOTO]:
         with Image.open(file) as opened:
             photo = opened.convert("RGB")
         scale = max(1.0, (_PART_PX + 1) / min(photo.size))
-        if scale > 2:  # nothing of it would be sharp
+        if scale > 2:
             continue
         photo = photo.resize((round(photo.width * scale), round(photo.height * scale)))
         for _ in range(_PARTS):
             left = chance.randrange(photo.width - _PART_PX + 1)
             top = chance.randrange(photo.height - _PART_PX + 1)
-            part = photo.crop((left, top, left + _PART_PX, top + _PART_PX))
-            buffer = io.BytesIO()
-            part.save(buffer, "JPEG", quality=92)
-            found.append(buffer.getvalue())
+            found.append(jpeg(photo.crop((left, top, left + _PART_PX, top + _PART_PX))))
     return found
 
 
-def answers(spec: ModelSpec, head: HeadOptions, data: Sequence[bytes], way: Any) -> list[Row]:
+def drawn_scenes() -> list[bytes]:
+    """JPEGs of scenes that no demo model was trained with."""
+    return [jpeg(scenes.draw_scene(900_000 + seed, _SCENE_WH)[0]) for seed in range(_SCENES)]
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """A usual one."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def answers(
+    spec: ModelSpec, head: HeadOptions, data: Sequence[bytes], way: tuple[bool, bool]
+) -> list[Row]:
     """The rows of one way to decode and to resize."""
     reduces, uses_simd = way
     engine = load_engine(spec, spec.path, threads=1)
@@ -89,6 +94,29 @@ def answers(spec: ModelSpec, head: HeadOptions, data: Sequence[bytes], way: Any)
     return predictor.predict(pixels(picture) for picture in data)
 
 
+def pixel_moves(
+    spec: ModelSpec, data: Sequence[bytes], way: tuple[bool, bool]
+) -> tuple[int, float]:
+    """The largest difference of a sample in 0..255, and the root of the mean square."""
+    reduces, uses_simd = way
+    exact, resize = (resizer(spec.resize_filter, simd=simd) for simd in (False, uses_simd))
+    largest, squares = 0, []
+    for picture in data:
+        whole, _ = decode(picture, DecodeOptions(exact=True))
+        image, _ = decode(picture, DecodeOptions(exact=not reduces), spec.input_hw)
+        found, expected = (
+            np.asarray(made, np.int16)
+            for made in (
+                resize(image, spec.input_hw[::-1], None),
+                exact(whole, spec.input_hw[::-1], None),
+            )
+        )
+        difference = np.abs(found - expected)
+        largest = max(largest, int(difference.max()))
+        squares.append(float((difference**2).mean()))
+    return largest, float(np.mean(squares)) ** 0.5
+
+
 def classify_moves(exact: Sequence[Row], rows: Sequence[Row]) -> Moves:
     """``changed``: how many have another best class."""
     scores, changed = [], 0
@@ -97,7 +125,7 @@ def classify_moves(exact: Sequence[Row], rows: Sequence[Row]) -> Moves:
         by_class = dict(zip(other.value.class_ids.tolist(), other.value.scores, strict=True))
         best = int(one.value.class_ids[0])
         scores.append(abs(float(one.value.scores[0]) - float(by_class[best])))
-    return Moves(changed, (max(scores), float(np.mean(scores))), (0.0, 0.0))
+    return Moves(changed, (max(scores), float(np.mean(scores))), None)
 
 
 def detect_moves(exact: Sequence[Row], rows: Sequence[Row]) -> Moves:
@@ -133,45 +161,45 @@ def iou(box: Any, other: Any) -> float:
     return common / (areas - common) if areas > common else 0.0
 
 
-def measured(data: Sequence[bytes]) -> dict[str, dict[str, Moves]]:
-    """By task, by way."""
-    classifier = ModelSpec.inspect(MODELS / "mobilenet_v2_1.0_224_quant.tflite", accept=True)
-    detector = ModelSpec.inspect(
-        MODELS / "coco_ssd_mobilenet_v1_1.0_quant.tflite",
-        labels=MODELS / "coco_labels.txt",
-        accept=True,
-    )
-    found: dict[str, dict[str, Moves]] = {}
-    for task, spec, head, moves in (
-        ("classify", classifier, ClassifyOptions(1001, 0.0), classify_moves),
-        ("detect", detector, DetectOptions(0.5, 100, None), detect_moves),
-    ):
-        exact = answers(spec, head, data, _EXACT)
-        found[task] = {
-            name: moves(exact, answers(spec, head, data, way)) for name, way in WAYS.items()
-        }
-    return found
-
-
-def main() -> int:
-    if not Path(PHOTOS).is_dir():
+def main() -> None:
+    """A table; without the photos, of the drawn scenes alone."""
+    drawn = drawn_scenes()
+    models = [(ModelSpec.load(ROOT / "models" / f"demo-{name}"), drawn) for name in _DEMO]
+    if PHOTOS.is_dir():
+        parts = photo_parts()
+        for name, labels in _QUANTIZED.items():
+            file = SHARED / "models" / name
+            options = {"labels": SHARED / "models" / labels} if labels else {}
+            models.append((ModelSpec.inspect(file, accept=True, **options), parts))
+    else:
         print(f"there are no photos at {PHOTOS}", file=sys.stderr)
-        return 2
-    data = photos()
-    print(f"{len(data)} pictures; largest and mean difference of scores and of boxes' edges\n")
-    print("| task | what | changed | score, largest | mean | box, largest | mean |")
-    print("|---|---|---|---|---|---|---|")
-    is_worse = False
-    for task, by_way in measured(data).items():
-        for name, moves in by_way.items():
-            print(f"| {task} | {name} {moves}", flush=True)
-        decode_moves, resize_moves = by_way["reduced decode"], by_way["SIMD resize"]
-        is_worse |= resize_moves.changed > decode_moves.changed
-        is_worse |= resize_moves.scores[1] > decode_moves.scores[1]
-        is_worse |= resize_moves.boxes[1] > decode_moves.boxes[1]
-    print("\nthe resize moves " + ("MORE" if is_worse else "less") + " than the reduced decode")
-    return int(is_worse)
+    print(
+        "| model | pictures | what | pixels: largest, rms | changed | score: largest, mean "
+        "| box: largest, mean |\n|---|---|---|---|---|---|---|"
+    )
+    for spec, data in models:
+        head, moves = _HEADS[spec.task]
+        exact = answers(spec, head, data, EXACT)
+        for name, way in WAYS.items():
+            level, rms = pixel_moves(spec, data, way)
+            found = moves(exact, answers(spec, head, data, way))
+            boxes = "" if found.boxes is None else "{:.4f}, {:.5f}".format(*found.boxes)
+            print(
+                f"| {spec.name} | {len(data)} | {name} | {level}, {rms:.2f} | {found.changed} "
+                f"| {found.scores[0]:.4f}, {found.scores[1]:.5f} | {boxes} |",
+                flush=True,
+            )
 
+
+_DEMO = ("classifier", "detector")
+_QUANTIZED = {
+    "mobilenet_v2_1.0_224_quant.tflite": None,
+    "coco_ssd_mobilenet_v1_1.0_quant.tflite": "coco_labels.txt",
+}
+_HEADS: dict[str, tuple[HeadOptions, Callable[[Sequence[Row], Sequence[Row]], Moves]]] = {
+    "classify": (ClassifyOptions(10_000, 0.0), classify_moves),
+    "detect": (DetectOptions(0.5, 100, None), detect_moves),
+}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -80,7 +80,7 @@ def letterboxed(pixels: Array, size: int, pad: int) -> tuple[Array, float, tuple
     return square, scale, (left, top)
 
 
-def iou(one: Sequence[float], other: Sequence[float]) -> float:
+def iou(one: Any, other: Any) -> float:
     """Of two xyxy boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

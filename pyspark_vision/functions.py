@@ -7,6 +7,10 @@ struct with an ``error`` field: null, or ``{code, message}``
 (:class:`pyspark_vision.errors.ErrorCode`). Results have ``warnings``, too: null, or a list of what
 they lack (:class:`pyspark_vision.errors.WarningCode`). A bad row never raises and is never
 dropped; a wrong column type, model or option raises here, on the driver.
+
+A column of arrays of any of these has an array of such structs, one for each element (a null array
+is null, an empty one empty); so have the frames of an animation or TIFF with ``frames="all"`` or
+``frames=n``.
 """
 
 from __future__ import annotations
@@ -148,7 +152,7 @@ def fetch_object(
 
 
 def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
-    """Encoded bytes -> ``struct<width, height, data, error>``: upright RGB pixels at full scale.
+    """Encoded bytes -> ``struct<width, height, data, error, warnings>``: upright RGB at full scale.
 
     ``data`` holds ``height * width * 3`` bytes, rows first; EXIF orientation is applied, alpha
     flattened over white, every colour space and depth turned into 8-bit RGB. A bad row has null
@@ -156,7 +160,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     single pass as ``classify_image("content", m)``: pixels do not leave the Python worker. Keep
     the pixels only where you need them: a 12-megapixel picture is 36 MB.
 
-    Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
+    Keywords are those of :class:`DecodeOptions`, which every image function takes: ``exact``,
+    ``max_bytes``, ``max_pixels``, ``formats``, ``decode``, ``grey_range``, ``icc``, ``frames`` and
+    ``max_frames``. A function around ``decode_image`` takes only ``exact``.
     """
     options = decode_options("decode_image", decode)
     read = _Read(col, options)
@@ -186,6 +192,12 @@ def classify_image(
 
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
+
+    Of an array of pictures, an array of results:
+
+    >>> pair = df.select(F.array("content", F.lit(b"no picture")).alias("pictures"))
+    >>> results = pair.select(F.explode(classify_image("pictures", spec, top_k=1)).alias("r"))
+    >>> results.select("r.predictions.label", "r.error.code").show()
 
     ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
     picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are

@@ -144,7 +144,8 @@ def compare_values(
     if task == "detect":
         return _compare_detections(pairs, asked_back_from)
     if task == "keypoints":
-        return _compare_detections([(_boxed(one), _boxed(other)) for one, other in pairs])
+        boxed = [(_boxed(one), _boxed(other)) for one, other in pairs]
+        return _compare_detections(boxed, asked_back_from)
     if task == "segment":
         return _compare_segments(pairs)
     return _compare_embeddings(pairs)

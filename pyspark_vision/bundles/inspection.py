@@ -189,7 +189,7 @@ def propose_model(
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = trial_runs(spec, trial_pictures(trial_hw(spec)))
+        runs = _tried(spec, found)
         why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
@@ -218,8 +218,20 @@ def propose_model(
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
-    why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
-    return Proposal(spec, why, guessed(found, spec, reading, others, given))
+    evidence = found.evidence or hugging_face.lacking(place)
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
+    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
+    return Proposal(spec, why, guesses)
+
+
+def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
+    """The model's answers to the drawn pictures; where it has none, what it was taken for."""
+    try:
+        return trial_runs(spec, trial_pictures(trial_hw(spec)))
+    except InvalidModelError as error:
+        taken_for = f"; {found.evidence}" if found.evidence else ""
+        raise InvalidModelError(f"{error}{taken_for}") from error
 
 
 def _candidates(
@@ -567,6 +579,8 @@ def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: 
 def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
+    if "input_layout" in dict(found.fields):  # where all sides are open
+        channels_last = dict(found.fields)["input_layout"] == "NHWC"
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
         raise InvalidModelError(
@@ -580,7 +594,9 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
-    is_torch = found.format == "onnx" and (found.family == "unit" or image.shape[1] == 3)
+    is_torch = found.format == "onnx" and (
+        found.family == "unit" or (channels != 1 and not channels_last)
+    )
     return {
         "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",
         "input_hw": (

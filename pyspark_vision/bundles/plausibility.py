@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyspark_vision.bundles.readings import FINEST_FEATURES
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.executor.poses import columns_of_points
 from pyspark_vision.executor.raw_heads import LAYOUTS, TABLES, split, without_last_columns
@@ -20,6 +21,10 @@ _ROUNDING = 5e-3
 _SOFTMAX_ROUNDING = 0.02
 # Of a detector that answers a blank picture with more, the scores are something else.
 _MOST_ON_BLANK = 50
+# Of a raw detector, whose boxes are all boxes, however weak: padded outputs hold hundreds. Offsets
+# from anchors are as often below 0 as above, a box's sides nearly never.
+_MANY_BOXES = 500
+_LEAST_WITH_SIDES = 0.75
 # Boxes may reach a little over the picture; what lies this many sides off is no box.
 _MOST_SIDES = 4.0
 # Points of a thing that fills the picture reach further, if they are pixels.
@@ -43,7 +48,9 @@ def _part(spec: ModelSpec, run: dict[str, Array]) -> dict[str, Array]:
         return _real(split(run, spec))
     if spec.task == "segment" and "pixel_scores" in run:
         return {"pixel_scores": channels_first(run["pixel_scores"], spec)}
-    if spec.task == "segment" and "pixel_classes" not in run:
+    if spec.task == "segment" and "pixel_classes" in run:
+        return {"pixel_classes": channels_first(run["pixel_classes"], spec)[0]}
+    if spec.task == "segment":
         if "prototypes" in run:
             prototypes = channels_first(run["prototypes"], spec)
             run, _ = without_last_columns(run, len(prototypes))
@@ -68,7 +75,7 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
     if spec.task == "embed":
         return _why_no_vector(parts, spec)
     if "boxes" not in parts[0]:
-        return _why_no_map(parts) if spec.task == "segment" else _why_no_points(parts, spec)
+        return _why_no_map(parts, spec) if spec.task == "segment" else _why_no_points(parts, spec)
     return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
         _why_not_on_blank(parts[0], spec)
     )
@@ -108,8 +115,11 @@ def _why_no_vector(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str
     return None
 
 
-def _why_no_map(parts: Sequence[Mapping[str, Array]]) -> str | None:
+def _why_no_map(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str | None:
     for part in parts:
+        sides = part.get("pixel_classes", part.get("pixel_scores", np.empty(0))).shape[-2:]
+        if len(sides) < 2 or min(sides) * FINEST_FEATURES <= min(spec.input_hw):
+            return f"its map has {list(sides)} places only for an input of {spec.input_hw}"
         if "pixel_classes" in part:
             classes = part["pixel_classes"].astype(np.float64)
             if not _are_whole(classes) or classes.min() < 0 or classes.max() > _MOST_CLASSES:
@@ -167,7 +177,20 @@ def _why_no_boxes(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
     limit = _MOST_SIDES * max(height, width, 1)
     if likely.size and np.isfinite(likely).all() and np.abs(likely).max() > limit:
         return f"its boxes reach to {np.abs(likely).max():.3g}, far off a {width}x{height} input"
+    if "boxes" in roles and len(boxes) >= _MANY_BOXES and not _have_sides(boxes):
+        return (
+            "most of its boxes have no sides in any order of their numbers: they are offsets, it "
+            "seems, which are read as outputs={'ssd_boxes': …, 'class_scores': …} with "
+            "anchor_layers or anchors (docs/models.md)"
+        )
     return None
+
+
+def _have_sides(boxes: Array) -> bool:
+    """Whether most boxes are ordered corners, or a place and two sides, as any detector's are."""
+    a, b, c, d = boxes[np.isfinite(boxes).all(axis=1)].T
+    corners, sides = (c >= a) & (d >= b), (c >= 0) & (d >= 0)
+    return not a.size or max(corners.mean(), sides.mean()) >= _LEAST_WITH_SIDES
 
 
 def _why_not_on_blank(part: Mapping[str, Array], spec: ModelSpec) -> str | None:
@@ -242,6 +265,12 @@ def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:
     if np.abs(scores.sum(axis=1) - 1).max() > _SOFTMAX_ROUNDING:
         return None
     return int(scores.mean(axis=0).argmax())
+
+
+def places_add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the scores of each place of maps ``(C, h, w)`` are those of a softmax."""
+    sums = [part["pixel_scores"].astype(np.float64).sum(axis=0) for part in parts]
+    return all(bool((np.abs(one - 1) < 0.05).all()) for one in sums)
 
 
 def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers import hugging_face
+from pyspark_vision.bundles.readers.hugging_face_config import CONFIG
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 
 MLFLOW, HUGGING_FACE = "models:", "hf:"
@@ -48,15 +49,46 @@ def registered_model(uri: str, folder: Path) -> Path:
     return _model_in(_downloaded(uri, folder), uri)
 
 
-def _downloaded(uri: str, folder: Path) -> Path:
-    # It reports to its makers otherwise, where nobody has said that it may.
+def registered_name(uri: str) -> str:
+    """The name without its alias or version.
+
+    >>> registered_name("models:/cats@live"), registered_name("models:/cats/3")
+    ('cats', 'cats')
+    """
+    name = uri.partition(":")[2].strip("/")
+    return name.rpartition("@")[0] or name.rpartition("/")[0] or name
+
+
+def registered_version(uri: str) -> str:
+    """Which version an alias stands for now; of a name with its version, that.
+
+    Raises ``OSError`` where the registry does not say.
+    """
+    name, alias_sign, alias = uri.removeprefix(MLFLOW).strip("/").rpartition("@")
+    if not alias_sign:
+        return alias
+    client = _mlflow(uri).MlflowClient()
+    try:
+        return str(client.get_model_version_by_alias(name, alias).version)
+    except Exception as error:  # MlflowException, or its store's client's
+        raise OSError(_first_line(error)) from error
+
+
+def _mlflow(uri: str) -> Any:
+    # It reports to its makers otherwise, where nobody has said that it may, and draws on stderr.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         import mlflow
     except ImportError as error:
         raise MissingDependencyError(
             f"{uri} is in a registry of MLflow's: pip install 'pyspark_vision[mlflow]' ({error})"
         ) from None
+    return mlflow
+
+
+def _downloaded(uri: str, folder: Path) -> Path:
+    mlflow = _mlflow(uri)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     # MlflowException, and of the store that the artifacts lie in, whatever its client raises.
@@ -77,7 +109,7 @@ def _model_in(folder: Path, uri: str) -> Path:
     if (folder / _MLMODEL).is_file():
         return _of_flavour(folder, uri)
     if (onnx := hugging_face.model_file(folder)) is not None:
-        return folder if (folder / hugging_face.CONFIG).is_file() else onnx
+        return folder if (folder / CONFIG).is_file() else onnx
     return _only_model(folder, uri)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readings import CONVENTIONS, Reading, plain, shown
-from pyspark_vision.bundles.ssd_families import are_at_anchors, find_families
+from pyspark_vision.bundles.readings import CONVENTIONS, Check, Reading, plain, shown
+from pyspark_vision.bundles.ssd_families import SsdFamily, are_at_anchors, find_families
 from pyspark_vision.executor.small_heads import FASTESTDET_STRIDE, NANODET_BINS, NANODET_GRIDS
 
 Array = np.ndarray[Any, Any]
 
+# What float16 and quantization may leave of one.
+_SOFTMAX_ROUNDING = 0.05
 # OpenCV's FaceDetectorYN.
 _YUNET_POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 
@@ -44,14 +46,6 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
         settled = ("box_format", "coordinates", "normalization")
         fields = {**CONVENTIONS["ssd_boxes"], **family.fields}
 
-        def offsets(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
-            at_anchors = are_at_anchors(runs[-1]["ssd_boxes"][..., :4].reshape(-1, 4), anchors)
-            return "its boxes are worked out already" if at_anchors else None
-
-        def boxes(runs: Sequence[Mapping[str, Array]], anchors: Array = anchors) -> str | None:
-            at_anchors = are_at_anchors(runs[-1]["boxes"].reshape(-1, 4), anchors)
-            return None if at_anchors else "its boxes do not lie at its anchors"
-
         points = [("ssd_keypoints", head.keypoints.name)] if head.keypoints else []
         yield Reading(
             "detect",
@@ -65,7 +59,7 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
             is_certain=True,
             settled=settled,
             labels=family.labels,
-            check=offsets if family.decoded else None,
+            check=_check_of_offsets(family, anchors),
         )
         if family.decoded:
             own = {name: value for name, value in fields.items() if not name.startswith("anchor")}
@@ -77,8 +71,41 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
                 is_certain=True,
                 settled=settled,
                 labels=family.labels,
-                check=boxes,
+                check=_check_of_boxes(family, anchors),
             )
+
+
+def _check_of_offsets(family: SsdFamily, anchors: Array) -> Check:
+    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        if family.decoded and are_at_anchors(_flat(runs[-1]["ssd_boxes"]), anchors):
+            return "its boxes are worked out already"
+        return _why_no_softmax(runs, family)
+
+    return check
+
+
+def _check_of_boxes(family: SsdFamily, anchors: Array) -> Check:
+    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        if not are_at_anchors(_flat(runs[-1]["boxes"]), anchors):
+            return "its boxes do not lie at its anchors"
+        return _why_no_softmax(runs, family)
+
+    return check
+
+
+def _flat(boxes: Array) -> Array:
+    """The boxes ``(N, 4)`` of an output that may have points behind them."""
+    flat: Array = boxes.reshape(-1, boxes.shape[-1])[:, :4]
+    return flat
+
+
+def _why_no_softmax(runs: Sequence[Mapping[str, Array]], family: SsdFamily) -> str | None:
+    """A head with a background class gives a softmax; of its logits the head knows nothing."""
+    if "background_class" not in family.fields:
+        return None
+    sums = runs[-1]["class_scores"].astype(np.float64).sum(axis=-1)
+    fits = np.abs(sums - 1).max() < _SOFTMAX_ROUNDING
+    return None if fits else f"the scores of a box do not add up to one, as {family.name}'s do"
 
 
 def _yunet(named: Mapping[str, TensorFound]) -> Iterator[Reading]:

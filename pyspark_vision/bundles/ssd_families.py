@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ from pyspark_vision.bundles.spec import AnchorLayer
 from pyspark_vision.executor.anchors import computed_anchors
 
 Array = np.ndarray[Any, Any]
+
+# In parts of the picture: half of the centres of boxes are nearer to their anchors. Offsets, taken
+# for boxes, lie about 0, a quarter of the picture and more away from half of the anchors.
+_NEAR = 0.1
 
 _FACE = ((0, "face"),)
 _FACE_AFTER_BACKGROUND = ((1, "face"),)
@@ -199,13 +203,13 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class SsdOutputs:
-    """A family, and which of a model's outputs its head's are."""
+    """A family, its anchors for the input, and which of a model's outputs its head's are."""
 
     family: SsdFamily
+    anchors: Array
     boxes: TensorFound
     scores: TensorFound
     keypoints: TensorFound | None = None
-    anchors: Array = field(default_factory=lambda: np.empty((0, 4)), compare=False)
 
 
 def find_families(
@@ -222,21 +226,17 @@ def find_families(
         if len(outputs) != len(columns):
             continue
         found = [
-            next((t for t in outputs if t.shape[1:] == (len(anchors), count)), None)
+            tensor
             for count in columns
+            for tensor in outputs
+            if tensor.shape[1:] == (len(anchors), count)
         ]
-        if all(tensor is not None for tensor in found):
-            yield SsdOutputs(family, *found, anchors=anchors)  # type: ignore[arg-type]
+        if len(found) == len(columns):
+            yield SsdOutputs(family, anchors, *found)
 
 
 def are_at_anchors(boxes: Array, anchors: Array) -> bool:
-    """Whether ``(N, 4)`` numbers are boxes (xyxy in 0..1) about their anchors, and no offsets.
-
-    Of random offsets half the anchors are further away than a quarter of the picture.
-    """
+    """Whether ``(N, 4)`` numbers are boxes (xyxy in 0..1) about their anchors, and no offsets."""
     centers = (boxes[:, :2] + boxes[:, 2:4]) / 2
     away = np.abs(centers - anchors[:, :2]).max(axis=1)
     return bool(np.median(away) < _NEAR)
-
-
-_NEAR = 0.1

@@ -21,7 +21,7 @@ from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits, propose_model
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.proof import of_record
-from pyspark_vision.bundles.registry import is_registered, registered_model
+from pyspark_vision.bundles.registry import is_registered, registered_model, registered_name
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
@@ -90,7 +90,7 @@ def load_bundle(uri: str) -> ModelSpec:
 
 def _known(path: Path, uri: str) -> ModelSpec:
     """A registered model that is no bundle, if it says itself how it is run."""
-    proposal = propose_model(path, source=uri)
+    proposal = propose_model(path, source=uri, name=registered_name(uri))
     if proposal.open_fields:
         raise InvalidModelError(
             f"{uri} is no bundle, and only a proposal: {proposal.question()}. `pyspark-vision "

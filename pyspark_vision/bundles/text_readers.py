@@ -75,7 +75,10 @@ def is_text_reader(folder: Path) -> bool:
     """Whether a folder has a detector of text and a recognizer."""
     if len(list(folder.glob("*.onnx"))) < 2:
         return False
-    parts = parts_of(folder)
+    try:
+        parts = parts_of(folder)
+    except InvalidModelError:  # files of something else
+        return False
     return bool(parts["text_map"] and parts["characters"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def main() -> int:
                     file=sys.stderr,
                 )
                 return 1
-            arrays = {str(name): np.asarray(value) for name, value in answer.items()}
+            arrays: Any = {str(name): np.asarray(value) for name, value in answer.items()}
             np.savez(file.with_suffix(".npz"), **arrays)
     except Exception as error:  # the script's own: one line, as all mistakes are
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -25,7 +25,7 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
-from pyspark_vision.bundles.registry import is_registered
+from pyspark_vision.bundles.registry import is_registered, registered_name
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
 from pyspark_vision.bundles.storage import MODEL_JSON, local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
@@ -195,6 +195,10 @@ def run(args: argparse.Namespace) -> int:
         said = with_flags(" ".join(str(error).split()), args)
         print(f"pyspark-vision bundle: {said}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a file that may not be read
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"pyspark-vision bundle: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -262,9 +266,10 @@ def _build(args: argparse.Namespace, work: Path) -> None:
             f"{args.model} is only a proposal: {proposal.question()}. Say {asked}; or --accept, if "
             "what `bundle inspect` proposes is right"
         )
-    if spec.resize == "keep_aspect":
+    has_twin = spec.file.engine == "tensorflow" and not args.no_twin
+    if has_twin and spec.resize == "keep_aspect":
         _progress("no LiteRT twin: the model takes pictures in their own shape, LiteRT in one")
-    elif spec.file.engine == "tensorflow" and not args.no_twin:
+    elif has_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
         _progress(f"running both engines on {len(images)} sample images")
@@ -302,7 +307,10 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
     for option in ("task", "labels", "name"):
         if getattr(args, option, None) is not None:
             settings[option] = getattr(args, option)
-    path = local_copy(args.model) if is_registered(args.model) else Path(args.model)
+    path = Path(args.model)
+    if is_registered(args.model):
+        path = local_copy(args.model)
+        settings = {"name": registered_name(args.model), "source": args.model, **settings}
     app = None if path.exists() else application(args.model)
     if app is None:
         if args.weights is not None:
@@ -352,7 +360,8 @@ def _table(
         why = "given" if name in settings else "unsure" if name in guesses else ""
         yield f"  {name:<17} {getattr(spec, name)!s:<14} {why}".rstrip()
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
-    for name in _PREPARATION:
+    of_detectors = ("background_class",) if spec.task == "detect" else ()
+    for name in (*of_detectors, *_PREPARATION):
         if (value := getattr(spec, name)) != defaults[name]:
             yield f"  {name:<17} {_text(value):<14} {'given' if name in settings else ''}".rstrip()
     if spec.anchors:
@@ -420,8 +429,8 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 _WANTED = {
     "tuple[int, int]": "HEIGHTxWIDTH",
     "tuple[float, ...]": "numbers with commas between",
-    "tuple[str, ...]": "names with commas between",
     "tuple[AnchorLayer, ...]": "STRIDE:SIZE,SIZE/RATIO,RATIO with ; between layers",
+    "tuple[str, ...]": "names with commas between",
     "float": "a number",
     "bool": "true or false",
 }
@@ -433,8 +442,6 @@ def _value(name: str, annotation: str, text: str) -> Any:
         return None
     if name == "anchors" and Path(text).is_file():
         return read_anchors(text)
-    if annotation == "tuple[str, ...]":
-        return tuple(word.strip() for word in text.split(","))
     try:
         if annotation == "bool":
             return _BOOLEANS[text.lower()]

@@ -53,8 +53,8 @@ class Box:
 @dataclass(frozen=True)
 class CardView:
     """What a card shows: a picture so wide (a part of the stage), or why it is missing; a vector as
-    a strip of colours and its caption. Boxes that are not `outlined` have plates only.
-    ``points``: the keypoints of its boxes, as CSS."""
+    a strip of colours and its caption. Boxes that are not `outlined` have plates only; `points`:
+    the keypoints of a detector's boxes, as CSS."""
 
     name: str
     origin: str | None
@@ -67,8 +67,8 @@ class CardView:
     items: Sequence[Item]
     items_total: int
     boxes: Sequence[Box]
-    outlined: bool
     points: Sequence[str]
+    outlined: bool
     vector: tuple[Thumbnail, str] | None
 
 
@@ -84,6 +84,7 @@ def card_view(
     ratio = shown.width / shown.height if shown else STAGE_RATIO
     width = min(1.0, ratio / STAGE_RATIO)
     are_drawn = task in COLORED_TASKS and not card.failure and not boxes_drawn
+    has_points = are_drawn and task == "detect"
     return CardView(
         name=name,
         origin=card.origin if card.origin != name else None,
@@ -96,8 +97,8 @@ def card_view(
         items=items,
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
+        points=[place for row in rows for place in _points(row)] if has_points else [],
         outlined=task != "segment",
-        points=[place for row in rows for place in _points(row)] if are_drawn else [],
         vector=_vector(card) if task == "embed" else None,
     )
 

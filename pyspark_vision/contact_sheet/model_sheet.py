@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from pyspark_vision.contact_sheet.files import ContactSheetError
 from pyspark_vision.contact_sheet.sheet import SheetCounts, build_contact_sheet
-from pyspark_vision.executor.draw import encode_jpeg
-from pyspark_vision.executor.draw_keypoints import draw_keypoints
-from pyspark_vision.executor.draw_masks import draw_masks
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import (
     ClassifyOptions,
@@ -27,10 +23,9 @@ from pyspark_vision.executor.heads import (
     SegmentOptions,
     default_iou_threshold,
 )
-from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.pipeline import result_array
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.row_errors import RowError
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -40,10 +35,6 @@ SCORE_THRESHOLD = 0.3
 _MASK_THRESHOLD = 0.5
 _TOP_CLASSES = 5
 _MOST_BOXES = 100
-
-# (picture, what was found in it) -> the picture with that drawn on it
-Drawing = Callable[[Image.Image, list[Any]], Image.Image]
-_DRAWN: dict[str, Drawing] = {"segment": draw_masks, "keypoints": draw_keypoints}
 
 # A page of ours says so in its first lines (page.html).
 _GENERATOR = b'<meta name="generator" content="pyspark-vision contact-sheet">'
@@ -81,44 +72,25 @@ def check_output(target: Path) -> None:
     """Refuse a place that holds somebody else's file, before the model runs."""
     if target.is_dir() or not target.parent.is_dir():
         raise ContactSheetError(
-            f"sheet={str(target)!r} is a folder, or its folder does not exist: name the HTML file "
-            "to write, in a folder that exists"
+            f"`sheet` {target} is a folder, or its folder does not exist: name the HTML file to "
+            "write, in a folder that exists"
         )
     if target.exists() and _GENERATOR not in target.read_bytes()[:4096]:
         raise ContactSheetError(
-            f"sheet={str(target)!r} exists and is no contact sheet: name another file"
+            f"`sheet` {target} exists and is no contact sheet: name another file"
         )
 
 
 def _answers(spec: ModelSpec, pictures: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    """A picture at a time: ``origin, content, result``; or ``annotated``, with the answer drawn."""
+    """A picture at a time: ``origin, content, result``."""
     head = _head(spec)
     engine = load_engine(spec, spec.path, os.cpu_count() or 1)
     predictor = Predictor(spec, engine, DecodeOptions(), head)
     for file in pictures:
         content = file.read_bytes()
         result = result_array(spec, head, predictor.predict([content]))
-        column, picture = "content", content
-        if (draw := _DRAWN.get(spec.task)) is not None:
-            column, picture = "annotated", _annotated(content, draw, result[0].as_py())
-            result = _as_detections(result)
-        arrays = [pa.array([file.as_uri()]), pa.array([picture], pa.binary()), result]
-        yield pa.RecordBatch.from_arrays(arrays, names=["origin", column, "result"])
-
-
-def _annotated(content: bytes, draw: Drawing, result: dict[str, Any]) -> bytes | None:
-    """The picture with its masks or points, which the page itself cannot draw."""
-    try:
-        image, _ = decode(content, DecodeOptions(), None)
-    except RowError:
-        return None
-    return encode_jpeg(draw(image, next(iter(result.values())) or []))
-
-
-def _as_detections(result: pa.StructArray) -> pa.StructArray:
-    """Segments and poses have the fields of detections, and others."""
-    fields = [field.name for field in result.type]
-    return pa.StructArray.from_arrays(result.flatten(), names=["detections", *fields[1:]])
+        arrays = [pa.array([file.as_uri()]), pa.array([content], pa.binary()), result]
+        yield pa.RecordBatch.from_arrays(arrays, names=["origin", "content", "result"])
 
 
 def _head(spec: ModelSpec) -> HeadOptions:

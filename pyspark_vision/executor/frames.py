@@ -53,6 +53,8 @@ def _frames(image: Image.Image, options: DecodeOptions) -> Iterator[Picture | Ro
     for count in range(1, options.max_frames + 1):
         try:
             if not _seek(image, index):
+                if count == 1:
+                    yield RowError(ErrorCode.UNDECODABLE, f"{image.format}: it has no frame")
                 return
             picture = loaded(image, options, None)
         except RowError as error:

@@ -365,7 +365,7 @@ def _points_in_source(spec: ModelSpec, outputs: Outputs, placement: Placement) -
         return None
     if "keypoints" not in outputs:
         raise ValueError("the spec names keypoints, and the model's outputs have none")
-    points = outputs["keypoints"].astype(np.float32)
+    points: Array = outputs["keypoints"].astype(np.float32)
     if points.shape[1] != len(spec.keypoint_names):
         raise ValueError(
             f"the model gives {points.shape[1]} keypoints, and the spec names "

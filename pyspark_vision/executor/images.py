@@ -79,7 +79,7 @@ class DecodeOptions:
 
     - ``exact``: decode JPEG at full scale. The default decodes at 1/2, 1/4 or 1/8 where that is
       still twice the model's input: much faster for large photos, not pixel-identical. It also
-      resizes with the ``simd`` extra where that is installed, within one level of 255.
+      resizes with the ``simd`` extra where that is installed, next to the same as Pillow.
     - ``max_bytes``, ``max_pixels`` (width x height of the stored picture): larger ones become
       ``too_many_bytes`` / ``too_many_pixels`` before anything is decoded.
     - ``formats``: of ``JPEG, PNG, GIF, WEBP, BMP`` (default) plus ``TIFF, AVIF, JPEG2000``,

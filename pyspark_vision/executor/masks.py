@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 _BLOCK_PIXELS = 1 << 20
 # Sides of the squares in which the best class of each pixel is found. Of a square's many classes
 # few can be the best one anywhere in it, the fewer the smaller it is.
-_TILE_PX = 128
+_TILE_PX = 64
 # Of a class map: no class at all, outside of what the model has seen.
 NO_CLASS = np.iinfo(np.uint16).max
 # A side moves by float32's rounding, which must not take a column of pixels with it.
@@ -208,19 +208,37 @@ def best_classes(scores: Array, rows: Axis, columns: Axis, hw: tuple[int, int]) 
     """
     height, width = hw
     best = np.full((width, height), NO_CLASS, np.uint16)
+    likely = _likely_classes(scores)
     for across in columns.tiles(_TILE_PX):
         of_columns, across = across.window()
         for down in rows.tiles(_TILE_PX):
             of_rows, down = down.window()
-            window = scores[:, of_rows, of_columns]
-            # No value in between is above the largest of its corners, or below the least one.
-            flat = window.reshape(len(window), -1)
-            classes = np.flatnonzero(flat.max(axis=1) >= flat.min(axis=1).max())
-            mixed = _between(_between(window[classes], across, 2), down, 1)
-            tile = classes[mixed.argmax(axis=0)].T
             x, y = across.first, down.first
-            best[x : x + across.pixels, y : y + down.pixels] = tile
+            tile = best[x : x + across.pixels, y : y + down.pixels]
+            between = likely[:, of_rows.start : of_rows.start + int(down.low[-1]) + 1]
+            between = between[:, :, of_columns.start : of_columns.start + int(across.low[-1]) + 1]
+            classes = np.flatnonzero(between.any(axis=(1, 2)))
+            if classes.size == 1:
+                tile[...] = classes[0]
+                continue
+            window = scores[classes, of_rows, of_columns]
+            mixed = _between(_between(window, across, 2), down, 1)
+            tile[...] = classes[mixed.argmax(axis=0)].T
     return best
+
+
+def _likely_classes(scores: Array) -> Array:
+    """``(C, h, w)`` -> which classes can be the best between a cell, its right and lower ones.
+
+    No value in between is above the largest of its corners, or below the least one.
+    """
+    most, least = scores, scores
+    for side in (1, 2):
+        after = [*range(1, scores.shape[side]), scores.shape[side] - 1]
+        most = np.maximum(most, np.take(most, after, axis=side))
+        least = np.minimum(least, np.take(least, after, axis=side))
+    likely: Array = most >= least.max(axis=0)
+    return likely
 
 
 def nearest_classes(class_map: Array, rows: Axis, columns: Axis, hw: tuple[int, int]) -> Array:

@@ -254,7 +254,8 @@ def kept_aspect_wh(
     sides = size_wh
     if side != short:
         sides = (side, other) if width < height else (other, side)
-    return tuple(max(side - side % stride, stride) for side in sides)
+    new_width, new_height = (max(one - one % stride, stride) for one in sides)
+    return new_width, new_height
 
 
 def mean_std(spec: ModelSpec) -> tuple[Array, Array]:

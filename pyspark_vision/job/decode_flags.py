@@ -80,8 +80,8 @@ def described(keywords: DecodeKeywords) -> str:
     words = [str(keywords.get("exact", False))]
     for name, value in keywords.items():
         if name != "exact":
-            is_several = isinstance(value, (list, tuple))
-            words.append(f"{name}={' '.join(map(str, value)) if is_several else value}")
+            text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            words.append(f"{name}={text}")
     return ", ".join(words)
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark_vision.sinks import Sink
 
 _LOG = "_delta_log"
+# A commit, or a checkpoint, which stays when the commits before it are cleaned up.
+_VERSION = re.compile(r"\d{20}\.")
 # Commits of the table that are looked at for those of a checkpoint that knows less than the table.
 _HISTORY = 1000
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
@@ -66,7 +68,9 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
     delta_lake.refuse_without(session)
     table_columns.refuse_unknown(table.partition_by, schema)
     if not is_there(session, table.uri):
-        table_columns.refuse_other_content(session, table.uri, "Delta")
+        # A first commit that was cut short leaves its log's folder.
+        if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
+            table_columns.refuse_other_content(session, table.uri, "Delta")
         return
     _refuse_other_partitions(session, table)
     there = session.read.format("delta").load(table.uri).schema
@@ -137,8 +141,12 @@ def append(
 
 
 def is_there(session: SparkSession, uri: str) -> bool:
-    """Whether there is a Delta table."""
-    return hadoop.exists(session, f"{uri}/{_LOG}")
+    """Whether there is a Delta table: one with a first commit.
+
+    A driver that is killed before that leaves the log's folder, empty, and files of no table.
+    """
+    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
+    return any(_VERSION.match(name) for name in names)
 
 
 def has_one_driver(session: SparkSession, uri: str) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import StreamError
@@ -25,7 +26,6 @@ from pyspark_vision.spark.checkpoint_logs import last_batch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
     from pyspark_vision.sinks import Sink
 
@@ -107,7 +107,7 @@ def iceberg_sink(session: SparkSession, table: IcebergTable, checkpoint: str) ->
         if batch_id <= newest:
             return
         properties = {_CHECKPOINT: writer, _BATCH: str(batch_id)}
-        _append(session, table, results, f"batch {batch_id}", properties)
+        _append(table, results, f"batch {batch_id}", properties)
 
     return sink
 
@@ -150,14 +150,10 @@ def _make(session: SparkSession, table: IcebergTable, schema: StructType) -> Non
             session.sql(f"ALTER TABLE {name} ADD COLUMN {column}")
 
 
-def _append(
-    session: SparkSession,
-    table: IcebergTable,
-    rows: DataFrame,
-    shown: str,
-    properties: dict[str, str],
-) -> None:
+def _append(table: IcebergTable, rows: DataFrame, shown: str, properties: dict[str, str]) -> None:
     """Append ``rows`` in one snapshot; raises :class:`StreamError` where the table refuses them."""
+    # That of the batch: Spark clones a stream's, settings and all, when it starts.
+    session = rows.sparkSession
     name = _name(session, table)
     given = {column.lower() for column in rows.columns}
     # What the rows have not is null there: a table may have more than one writer.
@@ -182,12 +178,15 @@ def _append(
 def _partitions(session: SparkSession, table: IcebergTable) -> list[str]:
     """The names of a table's partition fields: those of the columns that they are."""
     parts = session.table(f"{_name(session, table)}.partitions").schema
-    return parts["partition"].dataType.fieldNames() if "partition" in parts.fieldNames() else []
+    of_rows = parts["partition"].dataType if "partition" in parts.fieldNames() else None
+    return of_rows.fieldNames() if isinstance(of_rows, StructType) else []
 
 
 def _newest_batch(session: SparkSession, table: IcebergTable, checkpoint_id: str) -> int:
     """Of this checkpoint, in the snapshots that the table still keeps; -1 for none."""
-    snapshots = session.table(f"{_name(session, table)}.snapshots")
+    name = _name(session, table)
+    session.sql(f"REFRESH TABLE {name}")  # a catalog keeps what it has loaded for a while
+    snapshots = session.table(f"{name}.snapshots")
     own = snapshots.where(F.col("summary")[_CHECKPOINT] == checkpoint_id)
     newest = own.agg(F.max(F.col("summary")[_BATCH].cast("long"))).first()
     return -1 if newest is None or newest[0] is None else int(newest[0])

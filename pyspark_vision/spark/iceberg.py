@@ -52,7 +52,7 @@ def missing(version: str) -> str:
 def folder_catalog(session: SparkSession, warehouse: str) -> str:
     """The name of a catalog whose tables are the folders in ``warehouse`` (any Hadoop URI)."""
     name = f"pyspark_vision_{hashlib.sha256(warehouse.encode()).hexdigest()[:16]}"
-    settings = {"": CATALOG, ".type": "hadoop", ".warehouse": warehouse}
+    settings = {"": CATALOG, ".type": "hadoop", ".warehouse": warehouse, ".cache-enabled": "false"}
     for key, value in settings.items():
         session.conf.set(f"spark.sql.catalog.{name}{key}", value)
     return name

@@ -35,5 +35,5 @@ def numbered(folder: Path, labels: Path | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    by_name.build_application, by_name.imagenet_labels = drawn, numbered
+    vars(by_name).update(build_application=drawn, imagenet_labels=numbered)
     sys.exit(job_scripts.job(ROOT, "stream_classify").main(sys.argv[1:]))

@@ -30,8 +30,6 @@ _CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "1g",
 }
-# Images of a batch, of each source: one takes some seconds, within which a kill falls.
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,11 @@ class ObjectsJob:
     input_source: str = "pubsub"
 
     @contextmanager
-    def running(self, trigger: str = "1") -> Iterator[subprocess.Popen[bytes]]:
-        """The job until the block ends; then nothing of it is left."""
+    def running(self, batch: int) -> Iterator[subprocess.Popen[bytes]]:
+        """The job until the block ends; then nothing of it is left.
+
+        ``batch``: images of a batch, of each source.
+        """
         hadoop = {f"spark.hadoop.{key}": value for key, value in self.gcs.hadoop_conf().items()}
         all_jars = ",".join(str(jar) for jar in jars.files("kafka", "delta"))
         environment = job_environment({**_CONF, "spark.jars": all_jars, **hadoop})
@@ -63,7 +64,7 @@ class ObjectsJob:
             subprocess.Popen(
                 [
                     *(sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid())),
-                    *(*command, *self.all_flags(), "--trigger-seconds", trigger),
+                    *(*command, *self.all_flags(), "--max-offsets-per-trigger", str(batch)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,15 +92,24 @@ class ObjectsJob:
         """The end of what it logged."""
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
 
-    def planned(self) -> int:
-        """Batches that were begun, by the newest number."""
-        files = (self.folder / "checkpoint" / "offsets").glob("[0-9]*")
+    def committed(self) -> int:
+        """Batches that are done, by the newest number."""
+        files = (self.folder / "checkpoint" / "commits").glob("[0-9]*")
         return max((int(file.name) + 1 for file in files), default=0)
 
-    def wait_for_new_batch(self, process: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
-        """Until one is begun, or the time is over: there may be nothing to read."""
-        before, deadline = self.planned(), time.monotonic() + timeout_s
-        while self.planned() <= before and time.monotonic() < deadline:
+    def wait_until_it_works(self, process: subprocess.Popen[bytes], timeout_s: float = 90) -> None:
+        """Until it holds its checkpoint: the batch of a driver that was killed comes next."""
+        lease, began = self.folder / "checkpoint" / "lease.lock", time.time()
+        deadline = time.monotonic() + timeout_s
+        while not lease.exists() or lease.stat().st_mtime < began:
+            assert process.poll() is None, self.tail()
+            assert time.monotonic() < deadline, self.tail()
+            time.sleep(0.05)
+
+    def wait_for_commit(self, process: subprocess.Popen[bytes], timeout_s: float = 120) -> None:
+        """Until another batch is done, or the time is over: there may be nothing to read."""
+        before, deadline = self.committed(), time.monotonic() + timeout_s
+        while self.committed() <= before and time.monotonic() < deadline:
             assert process.poll() is None, self.tail()
             time.sleep(0.05)
 
@@ -159,13 +169,13 @@ class ObjectsJob:
         ]
 
     def all_flags(self) -> list[str]:
-        """Of the job's command line, without the trigger."""
+        """Of the job's command line, without the size of a batch."""
         servers, topic, results = self.kafka
         return [
             *("--input-source", self.input_source),
             *("--pubsub-subscription", self.objects.topic.subscription),
             *("--kafka-servers", servers, "--kafka-topic", topic),
-            *("--starting-offsets", "earliest", "--max-offsets-per-trigger", str(BATCH)),
+            *("--starting-offsets", "earliest", "--trigger-seconds", "1"),
             *("--model-type", "custom"),
             *("--model-gcs-path", str(self.root / "models" / "demo-classifier")),
             *("--table", f"{self.folder}/table", "--output-kafka-topic", results),

@@ -100,13 +100,17 @@ def save_yolo_points(path: Path) -> Path:
     return save_constant(path, {"output0": table.T[None]}, metadata=metadata)
 
 
-def save_colors(path: Path) -> Path:
-    """A model of class maps: red, green and blue are the classes, an 8th of each side the map."""
-    nodes = [
-        helper.make_node("AveragePool", ["image"], ["logits"], kernel_shape=[8, 8], strides=[8, 8])
-    ]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, 8, 8))]
-    return _save(path, nodes, [], ((1, 3, 64, 64), TensorProto.FLOAT), outputs, None)
+def save_colors(path: Path, sides: Sequence[int | str] = (64, 64), step: int = 8) -> Path:
+    """A model of class maps: red, green and blue are the classes, each side's ``step``-th the map.
+
+    ``sides``: of the input; names leave them open, and the map's with them.
+    """
+    is_open = any(isinstance(side, str) for side in sides)
+    sizes: dict[str, Any] = {"kernel_shape": [step, step], "strides": [step, step]}
+    nodes = [helper.make_node("AveragePool", ["image"], ["logits"], **sizes)]
+    of_map = ("h", "w") if is_open else (64 // step, 64 // step)
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, *of_map))]
+    return _save(path, nodes, [], ((1, 3, *sides), TensorProto.FLOAT), outputs, None)
 
 
 def save_poser(path: Path) -> Path:
@@ -142,6 +146,50 @@ def save_custom_operator(path: Path) -> Path:
     outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 3))]
     domains = [helper.make_opsetid("org.example", 1)]
     return _save(path, [node], [], ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None, domains)
+
+
+def save_with_sizes(path: Path) -> Path:
+    """One box, (0.3, 0.15, 0.7, 0.35) of ``orig_target_sizes``, of class 1 with 0.9."""
+    nodes = [
+        helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["orig_target_sizes"], ["sizes"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["sizes", "sizes"], ["sides"], axis=1),
+        helper.make_node("Unsqueeze", ["sides", "axis"], ["rows"]),
+        helper.make_node("Mul", ["rows", "unit"], ["boxes"]),
+        helper.make_node("Add", ["score", "nothing"], ["scores"]),
+        helper.make_node("Identity", ["label"], ["labels"]),
+    ]
+    values: dict[str, np.ndarray[Any, Any]] = {
+        "zero": np.zeros((), np.float32),
+        "axis": np.array([1], np.int64),
+        "unit": np.array([0.3, 0.15, 0.7, 0.35], np.float32),
+        "score": np.array([[0.9]], np.float32),
+        "label": np.array([[1]], np.int64),
+    }
+    outputs = [
+        helper.make_tensor_value_info("labels", TensorProto.INT64, ("N", 1)),
+        helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ("N", 1, 4)),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("N", 1)),
+    ]
+    weights = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    sizes = helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, ("N", 2))
+    image = (("N", 3, 64, 64), TensorProto.FLOAT)
+    return _save(path, nodes, weights, image, outputs, None, more_inputs=[sizes])
+
+
+def save_with_text(path: Path) -> Path:
+    """A picture and ``input_ids`` in, as CLIP's two sides in one graph."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=1),
+        helper.make_node("Cast", ["input_ids"], ["text"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["text"], ["text_mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "text_mean"], ["logits_per_image"]),
+    ]
+    outputs = [helper.make_tensor_value_info("logits_per_image", TensorProto.FLOAT, (1, 1, 1, 1))]
+    text = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ("batch", "tokens"))
+    image = (("batch", 3, 8, 8), TensorProto.FLOAT)
+    return _save(path, nodes, [], image, outputs, None, more_inputs=[text])
 
 
 def save_with_mask(path: Path, mask_shape: Sequence[int | str]) -> Path:

@@ -37,4 +37,5 @@ def cropped(image: Image.Image, size: int) -> Array:
 def normalized(pixels: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
     """0..255 -> ``(x / 255 - mean) / std``."""
     unit = pixels.astype(np.float64) / 255
-    return ((unit - np.array(mean)) / np.array(std)).astype(np.float32)
+    values: Array = (unit - np.array(mean)) / np.array(std)
+    return values.astype(np.float32)

@@ -77,7 +77,7 @@ def test_a_doubted_model_is_said_on_one_row_and_once_in_a_jobs_log(
     monkeypatch.setattr(batch_report, "_doubted", set())
     path = save_constant(tmp_path / "wrong.onnx", {"scores": [[90.0, 0.5]]})
     model = ModelSpec.inspect(
-        path, "classify", normalization="unit", score_kind="probability", accept=True
+        path, task="classify", normalization="unit", score_kind="probability", accept=True
     )
     results = flatten_result(
         images.select("id", classify_image("content", model).alias("result"))

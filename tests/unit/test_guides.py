@@ -56,10 +56,13 @@ RUN = {
     ("gcs.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("images.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
+    ("images.md", "thermal ="): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
-    ("pixels.md", "from py"): "tests/unit/test_guides.py",
+    ("pixels.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("pixels.md", "from pycocotools"): "tests/unit/test_guides.py",
     ("pubsub.md", "pyspark-vision replay"): "tests/services/test_replay_over_pubsub.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
@@ -86,10 +89,7 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
-    (
-        "model_files.md",
-        "pyspark-vision bundle inspect exported/",
-    ): "tests/unit/test_hugging_face.py",
+    ("model_files.md", "pyspark-vision bundle inspect exp"): "tests/unit/test_hugging_face.py",
     ("model_files.md", "pyspark-vision bundle inspect hand"): "tests/unit/test_task_archive.py",
     ("model_files.md", "import mlflow"): "tests/unit/test_registry.py",
     ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
@@ -315,6 +315,15 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
 
     names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
     exec(guides.block("images.md", "from pyspark.sql").text, names)
+
+    names["images"] = images
+    exec(guides.block("images.md", "from pyspark_vision.functions").text, names)
+    exec(guides.block("images.md", "thermal =").text, names)
+    [album] = names["albums"].collect()
+    assert [one["error"] for one in album["results"]] == [None] * 4
+    assert [len(row["results"]) for row in names["clips"].collect()] == [1] * 4
+    [chosen] = images.limit(1).select(names["phone"].alias("phone")).collect()
+    assert chosen["phone"]["error"] is None
 
 
 def test_pixels_md_finds_masks_and_points(

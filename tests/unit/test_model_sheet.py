@@ -82,8 +82,14 @@ def test_proposal_is_drawn_as_it_would_be_used(tmp_path: Path, pictures: Path) -
         (["--sheet", "x.html"], "--sheet needs --images"),
         (["--images", "none"], "--images none is not a folder"),
         (["--images", "{empty}"], "holds no picture"),
-        (["--images", "{pictures}", "--sheet", "{other}"], "exists and is no contact sheet"),
-        (["--images", "{pictures}", "--sheet", "none/x.html"], "its folder does not exist"),
+        (
+            ["--images", "{pictures}", "--sheet", "{other}"],
+            "other.html exists and is no",
+        ),
+        (
+            ["--images", "{pictures}", "--sheet", "none/x.html"],
+            "--sheet none/x.html is a folder",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_nobodys_file_is_replaced(

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from face_models import save_yunet
 from onnx_models import save_colors, save_poser, save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -40,6 +41,12 @@ def warner(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 
 
 @pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A detector that gives points with each box."""
+    return ModelSpec.inspect(save_yunet(tmp_path_factory.mktemp("faces") / "m.onnx"))
+
+
+@pytest.fixture(scope="module")
 def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSpec]:
     """A model of segments, and one of poses."""
     folder = tmp_path_factory.mktemp("pixels")
@@ -60,6 +67,7 @@ def answers(
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    faces: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
     reader: ModelSpec,
 ) -> dict[str, Any]:
@@ -76,6 +84,7 @@ def answers(
         "classified": rows(images, functions.classify_image("content", classifier)),
         "detected": rows(images, functions.detect_objects("content", detector)),
         "warned": rows(images, functions.detect_objects("content", warner)),
+        "with points": rows(images, functions.detect_objects("content", faces)),
         "segmented": rows(of_pixels, F.col("s")),
         "posed": rows(of_pixels, F.col("p")),
         "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
@@ -90,22 +99,25 @@ def answers(
     }
 
 
+@pytest.mark.slow
 def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     images: DataFrame,
     classifier: ModelSpec,
     detector: ModelSpec,
     warner: ModelSpec,
+    faces: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
     reader: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner, pixels, reader)
+    expected = answers(images, classifier, detector, warner, faces, pixels, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner, pixels, reader)
+    found = answers(images, classifier, detector, warner, faces, pixels, reader)
 
     assert found == expected
+    assert found["with points"][1]["r"]["detections"][0]["keypoints"][0]["name"] == "right_eye"
     assert [row["r"] is None for row in found["drawn"]] == [True, False, True]
     codes = [[one["code"] for one in row["r"]["warnings"] or []] for row in found["warned"]]
     assert codes == [[], ["boxes_without_area"], []]

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx_models import save_classifier, save_dense
 
-from pyspark_vision.bundles import ModelSpec, by_name
+from pyspark_vision.bundles import ModelSpec, by_name, watched
 from pyspark_vision.bundles.registry import registered_model
 from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
@@ -73,6 +73,26 @@ def test_a_bundle_that_was_logged_is_loaded_by_its_alias_and_by_its_version(
     assert Path(names["spec"].path).is_file()
 
 
+def test_a_stream_takes_the_version_that_the_alias_is_given_to(
+    store: Any, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "publish", lambda spec, session: None)
+    monkeypatch.setattr(watched, "keep_published", lambda session: None)
+    uri = registered(store, "watched", bundle)
+    model = watched.WatchedBundle(None, uri)
+    before = model.newest()
+    before.with_options(normalization="tf").save(tmp_path / "second")
+    client = store.MlflowClient()
+    made = client.create_model_version("watched", str(tmp_path / "second"))
+    assert model.newest() == before
+
+    client.set_registered_model_alias("watched", "live", made.version)
+
+    assert model.newest().normalization == "tf"
+    client.delete_registered_model_alias("watched", "live")
+    assert model.newest().normalization == "tf"
+
+
 def flavour(folder: Path, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "MLmodel").write_text(f"flavors:\n{text}")
@@ -94,7 +114,7 @@ def test_an_onnx_flavour_with_its_weights_beside_it_is_one_file_here(
     assert main(["bundle", "build", uri, "--accept", "--output", str(tmp_path / "bundle")]) == 0
 
     spec = ModelSpec.load(tmp_path / "bundle")
-    assert (spec.source, spec.task) == (uri, "classify")
+    assert (spec.name, spec.source, spec.task) == ("dense", uri, "classify")
     batch = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     whole = ModelSpec.inspect(tmp_path / "whole.onnx", accept=True)
     expected = load_engine(whole, whole.path, 1).run(batch)["scores"]
@@ -117,7 +137,7 @@ def test_a_folder_of_hugging_faces_that_was_logged_is_known(store: Any, tmp_path
 
     spec = ModelSpec.load(registered(store, "vit", folder))
 
-    assert (spec.labels[0], spec.normalization) == ((0, "cat"), "tf")
+    assert (spec.name, spec.labels[0], spec.normalization) == ("vit", (0, "cat"), "tf")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +201,7 @@ def test_without_mlflow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (
             "hf:google/vit-base-patch16-224",
-            r"optimum-cli export onnx --model google/vit-base-patch16-224 vit-base-patch16-224, and",
+            r"optimum-cli export onnx --model google/vit-base-patch16-224 vit-base-patch16-224,",
         ),
         ("hf:", "names no model"),
         ("hf:/", "names no model"),

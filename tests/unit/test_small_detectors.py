@@ -199,6 +199,42 @@ def test_small_detector_is_known_and_gives_its_box(
         np.testing.assert_allclose(found.keypoints, [[[0.5, 0.2]] * 6], atol=1e-4)
 
 
+def test_offsets_of_an_unknown_head_are_not_taken_for_boxes(tmp_path: Path) -> None:
+    raw = np.random.default_rng(0).normal(0, 1, (1, 600, 4))
+    path = save_constant(
+        tmp_path / "m.onnx", {"boxes": raw, "scores": scores(600, 3, [0.1, 0.9], [1, 0])}
+    )
+
+    with pytest.raises(InvalidModelError, match=r"they are offsets, it seems, .*'ssd_boxes'"):
+        inspect_model(path, accept=True)
+
+
+def test_logits_of_a_known_head_are_refused(tmp_path: Path) -> None:
+    raw, index = offsets("RetinaFace", (64, 64))
+    outputs = {
+        "loc": raw,
+        "conf": scores(168, index, [-3, 3], [4, -4]),
+        "landms": np.zeros((1, 168, 10)),
+    }
+
+    with pytest.raises(InvalidModelError, match="do not add up to one, as RetinaFace's do"):
+        inspect_model(save_constant(tmp_path / "m.onnx", outputs), "detect")
+
+
+def test_softmax_of_an_unknown_head_asks_for_its_background(tmp_path: Path) -> None:
+    boxes = np.tile(np.array(EXPECTED), (1, 8, 1))
+    outputs = {"boxes": boxes, "scores": scores(8, 3, [0.1, 0.9], [1, 0])}
+    path = save_constant(tmp_path / "m.onnx", outputs)
+    said: dict[str, Any] = {"normalization": "unit", "box_format": "xyxy"}
+
+    assert propose_model(path, **said).open_fields == ["background_class"]
+    spec = inspect_model(path, **said, background_class=0)
+    assert answer(spec).class_ids.tolist() == [1]
+    # Or all classes are objects, by the user's word.
+    every = answer(inspect_model(path, **said, background_class=None))
+    assert set(every.class_ids.tolist()) == {0, 1}
+
+
 def test_a_head_of_no_family_is_read_by_anchors_that_are_given(tmp_path: Path) -> None:
     layers = (AnchorLayer(32, (32.0,)),)
     outputs = {

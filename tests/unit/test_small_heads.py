@@ -193,7 +193,7 @@ def test_ssd_points_in_an_output_of_their_own_are_decoded_as_retinaface_does() -
     layers = family("RetinaFace").layers
     priors = computed_anchors(layers, (32, 32), False)
     points = RANDOM.normal(0, 2, (len(priors), 10)).astype(np.float32)
-    outputs = {
+    outputs: dict[str, Array] = {
         "ssd_boxes": np.zeros((len(priors), 4)),
         "ssd_keypoints": points,
         "class_scores": np.zeros((len(priors), 2)),

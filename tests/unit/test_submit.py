@@ -531,7 +531,7 @@ def test_an_archive_of_classes_is_there_whole_or_not_at_all(
 
 
 def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:
-    wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
+    wanted = [re.split("[<>=;]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
 
     required = ["numpy", "pandas", "pyarrow", "pillow", "jinja2"]
     extras = ["ai-edge-litert", "cykooz.resizer", "boto3", "obstore", "prometheus-client"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import keras
 import tensorflow as tf
 import tensorflow_models as models
 
+from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.contents import TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
@@ -30,6 +32,7 @@ from pyspark_vision.bundles.readers.tensorflow import (
     read_keras,
     read_saved_model,
 )
+from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import EmbedOptions
@@ -106,7 +109,7 @@ def test_a_signature_is_chosen_by_its_name(tmp_path: Path) -> None:
 
 def test_strings_that_are_no_pictures_are_refused_by_the_trial_run(tmp_path: Path) -> None:
     path = models.save_of_examples(tmp_path / "model")
-    with pytest.raises(InvalidModelError, match=r"cannot run on tensorflow .*Could not parse"):
+    with pytest.raises(InvalidModelError, match=r"cannot run on tensorflow .*takes encoded pict"):
         propose_model(path)
 
 
@@ -131,6 +134,19 @@ def test_a_signature_of_encoded_pictures_gets_them_in_their_own_size(
     np.testing.assert_allclose(row.value, [30, 41, pixels.mean()], rtol=1e-5)
 
 
+def test_a_bundle_of_a_model_that_takes_encoded_pictures_has_no_twin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = models.save_encoded(tmp_path / "model", 1, False)
+    said = ["--task", "embed", "--output", str(tmp_path / "bundle")]
+
+    assert main(["bundle", "build", str(path), *said]) == 0
+
+    assert "no LiteRT twin: the model takes pictures in their own" in capsys.readouterr().err
+    spec = ModelSpec.load(tmp_path / "bundle")
+    assert (spec.resize, [file.format for file in spec.files]) == ("keep_aspect", ["saved_model"])
+
+
 def test_the_first_layers_of_a_keras_2_saved_model_are_read(tmp_path: Path) -> None:
     path = models.export_keras_3(tmp_path / "model")
     layers = [
@@ -149,6 +165,49 @@ def test_the_first_layers_of_a_keras_2_saved_model_are_read(tmp_path: Path) -> N
     assert found.evidence == "it begins with its own Rescaling"
     (path / "keras_metadata.pb").write_bytes(b'\x0a{"name": cut')
     assert read_saved_model(path).fields == ()
+
+
+def of_layers(*first: Any) -> Any:
+    image = keras.Input((8, 8, 3))
+    values = image
+    for layer in first:
+        values = layer(values)
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(values))
+    return keras.Model(image, pooled)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ([keras.layers.Rescaling(1 / 255)], {"normalization": "none"}),
+        (
+            [keras.layers.Rescaling(1 / 255), keras.layers.Normalization(mean=0.4, variance=0.05)],
+            {"normalization": "none"},
+        ),
+        ([keras.layers.Rescaling(2.0, offset=-1.0)], {"normalization": "unit"}),
+        ([], {}),
+        ([keras.layers.BatchNormalization()], {}),
+    ],
+    ids=["Rescaling", "Normalization", "of 0..1", "none", "with weights"],
+)
+def test_the_graph_of_a_keras_3_export_says_what_it_does_to_pixels(
+    first: list[Any], said: dict[str, str], tmp_path: Path
+) -> None:
+    of_layers(*first).export(tmp_path / "model", verbose=False)
+
+    found = read_saved_model(tmp_path / "model")
+
+    assert dict(found.fields) == said
+
+
+def test_pixels_that_a_signature_scales_by_what_it_learned_are_open(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.scale = tf.Variable(1 / 255)
+    spec = [tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")]
+    serve = tf.function(lambda image: {"y": image * module.scale}, input_signature=spec)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": serve})
+
+    assert dict(read_saved_model(tmp_path).unsaid).keys() == {"normalization"}
 
 
 def test_two_inputs_are_refused_by_name(tmp_path: Path) -> None:
@@ -204,6 +263,7 @@ def test_a_keras_file_is_read(name: str, tmp_path: Path) -> None:
     assert found.family is None
 
 
+@pytest.mark.slow
 def test_a_keras_file_is_read_whatever_backend_the_user_has_chosen(tmp_path: Path) -> None:
     """And the choice stays for the user's own programs."""
     file = models.save_keras(tmp_path / "small.keras")
@@ -374,6 +434,18 @@ def test_a_frozen_classifier_is_read_by_what_nobody_consumes(tmp_path: Path) -> 
     found = read_frozen_graph(models.save_frozen_classifier(tmp_path / "model.pb"))
     assert found.inputs == (TensorFound("input:0", (-1, 8, 8, 3), "float32"),)
     assert found.outputs == (TensorFound("logits:0", (-1, 4), "float32"),)
+
+
+def test_a_frozen_graph_that_scales_pixels_takes_them_as_they_are(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph:
+        image = tf.compat.v1.placeholder(tf.float32, (None, 8, 8, 3), name="input")
+        tf.reduce_mean((image - 127.5) * (1 / 127.5), [1, 2], name="logits")
+        (tmp_path / "m.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+    found = read_frozen_graph(tmp_path / "m.pb")
+
+    assert dict(found.fields) == {"normalization": "none"}
+    assert found.evidence == "it begins with its own Sub, Mul"
 
 
 def test_a_graph_that_is_damaged_empty_or_not_frozen_is_refused(tmp_path: Path) -> None:

@@ -20,9 +20,7 @@ from tflite_metadata import (
     threshold,
 )
 
-from pyspark_vision.bundles import inspection
 from pyspark_vision.bundles.inspection import propose_model
-from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.bundles.readers.tflite_metadata import Metadata, read_metadata
 from pyspark_vision.errors import InvalidModelError
@@ -197,24 +195,52 @@ def test_labels_of_the_readers_own_language_come_first(classifier: Path) -> None
     assert read_tflite(classifier).labels[0] == (0, "red")
 
 
-def test_a_quantized_input_takes_the_metadatas_normalization_with_its_scale() -> None:
-    """MobileNetV2 of 127.5 and 127.5, whose int8 was calibrated on less than -1..1."""
-    image = TensorFound("image", (1, 1, 3, 3), "int8")
-    found = ModelFound(
-        engine="litert",
-        format="tflite",
-        inputs=(image,),
-        outputs=(),
-        fields=(("normalization", "tf"),),
-        quantization=(0.0039, 0),
-    )
-    reading = inspection.Reading("classify", (), "")
-    fields = inspection._fields(found, image, reading, Path("m.tflite"), {})
-    assert (fields["normalization"], fields["input_scale"]) == ("tf", 0.0039)
+def quantized(path: Path, low: float, high: float) -> Path:
+    """An int8 classifier whose input was calibrated on ``low`` to ``high``."""
+    tf = pytest.importorskip("tensorflow")
 
-    whole = ModelFound(**{**found.__dict__, "quantization": (1 / 127.5, -1)})
-    fields = inspection._fields(whole, image, reading, Path("m.tflite"), {})
-    assert (fields["normalization"], "input_scale" in fields) == ("none", False)
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32, name="image")])
+    def classify(image: Any) -> dict[str, Any]:
+        return {"scores": tf.nn.softmax(tf.reduce_mean(image, [1, 2]))}
+
+    module = tf.Module()
+    module.classify = classify
+    functions = [classify.get_concrete_function()]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(functions, module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    drawn = np.random.default_rng(0).uniform(low, high, (4, 1, 8, 8, 3)).astype(np.float32)
+    drawn[:, 0, 0, 0, 0], drawn[:, 0, 0, 0, 1] = low, high
+    converter.representative_dataset = lambda: ([one] for one in drawn)
+    converter.inference_input_type = tf.int8
+    path.write_bytes(converter.convert())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fields"),
+    [
+        (-0.5, 0.5, {"normalization": "tf"}),
+        # Of the whole range it takes the pixel itself, less 128.
+        (-1.0, 1.0, {"normalization": "none", "input_scale": None}),
+    ],
+)
+def test_a_quantized_input_takes_the_metadatas_normalization_with_its_scale(
+    low: float, high: float, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    path = quantized(tmp_path / "q.tflite", low, high)
+    units = [normalization([127.5], [127.5])]
+    put_metadata(path, [tensor("image", units=units)], [tensor("scores")])
+
+    spec = propose_model(path, "classify").spec
+
+    assert {name: getattr(spec, name) for name in fields} == fields
+    preprocessor = Preprocessor(spec)
+    batch = preprocessor.empty_batch(1)
+    preprocessor.fill(batch, 0, Image.new("RGB", (8, 8), (255, 128, 90)))
+    real = np.array([255, 128, 90]) / 127.5 - 1
+    scale = (high - low) / 255
+    expected = np.clip(np.rint(np.clip(real, low, high) / scale - 0.5), -128, 127)
+    assert np.abs(batch[0, 0, 0] - expected).max() <= 1
 
 
 def test_a_model_without_metadata_has_none(classifier: Path) -> None:

@@ -135,7 +135,8 @@ def test_boxes_are_in_pixels_of_the_picture_and_below_the_weakest_nothing_is_ask
 
     proof = verify(detector, npz(tmp_path / "e.npz", expected), picture, 1e-3)
 
-    assert (proof.min_box_iou, proof.pictures) == (pytest.approx(1, abs=1e-5), 1)
+    assert proof.min_box_iou == pytest.approx(1, abs=1e-5)
+    assert proof.pictures == 1
 
 
 @pytest.mark.parametrize(
@@ -251,6 +252,34 @@ def test_a_mistake_is_one_line_and_exit_2(
     assert run("verify", *(word.format(**places) for word in arguments)) == 2
 
     assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_task_that_is_not_compared_is_said(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"out": np.zeros((1, 3, 32, 32))})
+    spec = inspect_model(
+        path, "segment", outputs={"pixel_scores": "out"}, normalization="unit", accept=True
+    )
+
+    with pytest.raises(InvalidOptionError, match="verify compares classify, detect, embed"):
+        verify(spec, script(tmp_path), {"a.png": png((1, 2, 3))})
+
+
+def test_a_bundle_that_cannot_be_written_is_one_line(
+    classifier: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(spec: ModelSpec, folder: str) -> None:
+        raise OSError(28, "No space left on device", f"{folder}/model.json")
+
+    monkeypatch.setattr(ModelSpec, "save", full)
+
+    assert run("verify", classifier, "--reference", script(tmp_path), "--images", pictures) == 2
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"pyspark-vision bundle: {classifier}/model.json: No space left on device"
 
 
 def test_a_damaged_proof_is_refused(classifier: Path) -> None:

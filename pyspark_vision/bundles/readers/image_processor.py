@@ -100,6 +100,8 @@ def _resize(record: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[
         return {}, {"resize": f"how {kind}ImageProcessor resizes is not known here"}
     size = _size(record, kind)
     crop = _crop(record, kind)
+    if record.get("do_pad") and record.get("pad_size") and set(size) != {"longest_edge"}:
+        return {}, {"resize": f"pictures are padded to {record['pad_size']}"}
     if not size:
         return {}, {"resize": f"size {record.get('size')!r} does not say which sides"}
     if kind == "ConvNext":

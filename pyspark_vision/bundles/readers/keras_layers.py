@@ -6,7 +6,7 @@ Read from the model's configuration, of Keras 2 or 3: a chain of layers that onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,14 +82,37 @@ def preparing(
         if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
             break
     if is_scaled:
-        family = _family(scale, offset)
-        if family is None:
-            shown = ", ".join(names)
-            why = f"its own layers ({shown}) make {_shown(scale, offset)} of pixels in 0..255"
-            unsaid["normalization"] = why
-        else:
-            fields["normalization"] = family
+        _settle(scale, offset, names, fields, unsaid)
     return Preparing(tuple(names), fields, unsaid)
+
+
+def of_steps(steps: Sequence[tuple[str, Array, Array]]) -> Preparing:
+    """Of operators in a row, each with its name, and ``x * scale + offset`` for what it does."""
+    scale, offset = np.ones(1), np.zeros(1)
+    fields: dict[str, Any] = {}
+    unsaid: dict[str, str] = {}
+    for _, factor, shift in steps:
+        scale, offset = scale * factor, offset * factor + shift
+    names = [name for name, _, _ in steps]
+    if names:
+        _settle(scale, offset, names, fields, unsaid)
+    return Preparing(tuple(names), fields, unsaid)
+
+
+def _settle(
+    scale: Array,
+    offset: Array,
+    names: Sequence[str],
+    fields: dict[str, Any],
+    unsaid: dict[str, str],
+) -> None:
+    family = _family(scale, offset)
+    if family is not None:
+        fields["normalization"] = family
+        return
+    shown = ", ".join(names)
+    made = _shown(scale, offset)
+    unsaid["normalization"] = f"its own steps ({shown}) make {made} of pixels in 0..255"
 
 
 def parts(config: Any) -> Iterator[dict[str, Any]]:
@@ -116,7 +139,7 @@ def _family(scale: Array, offset: Array) -> str | None:
 
 def _shown(scale: Array, offset: Array) -> str:
     low, high = float(offset.min()), float((255 * scale + offset).max())
-    return f"{low:.3g} to {high:.3g}"
+    return f"{low:.3g} to {high:.3g}" if np.isfinite([low, high]).all() else "what is not known"
 
 
 def _step(

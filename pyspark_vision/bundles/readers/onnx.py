@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.engines.onnx import COMPANIONS, start_session
+from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -29,11 +30,16 @@ def read_onnx(path: Path) -> ModelFound:
         raise InvalidModelError(f"{path} is empty")
     # The file alone travels to the workers; weights beside it would stay behind.
     if has_external_data(path):
-        raise InvalidModelError(_external(path))
+        raise InvalidModelError(
+            f"{path} keeps its weights in another file (external data); save it as one file: "
+            "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
+        )
     try:
         session = start_session(str(path), threads=1)
     except ImportError:
-        raise _missing() from None
+        raise MissingDependencyError(
+            "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
+        ) from None
     except Exception as error:  # its exceptions have no common class of their own
         raise InvalidModelError(
             f"{path} is not a model that ONNX Runtime can run: {error}. Custom operators are not "
@@ -59,7 +65,31 @@ def read_onnx(path: Path) -> ModelFound:
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
+    if SIZES_INPUT in [value.name for value in session.get_inputs()]:
+        return _with_sizes(found)
     return found if written else hugging_face.with_folder(found, path)
+
+
+def _with_sizes(found: ModelFound) -> ModelFound:
+    """RT-DETR's and D-FINE's own exports (``tools/export_onnx.py``): boxes come in pixels.
+
+    Their pictures are stretched and divided by 255.
+    """
+    named = {tensor.name for tensor in found.outputs}
+    if not {"labels", "boxes", "scores"} <= named:
+        return found
+    return replace(
+        found,
+        task="detect",
+        roles=(("boxes", "boxes"), ("scores", "scores"), ("classes", "labels")),
+        fields=(
+            ("box_format", "xyxy"),
+            ("coordinates", "pixel"),
+            ("normalization", "unit"),
+            ("input_layout", "NCHW"),
+        ),
+        evidence=f"boxes in the pixels of {SIZES_INPUT}, as RT-DETR and D-FINE export themselves",
+    )
 
 
 def has_external_data(path: Path) -> bool:
@@ -73,33 +103,22 @@ def has_external_data(path: Path) -> bool:
 def as_one_file(path: Path, folder: Path) -> Path:
     """A copy of an .onnx file in ``folder`` that holds its weights itself.
 
-    Raises :class:`InvalidModelError` where ONNX Runtime cannot make one: the weights are not there,
-    or more than the 2 GB that such a file can hold.
+    Raises :class:`InvalidModelError` where that cannot be: the weights are not there, or more than
+    the 2 GB that such a file can hold; :class:`MissingDependencyError` without the package onnx.
     """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path} keeps its weights in another file: pip install onnx, which makes it one"
+        ) from None
     target = folder / path.name
     try:
-        start_session(str(path), 1, optimizes=False, optimized_path=str(target))
-        is_whole = target.is_file() and not has_external_data(target)
-    except ImportError:
-        raise _missing() from None
-    except Exception as error:  # its exceptions have no common class of their own
+        onnx.save(onnx.load(path), target)
+    # A damaged protocol buffer, files that are missing, too many bytes: by many classes.
+    except Exception as error:
         raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
-    if not is_whole:
-        raise InvalidModelError(_external(path))
     return target
-
-
-def _missing() -> MissingDependencyError:
-    return MissingDependencyError(
-        "reading .onnx needs ONNX Runtime: pip install 'pyspark_vision[onnx]'"
-    )
-
-
-def _external(path: Path) -> str:
-    return (
-        f"{path} keeps its weights in another file (external data); save it as one file: "
-        "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
-    )
 
 
 def _tensor(value: Any) -> TensorFound:

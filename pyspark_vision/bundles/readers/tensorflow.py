@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.graph_input import preparing_of_graph
 from pyspark_vision.bundles.readers.keras import (
     family_of,
     one_image_input,
@@ -88,6 +89,9 @@ def read_saved_model(path: str | Path, signature: str | None = None) -> ModelFou
         )
     one_image_input(inputs, folder, _other_signatures(signatures, chosen))
     own = _own_preparation(folder, inputs[0].shape)
+    if not own.layers and chosen is not None:
+        (info,) = signatures[chosen].inputs.values()
+        own = preparing_of_graph(meta_graph.graph_def, info.name)
     return ModelFound(
         engine="tensorflow",
         format="saved_model",
@@ -148,7 +152,16 @@ def read_frozen_graph(path: str | Path) -> ModelFound:
     outputs = tuple(_tensor(tensor.name, tensor) for tensor in _graph_outputs(graph, inputs))
     if not outputs:
         raise InvalidModelError(f"{file} has no output: every tensor of it is consumed inside")
-    return ModelFound(engine="tensorflow", format="frozen_graph", inputs=image, outputs=outputs)
+    own = preparing_of_graph(graph_def, inputs[0].name)
+    return ModelFound(
+        engine="tensorflow",
+        format="frozen_graph",
+        inputs=image,
+        outputs=outputs,
+        fields=tuple(own.fields.items()),
+        unsaid=tuple(own.unsaid.items()),
+        evidence=prepared_by(own),
+    )
 
 
 def _meta_graph(folder: Path) -> Any:

@@ -130,7 +130,7 @@ def _normalization(tensor: TensorMetadata, path: Path) -> dict[str, Any]:
 
 def _roles(found: ModelFound, metadata: Metadata) -> tuple[tuple[str, str], ...]:
     """Of a detector, by the names that the metadata's writers give: location, category, score."""
-    roles = {}
+    roles: dict[str, str] = {}
     for tensor, said in zip(found.outputs, metadata.outputs, strict=True):
         name = said.name.lower()
         role = next((role for word, role in _ROLES_BY_NAME.items() if name.startswith(word)), None)

@@ -24,8 +24,10 @@ _GONE = {
 # Keras 2's layer for an operator of TensorFlow, by the function's name: `x / 127.5` in a model's
 # code, as `preprocess_input` of Keras Applications has it.
 _OPERATOR_LAYER = "TFOpLambda"
-_ARITHMETIC = ("math.truediv", "math.divide", "math.multiply", "math.subtract", "math.add")
-_ARITHMETIC += ("__operators__.add",)
+_ARITHMETIC = (
+    *("math.truediv", "math.divide", "math.multiply", "math.subtract", "math.add"),
+    "__operators__.add",
+)
 
 
 def migrated(config: Any) -> Any:

@@ -46,11 +46,12 @@ def _sizes(batch: Array, shape: Sequence[Any]) -> Array:
     return np.tile(np.array([[width, height]], np.int64), (len(batch), 1))
 
 
+SIZES_INPUT = "orig_target_sizes"
 # Inputs beside the picture that follow from it, by the names that exporters give them:
 # ``(batch, the input's shape) -> its value``.
 COMPANIONS: dict[str, Callable[[Array, Sequence[Any]], Array]] = {
     "pixel_mask": _mask,
-    "orig_target_sizes": _sizes,
+    SIZES_INPUT: _sizes,
 }
 _DTYPES = {"tensor(int64)": np.int64, "tensor(bool)": np.bool_, "tensor(float)": np.float32}
 
