@@ -254,13 +254,15 @@ def _candidates(
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
     size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
-    known = [
-        *keypoint_readings(found, size, classes),
-        *mask_readings(found, size, classes),
-        *small_readings(found, size, classes),
-        *readings(found, size, classes),
-        *masked_boxes(found),
-    ]
+    known = list(readings(found, size, classes))
+    if not (found.roles and found.task):  # else the file says what its outputs are
+        known = [
+            *keypoint_readings(found, size, classes),
+            *mask_readings(found, size, classes),
+            *small_readings(found, size, classes),
+            *known,
+            *masked_boxes(found),
+        ]
     wanted = task or found.task
     fitting = [reading for reading in known if wanted in (None, reading.task)]
     if not fitting:

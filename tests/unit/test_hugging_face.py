@@ -40,7 +40,13 @@ from pyspark_vision.bundles.storage import load_bundle
 from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
+from pyspark_vision.executor.heads import (
+    ClassifyOptions,
+    DetectOptions,
+    EmbedOptions,
+    HeadOptions,
+    SegmentOptions,
+)
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.preprocess import Preprocessor
@@ -470,6 +476,29 @@ def test_the_problem_type_says_how_logits_become_scores(
     assert value.class_ids.tolist() == [0]
 
 
+def test_segformer_gives_the_classes_of_the_pictures_pixels(tmp_path: Path) -> None:
+    """``post_process_semantic_segmentation``: enlarged logits, the best class of each pixel."""
+    config = {
+        "architectures": ["SegformerForSemanticSegmentation"],
+        "model_type": "segformer",
+        "id2label": {"0": "wall", "1": "sky", "2": "tree"},
+    }
+    processor = {**VIT_PROCESSOR, "image_processor_type": "SegformerImageProcessor"}
+    written(tmp_path, config=config, preprocessor_config=processor)
+    logits = np.full((1, 3, 8, 8), -5, np.float32)
+    logits[0, 1, :4] = logits[0, 0, 4:] = 5
+    save_constant(tmp_path / "model.onnx", {"logits": logits}, OPEN)
+
+    proposal = propose_model(tmp_path)
+
+    assert proposal.open_fields == []
+    assert (proposal.spec.task, proposal.spec.labels[1]) == ("segment", (1, "sky"))
+    head = SegmentOptions(0.5, 10, 0.5, 0.5)
+    value = answer(proposal.spec, Image.new("RGB", (40, 20)), head)
+    areas = zip(value.class_ids.tolist(), value.areas.tolist(), strict=True)
+    assert sorted(areas) == [(0, 400), (1, 400)]
+
+
 @pytest.mark.parametrize("missing", ["config", "preprocessor_config"])
 def test_a_folder_that_lacks_a_file_says_which_and_takes_what_there_is(
     missing: str, tmp_path: Path
@@ -546,7 +575,7 @@ def test_the_model_is_found_where_exporters_put_it(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("architecture", "said"),
     [
-        ("SegformerForSemanticSegmentation", "not maps of a segmentation"),
+        ("Mask2FormerForUniversalSegmentation", r"SemanticSegmentation, and models that give emb"),
         ("DPTForDepthEstimation", "is DPTForDepthEstimation by its config.json; supported are"),
         ("ViTForImageClassification", "gives numbers, not classes"),
     ],

@@ -32,8 +32,6 @@ _MEAN_OF_PLACES = ("resnet", "regnet")
 # Outputs that are one vector, the best first: CLIP's and SigLIP's projection, then a pooler's.
 _VECTORS = ("image_embeds", "pooler_output")
 
-_SEGMENTATIONS = ("SemanticSegmentation", "UniversalSegmentation", "InstanceSegmentation")
-
 
 def architecture(config: Mapping[str, Any]) -> str:
     """The first of ``architectures``, such as ``ViTForImageClassification``; empty without one."""
@@ -55,21 +53,16 @@ def with_config(
         return _classifier(found, config, folder)
     if task == "ObjectDetection":
         return _detector(found, config, folder)
+    if task == "SemanticSegmentation":
+        return _segmenter(found)
     if is_for and task != "MaskedImageModeling" and task != "PreTraining":
         raise InvalidModelError(
             f"{folder} is {name} by its {CONFIG}; supported are ImageClassification, "
-            "ObjectDetection, and models that give embeddings" + _instead(task, found)
+            "ObjectDetection, SemanticSegmentation, and models that give embeddings"
         )
     if is_for or not name:
         return found, {}, {}
     return _embedder(replace(found, labels=()), config)
-
-
-def _instead(task: str, found: ModelFound) -> str:
-    if task in _SEGMENTATIONS:
-        outputs = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in found.outputs)
-        return f", not maps of a segmentation ({outputs})"
-    return ""
 
 
 def _classifier(
@@ -113,6 +106,17 @@ def _detector(
         )
     fields = {"box_format": "cxcywh", "coordinates": "normalized", "score_kind": "probability"}
     return replace(found, roles=(("boxes", boxes.name), (role, logits.name))), fields, {}
+
+
+def _segmenter(
+    found: ModelFound,
+) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
+    """SegFormer and others with a map of logits: ``post_process_semantic_segmentation``."""
+    found = replace(found, task="segment")
+    logits = _named(found, "logits")
+    if logits is None or len(logits.shape) != 4:
+        return found, {}, {}
+    return replace(found, roles=(("pixel_scores", logits.name),)), {"score_kind": "logit"}, {}
 
 
 def _embedder(
