@@ -148,6 +148,15 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     Keywords are those of :class:`DecodeOptions`, which every image function takes: ``exact``,
     ``max_bytes``, ``max_pixels``, ``formats``, ``decode``, ``grey_range``, ``icc``, ``frames`` and
     ``max_frames``. A function around ``decode_image`` takes only ``exact``.
+
+    >>> frames = gif.select(F.explode(decode_image("content", frames="all")).alias("frame"))
+    >>> frames.select("frame.width", "frame.height").show()
+    +-----+------+
+    |width|height|
+    +-----+------+
+    |   40|    30|
+    |   40|    30|
+    +-----+------+
     """
     options = decode_options("decode_image", decode)
     read = _Read(col, options)
@@ -182,6 +191,12 @@ def classify_image(
     >>> pair = df.select(F.array("content", F.lit(b"no picture")).alias("pictures"))
     >>> results = pair.select(F.explode(classify_image("pictures", spec, top_k=1)).alias("r"))
     >>> results.select("r.predictions.label", "r.error.code").show()
+    +-----+------------------+
+    |label|              code|
+    +-----+------------------+
+    |[car]|              NULL|
+    | NULL|unsupported_format|
+    +-----+------------------+
     """
     read = _read("classify_image", col, decode, timings=timings)
     udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold)
