@@ -99,6 +99,7 @@ def pixel_moves(
 ) -> tuple[int, float]:
     """The largest difference of a sample in 0..255, and the root of the mean square."""
     reduces, uses_simd = way
+    uses_simd &= np.dtype(spec.input_dtype).kind == "f"  # as Preprocessor does
     exact, resize = (resizer(spec.resize_filter, simd=simd) for simd in (False, uses_simd))
     largest, squares = 0, []
     for picture in data:

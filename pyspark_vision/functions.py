@@ -163,6 +163,15 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     Keywords are those of :class:`DecodeOptions`, which every image function takes: ``exact``,
     ``max_bytes``, ``max_pixels``, ``formats``, ``decode``, ``grey_range``, ``icc``, ``frames`` and
     ``max_frames``. A function around ``decode_image`` takes only ``exact``.
+
+    >>> frames = gif.select(F.explode(decode_image("content", frames="all")).alias("frame"))
+    >>> frames.select("frame.width", "frame.height").show()
+    +-----+------+
+    |width|height|
+    +-----+------+
+    |   40|    30|
+    |   40|    30|
+    +-----+------+
     """
     options = decode_options("decode_image", decode)
     read = _Read(col, options)
@@ -198,6 +207,12 @@ def classify_image(
     >>> pair = df.select(F.array("content", F.lit(b"no picture")).alias("pictures"))
     >>> results = pair.select(F.explode(classify_image("pictures", spec, top_k=1)).alias("r"))
     >>> results.select("r.predictions.label", "r.error.code").show()
+    +-----+------------------+
+    |label|              code|
+    +-----+------------------+
+    |[car]|              NULL|
+    | NULL|unsupported_format|
+    +-----+------------------+
 
     ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
     picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are

@@ -59,7 +59,11 @@ class Preprocessor:
     """Fills one image at a time into a batch, as the spec says. Holds no image."""
 
     def __init__(self, spec: ModelSpec, *, exact: bool = True) -> None:
-        """Without ``exact`` the picture is resized the fastest way there is."""
+        """Without ``exact`` the picture is resized the fastest way there is.
+
+        But for quantized inputs: a level is a step of theirs, and the best of nearly equal classes
+        changes with it (of the nine orientations of one photo, one did).
+        """
         self.hw = spec.input_hw
         self._placed = {
             "stretch": self._stretched,
@@ -73,16 +77,17 @@ class Preprocessor:
         self._stride = spec.stride or 1
         self._crop_rest = _CROP_RESTS[spec.crop_rounding]
         self._is_centered = spec.letterbox_anchor == "center"
-        self._resample = resizer(spec.resize_filter, simd=not exact)
+        self._dtype = np.dtype(spec.input_dtype)
+        is_quantized = self._dtype.kind in "ui"
+        simd = not exact and (spec.precision != "float32" or not is_quantized)
+        self._resample = resizer(spec.resize_filter, simd=simd)
         self._pad_rgb = (spec.pad_value,) * 3
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"
-        self._dtype = np.dtype(spec.input_dtype)
         mean, std = mean_std(spec)
         # Quantized inputs without a scale take pixels, not normalized values: uint8 as they are,
         # int8 shifted by its usual zero point (LiteRT's converter folds the normalization into the
         # quantization).
-        is_quantized = self._dtype.kind in "ui"
         self._as_is = spec.input_scale is None and (is_quantized or spec.normalization == "none")
         self._rounds = is_quantized and not self._as_is
         if spec.input_scale is not None:  # normalized / scale + zero point, in one step

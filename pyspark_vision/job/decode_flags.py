@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pyspark_vision.columns.options import decode_options
@@ -78,10 +79,11 @@ def described(keywords: DecodeKeywords) -> str:
     'True, formats=JPEG HEIF'
     """
     words = [str(keywords.get("exact", False))]
-    for name, value in keywords.items():
+    given: Mapping[str, Any] = dict(keywords)
+    for name, value in given.items():
         if name != "exact":
-            text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            words.append(f"{name}={text}")
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            words.append(f"{name}={' '.join(map(str, parts))}")
     return ", ".join(words)
 
 

@@ -80,10 +80,20 @@ def test_a_picture_that_must_not_be_written_is_only_read() -> None:
     assert read_only.tobytes() == pixels
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize(("exact", "simd"), [(True, False), (False, True)])
-def test_only_exact_answers_are_resized_by_pillow(
-    precision: str, exact: bool, simd: bool, monkeypatch: Any
+@pytest.mark.parametrize(
+    ("precision", "dtype", "exact", "simd"),
+    [
+        ("float32", "float32", False, True),
+        ("float32", "float32", True, False),
+        ("bf16", "float32", False, True),
+        ("bf16", "float32", True, False),
+        ("float32", "uint8", False, False),
+        ("float32", "int8", False, False),
+        ("bf16", "uint8", False, True),
+    ],
+)
+def test_exact_answers_and_quantized_inputs_are_resized_by_pillow(
+    precision: str, dtype: str, exact: bool, simd: bool, monkeypatch: Any
 ) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(
@@ -91,7 +101,7 @@ def test_only_exact_answers_are_resized_by_pillow(
         lambda name, *, simd: asked.append(simd),
     )
     file = ModelFile("litert", "tflite", "m.tflite", "", outputs=(("scores", "scores"),))
-    Preprocessor(spec_of(files=(file,), precision=precision), exact=exact)
+    Preprocessor(spec_of(files=(file,), precision=precision, input_dtype=dtype), exact=exact)
     assert asked == [simd]
 
 
