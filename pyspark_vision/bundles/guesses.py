@@ -6,12 +6,30 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.bundles.spec import BOX_FORMATS, NORMALIZATIONS, POOLINGS
+from pyspark_vision.bundles.spec import (
+    BOX_FORMATS,
+    NORMALIZATIONS,
+    POOLINGS,
+    RESIZE_FILTERS,
+    RESIZES,
+)
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.readers.contents import ModelFound
     from pyspark_vision.bundles.readings import Reading
     from pyspark_vision.bundles.spec import ModelSpec
+
+
+# In words, of fields that a file should say and does not.
+_CHOICES = {
+    "normalization": f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+    "resize": " | ".join(RESIZES),
+    "resize_filter": " | ".join(RESIZE_FILTERS),
+    "pooling": " | ".join(POOLINGS[1:]),
+    "box_format": " | ".join(BOX_FORMATS),
+    "pad_value": "0 … 255",
+    "score_kind": "logit (softmax) | sigmoid",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ def guessed(
 
     ``settled``: fields that the caller has said, the reading settles, or values have shown.
     """
-    guesses = {}
+    guesses: dict[str, Guess] = {}
     if not reading.is_certain and others:
         alternatives = " | ".join(dict.fromkeys(_short(other) for other in (reading, *others)))
         guesses["task"] = Guess("the outputs can be read in several ways", alternatives)
@@ -79,18 +97,18 @@ def guessed(
     if spec.input_dtype.startswith("float") and found.family is None:
         guesses["normalization"] = Guess(
             "the file does not say how pixels are scaled, nor in which order of colours",
-            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+            _CHOICES["normalization"],
         )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",
-            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+            _CHOICES["normalization"],
         )
     if -1 in found.inputs[0].shape[1:] and "input_hw" not in dict(found.fields):
         guesses["input_hw"] = Guess("the model takes any size", "HEIGHTxWIDTH")
     if spec.task == "detect":
         guesses["box_format"] = Guess(
-            "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
+            "the file does not say how boxes are written", _CHOICES["box_format"]
         )
     if spec.task == "detect" and spec.background_class is not None:
         guesses["background_class"] = Guess(
@@ -101,16 +119,19 @@ def guessed(
     if is_of_classes and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(
             "the scores are logits: of classes that exclude one another, or not",
-            "logit (softmax) | sigmoid",
+            _CHOICES["score_kind"],
         )
     if spec.pooling != "none":
-        guesses["pooling"] = Guess("the output is not one vector", " | ".join(POOLINGS[1:]))
+        guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
     if spec.task == "keypoints" and not spec.keypoint_names:
         guesses["keypoint_names"] = Guess(
             "points are numbered", "NAME,NAME,…", changes_answers=False
         )
     if spec.task not in ("embed", "keypoints") and not spec.labels:
         guesses["labels"] = Guess("results carry class ids only", "FILE", changes_answers=False)
+    for name, why in found.unsaid:
+        known = guesses.get(name)
+        guesses[name] = Guess(why, known.choices if known else _CHOICES.get(name, "a value"))
     return {name: guess for name, guess in guesses.items() if name not in settled}
 
 

@@ -22,8 +22,10 @@ from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
 from pyspark_vision.bundles.mask_readings import mask_readings, masked_boxes
+from pyspark_vision.bundles.readers import hugging_face, task_archive
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.preparation import of_pixels
 from pyspark_vision.bundles.readings import (
     COMPUTED_COORDINATES,
     CONVENTIONS,
@@ -31,9 +33,10 @@ from pyspark_vision.bundles.readings import (
     class_count,
     readings,
 )
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.small_readings import small_readings
 from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
-from pyspark_vision.bundles.trial import trial_pictures, trial_runs
+from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
@@ -69,6 +72,16 @@ _ONE_BASED_NAME = "detection_classes"
 # What a quantized input's whole range stands for, by the normalization that it comes from.
 _QUANTIZED_RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 _QUANTIZED_ROUNDING = 0.02
+# By how many levels the ends of 0..255 may miss those of the input: a file's scale is rounded.
+_ROUNDED_LEVELS = 1.5
+
+# What says a normalization.
+_VALUES = ("normalization", "mean", "std", "pixel_scale")
+# What goes with a field's value.
+_BELONGING = {
+    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "normalization": ("mean", "std", "pixel_scale"),
+}
 
 
 def inspect_model(
@@ -79,16 +92,19 @@ def inspect_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     accept: bool = False,
     **overrides: Any,
 ) -> ModelSpec:
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
-    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, MediaPipe's .task, a frozen .pb, a
+      SavedModel folder, or a folder of Hugging Face's or timm's with an .onnx file.
     - ``task``: ``classify | detect | embed | segment | keypoints``; by the outputs if not given.
     - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
-    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
+    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings; ``member``: the
+      model in a .task file that has several.
     - ``accept``: take what is only proposed, too.
     - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``;
       ``anchors`` may be a file (:mod:`anchor_file`).
@@ -98,9 +114,8 @@ def inspect_model(
     and, without ``accept``, for one that leaves open what changes its answers: the error says what
     is proposed, and which fields settle it. :func:`propose_model` gives that as a value.
     """
-    proposal = propose_model(
-        path, task, labels, outputs=outputs, signature=signature, layer=layer, **overrides
-    )
+    chosen = {"signature": signature, "layer": layer, "member": member}
+    proposal = propose_model(path, task, labels, outputs=outputs, **chosen, **overrides)
     if proposal.open_fields and not accept:
         raise InvalidModelError(
             f"{path}: {proposal.question()}. Give these fields, or accept=True if the proposal is "
@@ -117,10 +132,12 @@ def propose_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     **overrides: Any,
 ) -> Proposal:
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
-    file = Path(path).absolute()
+    place = Path(path).absolute()
+    file = model_file(place, member)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     _check_fields(overrides, file)
@@ -133,18 +150,19 @@ def propose_model(
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
-        "name": overrides.pop("name", None) or file.name.removesuffix(file.suffix),
+        "name": overrides.pop("name", None) or _name(place, file),
         "source": overrides.pop("source", str(path)),
         "root": str(file.parent),
         "labels": named,
     }
     sha256 = sha256_of(file)
+    said = {*overrides, *dict(found.fields)}
     plausible: list[tuple[Reading, ModelSpec, list[dict[str, Any]]]] = []
     problems = []
     for reading in candidates:
         _check_outputs(reading.roles, found, file)
         fields = _fields(found, image, reading, file, overrides)
-        model_file = ModelFile(
+        record = ModelFile(
             engine=found.engine,
             format=found.format,
             path=file.name,
@@ -156,13 +174,13 @@ def propose_model(
         )
         own = {"labels": reading.labels} if reading.labels and not named else {}
         spec = ModelSpec(
-            **{"task": reading.task, "files": (model_file,), **common, **own, **fields, **overrides}
+            **{"task": reading.task, "files": (record,), **common, **own, **fields, **overrides}
         )
-        spec = _pooled(spec, found, overrides)
+        spec = _pooled(spec, found, said)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = trial_runs(spec, trial_pictures(spec.input_hw))
+        runs = _tried(spec, found)
         why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
@@ -180,7 +198,7 @@ def propose_model(
     reading, spec, parts = plausible[0]
     others = [other for other, _, _ in plausible[1:]]
     given = {
-        *overrides,
+        *said,
         *reading.settled,
         *(f"outputs.{role}" for role in outputs or ()),
         *(["task"] if outputs or layer or (task and reading.doubt) else []),
@@ -188,10 +206,20 @@ def propose_model(
     }
     if spec.background_class is not None:
         given.add("background_class")
-    spec = _by_values(spec, parts, {*overrides, *({"score_kind"} & {*reading.fields})})
+    spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
-    return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
+    return Proposal(spec, why, guessed(found, spec, reading, others, given))
+
+
+def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
+    """The model's answers to the drawn pictures; where it has none, what it was taken for."""
+    try:
+        return trial_runs(spec, trial_pictures(trial_hw(spec)))
+    except InvalidModelError as error:
+        taken_for = f"; {found.evidence}" if found.evidence else ""
+        raise InvalidModelError(f"{error}{taken_for}") from error
 
 
 def _candidates(
@@ -265,32 +293,47 @@ def _fields(
     file: Path,
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the shapes say, then the file, then the layout's conventions, then its quantization."""
+    """What the shapes say, then the layout's conventions, then the file, then its quantization."""
     fields = _guess_input(image, found, reading.task, file)
     said = dict(found.fields)
-    if reading.task not in ("classify", "embed"):
-        said.pop("resize", None)  # a crop, for classifiers
     if reading.task != "keypoints":
         for name in ("keypoint_names", "keypoint_format"):
             said.pop(name, None)
     if -1 not in image.shape[1:]:
         said.pop("input_hw", None)  # the shape says it, and knows better
-    fields |= said | dict(reading.fields)
+    for field, of_it in _BELONGING.items():
+        if field in overrides:  # what was said of another value has no meaning for this one
+            said = {name: value for name, value in said.items() if name not in (field, *of_it)}
+    fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
     if not image.dtype.startswith("float"):
+        values = {name: fields.pop(name) for name in _VALUES if name in said}
         fields["normalization"] = "none"
         if found.quantization is not None:
-            fields |= _quantized(found.quantization, image.dtype, overrides)
+            fields |= _quantized(found.quantization, image.dtype, overrides, values)
     return fields
 
 
 def _quantized(
-    quantization: tuple[float, int], dtype: str, overrides: Mapping[str, Any]
+    quantization: tuple[float, int],
+    dtype: str,
+    overrides: Mapping[str, Any],
+    values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Scale and zero point, where the pixel itself is not what the input takes."""
+    """Scale and zero point, where the pixel itself is not what the input takes.
+
+    ``values``: the normalization that the file says, if it does.
+    """
     scale, zero_point = quantization
     limits = np.iinfo(dtype)
+    if values and "normalization" not in overrides:
+        mean, std = map(np.array, of_pixels(values))
+        ends = np.array([(pixel - mean) / std / scale + zero_point for pixel in (0, 255)])
+        off = np.abs(ends - np.array([[limits.min], [limits.max]]))
+        if off.max() < _ROUNDED_LEVELS:
+            return {}
+        return {**values, "input_scale": scale, "input_zero_point": zero_point}
     low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
     for name, (from_, to) in _QUANTIZED_RANGES.items():
         rounding = _QUANTIZED_ROUNDING * (to - from_)
@@ -300,9 +343,9 @@ def _quantized(
     return {"input_scale": scale, "input_zero_point": zero_point}
 
 
-def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
+def _pooled(spec: ModelSpec, found: ModelFound, said: Collection[str]) -> ModelSpec:
     """An output of tokens or places needs a pooling: the class token, or the mean of the map."""
-    if spec.task != "embed" or "pooling" in overrides:
+    if spec.task != "embed" or "pooling" in said:
         return spec
     name = dict(spec.file.outputs)["embedding"]
     shape = next(tensor.shape[1:] for tensor in found.outputs if tensor.name == name)
@@ -339,12 +382,44 @@ def _says_classes(spec: ModelSpec, parts: Sequence[Mapping[str, Any]], labels: L
     return as_many or plausibility.add_up_to_one(parts)
 
 
+def _name(place: Path, file: Path) -> str:
+    """The model's name: the user's file or folder, or the model in a .task file."""
+    is_member = place.suffix.lower() == task_archive.SUFFIX
+    return file.stem if is_member else place.name.removesuffix(file.suffix)
+
+
 def _shown(reading: Reading) -> str:
     return f"{reading.task} ({', '.join(role for role, _ in reading.roles)})"
 
 
 def _described(tensors: Sequence[TensorFound]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+
+
+def model_file(path: Path, member: str | None = None) -> Path:
+    """The file to read of what a user names: a folder's ONNX file, a model of a .task file.
+
+    That is unpacked for this process.
+    """
+    if path.suffix.lower() == task_archive.SUFFIX and path.is_file():
+        return task_archive.extracted(path, member, scratch_folder())
+    if member is not None:
+        raise InvalidModelError(f"{path} is no .task file: member={member!r} names nothing in it")
+    if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
+        return path
+    file = hugging_face.model_file(path)
+    return path if file is None else _in_one_file(file)
+
+
+def _in_one_file(file: Path) -> Path:
+    """A folder's ONNX file as it is, or with the weights that lie beside it, for this process."""
+    from pyspark_vision.bundles.readers import onnx
+
+    if not onnx.has_external_data(file):
+        return file
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.as_one_file(file, folder)
 
 
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
@@ -377,7 +452,8 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         return tensorflow.read_keras(path, layer)
     raise InvalidModelError(
         f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".onnx, .keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"
+        ".task, .onnx, .keras, .h5, .hdf5, a frozen graph .pb, SavedModel folders, and folders of "
+        "Hugging Face's with model.onnx"
     )
 
 
@@ -429,7 +505,7 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
 
 def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
-    (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
+    (run,) = trial_runs(spec, trial_pictures(trial_hw(spec))[:1])
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
 
 
@@ -485,18 +561,24 @@ def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: 
 def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
+    if "input_layout" in dict(found.fields):  # where all sides are open
+        channels_last = dict(found.fields)["input_layout"] == "NHWC"
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
         raise InvalidModelError(
             f"{path}: the input {image.shape} has {channels} channels, not 1 or 3"
         )
     open_height, open_width = _OPEN_INPUT_HW[task]
-    family = found.family or family_of(path.name)
-    if family is None and not channels_last:
-        family = "torch"  # most models in NCHW come from PyTorch
+    # Names are those of Keras Applications; most models in NCHW come from PyTorch.
+    family = found.family or (family_of(path.name) if channels_last else "torch")
     normalization = family if family and image.dtype.startswith("float") else "none"
+    if "normalization" in dict(found.fields):  # which says BGR, too, where it is
+        normalization = "none"
     gray = channels == 1
+    # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
+    is_torch = found.format == "onnx" and (found.family == "unit" or not channels_last)
     return {
+        "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",
         "input_hw": (
             height if height > 0 else open_height,
             width if width > 0 else open_width,

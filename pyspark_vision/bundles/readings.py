@@ -144,16 +144,20 @@ def readings(
     if found.layer:
         yield Reading("embed", _only(found, "embedding"), "a layer was chosen", is_certain=True)
         return
-    yield from _detectors(found, input_hw, classes)
-    yield from _vectors(found, input_hw)
+    if found.roles:
+        why = found.evidence or "the file's own operator or metadata says what its outputs are"
+        task = found.task or "detect"
+        settled = {"box_format"} - {name for name, _ in found.unsaid}
+        yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
+    if not found.roles or found.task is None:
+        yield from _detectors(found, input_hw, classes)
+        yield from _vectors(found, input_hw)
 
 
 def _detectors(
     found: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     if found.roles:
-        why = "the file's own operator or metadata says what its outputs are"
-        yield Reading("detect", found.roles, why, is_certain=True, settled=("box_format",))
         return
     named = {plain(tensor.name): tensor for tensor in found.outputs}
     yield from _detr(named, classes)

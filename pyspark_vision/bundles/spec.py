@@ -15,13 +15,15 @@ TASKS = ("classify", "detect", "embed", "segment", "keypoints")
 # A file's own engines; OpenVINO runs files of the others.
 FILE_ENGINES = ("litert", "tensorflow", "onnx")
 ENGINES = ("auto", *FILE_ENGINES, "openvino")
+# Those that take pictures of another shape each time.
+_TAKES_ANY_SHAPE = ("onnx", "tensorflow")
 PRECISIONS = ("float32", "bf16", "int8")
 FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "int32", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
 NORMALIZATIONS = ("none", "unit", "tf", "caffe", "torch", "values")
-RESIZES = ("stretch", "center_crop", "letterbox", "shortest_edge")
+RESIZES = ("stretch", "center_crop", "letterbox", "shortest_edge", "keep_aspect")
 RESIZE_FILTERS = (
     *("bilinear", "nearest", "box", "hamming", "bicubic", "lanczos"),
     "opencv_bilinear",
@@ -154,14 +156,18 @@ class ModelSpec:
     - ``input_scale`` and ``input_zero_point`` of a quantized input: it takes
       ``normalized / input_scale + input_zero_point``, rounded and cut to its range. Without them
       it takes the pixel: uint8 as it is, int8 minus 128.
-    - ``resize``: ``stretch``; ``center_crop``, the largest part of the input's shape;
+    - ``resize``: ``stretch``, with ``resize_edge`` to so many pixels on both sides, then the middle
+      ``input_hw``; ``center_crop``, the largest part of the input's shape;
       ``letterbox``, the whole picture at ``letterbox_anchor`` (``center | top_left``), the rest
       ``pad_value``; ``shortest_edge``: the short side to ``resize_edge`` pixels, then the middle
       ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as torchvision,
-      ``floor`` as Hugging Face).
+      ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge`` (``None``: as
+      it is), but the long one at most the longer of ``input_hw``, and the model takes it in that
+      shape, one picture at a time (DETR).
     - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
       ``INTER_LINEAR``, which is not.
-    - ``stride``: ``input_hw`` must be a multiple of it; ``None``: any size.
+    - ``stride``: ``input_hw`` must be a multiple of it, and of ``keep_aspect`` each side is cut to
+      one; ``None``: any size.
     - ``score_kind``: ``probability``; ``logit``, of classes that exclude one another (a softmax);
       ``sigmoid``, logits of classes that do not; ``binary`` and ``binary_logit``, one unit, which
       is the probability or the logit of class 1. A detector's logits go through the sigmoid. Of
@@ -284,7 +290,12 @@ class ModelSpec:
         _check_preparation(self)
         for file in self.files:
             _check_file(self.name, self.task, file)
-        self.file  # noqa: B018 - raises when the chosen engine has no file
+        file = self.file  # raises when the chosen engine has no file
+        if self.resize == "keep_aspect" and file.engine not in _TAKES_ANY_SHAPE:
+            raise InvalidModelError(
+                f"model {self.name!r}: resize='keep_aspect' runs on "
+                f"{' and '.join(_TAKES_ANY_SHAPE)}, not on {file.engine}, which takes one shape"
+            )
 
     @property
     def file(self) -> ModelFile:
@@ -440,22 +451,34 @@ def _check_preparation(spec: ModelSpec) -> None:
     """What one field of the preparation needs of another."""
     height, width = spec.input_hw
     edge, stride = spec.resize_edge, spec.stride
-    is_edge = spec.resize == "shortest_edge"
+    is_edge, is_free = spec.resize == "shortest_edge", spec.resize == "keep_aspect"
+    is_cropped = edge is not None and spec.resize in ("shortest_edge", "stretch")
     # What was said and would have no effect, or would be needed and was not said.
     for is_wrong, problem in (
         (
             is_edge and edge is None,
             "resize='shortest_edge' needs resize_edge, the short side in pixels before the crop",
         ),
-        (not is_edge and edge is not None, "resize_edge needs resize='shortest_edge'"),
         (
-            is_edge and edge is not None and edge < max(height, width),
+            edge is not None and not (is_cropped or is_free),
+            "resize_edge needs resize='shortest_edge', 'keep_aspect' or 'stretch'",
+        ),
+        (
+            is_cropped and edge is not None and edge < max(height, width),
             f"resize_edge={edge} is below a side of input_hw={spec.input_hw}: the crop would be "
             "larger than the picture",
         ),
         (
-            stride is not None and (height % stride or width % stride),
+            stride is not None and not is_free and (height % stride or width % stride),
             f"input_hw={spec.input_hw} is not a multiple of stride={stride}",
+        ),
+        (
+            is_free and spec.fixed_batch not in (None, 1),
+            f"fixed_batch={spec.fixed_batch} does not go with resize='keep_aspect'",
+        ),
+        (
+            is_free and spec.task == "detect" and spec.coordinates != "normalized",
+            "resize='keep_aspect' needs coordinates='normalized'",
         ),
         (
             spec.normalization != "values"

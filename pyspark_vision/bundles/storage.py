@@ -6,26 +6,23 @@ and a label file. Nothing in it is executed or unpickled to read it.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import functools
 import json
 import logging
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.downloads import download
-from pyspark_vision.bundles.inspection import check_fits
+from pyspark_vision.bundles.inspection import check_fits, propose_model
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.proof import of_record
+from pyspark_vision.bundles.registry import is_registered, registered_model, registered_name
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
@@ -46,8 +43,6 @@ _PLACE_FIELDS = ("root", "on_every_node")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger(__name__)
-
-_made_in_attempt: ContextVar[list[Path] | None] = ContextVar("made_in_attempt", default=None)
 
 
 def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
@@ -78,14 +73,30 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
 def load_bundle(uri: str) -> ModelSpec:
     """Read and verify a bundle: a folder or .zip, a local path or any URI Spark's Hadoop reads.
 
+    Or a model of MLflow's registry, ``models:/name@alias``: a bundle, or one that is known.
+
     ``local:/path`` (Spark's own notation) names a folder that every node has already: it is read
     here and not shipped. Raises :class:`InvalidModelError` for a file that is missing, changed or
     cannot be read.
     """
     try:
-        return _load_bundle(uri)
+        if not is_registered(uri):
+            return _load_bundle(uri)
+        path = local_copy(uri)
+        return _load_bundle(str(path)) if (path / MODEL_JSON).is_file() else _known(path, uri)
     except OSError as error:
         raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+
+
+def _known(path: Path, uri: str) -> ModelSpec:
+    """A registered model that is no bundle, if it says itself how it is run."""
+    proposal = propose_model(path, source=uri, name=registered_name(uri))
+    if proposal.open_fields:
+        raise InvalidModelError(
+            f"{uri} is no bundle, and only a proposal: {proposal.question()}. `pyspark-vision "
+            f"bundle build {uri}` makes a bundle of it, and takes what it does not say"
+        )
+    return proposal.spec
 
 
 def _load_bundle(uri: str) -> ModelSpec:
@@ -187,43 +198,6 @@ def _ship(published: PublishedFile, source: Path, session: Any) -> None:
         session.sparkContext.addFile(str(staged(session, published.name, write)))
 
 
-def scratch_folder() -> Path:
-    """A fresh folder that goes when this process does, for models as they are loaded."""
-    if not Path(_scratch().name).is_dir():  # /tmp was swept
-        _scratch.cache_clear()
-    folder = Path(tempfile.mkdtemp(dir=_scratch().name))
-    made = _made_in_attempt.get()
-    if made is not None:
-        made.append(folder)
-    return folder
-
-
-@contextmanager
-def discarded_on_error() -> Iterator[None]:
-    """What :func:`scratch_folder` makes in the block goes at once if that fails.
-
-    A job that tries a broken bundle again and again must not fill the disk with its copies.
-    """
-    made: list[Path] = []
-    token = _made_in_attempt.set(made)
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        _made_in_attempt.reset(token)
-
-
-@functools.cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    # Removed by the object's finalizer at exit, without the warning that implicit removal gives.
-    scratch = tempfile.TemporaryDirectory(prefix="pyspark_vision-")
-    atexit.register(scratch.cleanup)
-    return scratch
-
-
 def _existing(spec: ModelSpec, file: ModelFile) -> Path:
     """A file of the spec where it lies now, verified."""
     path = Path(spec.root, file.path)
@@ -264,7 +238,12 @@ def is_on_this_machine(uri: str) -> bool:
 
 
 def local_copy(uri: str) -> Path:
-    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark."""
+    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark.
+
+    A registry's model (``models:/name@alias``) is downloaded by :mod:`registry`.
+    """
+    if is_registered(uri):
+        return registered_model(uri, scratch_folder())
     if not is_on_this_machine(uri):
         return _downloaded(uri)
     scheme = urlsplit(uri).scheme

@@ -25,8 +25,9 @@ from pyspark_vision.bundles.readers.keras_applications import (
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.registry import is_registered, registered_name
 from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
-from pyspark_vision.bundles.storage import MODEL_JSON
+from pyspark_vision.bundles.storage import MODEL_JSON, local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.bundles.verification import verify
 from pyspark_vision.contact_sheet.model_sheet import SCORE_THRESHOLD, build_model_sheet
@@ -98,8 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "model",
             metavar="MODEL",
-            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite or .onnx file, or the name "
-            "of a keras.applications model (mobilenet_v2, resnet50, …)",
+            help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite, .task or .onnx file, a "
+            "folder of Hugging Face's with model.onnx, or the name of a keras.applications model "
+            "(mobilenet_v2, resnet50, …)",
         )
         command.add_argument("--task", choices=TASKS, help="what the model does (default: a guess)")
         command.add_argument(
@@ -117,7 +119,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             help="set a field of the spec: normalization=tf, input_hw=224x224, "
-            "outputs.scores=NAME, signature=NAME, layer=fc2, anchors=FILE. It may be repeated",
+            "outputs.scores=NAME, signature=NAME, layer=fc2, member=NAME, anchors=FILE. It may be "
+            "repeated",
         )
     build.add_argument(
         "--output", metavar="DIR", required=True, help="the folder of the new bundle"
@@ -205,7 +208,7 @@ def _inspect(args: argparse.Namespace, work: Path) -> None:
     pictures = [] if args.images is None else _picture_files(args.images)
     path, proposal, settings = _proposed(args, work)
     file = proposal.spec.file
-    found = read_model(path, signature=file.signature, layer=file.layer)
+    found = read_model(Path(proposal.spec.path), signature=file.signature, layer=file.layer)
     print("\n".join(_table(path, found, proposal, settings)))
     if pictures:
         sheet = Path(args.sheet or f"{path.stem}.html")
@@ -263,7 +266,10 @@ def _build(args: argparse.Namespace, work: Path) -> None:
             f"{args.model} is only a proposal: {proposal.question()}. Say {asked}; or --accept, if "
             "what `bundle inspect` proposes is right"
         )
-    if spec.file.engine == "tensorflow" and not args.no_twin:
+    has_twin = spec.file.engine == "tensorflow" and not args.no_twin
+    if has_twin and spec.resize == "keep_aspect":
+        _progress("no LiteRT twin: the model takes pictures in their own shape, LiteRT in one")
+    elif has_twin:
         _progress(f"converting {path.name} to LiteRT")
         spec = with_twin(spec, work / "twin")
         _progress(f"running both engines on {len(images)} sample images")
@@ -302,6 +308,9 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
         if getattr(args, option, None) is not None:
             settings[option] = getattr(args, option)
     path = Path(args.model)
+    if is_registered(args.model):
+        path = local_copy(args.model)
+        settings = {"name": registered_name(args.model), "source": args.model, **settings}
     app = None if path.exists() else application(args.model)
     if app is None:
         if args.weights is not None:
@@ -405,14 +414,14 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
             raise InvalidOptionError(f"--set {pair!r} is not FIELD=VALUE")
         if name.startswith("outputs."):
             settings.setdefault("outputs", {})[name.removeprefix("outputs.")] = text
-        elif name in ("signature", "layer"):
+        elif name in ("signature", "layer", "member"):
             settings[name] = text
         elif name in fields and name not in ("files", "root", "labels", "on_every_node"):
             settings[name] = _value(name, fields[name], text)
         else:
             raise InvalidOptionError(
                 f"--set {name!r} is no field of a spec; the fields are {', '.join(fields)}, "
-                "outputs.ROLE, signature, layer"
+                "outputs.ROLE, signature, layer, member"
             )
     return settings
 

@@ -52,7 +52,8 @@ class Predictor:
         self._head = head
         self._watch = watch
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
-        self.batch_rows = (spec.fixed_batch or engine.batch_size) if spec.batched_outputs else 1
+        takes_many = spec.batched_outputs and spec.resize != "keep_aspect"
+        self.batch_rows = (spec.fixed_batch or engine.batch_size) if takes_many else 1
         self._batch = self._preprocessor.empty_batch(self.batch_rows)
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
@@ -99,7 +100,7 @@ class Predictor:
             # The rest of the buffer is earlier pictures or noise; its results are not looked at.
             batch = self._batch
         started = time.perf_counter()
-        outputs = self._engine.run(batch)
+        outputs = self._engine.run(self._preprocessor.filled(batch, waiting[0].placement))
         if not self._spec.batched_outputs:
             outputs = {role: values[np.newaxis] for role, values in outputs.items()}
         model_ms = _ms_since(started) / count

@@ -144,6 +144,67 @@ def save_custom_operator(path: Path) -> Path:
     return _save(path, [node], [], ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None, domains)
 
 
+def save_with_sizes(path: Path) -> Path:
+    """One box, (0.3, 0.15, 0.7, 0.35) of ``orig_target_sizes``, of class 1 with 0.9."""
+    nodes = [
+        helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["orig_target_sizes"], ["sizes"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["sizes", "sizes"], ["sides"], axis=1),
+        helper.make_node("Unsqueeze", ["sides", "axis"], ["rows"]),
+        helper.make_node("Mul", ["rows", "unit"], ["boxes"]),
+        helper.make_node("Add", ["score", "nothing"], ["scores"]),
+        helper.make_node("Identity", ["label"], ["labels"]),
+    ]
+    values: dict[str, np.ndarray[Any, Any]] = {
+        "zero": np.zeros((), np.float32),
+        "axis": np.array([1], np.int64),
+        "unit": np.array([0.3, 0.15, 0.7, 0.35], np.float32),
+        "score": np.array([[0.9]], np.float32),
+        "label": np.array([[1]], np.int64),
+    }
+    outputs = [
+        helper.make_tensor_value_info("labels", TensorProto.INT64, ("N", 1)),
+        helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ("N", 1, 4)),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("N", 1)),
+    ]
+    weights = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    sizes = helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, ("N", 2))
+    image = (("N", 3, 64, 64), TensorProto.FLOAT)
+    return _save(path, nodes, weights, image, outputs, None, more_inputs=[sizes])
+
+
+def save_with_text(path: Path) -> Path:
+    """A picture and ``input_ids`` in, as CLIP's two sides in one graph."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=1),
+        helper.make_node("Cast", ["input_ids"], ["text"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["text"], ["text_mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "text_mean"], ["logits_per_image"]),
+    ]
+    outputs = [helper.make_tensor_value_info("logits_per_image", TensorProto.FLOAT, (1, 1, 1, 1))]
+    text = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ("batch", "tokens"))
+    image = (("batch", 3, 8, 8), TensorProto.FLOAT)
+    return _save(path, nodes, [], image, outputs, None, more_inputs=[text])
+
+
+def save_with_mask(path: Path, mask_shape: Sequence[int | str]) -> Path:
+    """A vector of two: the mean of the picture, and the sum of ``pixel_mask`` beside it."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Cast", ["pixel_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["mask"], ["sum"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "axes"], ["mean_2d"]),
+        helper.make_node("Unsqueeze", ["sum", "axes"], ["sum_2d"]),
+        helper.make_node("Concat", ["mean_2d", "sum_2d"], ["pooler_output"], axis=1),
+    ]
+    weights = [numpy_helper.from_array(np.array([0, 1], np.int64), "axes")]
+    outputs = [helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, (1, 2))]
+    mask = helper.make_tensor_value_info("pixel_mask", TensorProto.INT64, mask_shape)
+    image = (("batch", "channels", "height", "width"), TensorProto.FLOAT)
+    return _save(path, nodes, weights, image, outputs, None, more_inputs=[mask])
+
+
 def _save(
     path: Path,
     nodes: Sequence[Any],
@@ -152,9 +213,10 @@ def _save(
     outputs: Sequence[Any],
     metadata: Mapping[str, str] | None,
     domains: Sequence[Any] = (),
+    more_inputs: Sequence[Any] = (),
 ) -> Path:
     shape, dtype = image
-    inputs = [helper.make_tensor_value_info("image", dtype, shape)]
+    inputs = [helper.make_tensor_value_info("image", dtype, shape), *more_inputs]
     graph = helper.make_graph(list(nodes), "tiny", inputs, list(outputs), list(weights))
     has_own = any(not domain.domain for domain in domains)
     opsets = [*([] if has_own else [helper.make_opsetid("", 17)]), *domains]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import save_constant
+from onnx_models import save_constant, save_with_sizes
 from PIL import Image
 
 from pyspark_vision.bundles import by_name
@@ -144,6 +144,14 @@ def test_detector_with_open_fields_needs_the_users_word_and_is_then_right(
     spec = inspect_model(path, labels=labels, **fields)
 
     assert [(class_id, xyxy) for class_id, _, xyxy in boxes(spec)[:1]] == [(1, EXPECTED)]
+
+
+def test_boxes_in_the_pixels_of_the_sizes_that_a_model_is_given(tmp_path: Path) -> None:
+    """RT-DETR's and D-FINE's own exports have a second input for the picture's size."""
+    proposal = propose_model(save_with_sizes(tmp_path / "dfine.onnx"))
+
+    assert (proposal.open_fields, proposal.spec.normalization) == ([], "unit")
+    assert boxes(proposal.spec) == [(1, 0.9, EXPECTED)]
 
 
 def test_yolox_and_its_decoded_form_are_told_by_a_named_output(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("input_dtype", "float64", "uint8, int8, int32, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
         ("normalization", "imagenet", "none, unit, tf, caffe, torch, values"),
-        ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge"),
+        ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge, keep_aspect"),
         (
             *("resize_filter", "cubic"),
             "bilinear, nearest, box, hamming, bicubic, lanczos, opencv_bilinear",
@@ -253,7 +253,15 @@ def test_with_options_names_unknown_fields_and_the_known() -> None:
     ("fields", "message"),
     [
         ({"resize": "shortest_edge"}, "needs resize_edge"),
-        ({"resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
+        ({"resize": "letterbox", "resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
+        (
+            {"resize": "keep_aspect", "resize_edge": 9, "fixed_batch": 2},
+            "fixed_batch=2 does not go with resize='keep_aspect'",
+        ),
+        (
+            {"resize": "keep_aspect", "resize_edge": 9},
+            "runs on onnx and tensorflow, not on litert, which takes one shape",
+        ),
         (
             {"resize": "shortest_edge", "resize_edge": 200, "input_hw": (224, 224)},
             "resize_edge=200 is below a side of input_hw=",
