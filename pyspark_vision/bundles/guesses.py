@@ -83,10 +83,13 @@ def guessed(
     reading: Reading,
     others: Sequence[Reading],
     settled: Collection[str],
+    *,
+    is_share: bool = True,
 ) -> dict[str, Guess]:
     """The guesses of ``spec``, made by ``reading``; ``others`` fit the values as well.
 
     ``settled``: fields that the caller has said, the reading settles, or values have shown.
+    ``is_share``: whether probabilities of a place add up to one.
     """
     guesses: dict[str, Guess] = {}
     if not reading.is_certain and others:
@@ -120,6 +123,11 @@ def guessed(
         guesses["score_kind"] = Guess(
             "the scores are logits: of classes that exclude one another, or not",
             _CHOICES["score_kind"],
+        )
+    if is_of_classes and spec.score_kind == "probability" and not is_share:
+        guesses["score_kind"] = Guess(
+            "the scores of a place lie within 0..1, but do not add up to one",
+            "probability (each place has its best class) | logit | sigmoid",
         )
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])

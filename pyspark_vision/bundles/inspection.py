@@ -209,8 +209,10 @@ def propose_model(
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
+    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
-    return Proposal(spec, why, guessed(found, spec, reading, others, given))
+    return Proposal(spec, why, guesses)
 
 
 def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:

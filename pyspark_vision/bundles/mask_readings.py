@@ -131,9 +131,11 @@ def _class_maps(
 
 
 def _is_map(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether it has a value for each place, or leaves its sides open: a run tells then."""
     if len(tensor.shape) == 3 and tensor.dtype in _CLASS_DTYPES:
         tensor = replace(tensor, shape=(*tensor.shape, 1))
-    return is_map_of_pixels(tensor, input_hw)
+    is_open = len(tensor.shape) == 4 and tensor.shape[1:].count(-1) == 2
+    return is_open or is_map_of_pixels(tensor, input_hw)
 
 
 def _channels(tensor: TensorFound, found: ModelFound, input_hw: tuple[int, int]) -> int:

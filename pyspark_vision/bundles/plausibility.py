@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyspark_vision.bundles.readings import FINEST_FEATURES
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.executor.poses import columns_of_points
 from pyspark_vision.executor.raw_heads import LAYOUTS, TABLES, split, without_last_columns
@@ -47,7 +48,9 @@ def _part(spec: ModelSpec, run: dict[str, Array]) -> dict[str, Array]:
         return _real(split(run, spec))
     if spec.task == "segment" and "pixel_scores" in run:
         return {"pixel_scores": channels_first(run["pixel_scores"], spec)}
-    if spec.task == "segment" and "pixel_classes" not in run:
+    if spec.task == "segment" and "pixel_classes" in run:
+        return {"pixel_classes": channels_first(run["pixel_classes"], spec)[0]}
+    if spec.task == "segment":
         if "prototypes" in run:
             prototypes = channels_first(run["prototypes"], spec)
             run, _ = without_last_columns(run, len(prototypes))
@@ -72,7 +75,7 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
     if spec.task == "embed":
         return _why_no_vector(parts, spec)
     if "boxes" not in parts[0]:
-        return _why_no_map(parts) if spec.task == "segment" else _why_no_points(parts, spec)
+        return _why_no_map(parts, spec) if spec.task == "segment" else _why_no_points(parts, spec)
     return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
         _why_not_on_blank(parts[0], spec)
     )
@@ -112,8 +115,11 @@ def _why_no_vector(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str
     return None
 
 
-def _why_no_map(parts: Sequence[Mapping[str, Array]]) -> str | None:
+def _why_no_map(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str | None:
     for part in parts:
+        sides = part.get("pixel_classes", part.get("pixel_scores", np.empty(0))).shape[-2:]
+        if len(sides) < 2 or min(sides) * FINEST_FEATURES <= min(spec.input_hw):
+            return f"its map has {list(sides)} places only for an input of {spec.input_hw}"
         if "pixel_classes" in part:
             classes = part["pixel_classes"].astype(np.float64)
             if not _are_whole(classes) or classes.min() < 0 or classes.max() > _MOST_CLASSES:
@@ -259,6 +265,12 @@ def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:
     if np.abs(scores.sum(axis=1) - 1).max() > _SOFTMAX_ROUNDING:
         return None
     return int(scores.mean(axis=0).argmax())
+
+
+def places_add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the scores of each place of maps ``(C, h, w)`` are those of a softmax."""
+    sums = [part["pixel_scores"].astype(np.float64).sum(axis=0) for part in parts]
+    return all(bool((np.abs(one - 1) < 0.05).all()) for one in sums)
 
 
 def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:

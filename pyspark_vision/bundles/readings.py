@@ -34,7 +34,7 @@ _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
-_FINEST_FEATURES = 10
+FINEST_FEATURES = 10
 # Width and height of each anchor in cells, by how many channels the grid has: darknet's
 # cfg/yolov2-tiny-voc.cfg and cfg/yolov2-tiny.cfg.
 _TINY_YOLOV2_ANCHORS = {
@@ -359,7 +359,7 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     """Whether an output has a value for each place of the picture, as a segmentation has."""
     if len(tensor.shape) not in (3, 4):
         return False
-    height, width = (side // _FINEST_FEATURES for side in input_hw)
+    height, width = (side // FINEST_FEATURES for side in input_hw)
     _, *sides = tensor.shape
     pairs = (sides[:2], sides[-2:])
     return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (

@@ -100,13 +100,17 @@ def save_yolo_points(path: Path) -> Path:
     return save_constant(path, {"output0": table.T[None]}, metadata=metadata)
 
 
-def save_colors(path: Path) -> Path:
-    """A model of class maps: red, green and blue are the classes, an 8th of each side the map."""
-    nodes = [
-        helper.make_node("AveragePool", ["image"], ["logits"], kernel_shape=[8, 8], strides=[8, 8])
-    ]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, 8, 8))]
-    return _save(path, nodes, [], ((1, 3, 64, 64), TensorProto.FLOAT), outputs, None)
+def save_colors(path: Path, sides: Sequence[int | str] = (64, 64), step: int = 8) -> Path:
+    """A model of class maps: red, green and blue are the classes, each side's ``step``-th the map.
+
+    ``sides``: of the input; names leave them open, and the map's with them.
+    """
+    is_open = any(isinstance(side, str) for side in sides)
+    sizes = {"kernel_shape": [step, step], "strides": [step, step]}
+    nodes = [helper.make_node("AveragePool", ["image"], ["logits"], **sizes)]
+    of_map = ("h", "w") if is_open else (64 // step, 64 // step)
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, *of_map))]
+    return _save(path, nodes, [], ((1, 3, *sides), TensorProto.FLOAT), outputs, None)
 
 
 def save_poser(path: Path) -> Path:

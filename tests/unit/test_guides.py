@@ -58,7 +58,8 @@ RUN = {
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
-    ("pixels.md", "from py"): "tests/unit/test_guides.py",
+    ("pixels.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("pixels.md", "from pycocotools"): "tests/unit/test_guides.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
-from onnx_models import save_constant
+from onnx_models import save_colors, save_constant
 from PIL import Image
 
 from pyspark_vision.bundles.guesses import Proposal
@@ -155,6 +155,23 @@ def test_a_map_of_classes_is_read_once_the_rest_is_said(
     assert sorted(segments(known)) in ([(0, 2048), (1, 2048)], [(1, 2048)])
 
 
+def test_a_map_of_any_size_is_known_by_a_run(tmp_path: Path) -> None:
+    path = save_colors(tmp_path / "m.onnx", ("height", "width"))
+
+    proposal = propose_model(path, "segment", input_hw=(64, 64), normalization="unit")
+
+    assert proposal.open_fields == ["score_kind"]
+    assert segments(proposal.spec) == [(0, 64 * 64)]
+
+
+def test_features_of_any_size_are_no_map_of_classes(tmp_path: Path) -> None:
+    path = save_colors(tmp_path / "m.onnx", ("height", "width"), step=32)
+
+    assert propose_model(path, input_hw=(64, 64), normalization="unit").spec.task != "segment"
+    with pytest.raises(InvalidModelError, match=r"its map has \[2, 2\] places only"):
+        propose_model(path, "segment", input_hw=(64, 64))
+
+
 def test_a_class_called_background_is_none_of_the_segments(tmp_path: Path) -> None:
     labels = ["background", "person", "cat"]
 
@@ -238,6 +255,25 @@ def test_persons_points_are_known(
     assert poses(proposal.spec) == [(score, [0.25, 0.5, 0.8])]
 
 
+@pytest.mark.parametrize(
+    ("metadata", "names"),
+    [
+        ({"kpt_shape": "[2, 3]"}, ("0", "1")),
+        ({"kpt_shape": "[2, 3]", "kpt_names": "{0: ['nose', 'tail']}"}, ("nose", "tail")),
+        ({"kpt_shape": "[2, 3]", "kpt_names": "{0: ['nose']}"}, ("0", "1")),
+    ],
+)
+def test_points_of_another_number_have_the_metadatas_names_or_numbers(
+    metadata: dict[str, str], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    outputs = {"output0": table((*PERSON[:5], *PERSON[5:11])).transpose(0, 2, 1)}
+
+    spec = proposed(tmp_path, outputs, {**POSE, **metadata}).spec
+
+    assert spec.keypoint_names == names
+    assert poses(spec) == [(0.9, [0.25, 0.5, 0.8])]
+
+
 def test_movenet_takes_pixels_as_whole_numbers(tmp_path: Path) -> None:
     path = save_constant(
         tmp_path / "m.onnx", {"output_0": MOVENET}, (1, 64, 64, 3), dtype=TensorProto.INT32
@@ -315,9 +351,10 @@ def test_a_table_of_52_classes_may_also_be_one_of_points(tmp_path: Path) -> None
             {**POSE, "kpt_shape": "[17, 4]"},
             "is .17, 4., not the number of points and 2 or 3",
         ),
+        ({"output0": table(PERSON)}, None, {**POSE, "kpt_shape": "17"}, "is '17', not a Python"),
         ({"output0": table(OBJECT)}, None, {**POSE, "task": "obb"}, "Ultralytics model for 'obb'"),
     ],
-    ids=["no map", "no points", "far off", "no classes", "kpt_shape", "oriented boxes"],
+    ids=["no map", "no points", "far off", "no classes", "kpt_shape", "17", "oriented boxes"],
 )
 def test_what_cannot_be_read_is_refused_with_what_was_seen(
     outputs: Mapping[str, Any], task: str | None, metadata: Any, said: str, tmp_path: Path

@@ -96,7 +96,8 @@ def test_segments_keep_their_masks_and_rows_without_any_their_place() -> None:
         ("132",),
         (2, 3),
     )
-    none = Segments(*(np.empty(0) for _ in range(2)), np.empty((0, 4)), np.empty(0), (), (2, 3))
+    empty = np.empty(0)
+    none = Segments(empty, empty, np.empty((0, 4)), empty, (), (2, 3))
 
     rows = results.segments_array([Row(found), FAILED, Row(none)], LABELS).to_pylist()
 

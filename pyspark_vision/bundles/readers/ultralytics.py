@@ -34,18 +34,25 @@ def task_of(metadata: Mapping[str, Any], path: Path) -> str | None:
 def keypoints_of(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """``kpt_shape`` of a pose model, as ``keypoint_names`` and ``keypoint_format``; else empty.
 
-    17 points are COCO's, as in all models that Ultralytics gives; others are numbered.
+    Names are those of ``kpt_names``, which newer exports have. Without, 17 points are COCO's, as in
+    all models that Ultralytics gives, and others are numbered.
     """
     if metadata.get("task") != "pose" or "kpt_shape" not in metadata:
         return {}
-    shape = metadata["kpt_shape"]
-    shape = tuple(_literal(shape, "kpt_shape", path) if isinstance(shape, str) else shape)
-    if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape) or shape[1] > 3:
-        raise InvalidModelError(
-            f"{path}: 'kpt_shape' in the metadata is {shape!r}, not the number of points and 2 or 3"
-        )
-    points, numbers = shape
+    shape = _literal(metadata["kpt_shape"], "kpt_shape", path)
+    match shape:
+        case [int(points), int(numbers)] if points > 0 and 2 <= numbers <= len("xys"):
+            pass
+        case _:
+            raise InvalidModelError(
+                f"{path}: 'kpt_shape' in the metadata is {shape!r}, not the number of points and "
+                "2 or 3"
+            )
     names = COCO_POINTS if points == len(COCO_POINTS) else tuple(map(str, range(points)))
+    match _literal(metadata.get("kpt_names", {}), "kpt_names", path):
+        # Of each class; all have the same number of points.
+        case {0: [*named]} if len(named) == points and all(named):
+            names = tuple(map(str, named))
     return {"keypoint_names": names, "keypoint_format": "xys"[:numbers]}
 
 
