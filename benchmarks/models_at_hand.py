@@ -56,6 +56,8 @@ _POINT = 5e-3
 _SCORE_THRESHOLD = 0.5
 
 _FACE = "skimage/data/astronaut.png"
+# There is no hand in these pictures; for palms are taken a cell and its likes.
+_PALMS = (_FACE, "skimage/data/cell.png", "skimage/data/horse.png")
 _OTHERS = ("skimage/data/chelsea.png", "skimage/data/coffee.png")
 
 
@@ -345,8 +347,8 @@ CASES = (
     ),
     _mediapipe("face_detection/face_detection_short_range.tflite", "detect", _SHORT),
     _mediapipe("face_detection/face_detection_full_range_sparse.tflite", "detect", _FULL),
-    _mediapipe("palm_detection/palm_detection_full.tflite", "detect", _PALM),
-    _mediapipe("palm_detection/palm_detection_lite.tflite", "detect", _PALM),
+    _mediapipe("palm_detection/palm_detection_full.tflite", "detect", _PALM, pictures=_PALMS),
+    _mediapipe("palm_detection/palm_detection_lite.tflite", "detect", _PALM, pictures=_PALMS),
     _mediapipe("pose_detection/pose_detection.tflite", "detect", _POSE),
     _mediapipe("face_landmark/face_landmark.tflite", "keypoints", _landmarks(192, 1404, 3)),
     _mediapipe("face_landmark/face_landmark_with_attention.tflite", None, None),
