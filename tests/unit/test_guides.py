@@ -143,7 +143,7 @@ NOT_RUN = {
 OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
-    *("--only", "--nouse", "--dataset"),
+    *("--only", "--nouse", "--dataset", "--docs"),
 }
 
 
