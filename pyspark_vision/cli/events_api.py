@@ -9,7 +9,6 @@ from pyspark_vision.clients import brokers, flag_values
 from pyspark_vision.clients.events_api.journal import DEFAULT_MAX_BYTES
 from pyspark_vision.clients.events_api.messages import Form
 from pyspark_vision.clients.events_api.server import Settings, serve
-from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages.topics import EVENT_TOPIC
 
 _MB = 1024 * 1024
@@ -23,9 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kafka-topic", default=EVENT_TOPIC, metavar="TOPIC", help="where to")
     parser.add_argument(
         "--form",
-        type=Form,
-        choices=list(Form),
-        default=Form.METADATA,
+        choices=[form.value for form in Form],
+        default=Form.METADATA.value,
         help="an event is a word; JSON with its type; that with the request's headers; that with "
         "the request's parameters as description and metadata",
     )
@@ -38,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--journal-mb",
-        type=int,
+        type=flag_values.megabytes,
         default=DEFAULT_MAX_BYTES // _MB,
         metavar="MB",
         help="the journal has at most so much; what comes when it is full is answered by 507",
@@ -51,13 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
-    if args.journal_mb < 1:
-        raise InvalidOptionError(f"--journal-mb {args.journal_mb}: at least 1")
     return serve(
         Settings(
             brokers.from_flags(args),
             args.kafka_topic,
-            args.form,
+            Form(args.form),
             args.journal,
             args.journal_mb * _MB,
             args.host,

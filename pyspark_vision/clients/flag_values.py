@@ -38,6 +38,11 @@ def side(text: str) -> int:
     return _whole(text, 1, LARGEST_SIDE)
 
 
+def megabytes(text: str) -> int:
+    """Of a disk; up to a terabyte."""
+    return _whole(text, 1, 1024 * 1024)
+
+
 def port(text: str) -> int:
     """A port to serve at."""
     if not text.isdecimal() or int(text) > 65_535:

@@ -48,7 +48,13 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         words = list(sys.argv[1:] if args is None else args)
         flags = [flag for action in self._actions for flag in action.option_strings]
-        for word in self._own(words):
+        own = self._own(words)
+        commands = self._commands()
+        for word in words[len(own) :][:1]:
+            if word != "--" and commands and word not in commands:
+                near = did_you_mean(word, commands) or "."
+                self.error(f"there is no command {word}{near} There are {', '.join(commands)}")
+        for word in own:
             name = word.partition("=")[0]
             # Whatever begins with "--" is a flag to argparse, unless it has a blank.
             if name.startswith("--") and " " not in word and name not in flags:
@@ -57,11 +63,15 @@ class Parser(argparse.ArgumentParser):
 
     def _own(self, words: Sequence[str]) -> Sequence[str]:
         """The words that are this parser's: those before a command or ``--``."""
-        has_commands = any(isinstance(a, argparse._SubParsersAction) for a in self._actions)
+        has_commands = bool(self._commands())
         for place, word in enumerate(words):
             if word == "--" or (has_commands and not word.startswith("-")):
                 return words[:place]
         return words
+
+    def _commands(self) -> Sequence[str]:
+        found = (a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction))
+        return [name for choices in found for name in choices]
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -268,4 +268,4 @@ def test_what_is_wrong_at_the_start_is_one_line(
     assert f"--port {api.port}: another program has it" in said["port"]
     assert "is another running events-api's" in said["journal"]
     assert "is no journal and has" in said["folder"]
-    assert "--journal-mb 0: at least 1" in said["size"]
+    assert "--journal-mb: 0 must be a whole number from 1 to" in said["size"]

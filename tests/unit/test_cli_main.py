@@ -64,7 +64,9 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     ("argv", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["bundel"], "invalid choice: 'bundel' (choose from"),
+        (["bundel"], "there is no command bundel; did you mean bundle? There are bundle, contact-"),
+        (["xyz"], "there is no command xyz. There are bundle, contact-sheet"),
+        (["bundle", "inspekt", "m"], "there is no command inspekt; did you mean inspect?"),
         (["bundle"], "the following arguments are required: COMMAND"),
         (["bundle", "inspect"], "the following arguments are required: MODEL"),
         (["bundle", "inspect", "m", "--nonsense"], "there is no option --nonsense"),

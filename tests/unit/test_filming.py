@@ -348,6 +348,7 @@ def test_an_object_is_a_file_of_the_folder(tmp_path: Path) -> None:
             {"0.5": 0.5, "1e9": 1e9, "0.000001": 1e-6},
             ["0", "-1", "nan", "inf", "fast", "", "1e-12", "1e300"],
         ),
+        (flag_values.megabytes, {"1": 1, "1048576": 2**20}, ["0", "1048577", "1e3", "-1"]),
         (flag_values.quality, {"1": 1, "95": 95}, ["0", "96", "8.5", "-1", "²", ""]),
         (
             flag_values.size_wh,
