@@ -33,7 +33,7 @@ _SERVER_KILLS = 5
 # Less than the time that a driver lives: objects come while it starts and works.
 _PUT_WITHIN_S = 15.0
 # From the moment a driver begins its work, with the batch of the one before it, or from its first
-# commit on: there is nothing that takes longer. A busy machine takes long for a batch.
+# commit on: by the clock alone no batch would end where the machine is busy.
 _KILL_WITHIN_S = 10.0
 _SMALL_BATCH, _LARGE_BATCH = 100, 1000
 # How long what a killed driver held is reserved for it (the job's ack deadline).
