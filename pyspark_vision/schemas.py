@@ -25,8 +25,11 @@ WARNINGS = ArrayType(_struct(code=StringType(), message=StringType()))
 """What a row's result lacks: codes of :class:`errors.WarningCode`, texts for a person. Null where
 nothing is to be said, never empty."""
 
-IMAGE = _struct(width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR)
-"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error."""
+IMAGE = _struct(
+    width=IntegerType(), height=IntegerType(), data=BinaryType(), error=ERROR, warnings=WARNINGS
+)
+"""An upright picture: ``height * width * 3`` bytes, RGB, rows first; or an error. ``warnings``:
+what it lacks."""
 
 SPARK_IMAGE = _struct(
     origin=StringType(),
@@ -96,6 +99,13 @@ that of a detection, and holds all of them. ``score`` is null where the model gi
 PREDICTION = _struct(class_id=IntegerType(), label=StringType(), score=FloatType())
 """One class of a classifier."""
 
+POINT = _struct(x=FloatType(), y=FloatType())
+"""A place in a picture, normalized to [0,1] of the upright picture."""
+
+TEXT_LINE = _struct(text=StringType(), score=FloatType(), corners=ArrayType(POINT))
+"""One line of text: the mean score of its characters, and the four corners around it, clockwise
+from the top left of the text as it is read (of a line that stands on its head: its lower right)."""
+
 
 def _result(name: str, data_type: DataType) -> StructType:
     return StructType(
@@ -131,6 +141,12 @@ POSES = _result("poses", ArrayType(POSE))
 
 EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""
+
+TEXT_LINES = _result("lines", ArrayType(TEXT_LINE))
+"""What ``read_text`` returns; ``lines`` is empty for none, null with an error."""
+
+TEXT_EMBEDDING = StructType([f for f in EMBEDDING if f.name not in ("width", "height")])
+"""What ``embed_text`` returns: as ``embed_image``, but for the picture's size."""
 
 TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType(), attempts=IntegerType())
 """What each has at its end with ``timings=True``: decoding and resizing, and the image's

@@ -67,7 +67,9 @@ def model(
         if str(path) in uri or str(path) not in str(error):
             raise
         raise InvalidModelError(str(error).replace(str(path), uri)) from error
-    if task is not None and spec.task != task:
+    # Its image side is a model for embeddings.
+    serves = "embed" if spec.task == "dual_encoder" else spec.task
+    if task not in (None, spec.task, serves):
         raise InvalidModelError(
             f"{uri}: the task of model {spec.name!r} is {spec.task!r}; this job needs a model for "
             f"{task!r}"

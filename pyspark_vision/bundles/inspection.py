@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles import plausibility
+from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
@@ -35,7 +35,8 @@ from pyspark_vision.bundles.readings import (
 )
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.small_readings import small_readings
-from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
@@ -99,9 +100,12 @@ def inspect_model(
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
     - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, MediaPipe's .task, a frozen .pb, a
-      SavedModel folder, or a folder of Hugging Face's or timm's with an .onnx file.
-    - ``task``: ``classify | detect | embed | segment | keypoints``; by the outputs if not given.
-    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
+      SavedModel folder, a folder of Hugging Face's or timm's with an .onnx file, or a folder of
+      several: a text reader's or a dual encoder's.
+    - ``task``: ``classify | detect | embed | segment | keypoints | ocr | dual_encoder``; by the
+      outputs if not given.
+    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``; of a text
+      reader its dictionary.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
     - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings; ``member``: the
       model in a .task file that has several.
@@ -137,13 +141,18 @@ def propose_model(
 ) -> Proposal:
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
     place = Path(path).absolute()
-    file = model_file(place, member)
+    kind = model_folders.kind_of(place)
+    if kind == DUAL_ENCODER and task == "embed":
+        kind = None  # its image tower alone
+    file = place if kind is not None else model_file(place, member)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
     _check_fields(overrides, file)
     overrides = {**_implied(overrides), **overrides}
     if isinstance(overrides.get("anchors"), (str, Path)):
         overrides["anchors"] = read_anchors(overrides["anchors"])
+    if kind is not None:
+        return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     named = _labels(labels, found)
@@ -209,9 +218,10 @@ def propose_model(
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
+    evidence = found.evidence or hugging_face.lacking(place)
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
     is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
     guesses = guessed(found, spec, reading, others, given, is_share=is_share)
-    why = "; ".join(dict.fromkeys(filter(None, (reading.why, found.evidence))))
     return Proposal(spec, why, guesses)
 
 
@@ -429,6 +439,9 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
     if not path.exists():
         raise InvalidModelError(f"no model at {path}")
     suffix = path.suffix.lower()
+    kind = model_folders.kind_of(path)
+    if kind is not None:
+        return model_folders.read_folder(kind, path)
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         hint = (
             "; it holds model.json: use ModelSpec.load for a bundle"
@@ -466,6 +479,9 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
     """
     path = Path(spec.path)
     file = spec.file
+    if spec.task == "ocr":
+        check_text_reader(spec)
+        return
     if found is None:
         found = read_model(path, signature=file.signature, layer=file.layer)
     image = _image_input(found, path)
@@ -578,7 +594,9 @@ def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -
         normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
-    is_torch = found.format == "onnx" and (found.family == "unit" or not channels_last)
+    is_torch = found.format == "onnx" and (
+        found.family == "unit" or (channels != 1 and not channels_last)
+    )
     return {
         "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",
         "input_hw": (

@@ -11,14 +11,19 @@ from pyspark_vision.bundles.choice import choose
 from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.errors import InvalidModelError
 
-TASKS = ("classify", "detect", "embed", "segment", "keypoints")
+TASKS = ("classify", "detect", "embed", "segment", "keypoints", "ocr", "dual_encoder")
 # A file's own engines; OpenVINO runs files of the others.
 FILE_ENGINES = ("litert", "tensorflow", "onnx")
 ENGINES = ("auto", *FILE_ENGINES, "openvino")
 # Those that take pictures of another shape each time.
 _TAKES_ANY_SHAPE = ("onnx", "tensorflow")
 PRECISIONS = ("float32", "bf16", "int8")
-FORMATS = ("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx")
+# A folder of several ONNX files that are one model (`bundles/text_readers.py`, `dual_encoders.py`).
+TEXT_READER, DUAL_ENCODER = "text_reader", "dual_encoder"
+FORMATS = (
+    *("tflite", "saved_model", "keras", "h5", "frozen_graph", "onnx"),
+    *(TEXT_READER, DUAL_ENCODER),
+)
 LAYOUTS = ("NHWC", "NCHW")
 DTYPES = ("uint8", "int8", "int32", "float32", "float16")
 COLOR_ORDERS = ("rgb", "bgr", "gray")
@@ -74,6 +79,8 @@ REQUIRED_ROLES = {
         (*_MAPS, "scores", "class_scores", *_TABLES),
     ),
     "keypoints": ((*_POINTS, *_TABLES),),
+    "ocr": (("text_map",), ("characters",)),
+    "dual_encoder": (("embedding",),),
 }
 ROLES = {
     "classify": ("scores",),
@@ -88,6 +95,8 @@ ROLES = {
         *("boxes", "scores", "classes", "class_scores", "count"),
     ),
     "keypoints": (*_POINTS, "presence", "handedness", *_TABLES),
+    "ocr": ("text_map", "text_direction", "characters"),
+    "dual_encoder": ("embedding",),
 }
 
 
@@ -137,15 +146,17 @@ class ModelSpec:
     Make one with :meth:`inspect` (any supported file) or :meth:`load` (a bundle); change a field
     with :meth:`with_options`. The fields, their choices and what they mean:
 
-    - ``task``: ``classify | detect | embed | segment | keypoints``.
+    - ``task``: ``classify | detect | embed | segment | keypoints``; ``ocr`` reads text; the towers
+      of a ``dual_encoder`` put pictures and texts into one space. These two are folders of several
+      files.
     - ``files``: the original first, then twins. ``engine`` chooses: ``auto`` takes a LiteRT file
       where there is one (fastest start), else the first; an engine's name takes that one's, and
       ``openvino`` a ``.tflite`` or ``.onnx`` file.
     - ``precision`` ``float32 | bf16 | int8``: other than ``float32``, answers may differ from the
       original's by what `bundle build --precision` prints. ``bf16`` runs on OpenVINO, natively
       where the processor has it (else in float32); ``int8`` needs a twin that was built for it.
-      Both resize with the ``simd`` extra where it is installed.
-    - ``input_hw``: height and width in pixels of the model's input.
+    - ``input_hw``: height and width in pixels of the model's input; for ``ocr`` the least that its
+      detector's sides may be.
     - ``input_layout`` ``NHWC | NCHW``; ``input_dtype`` ``uint8 | int8 | int32 | float32 |
       float16``; ``fixed_batch``: the batch size that the model insists on, or ``None``.
     - ``color_order``: ``rgb | bgr | gray`` of the model's input.
@@ -174,6 +185,8 @@ class ModelSpec:
       a map of classes it says the same for each pixel.
     - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
       tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
+    - ``logit_scale`` and ``logit_bias`` of a dual encoder: ``scale * cosine + bias`` is the logit
+      of a picture and a text (the scale itself, not its logarithm).
     - ``background_class``: an output index that is never returned as a result, or ``None``.
     - ``box_format``: ``yxyx | xyxy | xywh | cxcywh``; ``coordinates``: ``normalized | pixel`` (of
       the model's input).
@@ -226,6 +239,8 @@ class ModelSpec:
     stride: int | None = None
     score_kind: str = "probability"
     pooling: str = "none"
+    logit_scale: float | None = None
+    logit_bias: float = 0.0
     background_class: int | None = None
     box_format: str = "yxyx"
     coordinates: str = "normalized"
@@ -439,6 +454,12 @@ def _check_values(spec: ModelSpec) -> None:
             and all(type(name) is str and name for name in spec.keypoint_names),
             "a tuple of texts",
         ),
+        (
+            "logit_scale",
+            spec.logit_scale is None or _is_positive(spec.logit_scale),
+            "a number above 0, or None",
+        ),
+        ("logit_bias", _are_numbers((spec.logit_bias,)), "a number"),
         ("stride", spec.stride is None or _is_whole(spec.stride, 1), "a number of pixels, or None"),
         ("labels", _are_labels(spec.labels), "a tuple ((class_id, label), …)"),
     ):
@@ -499,6 +520,10 @@ def _check_preparation(spec: ModelSpec) -> None:
             f"pooling={spec.pooling!r} is for task='embed'",
         ),
         (
+            spec.task != "dual_encoder" and (spec.logit_scale, spec.logit_bias) != (None, 0.0),
+            "logit_scale and logit_bias are for task='dual_encoder'",
+        ),
+        (
             spec.task != "keypoints" and spec.keypoint_format != KEYPOINT_FORMATS[0],
             "keypoint_format is for task='keypoints'",
         ),
@@ -511,6 +536,11 @@ def _check_preparation(spec: ModelSpec) -> None:
             and not spec.keypoint_names
             and any(role in _TABLES for file in spec.files for role, _ in file.outputs),
             "a table of boxes with points needs keypoint_names: they say how many points there are",
+        ),
+        (
+            spec.task == "dual_encoder" and spec.score_kind not in ("logit", "sigmoid"),
+            f"score_kind={spec.score_kind!r} of a dual encoder must be logit (a softmax over the "
+            "texts, as CLIP) or sigmoid (of each text, as SigLIP)",
         ),
         (
             not spec.batched_outputs and spec.fixed_batch not in (None, 1),

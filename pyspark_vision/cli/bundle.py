@@ -100,8 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "model",
             metavar="MODEL",
             help="a SavedModel folder, .keras, .h5, frozen .pb, .tflite, .task or .onnx file, a "
-            "folder of Hugging Face's with model.onnx, or the name of a keras.applications model "
-            "(mobilenet_v2, resnet50, …)",
+            "folder of Hugging Face's with model.onnx, of a text reader or a dual encoder, or the "
+            "name of a keras.applications model (mobilenet_v2, resnet50, …)",
         )
         command.add_argument("--task", choices=TASKS, help="what the model does (default: a guess)")
         command.add_argument(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
+from pyspark_vision.executor import grey, images
 from pyspark_vision.executor.fetched import FetchOptions, GcsOptions
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.formats import ALIASES, ALLOWED_FORMATS, PLUGINS
+from pyspark_vision.executor.grey import GreyRange
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.object_store import SCHEMES, canonical
 from pyspark_vision.spark.session import hadoop_setting
 
@@ -31,18 +36,71 @@ def decode_options(function: str, keywords: Mapping[str, Any]) -> DecodeOptions:
         )
     known = dict(keywords)
     if "formats" in known:
-        formats = tuple(str(f).upper() for f in known["formats"])
-        refused = sorted(set(formats) - set(ALLOWED_FORMATS))
-        if refused or not formats or isinstance(known["formats"], str):
-            raise InvalidOptionError(
-                f"{function}: formats={known['formats']!r}; it is a list of "
-                f"{', '.join(ALLOWED_FORMATS)}"
-            )
-        known["formats"] = formats
+        known["formats"] = _formats(function, known["formats"])
+    if "grey_range" in known:
+        known["grey_range"] = _grey_range(function, known["grey_range"])
     options = DecodeOptions(**known)
     at_least_one("max_bytes", options.max_bytes)
     at_least_one("max_pixels", options.max_pixels)
+    at_least_one("max_frames", options.max_frames)
+    _one_of(function, "decode", options.decode, (images.STRICT, images.LENIENT))
+    _one_of(function, "icc", options.icc, (images.IGNORE, images.SRGB))
+    if options.frames not in (images.FIRST, images.ALL):
+        is_step = isinstance(options.frames, int) and not isinstance(options.frames, bool)
+        if not is_step or int(options.frames) < 1:
+            raise InvalidOptionError(
+                f"{function}: frames={options.frames!r}; it is 'first', 'all', or n (a whole "
+                "number of at least 1) for every nth"
+            )
     return options
+
+
+def _formats(function: str, given: Any) -> tuple[str, ...]:
+    formats: tuple[str, ...] = ()
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        names = (str(one).upper() for one in given)
+        formats = tuple(dict.fromkeys(ALIASES.get(name, name) for name in names))
+    if not formats or set(formats) - set(ALLOWED_FORMATS):
+        raise InvalidOptionError(
+            f"{function}: formats={given!r}; it is a list of {', '.join(ALLOWED_FORMATS)}"
+        )
+    for name in formats:
+        package, extra = PLUGINS.get(name, (None, None))
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(
+                f"{function}: formats has {name}, which needs the extra {extra}, here and on "
+                f"executors: pip install 'pyspark_vision[{extra}]'"
+            )
+    return formats
+
+
+def _grey_range(function: str, given: Any) -> GreyRange:
+    """The caller's way to say it -> :data:`executor.grey.GreyRange`."""
+    if given in (grey.FULL, grey.MINMAX):
+        return (given,)
+    if given == grey.PERCENTILES:
+        return (grey.PERCENTILES, *grey.DEFAULT_PERCENTILES)
+    values = list(given) if isinstance(given, (tuple, list)) else []
+    kind = "values"
+    if values and values[0] == grey.PERCENTILES:
+        kind = grey.PERCENTILES
+        values = values[1:]
+    is_pair = len(values) == 2 and all(
+        isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one)
+        for one in values
+    )
+    low, high = values if is_pair else (0, 0)
+    if low < high and (kind == "values" or (low >= 0 and high <= 100)):
+        return (kind, float(low), float(high))
+    raise InvalidOptionError(
+        f"{function}: grey_range={given!r}; it is 'full', 'minmax', 'percentiles' (1 and 99), "
+        "('percentiles', low, high) within 0..100, or (low, high), of which low is the smaller"
+    )
+
+
+def _one_of(function: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidOptionError(f"{function}: {name}={value!r}; it is one of {', '.join(choices)}")
 
 
 def fetch_options(
@@ -101,6 +159,19 @@ def _gcs_options(session: Any) -> GcsOptions:
         user_project=None if mode == "DISABLED" else project,
         paid_buckets=frozenset(re.findall(r"[^,\s]+", buckets)) if mode == "CUSTOM" else None,
     )
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """``value`` as a tuple; :class:`InvalidOptionError` unless it is a list of different texts."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise InvalidOptionError(f"{name}={value!r} must be a list of one text or more")
+    for one in value:
+        if not isinstance(one, str) or not one.strip():
+            raise InvalidOptionError(f"{name}: {one!r} is not a text")
+    if len(set(value)) < len(value):
+        twice = next(one for one in value if list(value).count(one) > 1)
+        raise InvalidOptionError(f"{name}: {twice!r} is there twice")
+    return tuple(value)
 
 
 def at_least_one(name: str, value: Any) -> None:

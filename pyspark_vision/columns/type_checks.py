@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from pyspark_vision import schemas
 
@@ -56,13 +57,25 @@ REFERENCE = Accepted(("string", "struct<uri:string,generation:string>"), _URI)
 ENCODED = Accepted(
     _ENCODED_TYPES, f"{_BYTES}, {_TEXT}, the struct of fetch_object or of Spark's image source"
 )
+# What decode_image gave before it had warnings: tables have it.
+_IMAGE_TYPES = (
+    schemas.IMAGE.simpleString(),
+    StructType([field for field in schemas.IMAGE if field.name != "warnings"]).simpleString(),
+)
 IMAGES = Accepted(
-    (*_ENCODED_TYPES, schemas.IMAGE.simpleString()),
+    (*_ENCODED_TYPES, *_IMAGE_TYPES),
     f"{_BYTES}, {_TEXT}, the struct of fetch_object or an image struct (as decode_image or "
     "Spark's image source gives)",
 )
+TEXT = Accepted(("string",), "STRING (texts)")
 
-_RIGHT = "image or uri"
+_RIGHT, _OTHER = "image or uri", "another type"
+
+
+def or_arrays(accepted: Accepted) -> Accepted:
+    """The same types, and arrays of them."""
+    arrays = tuple(f"array<{one}>" for one in accepted.types)
+    return Accepted((*accepted.types, *arrays), f"{accepted.described}, or an ARRAY of such")
 
 
 def checked(function: str, col: Column | str, accepted: Accepted) -> Column:
@@ -85,6 +98,21 @@ def checked(function: str, col: Column | str, accepted: Accepted) -> Column:
     name = F.when(found.isin(*accepted.types), F.lit(_RIGHT)).otherwise(message)
     probe = F.named_struct(name, F.lit(0)).getField(_RIGHT)
     return F.when(probe.isNull() | probe.isNotNull(), column)
+
+
+def by_array(column: Column, for_arrays: Column, for_others: Column) -> Column:
+    """The one result for a column of arrays, the other for other columns.
+
+    They may be of two types: which of them is meant is known in analysis, as in :func:`checked`,
+    and the optimizer leaves nothing of the other.
+    """
+    is_array = F.typeof(column).startswith("array<")
+    return F.named_struct(
+        F.when(is_array, F.lit(_RIGHT)).otherwise(F.lit(_OTHER)),
+        for_arrays,
+        F.when(is_array, F.lit(_OTHER)).otherwise(F.lit(_RIGHT)),
+        for_others,
+    ).getField(_RIGHT)
 
 
 def named(function: str, col: Column | str, result: Column) -> Column:

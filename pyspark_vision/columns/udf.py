@@ -101,7 +101,7 @@ def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunc
                 fields = [field for field in known if field.name in column.columns]
                 values = [pa.Array.from_pandas(column[f.name], type=f.type) for f in fields]
                 return pa.StructArray.from_arrays(values, fields=fields)
-            if any(isinstance(value, np.ndarray) for value in column):  # lists of structs
+            if any(isinstance(value, np.ndarray) for value in column):  # lists
                 return pa.array([value if value is None else value.tolist() for value in column])
             return pa.Array.from_pandas(column)
 

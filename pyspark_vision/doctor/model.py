@@ -35,6 +35,8 @@ def runs(session: SparkSession, uri: str) -> str:
         "embed": V.embed_image,
         "segment": V.segment_image,
         "keypoints": V.detect_keypoints,
+        "dual_encoder": V.embed_image,
+        "ocr": V.read_text,
     }
     picture = session.createDataFrame([(bytearray(_picture()),)], "content binary")
     started = time.monotonic()

@@ -102,7 +102,41 @@ class PoseOptions:
     iou_threshold: float | None
 
 
-HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions | SegmentOptions | PoseOptions
+@dataclass(frozen=True)
+class MatchOptions:
+    """The ``top_k`` labels that a picture matches best, of those it is compared with.
+
+    ``vectors``: the labels' embeddings, each of length 1, as float32 bytes of ``(L, D)``.
+    """
+
+    top_k: int
+    score_threshold: float
+    labels: tuple[str, ...]
+    vectors: bytes
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Lines whose mean score of characters is at least ``score_threshold``.
+
+    ``box_threshold``: the mean score of a place that is taken for a line; ``unclip_ratio``: how
+    much what the detector shows of a line grows (:mod:`text_boxes`).
+    """
+
+    score_threshold: float
+    box_threshold: float
+    unclip_ratio: float
+
+
+HeadOptions = (
+    ClassifyOptions
+    | DetectOptions
+    | EmbedOptions
+    | SegmentOptions
+    | PoseOptions
+    | MatchOptions
+    | ReadOptions
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +160,19 @@ class Detections:
     xyxy: Array
     warnings: tuple[RowWarning, ...] = ()
     keypoints: Array | None = None
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """K lines: their texts, scores ``(K,)``, and corners ``(K, 4, 2)``.
+
+    Corners are x and y in [0,1] of the upright picture, clockwise from the text's own top left.
+    """
+
+    texts: tuple[str, ...]
+    scores: Array
+    corners: Array
+    warnings: tuple[RowWarning, ...] = ()
 
 
 def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Predictions:
@@ -237,6 +284,24 @@ def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:
         if norm > 0:
             vector = (wide / norm).astype(np.float32)
     return vector
+
+
+def match(spec: ModelSpec, outputs: Outputs, options: MatchOptions) -> Predictions:
+    """``embedding`` -> the labels that it is nearest to; their class id is their place in the list.
+
+    ``logit_scale * cosine + logit_bias``, then over all labels the softmax (CLIP: Hugging Face's
+    ``modeling_clip.py``, ``CLIPModel.forward``) or of each the sigmoid (SigLIP:
+    ``modeling_siglip.py``, ``SiglipModel.forward``).
+    """
+    vector = embed(spec, outputs, EmbedOptions(normalize=True))
+    vectors = np.frombuffer(options.vectors, np.float32).reshape(len(options.labels), -1)
+    if spec.logit_scale is None:
+        raise ValueError("the model has no logit_scale")
+    logits = np.float32(spec.logit_scale) * (vectors @ vector) + np.float32(spec.logit_bias)
+    scores = probabilities(logits, spec.score_kind, exclusive=True)
+    best = np.argsort(-scores, kind="stable")[: options.top_k]
+    best = best[scores[best] >= options.score_threshold]
+    return Predictions(best.astype(np.int32), scores[best].astype(np.float32))
 
 
 def _pooled(spec: ModelSpec, output: Array) -> Array:

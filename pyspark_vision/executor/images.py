@@ -7,20 +7,27 @@ alpha before colours.
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import math
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from pyspark_vision.executor.row_errors import ErrorCode, RowError
-
-DEFAULT_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
-ALLOWED_FORMATS = (*DEFAULT_FORMATS, "TIFF", "AVIF")
+from pyspark_vision.executor import cut_files, jxl
+from pyspark_vision.executor.formats import (
+    ALLOWED_FORMATS,
+    DEFAULT_FORMATS,
+    PLUGINS,
+    kind_of,
+    plug_in,
+)
+from pyspark_vision.executor.grey import FULL_RANGE, GreyRange, Levels, levels_of, strips, to_8_bit
+from pyspark_vision.executor.icc import Profile, profile_of
+from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
 
 # 50 Mpx covers phone cameras' native 48 Mpx. Measured on 49 Mpx of each kind, the decode peaks at
 # 190 MB for JPEG, 390 MB for CMYK and alpha, 420 MB for floats, and 770 MB for WEBP, whose library
@@ -45,29 +52,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # picture (1.2 GB for 49 Mpx of floats, converted whole).
 _STRIP_PIXELS = 1_000_000
 
-# First bytes of formats, to tell "damaged" from "another kind of file". Only what is certain.
-_MAGIC = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"%PDF", "PDF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\xd0\xcf\x11\xe0", "OLE"),
-    (b"\x00\x00\x01\x00", "ICO"),
-    (b"P5", "PPM"),
-    (b"P6", "PPM"),
-)
-_FTYP_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"mif1": "HEIF"}
-
 # EXIF tag 0x0112 (Orientation), values 2..8: what turns the stored picture upright.
 _ORIENTATION_TAG = 0x0112
-# TIFF tags: what a sample is. Pillow reads them, and leaves to us what they say of the values.
-_BITS_PER_SAMPLE_TAG, _PHOTOMETRIC_TAG, _SAMPLE_FORMAT_TAG = 258, 262, 339
-_WHITE_IS_ZERO, _SIGNED = 0, 2
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,42 +65,85 @@ _UPRIGHT = {
 }
 
 
+STRICT, LENIENT = "strict", "lenient"
+FIRST, ALL = "first", "all"
+IGNORE, SRGB = "ignore", "srgb"
+
+# A minute of video as GIF, or a scanned book: seconds of a core at a few megapixels each.
+DEFAULT_MAX_FRAMES = 1000
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
     """How encoded images are read.
 
     - ``exact``: decode JPEG at full scale. The default decodes at 1/2, 1/4 or 1/8 where that is
-      still twice the model's input: much faster for large photos, not pixel-identical. With a
-      model of lower precision it also resizes with the ``simd`` extra, within one level of 255.
+      still twice the model's input: much faster for large photos, not pixel-identical. It also
+      resizes with the ``simd`` extra where that is installed, next to the same as Pillow.
     - ``max_bytes``, ``max_pixels`` (width x height of the stored picture): larger ones become
       ``too_many_bytes`` / ``too_many_pixels`` before anything is decoded.
-    - ``formats``: of ``JPEG, PNG, GIF, WEBP, BMP`` (default) plus ``TIFF, AVIF``.
+    - ``formats``: of ``JPEG, PNG, GIF, WEBP, BMP`` (default) plus ``TIFF, AVIF, JPEG2000``,
+      ``HEIF`` (or ``HEIC``; extra ``heif``) and ``JXL`` (JPEG XL; extra ``jxl``).
+    - ``decode``: ``strict`` (default), or ``lenient``: a JPEG or PNG that is cut short, with half
+      of its rows or more, is its picture, and the row has the warning ``picture_incomplete``.
+    - ``grey_range``: which values of greys of more than 8 bits are black and white: ``full``
+      (default: what the file's bits hold), ``minmax`` (the picture's own), ``percentiles`` (1 and
+      99, or ``("percentiles", low, high)``), or ``(low, high)`` in the file's numbers.
+    - ``icc``: ``ignore`` (default), or ``srgb``: colours go by the picture's profile to sRGB; one
+      that cannot be used is the warning ``profile_ignored``.
+    - ``frames`` of animations and TIFF: ``first`` (default), ``all``, or n for every nth. Other
+      than ``first`` the result is an array; ``max_frames``: of one file, with the warning
+      ``frames_capped`` where there are more.
     """
 
     exact: bool = False
     max_bytes: int = DEFAULT_MAX_BYTES
     max_pixels: int = DEFAULT_MAX_PIXELS
     formats: tuple[str, ...] = DEFAULT_FORMATS
+    decode: str = STRICT
+    grey_range: GreyRange = FULL_RANGE
+    icc: str = IGNORE
+    frames: str | int = FIRST
+    max_frames: int = DEFAULT_MAX_FRAMES
 
 
 @dataclass(frozen=True)
-class _Levels:
-    """Which samples become black and white, and their type where Pillow's array has another."""
+class Picture:
+    """An upright RGB image, (width, height) of its upright source, and what it lacks."""
 
-    black: float
-    white: float
-    dtype: np.dtype[Any] | None = None
+    image: Image.Image
+    size_wh: tuple[int, int]
+    warnings: tuple[RowWarning, ...] = ()
 
 
 def decode(
     data: bytes | None, options: DecodeOptions, target_hw: tuple[int, int] | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Bytes of a picture -> (upright RGB image, (width, height) of the upright source).
+    """:func:`read_picture` without its warnings."""
+    picture = read_picture(data, options, target_hw)
+    return picture.image, picture.size_wh
+
+
+def read_picture(
+    data: bytes | None, options: DecodeOptions, target_hw: tuple[int, int] | None = None
+) -> Picture:
+    """Bytes of a picture -> the picture.
 
     With ``target_hw`` and without ``options.exact`` a JPEG may come back at a reduced scale, never
     smaller than twice ``target_hw``; the returned size is the source's all the same. First frame
     only of animations. Raises :class:`RowError` and nothing else.
     """
+    data = within_limits(data, options)
+    try:
+        return loaded(open_image(data, options), options, target_hw)
+    except RowError as error:
+        if options.decode == LENIENT and error.code == ErrorCode.TRUNCATED:
+            return _incomplete(data, options, target_hw, error)
+        raise
+
+
+def within_limits(data: bytes | None, options: DecodeOptions) -> bytes:
+    """The bytes, if there are some and not too many."""
     if data is None:
         raise RowError(ErrorCode.NULL_INPUT, "the image is null")
     if len(data) == 0:
@@ -124,10 +153,83 @@ def decode(
             ErrorCode.TOO_MANY_BYTES,
             f"{len(data)} bytes; the limit is max_bytes={options.max_bytes}",
         )
-    image = _open(data, options)
+    return data
+
+
+def open_image(data: bytes, options: DecodeOptions) -> Image.Image:
+    """The picture's header, read by one of ``options.formats``.
+
+    ``ImportError`` where a format's package is missing: that is not the row's fault.
+    """
     try:
-        _check_pixels(image.size, options)
-        return _load_upright_rgb(image, options, target_hw)
+        plug_in(options.formats)
+    except ImportError as error:
+        needy = [
+            f"{name} (extra {PLUGINS[name][1]})" for name in options.formats if name in PLUGINS
+        ]
+        raise ImportError(f"{error}: formats has {', '.join(needy)}: executors need it") from None
+    kind = kind_of(data) if "JXL" in options.formats else None
+    if kind == "JXL":  # its plugin decodes here
+        _check_pixels(jxl.size_wh(data) or (0, 0), options)
+    try:
+        return Image.open(io.BytesIO(data), formats=options.formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RowError(ErrorCode.TOO_MANY_PIXELS, str(error)) from None
+    except Exception as error:  # as in loaded: anything may come out of a hostile header
+        kind = kind_of(data)
+        if kind in options.formats:
+            raise _undecodable(kind, error) from None
+        found = f"format {kind}" if kind else "no known image format"
+        how = f"; formats=[…, {kind!r}] reads it" if kind in ALLOWED_FORMATS else ""
+        raise RowError(
+            ErrorCode.UNSUPPORTED_FORMAT,
+            f"{found}; accepted are {', '.join(options.formats)}{how}",
+        ) from None
+
+
+def loaded(
+    image: Image.Image, options: DecodeOptions, target_hw: tuple[int, int] | None
+) -> Picture:
+    """The pixels of a header: the first picture's, or those of the frame that was sought."""
+    with _row_errors(image):
+        orientation, size_wh = _load(image, options, target_hw)
+        return _upright(image, orientation, size_wh, options)
+
+
+def upright_to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode -> RGB: alpha over white, 16-bit and float rescaled (not clipped)."""
+    return _to_rgb(image, levels_of(image, FULL_RANGE), None)
+
+
+def _incomplete(
+    data: bytes, options: DecodeOptions, target_hw: tuple[int, int] | None, error: RowError
+) -> Picture:
+    """The picture of a file that is cut short; ``error`` where it lacks too many rows."""
+    whole = cut_files.completed(data)
+    if whole is None:
+        raise error
+    image = open_image(whole.data, options)
+    width, height = image.size
+    with _row_errors(image):
+        orientation, size_wh = _load(image, options, target_hw)
+        rows = whole.rows
+        if rows is None:
+            rows = cut_files.own_rows(image, width) * height // image.height
+        there = f"the file is cut short: {rows} of {height} rows are there"
+        if rows < cut_files.MIN_SHARE * height:
+            raise RowError(error.code, f"{error.message} ({there})")
+        if "progressive" in image.info:
+            there += ", without the detail that its last scans would bring"
+        picture = _upright(image, orientation, size_wh, options)
+    warning = RowWarning(WarningCode.PICTURE_INCOMPLETE, there)
+    return dataclasses.replace(picture, warnings=(warning, *picture.warnings))
+
+
+@contextmanager
+def _row_errors(image: Image.Image) -> Iterator[None]:
+    """Whatever a decoder raises, as the row's error."""
+    try:
+        yield
     except RowError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -136,70 +238,6 @@ def decode(
     # struct.error, SyntaxError, IndexError, MemoryError were seen); a row must not end the worker.
     except Exception as error:
         raise _undecodable(image.format or "image", error) from None
-
-
-def upright_to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB: alpha over white, 16-bit and float rescaled (not clipped)."""
-    return _to_rgb(image, _levels(image))
-
-
-def _to_rgb(image: Image.Image, levels: _Levels | None) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.width * image.height <= _STRIP_PIXELS:
-        return _strip_to_rgb(image, levels)
-    rgb = Image.new("RGB", image.size)
-    for top, strip in _strips(image):
-        rgb.paste(_strip_to_rgb(strip, levels), (0, top))
-    return rgb
-
-
-def _strip_to_rgb(image: Image.Image, levels: _Levels | None) -> Image.Image:
-    if levels is not None:
-        return _rescaled_to_8_bit(image, levels).convert("RGB")
-    if image.mode == "LAB":
-        # Pillow has no LAB -> RGB matrix of its own; LittleCMS ships inside its wheels.
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        if converted is None:
-            raise ValueError("LAB picture could not be converted")
-        return converted
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        flat = Image.new("RGB", rgba.size, ALPHA_BACKGROUND)
-        flat.paste(rgba, mask=rgba.getchannel("A"))
-        return flat
-    return image.convert("RGB")
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    width, height = image.size
-    rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        yield top, image.crop((0, top, width, min(top + rows, height)))
-
-
-def _open(data: bytes, options: DecodeOptions) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=options.formats)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RowError(ErrorCode.TOO_MANY_PIXELS, str(error)) from None
-    except Exception as error:  # as in decode: anything may come out of a hostile header
-        kind = _kind_of(data)
-        if kind in options.formats:
-            raise _undecodable(kind, error) from None
-        found = f"format {kind}" if kind else "no known image format"
-        raise RowError(
-            ErrorCode.UNSUPPORTED_FORMAT, f"{found}; accepted are {', '.join(options.formats)}"
-        ) from None
-
-
-def _kind_of(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:8] == b"ftyp":
-        return _FTYP_BRANDS.get(data[8:12], "ISO media")
-    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)
 
 
 def _undecodable(kind: str, error: Exception) -> RowError:
@@ -223,10 +261,12 @@ def _check_pixels(size: tuple[int, int], options: DecodeOptions) -> None:
         raise RowError(ErrorCode.UNDECODABLE, f"the picture is {width}x{height} pixels")
 
 
-def _load_upright_rgb(
+def _load(
     image: Image.Image, options: DecodeOptions, target_hw: tuple[int, int] | None
-) -> tuple[Image.Image, tuple[int, int]]:
-    width, height = image.size
+) -> tuple[int, tuple[int, int]]:
+    """Decode, at a reduced scale where that is allowed -> orientation, full size as stored."""
+    _check_pixels(image.size, options)
+    size_wh = image.size
     jpeg = image.format in ("JPEG", "MPO")
     # Only a JPEG's EXIF can be read before load(): for PNG, getexif() is itself a load().
     orientation = _orientation(image) if jpeg else 0
@@ -241,19 +281,29 @@ def _load_upright_rgb(
     _check_pixels(image.size, options)
     if not jpeg:
         orientation = _orientation(image)
-        width, height = image.size
+        size_wh = image.size
+    return orientation, size_wh
+
+
+def _upright(
+    image: Image.Image, orientation: int, size_wh: tuple[int, int], options: DecodeOptions
+) -> Picture:
     # Before it is turned: a picture that was has no tags any more.
-    levels = _levels(image)
+    levels = levels_of(image, options.grey_range)
+    profile, warning = profile_of(image) if options.icc == SRGB else (None, None)
     if orientation in _UPRIGHT:
         info: dict[Any, Any] = image.info
         image = image.transpose(_UPRIGHT[orientation])
         image.info = info
         if orientation >= 5:
-            width, height = height, width
-    return _to_rgb(image, levels), (width, height)
+            size_wh = size_wh[::-1]
+    return Picture(_to_rgb(image, levels, profile), size_wh, () if warning is None else (warning,))
 
 
 def _orientation(image: Image.Image) -> int:
+    # Its decoder has turned it already, but where it is a JPEG in another coat.
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION_TAG)
         return value if value in _UPRIGHT else 1
@@ -262,68 +312,39 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _levels(image: Image.Image) -> _Levels | None:
-    """For modes that Pillow's own conversion to RGB would clip; ``None`` for the others."""
-    bits, signed, white_is_zero = _tiff_samples(image)
-    dtype: np.dtype[Any] | None = None
-    if image.mode.startswith("I;16"):
-        black, white = 0.0, float(2 ** (bits or 16) - 1)  # 12 bits come as 0..4095
-    elif image.mode == "I":
-        if bits == 32 and not signed:
-            dtype = np.dtype(np.uint32)
-        black, white = _usual_or_own_range(image, dtype, 32767.0 if bits == 16 else 65535.0)
-    elif image.mode == "F":
-        black, white = _usual_or_own_range(image, dtype, 1.0)
-    elif image.mode == "L" and signed:
-        dtype = np.dtype(np.int8)
-        black, white = _usual_or_own_range(image, dtype, 127.0)
-    else:
-        return None
-    return _Levels(white, black, dtype) if white_is_zero else _Levels(black, white, dtype)
+def _to_rgb(image: Image.Image, levels: Levels | None, profile: Profile | None) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info and profile is None:
+        return image
+    if image.width * image.height <= _STRIP_PIXELS:
+        return _strip_to_rgb(image, levels, profile)
+    rgb = Image.new("RGB", image.size)
+    for top, strip in strips(image, _STRIP_PIXELS):
+        rgb.paste(_strip_to_rgb(strip, levels, profile), (0, top))
+    return rgb
 
 
-def _tiff_samples(image: Image.Image) -> tuple[int | None, bool, bool]:
-    """(bits, signed, white is zero) as a TIFF's tags say; ``None, False, False`` of the rest.
-
-    White is zero only where Pillow hands such samples over as they are: those above 8 bits.
-    """
-    tags = getattr(image, "tag_v2", None)
-    if image.format != "TIFF" or tags is None:
-        return None, False, False
-    bits = tags.get(_BITS_PER_SAMPLE_TAG, (1,))[0]
-    signed = tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == _SIGNED
-    return bits, signed, bits > 8 and tags.get(_PHOTOMETRIC_TAG, 0) == _WHITE_IS_ZERO
-
-
-def _usual_or_own_range(
-    image: Image.Image, dtype: np.dtype[Any] | None, usual: float
-) -> tuple[float, float]:
-    """0 to ``usual`` if it holds all values, else the picture's own range: none is declared."""
-    low, high = math.inf, -math.inf
-    for _, strip in _strips(image):
-        values = _samples(strip, dtype)
-        finite = values[np.isfinite(values)].astype(np.float64)  # integers know no infinity
-        low = min(low, float(finite.min(initial=math.inf)))
-        high = max(high, float(finite.max(initial=-math.inf)))
-    if low > high or (low >= 0 and high <= usual):
-        return 0.0, usual
-    return low, high
+def _strip_to_rgb(
+    image: Image.Image, levels: Levels | None, profile: Profile | None
+) -> Image.Image:
+    if levels is not None:
+        return _coloured(to_8_bit(image, levels), profile)
+    if image.mode == "LAB":
+        # Pillow has no LAB -> RGB matrix of its own; LittleCMS ships inside its wheels.
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        if converted is None:
+            raise ValueError("LAB picture could not be converted")
+        return converted
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        flat = Image.new("RGB", rgba.size, ALPHA_BACKGROUND)
+        flat.paste(_coloured(rgba, profile), mask=rgba.getchannel("A"))
+        return flat
+    return _coloured(image, profile)
 
 
-def _samples(image: Image.Image, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-    values = np.asarray(image)
-    return values if dtype is None else values.view(dtype)
-
-
-def _rescaled_to_8_bit(image: Image.Image, levels: _Levels) -> Image.Image:
-    values = _samples(image, levels.dtype)
-    span = levels.white - levels.black
-    if abs(span) < 1e-12:
-        span = math.copysign(1e-12, span)
-    # float64: the differences of float32 values can overflow float32.
-    scaled = (values.astype(np.float64) - levels.black) * (255.0 / span)
-    scaled = np.nan_to_num(scaled + 0.5).clip(0, 255)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        scaled[values == transparent] = 255  # white, as ALPHA_BACKGROUND
-    return Image.fromarray(scaled.astype(np.uint8))
+def _coloured(image: Image.Image, profile: Profile | None) -> Image.Image:
+    """RGB without a look at alpha, of sRGB where there is a profile."""
+    if profile is None:
+        return image.convert("RGB")
+    return profile.to_srgb(image.convert(profile.mode))

@@ -35,7 +35,7 @@ _Plain = tuple[Any, ...]
 
 
 class IsolatedRows:
-    """``rows(sources)`` as a predictor's ``predict``, each in a child that may die of it.
+    """A predictor's ``predict`` and ``stream``, each source in a child that may die of it.
 
     ``arguments``: what :func:`isolated_child.predictor` makes the child's predictor of.
     """
@@ -49,7 +49,12 @@ class IsolatedRows:
 
     def predict(self, sources: Iterable[Any]) -> list[Row]:
         """One row per source, in order."""
-        return [self._row(source) for source in sources]
+        return [rows[0] for rows in self.stream(sources)]
+
+    def stream(self, sources: Iterable[Any]) -> Iterator[list[Row]]:
+        """The rows of each source's pictures, in order."""
+        for source in sources:
+            yield self._rows(source)
 
     def close(self) -> None:
         """End the child."""
@@ -57,9 +62,9 @@ class IsolatedRows:
             self._child.kill()
             self._child = None
 
-    def _row(self, source: Any) -> Row:
+    def _rows(self, source: Any) -> list[Row]:
         if isinstance(source, RowError):
-            return Row(error=source)
+            return [Row(error=source)]
         try:
             return self._answer(source)
         # The task may have been lost for another reason, and the child to whoever kills processes
@@ -73,14 +78,14 @@ class IsolatedRows:
         except _ChildLost as lost:
             return self._crashed(lost)
 
-    def _answer(self, source: Any) -> Row:
+    def _answer(self, source: Any) -> list[Row]:
         if self._child is None:
             self._child = _Child(self._arguments)
-        return _row_of(self._child.ask(source, self._row_timeout_s))
+        return [_row_of(plain) for plain in self._child.ask(source, self._row_timeout_s)]
 
-    def _crashed(self, lost: _ChildLost) -> Row:
+    def _crashed(self, lost: _ChildLost) -> list[Row]:
         self.close()
-        return Row(error=RowError(ErrorCode.CRASHED, str(lost)))
+        return [Row(error=RowError(ErrorCode.CRASHED, str(lost)))]
 
 
 class _ChildLost(Exception):
@@ -138,16 +143,16 @@ class _Child:
         return f"{why}its process {how}, more than once"
 
 
-def serve(make_row: Callable[[Any], Callable[[Any], Row]]) -> None:
-    """The child's program: arguments first, then a source each, and a row back for each."""
+def serve(make_rows: Callable[[Any], Callable[[Any], list[Row]]]) -> None:
+    """The child's program: arguments first, then a source each, and its rows back for each."""
     end_with_parent()  # where the kernel does not, the closed pipe ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not stand between the answers
     questions = _questions(sys.stdin.buffer)
-    row_of = make_row(next(questions))
+    rows_of = make_rows(next(questions))
     _write(answers, "ready")
     for source in questions:
-        _write(answers, _plain(row_of(source)))
+        _write(answers, [_plain(row) for row in rows_of(source)])
 
 
 def _questions(stream: IO[bytes]) -> Iterator[Any]:

@@ -9,29 +9,48 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor import (
+    draw,
+    heads,
+    model_cache,
+    model_files,
+    object_store,
+    results,
+    text_embeddings,
+)
 from pyspark_vision.executor.answer_watch import watch_of
-from pyspark_vision.executor.arrow_arrays import binaries, numbers
+from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
-from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture
 from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.messages import arrays
 from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
-from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
+from pyspark_vision.executor.source_rows import (
+    Source,
+    picture_of,
+    pictures_of,
+    references_of,
+    source_lists_of,
+    sources_of,
+)
+from pyspark_vision.executor.text_embeddings import TextInference
+from pyspark_vision.executor.text_predictor import TextPredictor
+from pyspark_vision.executor.text_reader import TextReader
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -50,6 +69,12 @@ SEGMENTED_ROWS_PER_PIECE = 32
 
 # decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
 BYTES_PER_PIECE = 32 * 1024 * 1024
+
+# An animation's frames are one row's pixels together, and Arrow holds 2 GiB of them.
+BYTES_PER_DECODED_ROW = 512 * 1024 * 1024
+
+# The results of one row's pictures, and how often each of them was worked on.
+_Listed = list[tuple[Row, int]]
 
 
 @dataclass(frozen=True)
@@ -99,6 +124,69 @@ def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterat
             predictor.close()
 
 
+def infer_lists(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.ListArray]:
+    """As :func:`infer`, of rows with several pictures: an array of results for each row.
+
+    They are the elements of an array, or with ``decode.frames`` the frames of one file. The
+    engine's batches go on from one row to the next. A null array is null.
+    """
+    rows = _source_lists(batches, inference)
+    for first in rows:  # one turn, which uses them all up
+        yield from _list_pieces(itertools.chain([first], rows), inference)
+
+
+def _source_lists(
+    batches: Iterator[pa.Array], inference: Inference
+) -> Iterator[Sequence[Source | Fetched] | None]:
+    if inference.decode.frames == FIRST:
+        return itertools.chain.from_iterable(map(source_lists_of, batches))
+    return ([source] for source in _sources(batches, inference.fetch))
+
+
+def _list_pieces(
+    rows: Iterator[Sequence[Source | Fetched] | None], inference: Inference
+) -> Iterator[pa.ListArray]:
+    predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
+    lengths: deque[int | None] = deque()  # how many sources each row has that was begun
+    attempts: deque[int] = deque()
+
+    def sources() -> Iterator[Source | Fetched]:
+        for row in rows:
+            lengths.append(None if row is None else len(row))
+            yield from row or ()
+
+    def array(piece: list[_Listed | None]) -> pa.ListArray:
+        flat = [one for listed in piece if listed is not None for one in listed]
+        results_of = [row for row, _ in flat]
+        costs = [asked for _, asked in flat] if inference.timings else None
+        items = result_array(inference.spec, inference.head, results_of, attempts=costs)
+        return lists([None if listed is None else len(listed) for listed in piece], items)
+
+    try:
+        piece: list[_Listed | None] = []
+        listed: _Listed = []
+        taken = pictures = 0
+        for found in predictor.stream(_noting(sources(), attempts)):
+            while not lengths[0]:
+                piece.append(None if lengths.popleft() is None else [])
+            asked = attempts.popleft()
+            listed += [(row, asked) for row in found]
+            taken, pictures = taken + 1, pictures + len(found)
+            if taken == lengths[0]:
+                lengths.popleft()
+                piece.append(listed)
+                listed, taken = [], 0
+                if pictures >= ROWS_PER_PIECE:
+                    yield array(piece)
+                    piece, pictures = [], 0
+        piece += [None if length is None else [] for length in lengths]
+        if piece:
+            yield array(piece)
+    finally:
+        if isinstance(predictor, IsolatedRows):
+            predictor.close()
+
+
 def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterator[pa.StructArray]:
     """URIs -> ``struct<content, error>``, in pieces bounded by their bytes."""
     piece: list[Fetched] = []
@@ -113,6 +201,11 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
         yield _fetched_array(piece)
 
 
+def embed_texts(batches: Iterator[pa.Array], inference: TextInference) -> Iterator[pa.Array]:
+    """Texts in, their embeddings in the row contract out (:mod:`text_embeddings`)."""
+    return text_embeddings.embed_batches(batches, inference, _threads())
+
+
 def read_messages(
     batches: Iterator[tuple[pa.Array, pa.Array]], form: MessageForm
 ) -> Iterator[pa.StructArray]:
@@ -123,20 +216,50 @@ def read_messages(
 def decode_images(batches: Iterator[pa.Array], options: DecodeOptions) -> Iterator[pa.StructArray]:
     """Encoded bytes -> image structs (full scale RGB), in pieces bounded by decoded bytes."""
     for batch in batches:
-        piece: list[tuple[Image.Image | None, RowError | None]] = []
-        decoded_bytes = 0
-        for source in sources_of(batch):
-            try:
-                image, _ = picture_of(source, options, None)
-                piece.append((image, None))
-                decoded_bytes += image.width * image.height * 3
-            except RowError as error:
-                piece.append((None, error))
-            if decoded_bytes >= BYTES_PER_PIECE:
-                yield _image_array(piece)
-                piece, decoded_bytes = [], 0
-        if piece:
-            yield _image_array(piece)
+        for piece in _decoded_pieces(([source] for source in sources_of(batch)), options):
+            yield _image_array([pictures[0] for pictures in piece if pictures])
+
+
+def decode_image_lists(
+    batches: Iterator[pa.Array], options: DecodeOptions
+) -> Iterator[pa.ListArray]:
+    """As :func:`decode_images`, of rows with several pictures (:func:`infer_lists`)."""
+    for batch in batches:
+        rows: Iterator[list[Source] | None] = (
+            source_lists_of(batch)
+            if options.frames == FIRST
+            else ([source] for source in sources_of(batch))
+        )
+        for piece in _decoded_pieces(rows, options):
+            lengths = [None if pictures is None else len(pictures) for pictures in piece]
+            flat = [picture for pictures in piece if pictures for picture in pictures]
+            yield lists(lengths, _image_array(flat))
+
+
+def _decoded_pieces(
+    rows: Iterator[list[Source]] | Iterator[list[Source] | None], options: DecodeOptions
+) -> Iterator[list[list[Picture | RowError] | None]]:
+    """The pictures of each row, in pieces that end when their pixels are ``BYTES_PER_PIECE``."""
+    piece: list[list[Picture | RowError] | None] = []
+    decoded_bytes = 0
+    for row in rows:
+        pictures: list[Picture | RowError] = []
+        row_bytes = 0
+        for source in row or ():
+            for picture in pictures_of(source, options, None):
+                if row_bytes > BYTES_PER_DECODED_ROW:
+                    pictures.append(_too_many_in_a_row())
+                    break
+                pictures.append(picture)
+                if isinstance(picture, Picture):
+                    row_bytes += picture.image.width * picture.image.height * 3
+        piece.append(None if row is None else pictures)
+        decoded_bytes += row_bytes
+        if decoded_bytes >= BYTES_PER_PIECE:
+            yield piece
+            piece, decoded_bytes = [], 0
+    if piece:
+        yield piece
 
 
 def draw_on_images(
@@ -184,6 +307,11 @@ def result_array(
     """Rows -> the row contract as one Arrow struct array; with ``attempts``, what each cost."""
     if isinstance(head, heads.ClassifyOptions):
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.MatchOptions):
+        labels = dict(enumerate(head.labels))
+        name, values = "predictions", results.predictions_array(rows, labels)
+    elif isinstance(head, heads.ReadOptions):
+        name, values = "lines", results.lines_array(rows)
     elif isinstance(head, heads.DetectOptions):
         name = "detections"
         values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
@@ -211,7 +339,7 @@ def _task_attempts() -> int:
     return 1 if context is None else 1 + int(context.attemptNumber())
 
 
-def _noting(piece: Iterable[Source | Fetched], attempts: list[int]) -> Iterator[Source]:
+def _noting(piece: Iterable[Source | Fetched], attempts: MutableSequence[int]) -> Iterator[Source]:
     """The sources as they are used up; to ``attempts``, how often each was worked on."""
     of_task = _task_attempts()
     for one in piece:
@@ -238,7 +366,7 @@ def _threads() -> int:
     return context.cpus() if context else 1
 
 
-def _predictor(inference: Inference) -> Predictor:
+def _predictor(inference: Inference) -> Predictor | TextPredictor:
     context, threads = _task(), _threads()
     if context and "gpu" in context.resources():
         # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
@@ -246,15 +374,15 @@ def _predictor(inference: Inference) -> Predictor:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", context.resources()["gpu"].addresses[0])
     spec = inference.spec
 
-    def load() -> Engine:
+    def load() -> Engine | TextReader:
         path = model_files.local_path(inference.published)
-        return load_engine(spec, path, threads, _shared(inference))
+        return load_model(spec, path, threads, _shared(inference))
 
     # All that an engine looks at: two specs of one file may differ in it.
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
-    engine = model_cache.get(key, load)
-    return Predictor(spec, engine, inference.decode, inference.head, watch_of(spec))
+    model = model_cache.get(key, load)
+    return predictor_of(spec, model, inference.decode, inference.head, watch_of(spec))
 
 
 def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:
@@ -282,7 +410,7 @@ def _drawn(
 ) -> bytes | None:
     """``None`` where the image cannot be read, or has a side that no JPEG holds."""
     try:
-        image, _ = picture_of(source, options, None)
+        image = picture_of(source, options, None).image
     except RowError:
         return None
     if max(image.size) > draw.MAX_JPEG_SIDE_PX:
@@ -290,19 +418,29 @@ def _drawn(
     return draw.encode_jpeg(drawing(image, found))
 
 
-def _image_array(
-    piece: Sequence[tuple[Image.Image | None, RowError | None]],
-) -> pa.StructArray:
-    rows = [Row(error=error) for _, error in piece]
-    images = [image for image, _ in piece]
+def _image_array(pictures: Sequence[Picture | RowError]) -> pa.StructArray:
+    images = [one.image if isinstance(one, Picture) else None for one in pictures]
+    rows = [
+        Row(warnings=one.warnings) if isinstance(one, Picture) else Row(error=one)
+        for one in pictures
+    ]
     return pa.StructArray.from_arrays(
         [
             numbers([None if image is None else image.width for image in images], pa.int32()),
             numbers([None if image is None else image.height for image in images], pa.int32()),
             binaries([None if image is None else image.tobytes() for image in images]),
             results.error_array(rows),
+            results.warnings_array(rows),
         ],
         fields=list(results.IMAGE_TYPE),
+    )
+
+
+def _too_many_in_a_row() -> RowError:
+    return RowError(
+        ErrorCode.TOO_MANY_PIXELS,
+        f"the pictures of this row before this one are more than {BYTES_PER_DECODED_ROW >> 20} MiB "
+        "of pixels; a model around decode_image takes each by itself",
     )
 
 

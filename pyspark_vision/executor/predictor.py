@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.poses import detect_poses
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
-from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning
 from pyspark_vision.executor.segments import segment
-from pyspark_vision.executor.source_rows import Source, picture_of
+from pyspark_vision.executor.source_rows import Source, pictures_of
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 class _Waiting:
     """A picture that stands in the engine's batch: where its row is, and what is known of it."""
 
+    rows: list[Row]
     index: int
     placement: Placement
     size_wh: tuple[int, int]
+    warnings: tuple[RowWarning, ...]
     decode_ms: float
 
 
@@ -58,42 +61,55 @@ class Predictor:
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
         """One row per source, in order; a bad one becomes its error."""
-        rows: list[Row] = []
-        waiting: list[_Waiting] = []
-        for index, source in enumerate(sources):
-            rows.append(Row())
-            started = time.perf_counter()
-            try:
-                image, size_wh = picture_of(source, self._decode, self._preprocessor.decode_hw)
-                placement = self._preprocessor.fill(self._batch, len(waiting), image)
-            except RowError as error:
-                rows[index] = Row(error=error, decode_ms=_ms_since(started))
-                continue
-            waiting.append(_Waiting(index, placement, size_wh, _ms_since(started)))
-            if len(waiting) == len(self._batch):
-                self._run(rows, waiting)
-                waiting = []
-        if waiting:
-            self._run(rows, waiting)
-        return rows
+        return [rows[0] for rows in self.stream(sources)]
 
-    def _run(self, rows: list[Row], waiting: Sequence[_Waiting]) -> None:
+    def stream(self, sources: Iterable[Source]) -> Iterator[list[Row]]:
+        """The rows of each source's pictures, in order: one, or as many as there are frames.
+
+        A bad picture's row is its error. The engine's batches go on from one source to the next.
+        """
+        unfinished: deque[list[Row]] = deque()
+        waiting: list[_Waiting] = []
+        for source in sources:
+            rows: list[Row] = []
+            unfinished.append(rows)
+            started = time.perf_counter()
+            for picture in pictures_of(source, self._decode, self._preprocessor.decode_hw):
+                if isinstance(picture, RowError):
+                    rows.append(Row(error=picture, decode_ms=_ms_since(started)))
+                else:
+                    placement = self._preprocessor.fill(self._batch, len(waiting), picture.image)
+                    size_wh, warnings = picture.size_wh, picture.warnings
+                    took_ms = _ms_since(started)
+                    waiting.append(_Waiting(rows, len(rows), placement, size_wh, warnings, took_ms))
+                    rows.append(Row())
+                    if len(waiting) == len(self._batch):
+                        self._run(waiting)
+                        waiting = []
+                started = time.perf_counter()
+            while unfinished and not (waiting and waiting[0].rows is unfinished[0]):
+                yield unfinished.popleft()
+        if waiting:
+            self._run(waiting)
+        yield from unfinished
+
+    def _run(self, waiting: Sequence[_Waiting]) -> None:
         try:
-            self._run_batch(rows, waiting, 0)
+            self._run_batch(waiting, 0)
         # An engine may refuse one picture of a batch: the others must not pay for it.
         except Exception as failure:
             for position, one in enumerate(waiting):
                 reason = failure
                 if len(waiting) > 1:
                     try:
-                        self._run_batch(rows, [one], position)
+                        self._run_batch([one], position)
                         continue
                     except Exception as own_failure:
                         reason = own_failure
                 error = RowError(ErrorCode.MODEL_FAILED, f"{type(reason).__name__}: {reason}")
-                rows[one.index] = Row(None, *one.size_wh, error, one.decode_ms)
+                one.rows[one.index] = Row(None, *one.size_wh, error, one.decode_ms)
 
-    def _run_batch(self, rows: list[Row], waiting: Sequence[_Waiting], start: int) -> None:
+    def _run_batch(self, waiting: Sequence[_Waiting], start: int) -> None:
         count = len(waiting)
         batch = self._batch[start : start + count]
         if self._spec.fixed_batch is not None and count < self._spec.fixed_batch:
@@ -108,10 +124,10 @@ class Predictor:
         for position, one in enumerate(waiting):
             own = {role: values[offset + position] for role, values in outputs.items()}
             value = self._value(own, one)
-            warnings = getattr(value, "warnings", ())
+            warnings = (*one.warnings, *getattr(value, "warnings", ()))
             if self._watch is not None:
                 warnings += self._watch.note(self._batch[start + position], own, value)
-            rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
+            one.rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
     def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):
@@ -122,6 +138,9 @@ class Predictor:
             return segment(self._spec, outputs, one.placement, one.size_wh, self._head)
         if isinstance(self._head, heads.PoseOptions):
             return detect_poses(self._spec, outputs, one.placement, self._head)
+        if isinstance(self._head, heads.MatchOptions):
+            return heads.match(self._spec, outputs, self._head)
+        assert isinstance(self._head, heads.EmbedOptions)  # lines are read by text_predictor
         return heads.embed(self._spec, outputs, self._head)
 
 

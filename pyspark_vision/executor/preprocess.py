@@ -59,7 +59,7 @@ class Preprocessor:
     """Fills one image at a time into a batch, as the spec says. Holds no image."""
 
     def __init__(self, spec: ModelSpec, *, exact: bool = True) -> None:
-        """Without ``exact``, a spec of a lower precision also resizes the fastest way there is."""
+        """Without ``exact`` the picture is resized the fastest way there is."""
         self.hw = spec.input_hw
         self._placed = {
             "stretch": self._stretched,
@@ -73,13 +73,12 @@ class Preprocessor:
         self._stride = spec.stride or 1
         self._crop_rest = _CROP_RESTS[spec.crop_rounding]
         self._is_centered = spec.letterbox_anchor == "center"
-        simd = not exact and spec.precision != "float32"
-        self._resample = resizer(spec.resize_filter, simd=simd)
+        self._resample = resizer(spec.resize_filter, simd=not exact)
         self._pad_rgb = (spec.pad_value,) * 3
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"
         self._dtype = np.dtype(spec.input_dtype)
-        mean, std = _mean_std(spec)
+        mean, std = mean_std(spec)
         # Quantized inputs without a scale take pixels, not normalized values: uint8 as they are,
         # int8 shifted by its usual zero point (LiteRT's converter folds the normalization into the
         # quantization).
@@ -259,7 +258,7 @@ def kept_aspect_wh(
     return new_width, new_height
 
 
-def _mean_std(spec: ModelSpec) -> tuple[Array, Array]:
+def mean_std(spec: ModelSpec) -> tuple[Array, Array]:
     """Mean and deviation of 0..255 pixels, for each of the model's colours."""
     if spec.normalization == "values":
         mean, std = spec.mean, spec.std

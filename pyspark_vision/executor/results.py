@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pyspark_vision.executor.arrow_arrays import lists, numbers, strings, structs
-from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.heads import Detections, Predictions, TextLines
 from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.row_errors import RowError, RowWarning
 from pyspark_vision.executor.segments import Segments
@@ -42,12 +42,17 @@ SEGMENTS_TYPE = pa.list_(SEGMENT_TYPE)
 PREDICTION_TYPE = pa.struct(
     [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
 )
+POINT_TYPE = pa.struct([("x", pa.float32()), ("y", pa.float32())])
+TEXT_LINE_TYPE = pa.struct(
+    [("text", pa.string()), ("score", pa.float32()), ("corners", pa.list_(POINT_TYPE))]
+)
 IMAGE_TYPE = pa.struct(
     [
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("data", pa.binary()),
         ("error", ERROR_TYPE),
+        ("warnings", WARNINGS_TYPE),
     ]
 )
 
@@ -101,22 +106,35 @@ def result_array(
 
     With ``attempts`` of each row it ends with what the row cost (``schemas.TIMINGS``).
     """
-    count = len(rows)
     fields = {
         name: values,
         "width": numbers([row.width for row in rows], pa.int32()),
         "height": numbers([row.height for row in rows], pa.int32()),
-        "model": strings([model] * count),
-        "model_sha256": strings([sha256] * count),
-        "model_digest": strings([digest] * count),
-        "error": error_array(rows),
-        "warnings": warnings_array(rows),
+        **_common_fields(rows, model, sha256, digest),
     }
     if attempts is not None:
         fields["decode_ms"] = numbers([row.decode_ms for row in rows], pa.float32())
         fields["model_ms"] = numbers([row.model_ms for row in rows], pa.float32())
         fields["attempts"] = numbers(attempts, pa.int32())
     return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+
+
+def text_result_array(rows: Sequence[Row], model: str, sha256: str, digest: str) -> pa.StructArray:
+    """The row contract of texts, which have no size: ``schemas.TEXT_EMBEDDING``."""
+    fields = {"embedding": embeddings_array(rows), **_common_fields(rows, model, sha256, digest)}
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+
+
+def _common_fields(
+    rows: Sequence[Row], model: str, sha256: str, digest: str
+) -> dict[str, pa.Array]:
+    return {
+        "model": strings([model] * len(rows)),
+        "model_sha256": strings([sha256] * len(rows)),
+        "model_digest": strings([digest] * len(rows)),
+        "error": error_array(rows),
+        "warnings": warnings_array(rows),
+    }
 
 
 def error_array(rows: Sequence[Row]) -> pa.Array:
@@ -220,6 +238,22 @@ def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa
         return [*_boxed(found, labels), lists(lengths, items)]
 
     return _list_array(rows, POSE_TYPE, columns, lambda one: len(one.scores))
+
+
+def lines_array(rows: Sequence[Row]) -> pa.Array:
+    """Rows of :class:`heads.TextLines` -> ``list<TEXT_LINE_TYPE>``; null where none."""
+
+    def columns(found: Sequence[TextLines]) -> list[pa.Array]:
+        points = np.concatenate([one.corners for one in found]).reshape(-1, 2)
+        xy = [numbers(points[:, axis], pa.float32()) for axis in range(2)]
+        count = len(points) // 4
+        return [
+            strings([text for one in found for text in one.texts]),
+            numbers(np.concatenate([one.scores for one in found]), pa.float32()),
+            lists([4] * count, structs(xy, POINT_TYPE, [False] * len(points))),
+        ]
+
+    return _list_array(rows, TEXT_LINE_TYPE, columns, lambda one: len(one.texts))
 
 
 def embeddings_array(rows: Sequence[Row]) -> pa.Array:

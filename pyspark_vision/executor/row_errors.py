@@ -42,6 +42,11 @@ class WarningCode(StrEnum):
 
     BOXES_CAPPED = "boxes_capped"
     BOXES_WITHOUT_AREA = "boxes_without_area"
+    LINES_CAPPED = "lines_capped"
+    TEXT_CUT = "text_cut"
+    PICTURE_INCOMPLETE = "picture_incomplete"
+    PROFILE_IGNORED = "profile_ignored"
+    FRAMES_CAPPED = "frames_capped"
     # Of the model, not of the row that shows it first.
     MODEL_SUSPECT = "model_suspect"
 

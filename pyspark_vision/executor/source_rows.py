@@ -12,16 +12,23 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import results
+from pyspark_vision.executor import frames, results
 from pyspark_vision.executor.base64_text import picture_bytes
 from pyspark_vision.executor.fetched import Reference
-from pyspark_vision.executor.images import DecodeOptions, decode
-from pyspark_vision.executor.row_errors import ErrorCode, RowError
+from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture, read_picture
+from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
 from pyspark_vision.executor.spark_image import spark_picture
 
 # Encoded bytes, base64 text of them, the fields of an image struct or of encoded bytes with an
 # error, the reason why there are none, or nothing.
 Source = bytes | str | dict[str, Any] | RowError | None
+
+# The fields of those structs. What decode_image gave before it had warnings is one, too.
+_STRUCTS = (
+    {field.name for field in results.IMAGE_TYPE} - {"warnings"},
+    {field.name for field in results.ENCODED_TYPE},
+    {field.name for field in results.SPARK_IMAGE_TYPE},
+)
 
 
 def sources_of(array: pa.Array) -> Iterator[Source]:
@@ -29,6 +36,40 @@ def sources_of(array: pa.Array) -> Iterator[Source]:
 
     ``TypeError`` where the column is no column of images.
     """
+    if _is_list(array.type) and _is_of_pictures(array.type.value_type):
+        raise TypeError(
+            f"the column is {array.type}, of several pictures in a row: a registered SQL function "
+            "takes those if it was registered with arrays=True"
+        )
+    _refuse_others(array.type)
+    return (scalar.as_py() for scalar in array)
+
+
+def source_lists_of(array: pa.Array) -> Iterator[list[Source] | None]:
+    """Row by row of a column of arrays of pictures: a list, or ``None`` for null."""
+    if pa.types.is_null(array.type):
+        yield from [None] * len(array)
+        return
+    if not _is_list(array.type):
+        raise TypeError(f"the column is {array.type}; it must be an array of pictures")
+    _refuse_others(array.type.value_type)
+    yield from (scalar.as_py() for scalar in array)
+
+
+def _is_list(found: pa.DataType) -> bool:
+    return bool(pa.types.is_list(found) or pa.types.is_large_list(found))
+
+
+def _refuse_others(found: pa.DataType) -> None:
+    if not _is_of_pictures(found):
+        raise TypeError(
+            f"the column is {found}; it must be binary (encoded images), string (base64 "
+            "or data URIs), an image struct of decode_image or of Spark's image source, or the "
+            "struct of fetch_object"
+        )
+
+
+def _is_of_pictures(found: pa.DataType) -> bool:
     # Through pandas, a batch of nulls has lost its type.
     is_any_of = (
         pa.types.is_binary,
@@ -37,20 +78,10 @@ def sources_of(array: pa.Array) -> Iterator[Source]:
         pa.types.is_large_string,
         pa.types.is_null,
     )
-    encoded = any(is_it(array.type) for is_it in is_any_of)
-    structs = (results.IMAGE_TYPE, results.ENCODED_TYPE, results.SPARK_IMAGE_TYPE)
-    if not encoded and not _has_fields(array.type, *structs):
-        raise TypeError(
-            f"the column is {array.type}; it must be binary (encoded images), string (base64 "
-            "or data URIs), an image struct of decode_image or of Spark's image source, or the "
-            "struct of fetch_object"
-        )
-    return (scalar.as_py() for scalar in array)
-
-
-def _has_fields(found: pa.DataType, *structs: pa.StructType) -> bool:
+    if any(is_it(found) for is_it in is_any_of):
+        return True
     names = {field.name for field in found} if pa.types.is_struct(found) else set()
-    return any(names >= {field.name for field in struct} for struct in structs)
+    return any(names >= fields for fields in _STRUCTS)
 
 
 def references_of(batches: Iterator[pa.Array]) -> Iterator[Reference]:
@@ -70,31 +101,59 @@ def references_of(batches: Iterator[pa.Array]) -> Iterator[Reference]:
         yield from map(Reference, batch.to_pylist())
 
 
+def pictures_of(
+    source: Source, options: DecodeOptions, target_hw: tuple[int, int] | None
+) -> Iterator[Picture | RowError]:
+    """The pictures of a source that ``options.frames`` asks for, or why one is none.
+
+    One that is no file of several frames has one.
+    """
+    if options.frames == FIRST:
+        yield _picture_or_error(source, options, target_hw)
+        return
+    encoded: bytes | None
+    try:
+        if isinstance(source, str):
+            encoded = picture_bytes(source)
+        elif isinstance(source, dict) and "content" in source:
+            _raise_error_of(source)
+            encoded = source["content"]
+        elif source is None or isinstance(source, bytes):
+            encoded = source
+        else:
+            yield _picture_or_error(source, options, target_hw)
+            return
+    except RowError as error:
+        yield error
+        return
+    yield from frames.pictures(encoded, options, target_hw)
+
+
+def _picture_or_error(
+    source: Source, options: DecodeOptions, target_hw: tuple[int, int] | None
+) -> Picture | RowError:
+    try:
+        return picture_of(source, options, target_hw)
+    except RowError as error:
+        return error
+
+
 def picture_of(
     source: Source, options: DecodeOptions, target_hw: tuple[int, int] | None
-) -> tuple[Image.Image, tuple[int, int]]:
-    """The RGB picture, no smaller than ``target_hw`` needs, and the source's own width and height.
-
-    ``RowError`` where there is none.
-    """
+) -> Picture:
+    """The RGB picture, no smaller than ``target_hw`` needs; ``RowError`` where there is none."""
     if isinstance(source, RowError):
         raise source
     if isinstance(source, str):
         source = picture_bytes(source)
     if not isinstance(source, dict):
-        return decode(source, options, target_hw)
+        return read_picture(source, options, target_hw)
     if "nChannels" in source:
         image = spark_picture(source)
-        return image, image.size
-    error = source["error"]
-    if error is not None:
-        try:
-            code = ErrorCode(error["code"])
-        except ValueError:  # a struct that someone else made
-            code = ErrorCode.UNDECODABLE
-        raise RowError(code, error["message"] or "")
+        return Picture(image, image.size)
+    _raise_error_of(source)
     if "content" in source:
-        return decode(source["content"], options, target_hw)
+        return read_picture(source["content"], options, target_hw)
     data, size_wh = source["data"], (source["width"], source["height"])
     if data is None:
         raise RowError(ErrorCode.NULL_INPUT, "the image struct has no data")
@@ -104,4 +163,26 @@ def picture_of(
             f"the image struct says {size_wh[0]}x{size_wh[1]} pixels and has {len(data)} bytes; "
             "it must have a pixel or more, and three bytes (RGB) for each",
         )
-    return Image.frombuffer("RGB", size_wh, data, "raw", "RGB", 0, 1), size_wh
+    image = Image.frombuffer("RGB", size_wh, data, "raw", "RGB", 0, 1)
+    return Picture(image, size_wh, _warnings_of(source))
+
+
+def _raise_error_of(source: dict[str, Any]) -> None:
+    error = source["error"]
+    if error is None:
+        return
+    try:
+        code = ErrorCode(error["code"])
+    except ValueError:  # a struct that someone else made
+        code = ErrorCode.UNDECODABLE
+    raise RowError(code, error["message"] or "")
+
+
+def _warnings_of(source: dict[str, Any]) -> tuple[RowWarning, ...]:
+    """What decode_image had to say; not a word of our own that a struct of another's has."""
+    codes = {code.value for code in WarningCode}
+    return tuple(
+        RowWarning(WarningCode(one["code"]), one["message"] or "")
+        for one in source.get("warnings") or ()
+        if one["code"] in codes
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from pyspark_vision.bundles import ModelSpec
+    from pyspark_vision.functions import DecodeKeywords
     from pyspark_vision.sources.folder_stream import FolderStream
     from pyspark_vision.streaming.dedupe import SeenFrames
 
@@ -33,7 +34,7 @@ class Detection:
     - ``is_newest_only``: of each camera in a batch all frames but the newest are dropped.
     - ``uri_prefixes``: the folders of objects that messages may name.
     - ``score_threshold``: least score, exclusive, in 0..1; ``max_detections``: of one frame.
-    - ``exact``: decode JPEG at full scale.
+    - ``decode``: how pictures are read, keywords of ``detect_objects``.
     - ``draws``: results have a column ``image``, a JPEG with the boxes drawn.
     """
 
@@ -43,7 +44,7 @@ class Detection:
     uri_prefixes: tuple[str, ...]
     score_threshold: float
     max_detections: int
-    exact: bool
+    decode: DecodeKeywords
     draws: bool
 
 
@@ -66,13 +67,14 @@ def detect(
         score_threshold=how.score_threshold,
         max_detections=how.max_detections,
         timings=True,
-        exact=how.exact,
+        **how.decode,
     )
     results = flatten_result(frames.withColumn("result", result))
     if how.draws:
         # Not those that failed: a picture that ends its decoder would end this one, too.
         good = F.when(F.col("error").isNull(), F.col("picture"))
-        results = results.withColumn("image", draw_detections(good, "detections"))
+        drawn = draw_detections(good, "detections", **how.decode)
+        results = results.withColumn("image", drawn)
     results = with_payload_if_failed(results, "value")
     return results.drop("value", "picture", "problem", "uri")
 

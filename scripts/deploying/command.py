@@ -19,7 +19,7 @@ from .services import Services, refuse_missing_packages
 ROOT = Path(__file__).resolve().parents[2]
 # TensorFlow has the models that week 9's --model-type names, LiteRT runs bundles' twins;
 # confluent-kafka makes the topics.
-_EXTRAS = ("tensorflow", "litert", "gcp", "metrics")
+_EXTRAS = ("tensorflow", "litert", "simd", "gcp", "metrics")
 _MORE_PACKAGES = ("confluent-kafka",)
 _NAMES = {
     "bucket": "PROJECT-week9-streaming-data",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -26,7 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "conf" / "constraints.txt"
 # LiteRT runs every bundle with a twin; boto3 and obstore fetch objects; in cluster mode the
 # driver, which serves metrics, runs in it, too. TensorFlow has 1.5 GB.
-DEFAULT_EXTRAS = ("litert", "s3", "metrics")
+DEFAULT_EXTRAS = ("litert", "simd", "s3", "metrics")
+# What of a requirement's marker is its extra; the rest says on which machines it is wanted.
+_EXTRA = re.compile(r'(\s+and\s+)?extra == "[^"]*"')
+
 # pyarrow's libraries hardly get smaller; level 1 takes 6 s where the default takes 26 s.
 _COMPRESSION = 1
 
@@ -56,7 +60,8 @@ def requirements(extras: Sequence[str]) -> list[str]:
     for line in lines:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         if not marker or any(f'extra == "{extra}"' in marker for extra in extras):
-            found.append(requirement)
+            where = _EXTRA.sub("", marker).strip()
+            found.append(f"{requirement}; {where}" if where else requirement)
     return found
 
 

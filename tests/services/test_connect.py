@@ -30,6 +30,8 @@ COMPARED = (
     "decoded",
     "detected",
     "embedded",
+    "named by texts",
+    "texts embedded",
     "drawn",
     "segmented",
     "masks drawn",
@@ -213,6 +215,7 @@ def test_a_job_starts_its_own_server_with_its_own_python(
     assert_embedded(done.stdout, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_submitted_job_loads_its_model_through_the_server_and_ships_its_python(
     server: str, root: Path, pictures: Path, tmp_path: Path
 ) -> None:

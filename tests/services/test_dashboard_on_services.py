@@ -109,7 +109,7 @@ def test_s3_refuses_a_wrong_key_in_one_line(
     assert line.startswith(f"pyspark-vision dashboard: s3://{bucket}/out: access denied")
 
 
-@pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
+@pytest.mark.parametrize("scheme", ["hdfs", pytest.param("webhdfs", marks=pytest.mark.slow)])
 def test_results_in_hdfs_are_counted(
     scheme: str, hdfs: Hdfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,7 +150,11 @@ def test_a_frame_that_was_superseded_stands_for_no_other(
     assert offsets(tmp_path) == [1, 3]
 
 
-@pytest.mark.parametrize("days_ahead", [-20_000, 0.04])  # the broker refuses an hour and more
+@pytest.mark.parametrize(
+    "days_ahead",
+    # the broker refuses an hour and more
+    [pytest.param(-20_000, marks=pytest.mark.slow), 0.04],
+)
 def test_records_of_another_time_move_nothing_and_lose_no_frame(
     detect: Any, topic: str, producer: Producer, tmp_path: Path, days_ahead: float
 ) -> None:

@@ -236,6 +236,7 @@ def await_sent(api: Api) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_killed_three_times_under_load_nothing_is_lost_or_repeated(kafka: Kafka, api: Api) -> None:
     lose_nothing(kafka, api, kills=3, seed=SEED)
 

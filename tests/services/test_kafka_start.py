@@ -138,6 +138,7 @@ def test_a_missing_dead_letter_topic_is_named_in_seconds(
     assert not (tmp_path / "checkpoint" / "offsets").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_dead_letter_topic_is_no_error_where_brokers_make_topics(
     start: Callable[..., Any], as_stream: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def sending(kafka: Kafka, frames: str, results: str) -> Iterator[None]:
         producer.purge()
 
 
+@pytest.mark.slow
 def test_brokers_that_go_and_come_are_seen_on_the_page_and_ctrl_c_ends_it_at_once(
     kafka: Kafka, browser: Browser
 ) -> None:

@@ -44,6 +44,7 @@ def test_spark_reads_what_a_kafka_client_wrote(
     assert values == {b"large": frame, b"small": b"hello"}
 
 
+@pytest.mark.slow
 def test_a_killed_broker_has_its_messages_when_it_is_back(
     kafka: Kafka, topic: str, producer: Producer, consumer: Consumer
 ) -> None:
@@ -94,6 +95,7 @@ def test_no_credential_is_in_sparks_configuration(
     assert s3_credentials.secret_access_key not in configured
 
 
+@pytest.mark.slow
 def test_files_on_hdfs_outlive_both_daemons(spark: SparkSession, hdfs: Hdfs) -> None:
     numbers = f"{hdfs.fs_uri}/numbers"
     spark.range(10).write.parquet(numbers)

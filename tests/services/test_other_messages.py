@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pyspark.sql import SparkSession
 from schema_registries import Registry, avro, framed, running_registry
 
 from pyspark_vision.cli.main import main as pyspark_vision
+from pyspark_vision.executor.messages.schema_registry import UNKNOWN_FOR_S
 from pyspark_vision.job import message_flags
 
 # All that Kafka has beside none.
@@ -103,6 +105,7 @@ def test_avro_of_several_schemas_is_classified_and_a_letter_of_it_put_back_is_re
 
     first = classify()
     registry.add(3, NEW)
+    time.sleep(UNKNOWN_FOR_S)  # a worker asks for an id that it was refused only after that time
     put_back = pyspark_vision(
         [
             *("replay", f"kafka:{classify.letters}", "--checkpoint", str(tmp_path / "replay")),

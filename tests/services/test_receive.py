@@ -146,6 +146,7 @@ class Readers:
                 self.errors.append(error)
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_has_each_event_once_and_is_readable_at_every_moment(
     servers: str, topic: str, producer: Producer, consumer: Consumer, events: Path, tmp_path: Path
 ) -> None:

@@ -164,7 +164,7 @@ def test_results_go_to_json_files_the_console_and_dead_letters_too(
     assert "! bad_message: the message is not a JSON object" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["savedmodel", "h5"])
+@pytest.mark.parametrize("kind", ["savedmodel", pytest.param("h5", marks=pytest.mark.slow)])
 def test_a_custom_savedmodel_or_h5_is_read_by_uri(
     kind: str,
     spark: SparkSession,

@@ -378,6 +378,7 @@ def test_a_broker_that_does_not_answer_is_said_and_not_zero(
     assert "stream_detect: failed: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_on_s3_is_watched_and_each_file_read_once(
     spark: SparkSession, s3: S3, s3_client: Any, bucket: str, tmp_path: Path, capsys: Any
 ) -> None:

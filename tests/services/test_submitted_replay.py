@@ -10,6 +10,7 @@ from pathlib import Path
 import job_runs as jobs
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from confluent_kafka import Consumer
 from job_environment import job_environment
 from local_services.kafka import Kafka
@@ -38,6 +39,7 @@ def letters(folder: Path, topic: str, payloads: list[bytes | None]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_replay_by_scripts_submit_brings_the_connector_and_takes_each_conf(
     root: Path, kafka: Kafka, topic: str, consumer: Consumer, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def send(producer: Producer, topic: str, *image_ids: str) -> None:
         jobs.produce(producer, topic, json.dumps({"image_id": image_id, "image_data": "no"}))
 
 
+@pytest.mark.slow
 def test_a_replay_adds_nothing_to_a_table_on_s3_and_a_second_driver_is_refused_there(
     spark: SparkSession,
     s3: S3,

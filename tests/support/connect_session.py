@@ -32,6 +32,7 @@ from pyspark_vision.functions import (
     draw_detections,
     draw_masks,
     embed_image,
+    embed_text,
     register,
     segment_image,
 )
@@ -57,6 +58,7 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
     classifier = ModelSpec.load(models / "demo-classifier")
     detector = ModelSpec.load(models / "demo-detector")
     embedder = ModelSpec.load(models / "demo-embedder")
+    dual = ModelSpec.load(models / "demo-dual-encoder")
 
     def result(column: Any) -> DataFrame:
         return df.select("id", column.alias("result"))
@@ -80,6 +82,10 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
         "decoded": rows(result(decode_image("content"))),
         "detected": rows(detected.drop("content")),
         "embedded": rows(embedded),
+        "named by texts": rows(result(classify_image("content", dual, labels=["a cat", "a car"]))),
+        "texts embedded": rows(
+            df.select("id", embed_text(F.concat(F.lit("a cat "), "id"), dual).alias("result"))
+        ),
         "drawn": rows(
             detected.select("id", draw_detections("content", F.col("result.detections")))
         ),

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pyspark_vision.clients import scenes
+from pyspark_vision.executor.formats import plug_in
 
 # A stored picture of EXIF orientation n turns upright by this; the inverse makes the stored one.
 STORED = {
@@ -28,6 +29,7 @@ STORED = {
 
 def encoded(image: Image.Image, kind: str, **save: Any) -> bytes:
     """The picture as a file of this format; ``save`` goes to Pillow."""
+    plug_in([kind])
     file = io.BytesIO()
     image.save(file, kind, **save)
     return file.getvalue()

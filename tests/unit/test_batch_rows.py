@@ -111,7 +111,7 @@ def test_without_rows_all_files_are_new_and_each_is_taken_once(
     assert (found.again, found.were_there, found.duplicates) == ([], 0, 2)
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+@pytest.mark.parametrize("file_format", ["parquet", pytest.param("csv", marks=pytest.mark.slow)])
 def test_failed_fetches_are_made_anew_and_bad_pictures_when_they_have_changed(
     file_format: str, spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -142,6 +142,7 @@ def test_failed_fetches_are_made_anew_and_bad_pictures_when_they_have_changed(
     assert names(one for one, _ in all_codes.again) == ["cut", "gone", "late"]
 
 
+@pytest.mark.slow
 def test_failed_rows_of_an_older_version_are_made_anew_by_their_codes_alone(
     spark: SparkSession, tmp_path: Path
 ) -> None:

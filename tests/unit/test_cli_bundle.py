@@ -150,6 +150,7 @@ def test_a_twin_beyond_the_tolerance_is_refused_and_nothing_is_saved(
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_keras_application_is_built_from_given_weights_and_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +231,7 @@ def test_settings_are_read_as_their_fields_are_typed(tmp_path: Path) -> None:
         bundle._settings(["files=x"])
 
 
+@pytest.mark.slow
 def test_build_in_bf16_prints_how_far_it_agrees_and_the_bundle_runs_so(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

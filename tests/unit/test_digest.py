@@ -47,6 +47,8 @@ CHANGES: dict[str, Any] = {
     "iou_threshold": 0.3,
     "score_kind": "logit",
     "pooling": "mean",
+    "logit_scale": 100.0,
+    "logit_bias": -10.0,
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",
@@ -73,6 +75,8 @@ OF_POINTS = {"task": "keypoints", "files": (replace(FILE, outputs=(("keypoints",
 NEEDED: dict[str, dict[str, Any]] = {
     **{name: {"normalization": "values"} for name in ("pixel_scale", "mean", "std")},
     "input_scale": {"input_dtype": "int8"},
+    "logit_scale": {"task": "dual_encoder", "score_kind": "logit"},
+    "logit_bias": {"task": "dual_encoder", "score_kind": "sigmoid"},
     "resize_edge": {"resize": "shortest_edge", "resize_edge": 48},
     **dict.fromkeys(("keypoint_names", "keypoint_format"), OF_POINTS),
 }

@@ -170,6 +170,7 @@ def test_a_python_without_packages_is_told_what_it_lacks(bare_python: str, root:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_executors_without_packages_are_named_with_the_setting(
     bare_python: str, root: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_yarn_without_its_settings_is_said_at_once() -> None:
     assert "Set HADOOP_CONF_DIR" in text
 
 
+@pytest.mark.slow
 def test_no_planted_secret_is_printed(root: Path, tmp_path: Path, closed_port: int) -> None:
     config = tmp_path / "client.properties"
     config.write_text(

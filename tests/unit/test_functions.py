@@ -13,7 +13,7 @@ from PIL import Image
 from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, IntegerType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, IntegerType, StructField, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles import ModelSpec
@@ -179,7 +179,7 @@ def test_decoding_in_a_step_of_its_own_gives_the_rows_of_exact_decoding(
     exact = images.select("id", classify_image("content", classifier, exact=True).alias("r"))
     in_steps = (
         images.withColumn("image", decode_image("content"))
-        .withColumn("r", classify_image("image", classifier))
+        .withColumn("r", classify_image("image", classifier, exact=True))
         .select("id", "r")
     )
 
@@ -319,6 +319,129 @@ def test_text_and_the_structs_of_sparks_image_source_give_the_pixels_of_bytes(
 
     assert found[0][0]["r"]["data"] == bytes((10, 20, 30)) * 6
     assert found[1] == found[2] == found[0]
+
+
+def test_an_array_of_pictures_has_an_array_of_results(
+    spark: SparkSession, classifier: ModelSpec
+) -> None:
+    one, two, bad = scene(1), scene(2), b"no image at all"
+    rows = [(0, [one, None, bad, two]), (1, []), (2, None), (3, [two])]
+    df = spark.createDataFrame(rows, "id int, content array<binary>").coalesce(1)
+    alone = spark.createDataFrame(list(enumerate([one, None, bad, two])), SCHEMA).coalesce(1)
+    text = df.withColumn("content", F.transform("content", F.base64))
+
+    arrays = df.select("id", classify_image("content", classifier).alias("r"))
+    decoded = df.withColumn("image", decode_image("content"))
+    in_steps = decoded.select("id", classify_image("image", classifier, exact=True).alias("r"))
+    expected = by_id(alone.select("id", classify_image("content", classifier).alias("r")))
+    exact = by_id(alone.select("id", classify_image("content", classifier, exact=True).alias("r")))
+
+    assert arrays.schema["r"].dataType == ArrayType(schemas.PREDICTIONS)
+    assert decoded.schema["image"].dataType == ArrayType(schemas.IMAGE)
+    assert executed_plan(arrays).count("ArrowEvalPython") == 1
+    assert executed_plan(arrays).count("classify_image(") == 1
+    found = by_id(arrays)
+    assert found == {0: list(expected.values()), 1: [], 2: None, 3: [expected[3]]}
+    assert by_id(text.select("id", classify_image("content", classifier).alias("r"))) == found
+    assert by_id(in_steps) == {0: list(exact.values()), 1: [], 2: None, 3: [exact[3]]}
+
+
+@pytest.mark.parametrize(
+    ("function", "model", "schema"),
+    [
+        (detect_objects, "detector", schemas.DETECTIONS),
+        (embed_image, "embedder", schemas.EMBEDDING),
+    ],
+)
+def test_the_other_tasks_take_arrays_too(
+    function: Any, model: str, schema: StructType, spark: SparkSession, request: Any
+) -> None:
+    df = spark.createDataFrame([([scene(1), b""],)], "content array<binary>")
+    spec = request.getfixturevalue(model)
+
+    result = df.select(function("content", spec, timings=True).alias("r"))
+
+    assert result.schema["r"].dataType == ArrayType(StructType([*schema, *schemas.TIMINGS]))
+    (row,) = result.collect()
+    assert [one["error"] and one["error"]["code"] for one in row["r"]] == [None, "empty_input"]
+
+
+def test_frames_of_a_picture_are_an_array_of_results(
+    images: DataFrame, classifier: ModelSpec
+) -> None:
+    decoded = images.select("id", decode_image("content", frames="all").alias("r"))
+    whole = images.select("id", classify_image("content", classifier, frames="all").alias("r"))
+    nested = images.select(
+        "id", classify_image(decode_image("content", frames="all"), classifier).alias("r")
+    )
+
+    assert decoded.schema["r"].dataType == ArrayType(schemas.IMAGE)
+    frames = by_id(decoded)
+    assert [bytes(one["data"])[:3] for one in frames[7]] == [b"\xff\0\0", b"\0\0\xff"]
+    found = by_id(whole)
+    assert {id_: len(results) for id_, results in found.items()} == {
+        id_: 2 if id_ == 7 else 1 for id_ in range(9)
+    }
+    assert found[1][0]["error"]["code"] == "null_input"
+    assert found == by_id(nested)
+    assert executed_plan(nested).count("ArrowEvalPython") == 1
+
+
+def test_what_goes_not_with_several_pictures_is_refused(
+    spark: SparkSession, images: DataFrame, classifier: ModelSpec
+) -> None:
+    arrays = spark.createDataFrame([], "content array<binary>")
+    with pytest.raises(AnalysisException, match="the column is array<binary>; it must be BINARY"):
+        arrays.select(classify_image("content", classifier, frames="all"))
+    with pytest.raises(AnalysisException, match="the column is array<binary>; it must be BINARY"):
+        arrays.select(draw_detections("content", F.array()))
+    with pytest.raises(InvalidOptionError, match="draw_detections: frames='all'; it draws on one"):
+        draw_detections("content", F.array(), frames="all")
+    with pytest.raises(InvalidOptionError, match="icc must be decode_image's, which is inside"):
+        classify_image(decode_image("content"), classifier, icc="srgb")
+    with pytest.raises(InvalidOptionError, match="arrays=True goes with"):
+        register(spark, "f", classify_image, classifier, arrays=True, frames="all")
+    with pytest.raises(InvalidOptionError, match="arrays=True goes with"):
+        register(spark, "f", draw_detections, arrays=True)
+
+
+def test_a_picture_that_is_cut_short_is_one_with_a_warning_if_that_is_wanted(
+    spark: SparkSession, classifier: ModelSpec
+) -> None:
+    df = spark.createDataFrame([(0, scene(1)[:-2]), (1, scene(1))], SCHEMA)
+
+    strict = by_id(df.select("id", classify_image("content", classifier).alias("r")))
+    lenient = by_id(
+        df.select("id", classify_image("content", classifier, decode="lenient").alias("r"))
+    )
+    in_steps = df.withColumn("image", decode_image("content", decode="lenient"))
+    handed_on = by_id(in_steps.select("id", classify_image("image", classifier).alias("r")))
+
+    assert strict[0]["error"]["code"] == "truncated"
+    for rows in (lenient, handed_on):
+        assert [one["code"] for one in rows[0]["warnings"]] == ["picture_incomplete"]
+        assert (rows[0]["error"], rows[1]["warnings"]) == (None, None)
+    assert lenient[0]["predictions"] == lenient[1]["predictions"]
+
+
+def test_arrays_and_frames_in_sql_are_said_when_a_function_is_registered(
+    spark: SparkSession, images: DataFrame, classifier: ModelSpec
+) -> None:
+    register(spark, "classify_all", classify_image, classifier, top_k=1, arrays=True)
+    register(spark, "classify_frames", classify_image, classifier, top_k=1, frames="all")
+    images.createOrReplaceTempView("images")
+
+    rows = spark.sql(
+        "SELECT id, classify_all(array(content, content)) AS pair, "
+        "classify_frames(content) AS frames FROM images WHERE id IN (0, 7)"
+    )
+
+    found = {row["id"]: (row["pair"], row["frames"]) for row in rows.collect()}
+    assert {id_: (len(pair), len(frames)) for id_, (pair, frames) in found.items()} == {
+        0: (2, 1),
+        7: (2, 2),
+    }
+    assert found[0][0][0] == found[0][0][1] == found[0][1][0]
 
 
 def test_a_registered_function_answers_in_sql(

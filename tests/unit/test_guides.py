@@ -15,6 +15,7 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tiny_text_reader
 from deploying import command as deploying
 from onnx_models import save_yolo_masks, save_yolo_points
 from PIL import Image
@@ -55,13 +56,20 @@ RUN = {
     ("gcs.md", "pyspark-vision simulate"): "tests/services/test_guides_on_services.py",
     ("gcs.md", "from pyspark_vision"): "tests/services/test_guides_on_services.py",
     ("images.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("images.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
+    ("images.md", "thermal ="): "tests/unit/test_guides.py",
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
     ("pixels.md", "from pyspark.sql"): "tests/unit/test_guides.py",
     ("pixels.md", "from pycocotools"): "tests/unit/test_guides.py",
+    ("pubsub.md", "pyspark-vision replay"): "tests/services/test_replay_over_pubsub.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
+    ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    ("text.md", "import io"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
         "tests/unit/test_guides.py"
     ),
@@ -99,8 +107,11 @@ RUN = {
 }
 NOT_RUN = {
     ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
-    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
-    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    (
+        "README.md",
+        "make up",
+    ): ("tests/services/test_up_on_services.py runs what it runs; CI runs the others"),
+    ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
     ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
@@ -305,6 +316,15 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
     names["found"] = images.select(names["classify_image"]("content", classifier).alias("result"))
     exec(guides.block("images.md", "from pyspark.sql").text, names)
 
+    names["images"] = images
+    exec(guides.block("images.md", "from pyspark_vision.functions").text, names)
+    exec(guides.block("images.md", "thermal =").text, names)
+    [album] = names["albums"].collect()
+    assert [one["error"] for one in album["results"]] == [None] * 4
+    assert [len(row["results"]) for row in names["clips"].collect()] == [1] * 4
+    [chosen] = images.limit(1).select(names["phone"].alias("phone")).collect()
+    assert chosen["phone"]["error"] is None
+
 
 def test_pixels_md_finds_masks_and_points(
     spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -372,6 +392,33 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
     assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
+
+
+def test_text_md_text_is_read_and_pictures_are_named_and_found(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        **guides.paths(tmp_path),
+        "ppocr/": str(tiny_text_reader.save_text_reader(tmp_path / "ppocr")),
+        "bundles/ppocr": str(tmp_path / "bundle"),
+        "scans/": f"{tmp_path}/",
+    }
+    tiny_text_reader.picture(("abж", (40, 60), 0)).save(tmp_path / "scan.png")
+    [build] = guides.block("text.md", "pyspark-vision bundle build", words).commands
+    read, name, search = (
+        guides.block("text.md", begins, words).text
+        for begins in ("from pyspark_vision import", "import io", "from pyspark.sql")
+    )
+    names: dict[str, Any] = {"spark": spark}
+
+    assert guides.run(build) == 0
+    exec(read, names)
+    exec(name, names)
+    exec(search, names)
+
+    assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
+    assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
+    assert names["found"].count() == 6
 
 
 def test_your_model_md_a_bundle_is_proven_by_a_script(

@@ -11,7 +11,8 @@ from PIL import Image
 from specs import spec_of
 
 from pyspark_vision.executor import images
-from pyspark_vision.executor.images import ALLOWED_FORMATS, DecodeOptions, decode, upright_to_rgb
+from pyspark_vision.executor.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.images import DecodeOptions, decode, upright_to_rgb
 from pyspark_vision.executor.preprocess import Preprocessor
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 

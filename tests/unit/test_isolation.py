@@ -42,7 +42,7 @@ def isolated(
     spec = spec or ModelSpec.load(ROOT / "models" / "demo-classifier")
     published = model_files.PublishedFile(spec.path, spec.sha256, False, on_every_node=True)
     arguments = (Inference(spec, published, DecodeOptions(), head), spec.path, 1, None)
-    expected = predictor(arguments)(PICTURE)
+    (expected,) = predictor(arguments)(PICTURE)
     assert expected.error is None
     return IsolatedRows(arguments, row_timeout_s)
 

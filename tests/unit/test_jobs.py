@@ -276,6 +276,7 @@ def test_batch_embed_lists_what_failed_as_letters_of_one_output(
     assert len(rows_of(tmp_path / "letters")) == 1
 
 
+@pytest.mark.slow
 def test_batch_embed_writes_wide_csv(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path
 ) -> None:
@@ -392,7 +393,14 @@ def test_an_output_of_an_earlier_version_goes_on_with_the_same_file_alone(
         batch_output.claim(spark, str(tmp_path), of_other)
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("txt", marks=pytest.mark.slow),
+        pytest.param("csv", marks=pytest.mark.slow),
+        "parquet",
+    ],
+)
 @pytest.mark.every_spark
 def test_batch_embed_reads_lists_of_keys_and_goes_on_with_what_is_new(
     kind: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any
@@ -502,6 +510,7 @@ def test_batch_embed_ends_with_an_error_where_it_finds_no_picture(
     assert f"images in 0, embedded 0, failed 0, {reasons}" in printed.out
 
 
+@pytest.mark.slow
 def test_batch_embed_writes_a_batch_of_small_rows_to_one_file(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from face_models import save_yunet
 from onnx_models import save_colors, save_poser, save_warner
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from tiny_text_reader import save_text_reader
 
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
@@ -55,6 +56,12 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, ModelSp
     )
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A reader of text that takes what is dark for lines of letters."""
+    return ModelSpec.inspect(save_text_reader(tmp_path_factory.mktemp("reader") / "tiny"))
+
+
 def answers(
     images: DataFrame,
     classifier: ModelSpec,
@@ -62,6 +69,7 @@ def answers(
     warner: ModelSpec,
     faces: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
+    reader: ModelSpec,
 ) -> dict[str, Any]:
     segmenter, poser = pixels
     of_pixels = images.withColumn("s", functions.segment_image("content", segmenter)).withColumn(
@@ -70,6 +78,7 @@ def answers(
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
+    arrays = images.withColumn("content", F.when(F.col("id") > 0, F.array("content", F.lit(None))))
     none = F.array().cast(found.schema["found"].dataType["detections"].dataType)  # type: ignore[index]
     return {
         "classified": rows(images, functions.classify_image("content", classifier)),
@@ -80,13 +89,17 @@ def answers(
         "posed": rows(of_pixels, F.col("p")),
         "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
         "points drawn": rows(of_pixels, functions.draw_keypoints("content", F.col("p.poses"))),
+        "read": rows(images, functions.read_text("content", reader, score_threshold=0.0)),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
         "drawn without boxes": rows(decoded, functions.draw_detections("image", none)),
+        "arrays": rows(arrays, functions.detect_objects("content", warner)),
+        "frames": rows(images, functions.decode_image("content", frames="all")),
     }
 
 
+@pytest.mark.slow
 def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     images: DataFrame,
     classifier: ModelSpec,
@@ -94,13 +107,14 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
     warner: ModelSpec,
     faces: ModelSpec,
     pixels: tuple[ModelSpec, ModelSpec],
+    reader: ModelSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = answers(images, classifier, detector, warner, faces, pixels)
+    expected = answers(images, classifier, detector, warner, faces, pixels, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
     monkeypatch.setattr(functions, "vision_udf", through_pandas)
 
-    found = answers(images, classifier, detector, warner, faces, pixels)
+    found = answers(images, classifier, detector, warner, faces, pixels, reader)
 
     assert found == expected
     assert found["with points"][1]["r"]["detections"][0]["keypoints"][0]["name"] == "right_eye"

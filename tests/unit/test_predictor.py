@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from pictures import plain_png
+from pictures import encoded, plain_png
+from PIL import Image
 
 from pyspark_vision.bundles import ModelFile, ModelSpec
 from pyspark_vision.executor.heads import ClassifyOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.row_errors import WarningCode
 
 SPEC = ModelSpec(
     name="fake",
@@ -87,3 +90,70 @@ def test_no_rows_run_nothing() -> None:
 
     assert predictor(engine).predict([]) == []
     assert engine.runs == []
+
+
+def animation(*colours: str) -> bytes:
+    first, *others = (Image.new("RGB", (4, 4), colour) for colour in colours)
+    return encoded(first, "GIF", save_all=True, append_images=others, duration=50)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_each_source_has_the_rows_of_its_frames(batch_size: int) -> None:
+    sources = [
+        animation("red", "lime", "blue"),
+        None,
+        plain_png("blue"),
+        animation("lime", "black", "red"),
+        b"junk",
+    ]
+    engine = MeanColors(batch_size)
+    options = DecodeOptions(frames="all")
+
+    found = list(Predictor(SPEC, engine, options, ClassifyOptions(1, 0.0)).stream(sources))
+
+    answers = [
+        [row.error.code.value if row.error else int(row.value.class_ids[0]) for row in rows]
+        for rows in found
+    ]
+    assert answers == [
+        [0, 1, 2],
+        ["null_input"],
+        [2],
+        [1, "model_failed", 0],
+        ["unsupported_format"],
+    ]
+
+
+def test_batches_of_the_engine_go_on_from_one_source_to_the_next() -> None:
+    engine = MeanColors(4)
+    options = DecodeOptions(frames="all")
+    sources = [animation("red", "lime", "blue"), animation("red", "lime", "blue")]
+
+    rows = list(Predictor(SPEC, engine, options, ClassifyOptions(1, 0.0)).stream(sources))
+
+    assert [len(one) for one in rows] == [3, 3]
+    assert engine.runs == [4, 2]
+
+
+def test_rows_are_there_as_soon_as_their_batch_was_run() -> None:
+    used: list[int] = []
+
+    def sources() -> Iterator[bytes]:
+        for number in range(6):
+            used.append(number)
+            yield plain_png("red")
+
+    stream = predictor(MeanColors(2)).stream(sources())
+    next(stream)
+
+    assert used == [0, 1]
+
+
+def test_what_a_picture_lacks_is_a_warning_of_its_row() -> None:
+    cut = encoded(Image.new("RGB", (16, 16), "red"), "JPEG")[:-2]
+    options = DecodeOptions(decode="lenient")
+
+    (row,) = Predictor(SPEC, MeanColors(1), options, ClassifyOptions(1, 0.0)).predict([cut])
+
+    assert row.error is None
+    assert [one.code for one in row.warnings] == [WarningCode.PICTURE_INCOMPLETE]

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pictures import scene_jpeg
 from PIL import Image
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
+from pyspark_vision.executor.images import DecodeOptions, decode
 from pyspark_vision.executor.preprocess import Preprocessor
 from pyspark_vision.executor.resize import Box, resizer
 
@@ -35,6 +37,42 @@ def test_simd_is_within_one_level_of_pillow(
     assert largest_difference(simd, pillow) <= 1
 
 
+@pytest.mark.parametrize(
+    ("source_wh", "size_wh"),
+    [
+        ((640, 480), (224, 224)),
+        ((480, 640), (224, 224)),
+        ((641, 479), (300, 300)),
+        ((90, 400), (96, 96)),
+    ],
+)
+def test_simd_differs_from_pillow_in_one_of_a_hundred_samples(
+    source_wh: tuple[int, int], size_wh: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (*source_wh[::-1], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    simd, pillow = (
+        resizer("bilinear", simd=simd)(picture, size_wh, None) for simd in (True, False)
+    )
+    assert (np.asarray(simd) != np.asarray(pillow)).mean() < 0.01
+
+
+def test_simd_moves_pixels_less_than_the_reduced_decode_does() -> None:
+    data = scene_jpeg(1, 1280, 960)
+    whole, _ = decode(data, DecodeOptions(exact=True))
+    reduced, _ = decode(data, DecodeOptions(), (224, 224))
+    assert reduced.size == (640, 480)
+    simd, pillow = (resizer("bilinear", simd=simd) for simd in (True, False))
+    exact = np.asarray(pillow(whole, (224, 224), None), np.float64)
+
+    by_resize, by_decode = (
+        ((np.asarray(picture, np.float64) - exact) ** 2).mean() ** 0.5
+        for picture in (simd(whole, (224, 224), None), pillow(reduced, (224, 224), None))
+    )
+
+    assert 0 < by_resize < by_decode / 3
+
+
 def test_a_picture_that_must_not_be_written_is_only_read() -> None:
     pixels = np.asarray(PICTURE).tobytes()
     read_only = Image.frombuffer("RGB", PICTURE.size, pixels, "raw", "RGB", 0, 1)
@@ -42,11 +80,9 @@ def test_a_picture_that_must_not_be_written_is_only_read() -> None:
     assert read_only.tobytes() == pixels
 
 
-@pytest.mark.parametrize(
-    ("precision", "exact", "simd"),
-    [("float32", False, False), ("bf16", True, False), ("bf16", False, True)],
-)
-def test_only_a_lower_precision_resizes_otherwise_than_pillow(
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("exact", "simd"), [(True, False), (False, True)])
+def test_only_exact_answers_are_resized_by_pillow(
     precision: str, exact: bool, simd: bool, monkeypatch: Any
 ) -> None:
     asked: list[bool] = []

@@ -12,7 +12,7 @@ from pyspark.sql.types import DataType
 
 from pyspark_vision import schemas
 from pyspark_vision.executor import results
-from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.heads import Detections, Predictions, TextLines
 from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
@@ -76,11 +76,14 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (whole("segments", results.segments_array([], {}), []).type, schemas.SEGMENTS),
         (whole("poses", results.poses_array([], {}, ()), []).type, schemas.POSES),
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
+        (whole("lines", results.lines_array([]), []).type, schemas.TEXT_LINES),
+        (results.text_result_array([], "pets", "ab12", "cd34").type, schemas.TEXT_EMBEDDING),
     ],
     ids=[
         *("error", "warnings", "detection", "prediction", "segment", "pose"),
         *("image", "encoded", "fetched"),
-        *("detections", "faces", "predictions", "segments", "poses", "embedding"),
+        *("detections", "faces", "predictions", "segments", "poses", "embedding", "lines"),
+        "text_embedding",
     ],
 )
 def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
@@ -181,6 +184,21 @@ def test_detections_of_each_row_stand_on_it() -> None:
 def test_embeddings_of_each_row_stand_on_it() -> None:
     rows = [Row(vector(1.0, 2.0)), FAILED, Row(vector(3.0, 4.0))]
     assert results.embeddings_array(rows).to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+
+
+def test_lines_of_each_row_stand_on_it() -> None:
+    corners = np.array([[[0, 0], [0.5, 0], [0.5, 0.25], [0, 0.25]]], np.float32)
+    rows = [
+        FAILED,
+        Row(TextLines(("café 字",), np.array([0.75], np.float32), corners)),
+        Row(TextLines((), np.empty(0, np.float32), np.empty((0, 4, 2), np.float32))),
+    ]
+    points = [{"x": x, "y": y} for x, y in ((0, 0), (0.5, 0), (0.5, 0.25), (0, 0.25))]
+    assert results.lines_array(rows).to_pylist() == [
+        None,
+        [{"text": "café 字", "score": 0.75, "corners": points}],
+        [],
+    ]
 
 
 def test_a_class_without_label_has_null() -> None:

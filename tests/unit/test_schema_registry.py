@@ -110,7 +110,7 @@ def test_an_id_that_is_not_known_is_asked_for_again_after_a_while(
             schema_of(where, 5)
     assert len(registry.asked) == 1
     registry.add(5, FIRST)
-    monkeypatch.setattr(schema_registry, "_UNKNOWN_FOR_S", 0.0)
+    monkeypatch.setattr(schema_registry, "UNKNOWN_FOR_S", 0.0)
 
     assert json.loads(schema_of(where, 5).text) == FIRST
 

@@ -67,18 +67,18 @@ def test_a_uri_may_come_with_the_generation_that_is_meant() -> None:
 def test_an_image_struct_is_its_pixels() -> None:
     (source,) = sources_of(pa.array([image_struct()], results.IMAGE_TYPE))
 
-    image, size_wh = picture_of(source, DecodeOptions(), None)
+    picture = picture_of(source, DecodeOptions(), None)
 
-    assert size_wh == image.size == (2, 1)
-    assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0)] * 2
+    assert picture.size_wh == picture.image.size == (2, 1)
+    assert [picture.image.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0)] * 2
 
 
 def test_what_was_fetched_is_decoded() -> None:
     fetched = {"content": plain_png("lime"), "error": None}
 
-    image, size_wh = picture_of(fetched, DecodeOptions(), None)
+    picture = picture_of(fetched, DecodeOptions(), None)
 
-    assert (image.getpixel((0, 0)), size_wh) == ((0, 255, 0), (4, 4))
+    assert (picture.image.getpixel((0, 0)), picture.size_wh) == ((0, 255, 0), (4, 4))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,13 @@ def spark_struct(data: bytes | None, mode: int = 16, channels: int = 3, **change
 def test_the_struct_of_sparks_image_source_is_blue_first(
     data: bytes, mode: int, channels: int, rgb: tuple[int, int, int]
 ) -> None:
-    image, size_wh = picture_of(spark_struct(data, mode, channels), DecodeOptions(), None)
+    picture = picture_of(spark_struct(data, mode, channels), DecodeOptions(), None)
 
-    assert (image.mode, size_wh, image.getpixel((0, 0))) == ("RGB", (1, 1), rgb)
+    assert (picture.image.mode, picture.size_wh, picture.image.getpixel((0, 0))) == (
+        "RGB",
+        (1, 1),
+        rgb,
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,9 +182,9 @@ _TEXT = base64.b64encode(plain_png("lime")).decode()
 def test_text_is_base64_or_a_data_uri(text: str) -> None:
     (source,) = sources_of(pa.array([text]))
 
-    image, size_wh = picture_of(source, DecodeOptions(), None)
+    picture = picture_of(source, DecodeOptions(), None)
 
-    assert (image.getpixel((0, 0)), size_wh) == ((0, 255, 0), (4, 4))
+    assert (picture.image.getpixel((0, 0)), picture.size_wh) == ((0, 255, 0), (4, 4))
 
 
 @pytest.mark.parametrize(

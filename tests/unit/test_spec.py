@@ -38,7 +38,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
-        ("task", "caption", "classify, detect, embed, segment, keypoints"),
+        ("task", "caption", "classify, detect, embed, segment, keypoints, ocr, dual_encoder"),
         ("engine", "caffe", "auto, litert, tensorflow, onnx, openvino"),
         ("input_layout", "HWC", "NHWC, NCHW"),
         ("input_dtype", "float64", "uint8, int8, int32, float32, float16"),
@@ -54,7 +54,7 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("score_kind", "percent", "probability, logit, sigmoid, binary, binary_logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
-        ("task", None, "classify, detect, embed, segment, keypoints"),
+        ("task", None, "classify, detect, embed, segment, keypoints, ocr, dual_encoder"),
         ("keypoint_format", "yx0", "xys, yxs, xy, yx, xyz, xyzvp"),
     ],
 )
@@ -114,7 +114,7 @@ def test_file_of_an_unknown_engine_or_format_names_the_choices(
     assert str(caught.value) == (
         f"model 'pets': no engine {engine!r} for format {file_format!r}; "
         "engines: litert, tensorflow, onnx; "
-        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx"
+        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx, text_reader, dual_encoder"
     )
 
 

@@ -320,10 +320,11 @@ def test_replay_brings_kafka_for_letters_of_a_folder_too(root: Path) -> None:
     assert connectors(COMMANDS, read_flags(["replay", "letters", "--checkpoint", "c"])) == ["kafka"]
 
 
-def test_a_table_brings_delta_lake(root: Path) -> None:
-    flags = read_flags(["--input", "frames", "--sink", "delta", "--table", "s3a://bucket/table"])
+@pytest.mark.parametrize("sink", ["delta", "iceberg"])
+def test_a_table_brings_what_writes_it(sink: str, root: Path) -> None:
+    flags = read_flags(["--input", "frames", "--sink", sink, "--table", "s3a://bucket/table"])
 
-    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", "delta"]
+    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", sink]
 
 
 def test_each_conf_of_a_submitted_command_is_sparks(root: Path) -> None:
@@ -530,10 +531,11 @@ def test_an_archive_of_classes_is_there_whole_or_not_at_all(
 
 
 def test_the_environment_holds_what_setup_py_says_and_neither_pyspark_nor_the_package() -> None:
-    wanted = [re.split("[<>=]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
+    wanted = [re.split("[<>=;]", requirement)[0] for requirement in requirements(DEFAULT_EXTRAS)]
 
     required = ["numpy", "pandas", "pyarrow", "pillow", "jinja2"]
-    assert wanted == [*required, "ai-edge-litert", "boto3", "obstore", "prometheus-client"]
+    extras = ["ai-edge-litert", "cykooz.resizer", "boto3", "obstore", "prometheus-client"]
+    assert wanted == [*required, *extras]
 
 
 def test_an_unknown_extra_is_refused_with_the_choices() -> None:

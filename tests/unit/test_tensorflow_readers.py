@@ -263,6 +263,7 @@ def test_a_keras_file_is_read(name: str, tmp_path: Path) -> None:
     assert found.family is None
 
 
+@pytest.mark.slow
 def test_a_keras_file_is_read_whatever_backend_the_user_has_chosen(tmp_path: Path) -> None:
     """And the choice stays for the user's own programs."""
     file = models.save_keras(tmp_path / "small.keras")

@@ -189,8 +189,18 @@ def _add_callbacks(app: dash.Dash, source: Source, pictures: ExamplePictures) ->
         Input("axis", "value"),
         Input("tick", "n_intervals"),
         State("version", "data"),
+        State("cameras", "options"),
+        State("events", "options"),
     )
-    def fill(cameras: Any, events: Any, axis: Any, _: Any, version: Any) -> Any:
+    def fill(
+        cameras: Any,
+        events: Any,
+        axis: Any,
+        _: Any,
+        version: Any,
+        cameras_now: Any,
+        events_now: Any,
+    ) -> Any:
         if dash.ctx.triggered_id == "tick" and source.status.version == version:
             raise dash.exceptions.PreventUpdate
         choice, axis = _choice(cameras, events), axis if axis in AXES else MINUTE
@@ -207,8 +217,8 @@ def _add_callbacks(app: dash.Dash, source: Source, pictures: ExamplePictures) ->
             status.version,
             _notes(status),
             _totals(answers),
-            _options(answers.cameras, choice.cameras),
-            _options(answers.labels, choice.events),
+            _unless_same(_options(answers.cameras, choice.cameras), cameras_now),
+            _unless_same(_options(answers.labels, choice.events), events_now),
             f"Events by {_AXIS_NAMES[axis].lower()}",
             _latencies(answers.latencies),
             *drawn,
@@ -255,6 +265,11 @@ def _options(counts: Sequence[tuple[str, int]], chosen: Sequence[str]) -> list[d
     names = [name for name, _ in counts[:_SHOWN_CHOICES]]
     names += [name for name in chosen if name not in names]
     return [{"label": figures.printable(name, 60) or "(empty)", "value": name} for name in names]
+
+
+def _unless_same(options: list[dict[str, str]], now: Any) -> Any:
+    """Leave a menu alone that has them: drawn anew, it loses a click that comes meanwhile."""
+    return dash.no_update if options == now else options
 
 
 def _notes(status: Status) -> list[html.P]:

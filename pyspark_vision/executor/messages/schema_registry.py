@@ -28,7 +28,7 @@ from urllib.parse import quote
 # A topic has a handful of schemas; a hostile producer may name as many ids as it likes.
 _MOST_KEPT = 256
 _MOST_UNKNOWN = 10_000
-_UNKNOWN_FOR_S = 5.0
+UNKNOWN_FOR_S = 5.0
 
 # First pause before a registry is asked again, doubled each time.
 _FIRST_PAUSE_S = 0.25
@@ -80,7 +80,7 @@ def schema_of(registry: SchemaRegistry, schema_id: int) -> RegisteredSchema:
     Raises :class:`UnknownSchemaError`, or :class:`SchemaRegistryError` after ``patience_s``.
     """
     key = (registry, schema_id)
-    if time.monotonic() - _unknown.get(key, -_UNKNOWN_FOR_S) < _UNKNOWN_FOR_S:
+    if time.monotonic() - _unknown.get(key, -UNKNOWN_FOR_S) < UNKNOWN_FOR_S:
         raise UnknownSchemaError
     try:
         return _known(registry, schema_id)
