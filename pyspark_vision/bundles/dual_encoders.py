@@ -23,7 +23,7 @@ from pyspark_vision.bundles.guesses import Guess, Proposal
 from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound
 from pyspark_vision.bundles.readers.image_processor import preparation
-from pyspark_vision.bundles.readers.onnx import read_onnx
+from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelFile, ModelSpec
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
@@ -83,7 +83,7 @@ def propose_dual_encoder(
     each, whose vectors differ in length, or that take what is not known.
     """
     towers = _towers(folder)
-    image, text = read_onnx(towers.image), read_onnx(towers.text)
+    image, text = read_graph(towers.image), read_graph(towers.text)
     config = _json(folder / "config.json")
     named = dict(outputs or {})
     image_output = named.get("embedding") or _embedding(image, "image", towers.image)
@@ -131,7 +131,7 @@ def propose_dual_encoder(
 
 def read_dual_encoder(folder: Path) -> ModelFound:
     """The image tower's tensors: it is what runs on pictures."""
-    found = read_onnx(_towers(folder).image)
+    found = read_graph(_towers(folder).image)
     return dataclasses.replace(found, format=DUAL_ENCODER)
 
 
@@ -289,7 +289,7 @@ def _named(folder: Path) -> _Towers | None:
 def _by_inputs(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {"picture": [], "text": []}
     for path in sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
-        inputs = read_onnx(path).inputs
+        inputs = read_graph(path).inputs
         names = {tensor.name for tensor in inputs}
         if len(inputs) == 1 and len(inputs[0].shape) == 4:
             found["picture"].append(path)

@@ -19,7 +19,7 @@ import numpy as np
 from pyspark_vision.bundles.guesses import Guess, Proposal
 from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readers.onnx import read_onnx
+from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import TEXT_READER, ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
@@ -65,7 +65,7 @@ def parts_of(folder: Path) -> dict[str, list[Path]]:
     """Role -> the files of the folder that return what the role does."""
     parts: dict[str, list[Path]] = {role: [] for role in _FILES}
     for path in sorted(folder.glob("*.onnx")):
-        role = _role(read_onnx(path))
+        role = _role(read_graph(path))
         if role is not None:
             parts[role].append(path)
     return parts
@@ -92,7 +92,7 @@ def propose_text_reader(
     where a part is there twice, cannot be run, or has not as many classes as characters.
     """
     files = {role: _only(role, paths, folder) for role, paths in parts_of(folder).items() if paths}
-    found = {role: read_onnx(path) for role, path in files.items()}
+    found = {role: read_graph(path) for role, path in files.items()}
     for role, path in files.items():
         _check_input(found[role].inputs, path, is_open=role == "text_map")
     named, whence = _characters(characters, files["characters"], folder)
@@ -141,7 +141,7 @@ def propose_text_reader(
 def read_text_reader(folder: Path) -> ModelFound:
     """The tensors of all parts, as if they were one model's."""
     paths = [path for paths in parts_of(folder).values() for path in paths]
-    found = [read_onnx(path) for path in paths]
+    found = [read_graph(path) for path in paths]
     return ModelFound(
         engine="onnx",
         format=TEXT_READER,

@@ -111,6 +111,7 @@ def test_unpickling_an_inference_imports_leaves_beside_the_executor(tmp_path: Pa
     assert {name for name in package if not name.startswith("pyspark_vision.executor")} == {
         "pyspark_vision.bundles",
         "pyspark_vision.bundles.choice",
+        "pyspark_vision.bundles.proof",
         "pyspark_vision.bundles.spec",
         "pyspark_vision.errors",
     }

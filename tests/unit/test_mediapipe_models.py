@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from packaged_models import package
 from PIL import Image, ImageDraw
 from resized_maps import resized
 
+from benchmarks.packaged_models import package
 from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.spec import ModelSpec

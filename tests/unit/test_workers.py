@@ -51,7 +51,7 @@ def all_loads(spark: SparkSession) -> dict[int, dict[str, int]]:
         from pyspark_vision.executor import model_cache
 
         time.sleep(0.2)  # so that two tasks run at once and each asks another worker
-        counts: Any = collections.Counter()
+        counts: collections.Counter[str] = collections.Counter()
         for key, count in model_cache.load_counts.items():
             counts[key[0].sha256] += count  # type: ignore[index]
         return json.dumps([os.getpid(), counts])

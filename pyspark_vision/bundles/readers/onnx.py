@@ -21,10 +21,16 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 def read_onnx(path: Path) -> ModelFound:
+    """As :func:`read_graph`, with what Hugging Face's and timm's files beside it say."""
+    found = read_graph(path)
+    says_all = found.family is not None or found.roles
+    return found if says_all else hugging_face.with_folder(found, path)
+
+
+def read_graph(path: Path) -> ModelFound:
     """Inputs and outputs by name; labels and input size where the metadata has them.
 
-    Inputs that the engine fills by itself (``COMPANIONS``) are left out. Files of Hugging Face's
-    and timm's beside it say more (:mod:`hugging_face`).
+    Inputs that the engine fills by itself (``COMPANIONS``) are left out.
     """
     if path.stat().st_size == 0:
         raise InvalidModelError(f"{path} is empty")
@@ -65,9 +71,8 @@ def read_onnx(path: Path) -> ModelFound:
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
-    if SIZES_INPUT in [value.name for value in session.get_inputs()]:
-        return _with_sizes(found)
-    return found if written else hugging_face.with_folder(found, path)
+    has_sizes = SIZES_INPUT in [value.name for value in session.get_inputs()]
+    return _with_sizes(found) if has_sizes else found
 
 
 def _with_sizes(found: ModelFound) -> ModelFound:
