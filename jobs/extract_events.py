@@ -23,19 +23,20 @@ from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
 from pyspark_vision.messages.topics import EVENT_TOPIC
-from pyspark_vision.sinks import Sink, delta, owner
+from pyspark_vision.sinks import Sink, lake_tables, owner
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.dead_letters import letters, with_payload_if_failed
-from pyspark_vision.sinks.delta import DeltaTable
 from pyspark_vision.sinks.hive import (
     external_table,
     refuse_others_table,
     refuse_without_metastore,
     saved_table_sink,
 )
+from pyspark_vision.sinks.lake_tables import LakeTable
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.sinks.table import BATCH_FOLDERS, TABLE_FILES, refuse_other_files, table_sink
+from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import EARLIEST, LATEST, KafkaSource, read_kafka, stream_kafka
@@ -44,7 +45,7 @@ from pyspark_vision.streaming import runner
 NAME = "extract_events"
 ALL_EVENTS = "extracted_events"
 LETTERS = "dead_letters"
-PARQUET, DELTA, CONSOLE = "parquet", flags.DELTA, "console"
+PARQUET, CONSOLE = "parquet", "console"
 
 _TABLE_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
@@ -84,10 +85,10 @@ def parser() -> command_line.JobParser:
     sink.add_argument(
         "--sink",
         nargs="+",
-        choices=[PARQUET, DELTA, CONSOLE],
+        choices=[PARQUET, flags.DELTA, flags.ICEBERG, CONSOLE],
         default=[PARQUET],
-        help="where events go: tables of Parquet files, a stream's Delta tables, or a few of each "
-        "batch to the terminal",
+        help="where events go: tables of Parquet files, a stream's Delta or Iceberg tables, or a "
+        "few of each batch to the terminal",
     )
     flags.add_table(sink)
     sink.add_argument(
@@ -164,11 +165,11 @@ def tables(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], Da
     return _chosen(options) if PARQUET in options.sink else {}
 
 
-def delta_tables(
+def all_lake_tables(
     options: argparse.Namespace,
-) -> Mapping[str, tuple[DeltaTable, Callable[[DataFrame], DataFrame]]]:
-    """As :func:`tables`, of Delta: ``--table``, and beside it one for each split."""
-    of_all = flags.delta_table(options)
+) -> Mapping[str, tuple[LakeTable, Callable[[DataFrame], DataFrame]]]:
+    """As :func:`tables`, of Delta or Iceberg: ``--table``, and beside it one for each split."""
+    of_all = flags.lake_table(options)
     if of_all is None:
         return {}
     uris = {
@@ -216,9 +217,9 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
         return table_sink(session, folders[role], mark(options, role))
 
     made = {name: through(choose, make(name)) for name, choose in tables(options).items()}
-    for name, (table, choose) in delta_tables(options).items():
-        into = delta.delta_sink(session, table, options.checkpoint)
-        made[f"{DELTA} {name}"] = through(choose, into)
+    for name, (table, choose) in all_lake_tables(options).items():
+        into = lake_tables.lake_sink(session, table, options.checkpoint)
+        made[f"{flags.lake_sink_name(options)} {name}"] = through(choose, into)
     if CONSOLE in options.sink:
         made[CONSOLE] = console_sink()
     for name, choose in saved_tables(options).items():
@@ -247,7 +248,7 @@ def stream_places(options: argparse.Namespace) -> StreamPlaces:
         tuple(written(options)),
         adopts=options.adopt,
         removes_beyond=options.remove_beyond,
-        tables=tuple(table.uri for table, _ in delta_tables(options).values()),
+        tables=tuple(table for table, _ in all_lake_tables(options).values()),
     )
 
 
@@ -278,8 +279,9 @@ def check_saved(session: SparkSession, options: argparse.Namespace) -> None:
 def all_places(options: argparse.Namespace) -> list[Place]:
     """What the job reads and writes."""
     places = [Place(output.flag, output.folder, is_written=True) for output in written(options)]
-    for table, _ in delta_tables(options).values():
-        places.append(Place(delta.FLAG, table.uri, is_written=True))
+    for table, _ in all_lake_tables(options).values():
+        if (folder := lake_tables.folder(table)) is not None:
+            places.append(Place(FLAG, folder, is_written=True))
     if options.checkpoint:
         places.append(Place("--checkpoint", options.checkpoint, is_written=True))
     return places
@@ -295,14 +297,13 @@ def run(options: argparse.Namespace) -> None:
         NAME,
         all_places(options),
         lambda session: check_written(session, options),
-        writes_delta=DELTA in options.sink,
+        writes_delta=flags.DELTA in options.sink,
     )
     check_saved(session, options)
-    if delta_tables(options):
+    if all_lake_tables(options):
         rows = extract(stream_kafka(session, source), event_format(options))
-        for table, choose in delta_tables(options).values():
-            delta.check(session, table, choose(rows).schema)
-            delta.check_checkpoint(session, table, options.checkpoint)
+        for table, choose in all_lake_tables(options).values():
+            lake_tables.check(session, table, choose(rows).schema, options.checkpoint)
     if options.dry_run:
         if options.stream:
             outputs.beyond(session, stream_places(options))
@@ -358,17 +359,17 @@ def check(options: argparse.Namespace) -> None:
         raise InvalidOptionError(f"--sink {PARQUET} needs --output: the folder of the tables")
     for flag, value, sinks in (
         ("--output", options.output, {PARQUET}),
-        ("--split", options.split, {PARQUET, DELTA}),
+        ("--split", options.split, {PARQUET, *flags.TABLE_SINKS}),
     ):
         if value and not sinks & set(options.sink):
             raise InvalidOptionError(
                 f"{flag} is for --sink {PARQUET}; name it, or leave {flag} out"
             )
     flags.check_table_flags(options)
-    if DELTA in options.sink and not options.stream:
+    if options.table and not options.stream:
         raise InvalidOptionError(
-            f"--sink {DELTA} is for a stream: say --stream --checkpoint URI (with --trigger "
-            "available-now it reads what is there, and stops)"
+            f"--sink {flags.lake_sink_name(options)} is for a stream: say --stream --checkpoint "
+            "URI (with --trigger available-now it reads what is there, and stops)"
         )
     if options.print_ddl and PARQUET not in options.sink:
         raise InvalidOptionError(f"--print-ddl is of the tables of --sink {PARQUET}; name it")

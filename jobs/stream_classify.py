@@ -36,7 +36,7 @@ from pyspark_vision.messages import image_stream
 from pyspark_vision.messages.planned_time import PLANNED
 from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
-from pyspark_vision.sinks import Sink, delta
+from pyspark_vision.sinks import Sink, lake_tables
 from pyspark_vision.sinks.bigquery.sink import largest_row_bytes, with_refusal
 from pyspark_vision.sinks.bigquery.table import Table, Wanted
 from pyspark_vision.sinks.console import console_sink
@@ -103,7 +103,9 @@ def parser() -> command_line.JobParser:
     )
     bigquery.add_bigquery(sink)
     sink.add_argument(
-        "--sink", choices=[flags.DELTA], help="as the other jobs have it: --table names this sink"
+        "--sink",
+        choices=[flags.DELTA, flags.ICEBERG],
+        help="what --table is. Without it that is a Delta table",
     )
     flags.add_table(sink)
     sink.add_argument(
@@ -185,10 +187,10 @@ def sinks(
         made["bigquery"] = through(
             kept, bigquery.sink(session, options, table, wanted_table(options))
         )
-    if (lake := flags.delta_table(options)) is not None:
-        made["delta"] = through(
+    if (lake := flags.lake_table(options)) is not None:
+        made[flags.lake_sink_name(options)] = through(
             lambda results: image_stream.table(kept(results)),
-            delta.delta_sink(session, lake, options.checkpoint),
+            lake_tables.lake_sink(session, lake, options.checkpoint),
         )
     if options.dead_letters:
         made["dead_letters"] = flags.dead_letters(session, options)
@@ -230,7 +232,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
-        writes_delta=bool(options.table),
+        writes_delta=flags.DELTA in options.sink,
     )
     model = WatchedBundle(session, options.model_gcs_path, load, first)
     memory = admission.admit(session, model.newest())
@@ -249,10 +251,9 @@ def run(options: argparse.Namespace) -> None:
         table=table,
         decode=decode_flags.decode_keywords(options),
     )
-    if (lake := flags.delta_table(options)) is not None:
+    if (lake := flags.lake_table(options)) is not None:
         rows = image_stream.table(results(images, model.newest()))
-        delta.check(session, lake, rows.schema)
-        delta.check_checkpoint(session, lake, options.checkpoint)
+        lake_tables.check(session, lake, rows.schema, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
@@ -283,7 +284,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = job.parse_job(argv)
     try:
         bigquery.table_name(options)
-        options.sink = [flags.DELTA] if options.sink or options.table else []
+        default = [flags.DELTA] if options.table else []
+        options.sink = [options.sink] if options.sink else default
         flags.check_table_flags(options)
         image_source.check_flags(options)
         flags.refuse_taken_port(options)

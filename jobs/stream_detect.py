@@ -37,7 +37,7 @@ from pyspark_vision.messages.pycturestream import FrameFormat
 from pyspark_vision.messages.record_headers import HEADERS, with_header_columns
 from pyspark_vision.messages.time_zones import local_time_zone, time_zone
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
-from pyspark_vision.sinks import Sink, delta
+from pyspark_vision.sinks import Sink, lake_tables
 from pyspark_vision.sinks.console import console_sink
 from pyspark_vision.sinks.json import json_sink
 from pyspark_vision.sinks.kafka import kafka_sink, largest_value_bytes
@@ -64,7 +64,7 @@ MAX_AGE_S = 5.0
 # Of a frame; and where PyctureStream's messages have its picture.
 FIELDS, IMAGE_FIELD = ("image", "camera_id", "timestamp"), "image"
 
-SINKS = ("parquet", "json", "kafka", "events", "delta", "console")
+SINKS = ("parquet", "json", "kafka", "events", "delta", "iceberg", "console")
 
 
 def parser() -> command_line.JobParser:
@@ -233,7 +233,7 @@ def detection(options: argparse.Namespace, form: MessageForm | None) -> Detectio
 
 
 def table(results: DataFrame, *, with_image: bool) -> DataFrame:
-    """The columns of parquet, json and delta: typed, without what is for messages only."""
+    """The columns of parquet, json and tables: typed, without what is for messages only."""
     hidden = ["key", "payload", "timestamp_text", "decode_ms", "model_ms", "attempts"]
     hidden += [dedupe.KEY, PLANNED, FILE_SIZE, FILE_LIST, HEADERS]
     return results.drop(*hidden, *([] if with_image else ["image"]))
@@ -258,10 +258,10 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
     if "json" in options.sink:
         lines = json_sink(session, options.output_json)
         made["json"] = through(lambda results: table(results, with_image=options.annotate), lines)
-    if (into := flags.delta_table(options)) is not None:
-        made["delta"] = through(
+    if (into := flags.lake_table(options)) is not None:
+        made[flags.lake_sink_name(options)] = through(
             lambda results: table(results, with_image=options.annotate),
-            delta.delta_sink(session, into, options.checkpoint),
+            lake_tables.lake_sink(session, into, options.checkpoint),
         )
     if "events" in options.sink:
         made["events"] = through(
@@ -344,7 +344,7 @@ def run(options: argparse.Namespace) -> None:
         written.job,
         all_places(options),
         lambda session: outputs.check(session, written),
-        writes_delta=bool(options.table),
+        writes_delta=flags.DELTA in options.sink,
     )
     refuse_zone_unknown_to_spark(session, options.time_zone)
     model = WatchedBundle(session, options.model, load, first)
@@ -359,17 +359,16 @@ def run(options: argparse.Namespace) -> None:
         how = detection(options, form)
         frames = pycturestream.read_frames(with_planned_time(records), how.frames)
         planned = detect(frames, model.newest(), how, seen)
-        if (into := flags.delta_table(options)) is not None:
+        if (into := flags.lake_table(options)) is not None:
             rows = table(planned.drop("dropped", PAYLOAD_BYTES), with_image=options.annotate)
-            delta.check(session, into, rows.schema)
-            delta.check_checkpoint(session, into, options.checkpoint)
+            lake_tables.check(session, into, rows.schema, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)
         shown = f"{model.newest()}\nwith\n{command_line.describe(options)}\n{memory}"
         print(f"stream_detect would run {shown}\nas the plan")
         planned.explain()
         return
-    if not options.dead_letters and not {"parquet", "json", "delta"} & set(options.sink):
+    if not options.dead_letters and not {"parquet", "json", "delta", "iceberg"} & set(options.sink):
         print(
             "stream_detect: frames that fail are counted, not kept; --dead-letters keeps them",
             file=sys.stderr,

@@ -26,6 +26,7 @@ from pyspark.sql.types import ArrayType, BinaryType, StructType
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import publish
+from pyspark_vision.columns.label_vectors import label_vectors
 from pyspark_vision.columns.options import (
     DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,
@@ -34,6 +35,7 @@ from pyspark_vision.columns.options import (
     at_least_one,
     decode_options,
     fetch_options,
+    texts,
     within_unit,
 )
 from pyspark_vision.columns.type_checks import (
@@ -41,6 +43,7 @@ from pyspark_vision.columns.type_checks import (
     GENERATION,
     IMAGES,
     REFERENCE,
+    TEXT,
     URI,
     Accepted,
     by_array,
@@ -51,9 +54,20 @@ from pyspark_vision.columns.type_checks import (
 from pyspark_vision.columns.udf import vision_udf
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
 from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
+from pyspark_vision.executor.heads import (
+    ClassifyOptions,
+    DetectOptions,
+    EmbedOptions,
+    HeadOptions,
+    MatchOptions,
+    PoseOptions,
+    ReadOptions,
+    SegmentOptions,
+    default_iou_threshold,
+)
 from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
+from pyspark_vision.executor.text_embeddings import TextInference
 from pyspark_vision.spark.session import active_session, row_timeout_s
 
 if TYPE_CHECKING:
@@ -64,10 +78,11 @@ if TYPE_CHECKING:
 
     ColumnOrName = Column | str
 
-# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
-_DEFAULT_IOU_THRESHOLD = 0.5
-# Outputs of models that leave overlapping boxes to their caller.
-_UNSUPPRESSED = {"class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"}
+# Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
+_DEFAULT_MEAN_SCORE = 0.2
+# A line would be larger than most pictures; in use are 1.5 to 2.
+_MAX_UNCLIP_RATIO = 10
+
 
 # Set on the Columns that decode_image and fetch_object return, so that an image function right
 # around them does all in one pass instead of handing pixels or files from one UDF to the next.
@@ -172,6 +187,7 @@ def classify_image(
     top_k: int = 5,
     score_threshold: float = 0.0,
     *,
+    labels: Sequence[str] | None = None,
     timings: bool = False,
     **decode: Unpack[DecodeKeywords],
 ) -> Column:
@@ -197,9 +213,17 @@ def classify_image(
     |[car]|              NULL|
     | NULL|unsupported_format|
     +-----+------------------+
+
+    ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
+    picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are
+    computed once, here, with the extras ``onnx`` and ``text``. Scores add up to 1 over the texts
+    where the model's ``score_kind`` is ``logit``; where it is ``sigmoid`` each is by itself.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
     read = _read("classify_image", col, decode, timings=timings)
-    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold)
+    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold, labels)
     return _applied("classify_image", col, udfs, read)
 
 
@@ -219,9 +243,12 @@ def detect_objects(
     width, height, model, model_sha256, model_digest, error, warnings>``; boxes are normalized to
     [0,1] of the upright picture, and those without area in it are left out (``warnings`` says how
     many).
-    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is 0.5
-    for models that give raw boxes with a score for each class, and none for models that suppress
-    on their own. ``detections`` is null where ``error`` is not. ``timings`` adds what a row cost
+    ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is the
+    model's (``spec.iou_threshold``, 0.5 where that is not said) for models that give raw boxes with
+    a score for each class, and none for models that suppress on their own. Of a model that names
+    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection has
+    ``keypoints: array<struct<name, x, y, score>>``, too. ``detections`` is null where ``error`` is
+    not. ``timings`` adds what a row cost
     (:data:`schemas.TIMINGS`).
     """
     read = _read("detect_objects", col, decode, timings=timings)
@@ -229,6 +256,82 @@ def detect_objects(
         active_session(), model, read, score_threshold, max_detections, iou_threshold
     )
     return _applied("detect_objects", col, udfs, read)
+
+
+def segment_image(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_segments: int = 100,
+    iou_threshold: float | None = None,
+    mask_threshold: float = 0.5,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The pixels of each class, or of each object, as run-length masks of the upright picture.
+
+    Returns ``struct<segments: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, area,
+    mask: struct<size, counts>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. ``mask`` is COCO's (:data:`schemas.MASK`), which pycocotools reads;
+    ``area`` is in pixels, the box normalized to [0,1]. ``segments`` is null where ``error`` is not.
+
+    A model of classes (DeepLab, SegFormer, selfie masks) gives a segment for each class that has
+    pixels, but for the background. Its ``score`` is the mean of the class' probability over the
+    places of the model's map where it is the best; null for maps that hold the classes themselves.
+    Where classes do not exclude one another, and for a map of one channel, a pixel belongs to a
+    class whose probability is above ``mask_threshold``.
+
+    A model of objects (YOLO's segmentation, Mask R-CNN) gives one for each object, as
+    :func:`detect_objects` does; its mask is cut at its box, and may be empty.
+
+    ``score_threshold``: by default 0.5 for objects, and none for classes. ``iou_threshold`` and
+    ``timings`` are as in :func:`detect_objects`. Memory grows with the picture, not with the
+    number of masks.
+
+    >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
+    """
+    read = _read("segment_image", col, decode, timings=timings)
+    udfs = _segment_udfs(
+        active_session(),
+        model,
+        read,
+        score_threshold,
+        max_segments,
+        iou_threshold,
+        mask_threshold,
+    )
+    return _applied("segment_image", col, udfs, read)
+
+
+def detect_keypoints(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float | None = None,
+    max_poses: int = 100,
+    iou_threshold: float | None = None,
+    *,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """Named points of persons, hands or other things, with scores.
+
+    Returns ``struct<poses: array<struct<class_id, label, score, xmin, ymin, xmax, ymax, keypoints:
+    array<struct<name, x, y, score>>>>, width, height, model, model_sha256, model_digest, error,
+    warnings>``, best first. Points are normalized to the upright picture, and may lie outside of
+    it; a box is null where the model gives none. ``poses`` is null where ``error`` is not.
+
+    A pose's ``score`` is the model's: of the box (YOLO's pose, MoveNet MultiPose) or of the
+    presence (MediaPipe); MoveNet's single pose has the mean of its points'. ``score_threshold`` is
+    0.2 for such a mean by default, and else 0.5. All points of a pose are kept: their scores say
+    which are seen. Models of one person or hand (MoveNet, MediaPipe) expect that it fills the
+    picture. ``iou_threshold`` and ``timings`` are as in :func:`detect_objects`.
+
+    >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
+    """
+    read = _read("detect_keypoints", col, decode, timings=timings)
+    udfs = _keypoints_udfs(active_session(), model, read, score_threshold, max_poses, iou_threshold)
+    return _applied("detect_keypoints", col, udfs, read)
 
 
 def embed_image(
@@ -252,6 +355,55 @@ def embed_image(
     return _applied("embed_image", col, udfs, read)
 
 
+def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
+    """Texts -> the vectors of a dual encoder's text side, in the space of its ``embed_image``.
+
+    Returns ``struct<embedding: array<float>, model, model_sha256, model_digest, error, warnings>``.
+    ``normalize`` divides by the L2 norm: the cosine of a picture and a text is then the sum of the
+    products. A null text is ``null_input``, a blank one ``empty_input``; of a text with more tokens
+    than the model takes the rest is left out, and ``warnings`` says so (``text_cut``). Executors
+    need the extras ``onnx`` and ``text``.
+
+    >>> dual = ModelSpec.load("models/demo-dual-encoder")
+    >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
+    """
+    udfs = _embed_text_udfs(active_session(), model, _Read(col, DecodeOptions()), normalize)
+    return named("embed_text", col, _once(udfs.one(checked("embed_text", col, TEXT))))
+
+
+def read_text(
+    col: ColumnOrName,
+    model: ModelSpec,
+    score_threshold: float = 0.5,
+    *,
+    box_threshold: float = 0.5,
+    unclip_ratio: float = 1.6,
+    timings: bool = False,
+    **decode: Unpack[DecodeKeywords],
+) -> Column:
+    """The lines of text in a picture, from top to bottom and left to right.
+
+    Returns ``struct<lines: array<struct<text, score, corners: array<struct<x, y>>>>, width, height,
+    model, model_sha256, model_digest, error, warnings>``. ``score`` is the mean of the line's
+    characters; lines below ``score_threshold`` are left out. ``corners`` are four, normalized to
+    [0,1] of the upright picture, clockwise from the top left of the text as it is read. ``lines``
+    is empty where there is no text, and null where ``error`` is not.
+
+    ``box_threshold``: the mean score of a place that is taken for a line; ``unclip_ratio``: how far
+    a line grows beyond what the detector shows of it. The defaults are RapidOCR's, as is the rest
+    of what happens between picture and text. ``timings`` adds what a row cost
+    (:data:`schemas.TIMINGS`). Executors need the extra ``ocr``.
+
+    >>> reader = ModelSpec.load("bundles/ppocr")  # pyspark-vision bundle build FOLDER
+    >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
+    """
+    read = _read("read_text", col, decode, timings=timings)
+    udfs = _read_text_udfs(
+        active_session(), model, read, score_threshold, box_threshold, unclip_ratio
+    )
+    return _applied("read_text", col, udfs, read)
+
+
 def draw_detections(
     col: ColumnOrName, detections: ColumnOrName, **decode: Unpack[DecodeKeywords]
 ) -> Column:
@@ -261,11 +413,29 @@ def draw_detections(
     empty draws none. Null where the picture cannot be read, or has a side above 65,500 pixels,
     which no JPEG holds.
     """
-    read = _read("draw_detections", col, decode)
-    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
-    source = col if read.fetch is not None else read.col
-    column = checked("draw_detections", source, IMAGES)
-    return named("draw_detections", col, _draw_udfs(None, None, read).one(column, detections))
+    return _drawn("draw_detections", col, detections, decode)
+
+
+def draw_masks(
+    col: ColumnOrName, segments: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its segments filled and named, as JPEG bytes.
+
+    ``segments`` is the array of :func:`segment_image` (``F.col("result.segments")``); else as
+    :func:`draw_detections`.
+    """
+    return _drawn("draw_masks", col, segments, decode)
+
+
+def draw_keypoints(
+    col: ColumnOrName, poses: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with its poses drawn, points and the lines between, as JPEG bytes.
+
+    ``poses`` is the array of :func:`detect_keypoints` (``F.col("result.poses")``); points with a
+    score below 0.25 are left out. Else as :func:`draw_detections`.
+    """
+    return _drawn("draw_keypoints", col, poses, decode)
 
 
 def register(
@@ -314,8 +484,8 @@ def register(
     if arrays:
         if read.decode.frames != FIRST or udfs.lists is None:
             raise InvalidOptionError(
-                f"{name}: arrays=True goes with decode_image, classify_image, detect_objects and "
-                "embed_image of the first frame of each picture"
+                f"{name}: arrays=True with {function.__name__}, frames={read.decode.frames!r}; it "
+                "goes with functions that give a result for each picture, of its first frame"
             )
         udf = udfs.lists
     assert udf is not None
@@ -372,6 +542,14 @@ def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Col
     return by_array(column, udfs.lists(column), udfs.one(column))
 
 
+def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
+    read = _read(function, col, decode)
+    # The pixels of a fetched object are drawn on as they came: it is not asked for again.
+    source = col if read.fetch is not None else read.col
+    udf = _draw_udf(function, read)
+    return named(function, col, udf(checked(function, source, IMAGES), items))
+
+
 def _once(result: Column) -> Column:
     """The same column, in a plan that runs the model once, however often the column is used.
 
@@ -395,11 +573,28 @@ def _classify_udfs(
     read: _Read,
     top_k: int,
     score_threshold: float,
+    labels: Sequence[str] | None,
 ) -> _Udfs:
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
-    head = ClassifyOptions(top_k, score_threshold)
-    return _inference_udfs("classify_image", "classify", session, model, read, head)
+    is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
+    if labels is None and not is_dual:
+        head = ClassifyOptions(top_k, score_threshold)
+        return _inference_udfs("classify_image", ("classify",), session, model, read, head)
+    if isinstance(model, ModelSpec) and not is_dual:
+        raise InvalidOptionError(
+            f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
+            f"{model.task!r}, and a classifier has labels of its own (ModelSpec.inspect(labels=…))"
+        )
+    if labels is None:
+        raise InvalidOptionError(
+            "classify_image: a dual encoder needs labels=, the texts to compare pictures with"
+        )
+    named_labels = texts("labels", labels)
+    spec = _check_model("classify_image", ("dual_encoder",), model)
+    vectors = label_vectors(spec, named_labels)
+    match = MatchOptions(top_k, score_threshold, named_labels, vectors)
+    return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
 
 
 def _detect_udfs(
@@ -412,66 +607,167 @@ def _detect_udfs(
 ) -> _Udfs:
     within_unit("score_threshold", score_threshold)
     at_least_one("max_detections", max_detections)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = DetectOptions(score_threshold, max_detections, iou_threshold)
+    return _inference_udfs("detect_objects", ("detect",), session, model, read, head)
+
+
+def _segment_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_segments: int,
+    iou_threshold: float | None,
+    mask_threshold: float,
+) -> _Udfs:
+    roles = _roles(model)
+    if score_threshold is None:
+        score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_segments", max_segments)
+    within_unit("mask_threshold", mask_threshold)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
+    return _inference_udfs("segment_image", ("segment",), session, model, read, head)
+
+
+def _keypoints_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float | None,
+    max_poses: int,
+    iou_threshold: float | None,
+) -> _Udfs:
+    roles = _roles(model)
+    if score_threshold is None:
+        is_mean = "keypoints" in roles and "presence" not in roles
+        score_threshold = _DEFAULT_MEAN_SCORE if is_mean else 0.5
+    within_unit("score_threshold", score_threshold)
+    at_least_one("max_poses", max_poses)
+    iou_threshold = _suppression(model, iou_threshold)
+    head = PoseOptions(score_threshold, max_poses, iou_threshold)
+    return _inference_udfs("detect_keypoints", ("keypoints",), session, model, read, head)
+
+
+def _roles(model: ModelSpec | None) -> set[str]:
+    return set(dict(model.file.outputs)) if isinstance(model, ModelSpec) else set()
+
+
+def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float | None:
     if iou_threshold is not None:
         within_unit("iou_threshold", iou_threshold)
-    elif isinstance(model, ModelSpec) and _UNSUPPRESSED & dict(model.file.outputs).keys():
-        iou_threshold = _DEFAULT_IOU_THRESHOLD
-    head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udfs("detect_objects", "detect", session, model, read, head)
+    elif isinstance(model, ModelSpec):
+        return default_iou_threshold(model)
+    return iou_threshold
 
 
 def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
     head = EmbedOptions(bool(normalize))
-    return _inference_udfs("embed_image", "embed", session, model, read, head)
+    return _inference_udfs("embed_image", ("embed", "dual_encoder"), session, model, read, head)
 
 
-def _draw_udfs(session: Any, model: None, read: _Read) -> _Udfs:
-    if read.decode.frames != FIRST:
-        raise InvalidOptionError(
-            f"draw_detections: frames={read.decode.frames!r}; it draws on one picture, the first"
-        )
-    udf = vision_udf("draw_on_images", read.decode, BinaryType(), name="draw_detections")
+def _embed_text_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
+    if read.decode != DecodeOptions():
+        raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
+    spec = _check_model("embed_text", ("dual_encoder",), model)
+    inference = TextInference(spec, publish(spec, session), bool(normalize))
+    udf = vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
     return _Udfs(udf, None)
 
+
+def _read_text_udfs(
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    score_threshold: float,
+    box_threshold: float,
+    unclip_ratio: float,
+) -> _Udfs:
+    within_unit("score_threshold", score_threshold)
+    within_unit("box_threshold", box_threshold)
+    if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
+        raise InvalidOptionError(
+            f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
+        )
+    head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
+    return _inference_udfs("read_text", ("ocr",), session, model, read, head)
+
+
+def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
+    if read.decode.frames != FIRST:
+        raise InvalidOptionError(
+            f"{function}: frames={read.decode.frames!r}; it draws on one picture, the first"
+        )
+    return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
+
+
+def _drawer(function: str) -> Callable[..., _Udfs]:
+    return lambda session, model, read: _Udfs(_draw_udf(function, read), None)
+
+
+# The functions of `executor.pipeline` that draw.
+_DRAWINGS = {
+    "draw_detections": "draw_on_images",
+    "draw_masks": "draw_masks_on_images",
+    "draw_keypoints": "draw_keypoints_on_images",
+}
 
 _UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
     "decode_image": _decode_udfs,
     "classify_image": _classify_udfs,
     "detect_objects": _detect_udfs,
+    "segment_image": _segment_udfs,
+    "detect_keypoints": _keypoints_udfs,
     "embed_image": _embed_udfs,
-    "draw_detections": _draw_udfs,
+    "embed_text": _embed_text_udfs,
+    "read_text": _read_text_udfs,
+    **{function: _drawer(function) for function in _DRAWINGS},
 }
 
-_RESULT_TYPES = {
-    "classify": schemas.PREDICTIONS,
-    "detect": schemas.DETECTIONS,
-    "embed": schemas.EMBEDDING,
+_RESULT_TYPES: dict[type, StructType] = {
+    ClassifyOptions: schemas.PREDICTIONS,
+    MatchOptions: schemas.PREDICTIONS,
+    DetectOptions: schemas.DETECTIONS,
+    SegmentOptions: schemas.SEGMENTS,
+    PoseOptions: schemas.POSES,
+    EmbedOptions: schemas.EMBEDDING,
+    ReadOptions: schemas.TEXT_LINES,
 }
 
 
-def _inference_udfs(
-    function: str,
-    task: str,
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    head: HeadOptions,
-) -> _Udfs:
+def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -> ModelSpec:
     if not isinstance(model, ModelSpec):
         raise InvalidModelError(
             f"{function}: model is {model!r}; it must be a ModelSpec, from ModelSpec.load(bundle) "
             "or ModelSpec.inspect(model file)"
         )
-    if model.task != task:
+    if model.task not in tasks:
         raise InvalidModelError(
-            f"{function}: model {model.name!r} has task {model.task!r}, not {task!r}; "
-            "use the function of its task, or inspect it again with task=…"
+            f"{function}: model {model.name!r} has task {model.task!r}, not "
+            f"{' or '.join(map(repr, tasks))}; use the function of its task, or inspect it again "
+            "with task=…"
         )
+    return model
+
+
+def _inference_udfs(
+    function: str,
+    tasks: Sequence[str],
+    session: Any,
+    model: ModelSpec | None,
+    read: _Read,
+    head: HeadOptions,
+) -> _Udfs:
+    model = _check_model(function, tasks, model)
     published = publish(model, session)
     inference = Inference(
         model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
     )
-    result_type = _RESULT_TYPES[task]
+    is_detector = isinstance(head, DetectOptions)
+    has_keypoints = is_detector and model.keypoint_names
+    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[type(head)]
     if read.timings:
         result_type = StructType([*result_type, *schemas.TIMINGS])
     one = vision_udf("infer", inference, result_type, name=function)

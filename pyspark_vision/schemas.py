@@ -59,8 +59,52 @@ DETECTION = _struct(
 )
 """One box, normalized to [0,1] of the upright picture; ``label`` null if the id has none."""
 
+KEYPOINT = _struct(name=StringType(), x=FloatType(), y=FloatType(), score=FloatType())
+"""One named point, normalized to the upright picture: 0 is its left or upper edge, 1 its right or
+lower one. A point may lie outside, where a model says so. ``name`` is the model's, or the point's
+number; ``score`` is null where the model gives none."""
+
+POSE = _struct(
+    class_id=IntegerType(),
+    label=StringType(),
+    score=FloatType(),
+    xmin=FloatType(),
+    ymin=FloatType(),
+    xmax=FloatType(),
+    ymax=FloatType(),
+    keypoints=ArrayType(KEYPOINT),
+)
+"""One person, hand or other thing with its points, in the model's order; a box as of a detection,
+null where the model gives none."""
+
+MASK = _struct(size=ArrayType(IntegerType()), counts=StringType())
+"""Pixels of the upright picture, run-length encoded as COCO does: ``size`` is its height and width,
+``counts`` the compressed string of ``maskApi``. ``pycocotools.mask.decode(mask.asDict())`` gives
+``(height, width)`` of 0 and 1."""
+
+SEGMENT = _struct(
+    class_id=IntegerType(),
+    label=StringType(),
+    score=FloatType(),
+    xmin=FloatType(),
+    ymin=FloatType(),
+    xmax=FloatType(),
+    ymax=FloatType(),
+    area=IntegerType(),
+    mask=MASK,
+)
+"""The pixels of one object, or of all of a class; ``area`` is how many. The box is normalized as
+that of a detection, and holds all of them. ``score`` is null where the model gives none."""
+
 PREDICTION = _struct(class_id=IntegerType(), label=StringType(), score=FloatType())
 """One class of a classifier."""
+
+POINT = _struct(x=FloatType(), y=FloatType())
+"""A place in a picture, normalized to [0,1] of the upright picture."""
+
+TEXT_LINE = _struct(text=StringType(), score=FloatType(), corners=ArrayType(POINT))
+"""One line of text: the mean score of its characters, and the four corners around it, clockwise
+from the top left of the text as it is read (of a line that stands on its head: its lower right)."""
 
 
 def _result(name: str, data_type: DataType) -> StructType:
@@ -81,11 +125,28 @@ def _result(name: str, data_type: DataType) -> StructType:
 DETECTIONS = _result("detections", ArrayType(DETECTION))
 """What ``detect_objects`` returns; ``detections`` is empty for none, null with an error."""
 
+DETECTIONS_WITH_KEYPOINTS = _result("detections", ArrayType(POSE))
+"""What ``detect_objects`` returns with a model whose spec names keypoints, such as faces' eyes."""
+
 PREDICTIONS = _result("predictions", ArrayType(PREDICTION))
 """What ``classify_image`` returns, best first."""
 
+SEGMENTS = _result("segments", ArrayType(SEGMENT))
+"""What ``segment_image`` returns, best first; ``segments`` is empty for none, null with an error.
+"""
+
+POSES = _result("poses", ArrayType(POSE))
+"""What ``detect_keypoints`` returns, best first; ``poses`` is empty for none, null with an error.
+"""
+
 EMBEDDING = _result("embedding", ArrayType(FloatType()))
 """What ``embed_image`` returns."""
+
+TEXT_LINES = _result("lines", ArrayType(TEXT_LINE))
+"""What ``read_text`` returns; ``lines`` is empty for none, null with an error."""
+
+TEXT_EMBEDDING = StructType([f for f in EMBEDDING if f.name not in ("width", "height")])
+"""What ``embed_text`` returns: as ``embed_image``, but for the picture's size."""
 
 TIMINGS = _struct(decode_ms=FloatType(), model_ms=FloatType(), attempts=IntegerType())
 """What each has at its end with ``timings=True``: decoding and resizing, and the image's

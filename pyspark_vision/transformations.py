@@ -14,7 +14,9 @@ from pyspark_vision.errors import DropReason, InvalidOptionError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_RESULT_FIELDS = ("detections", "predictions", "embedding")
+_RESULT_FIELDS = ("detections", "predictions", "segments", "poses", "embedding", "lines")
+# Where the order of the items says something, and becomes a column.
+_RANKED = ("predictions", "lines")
 
 
 def flatten_result(df: DataFrame, column: str = "result", *, prefix: str = "") -> DataFrame:
@@ -53,6 +55,37 @@ def explode_predictions(
     As :func:`explode_detections`, for the struct of ``classify_image``.
     """
     return _exploded("explode_predictions", df, column, "predictions", keep_empty, prefix)
+
+
+def explode_segments(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
+) -> DataFrame:
+    """One row per segment: ``class_id, label, score, xmin, ymin, xmax, ymax, area, mask``.
+
+    As :func:`explode_detections`, for the struct of ``segment_image``.
+    """
+    return _exploded("explode_segments", df, column, "segments", keep_empty, prefix)
+
+
+def explode_poses(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
+) -> DataFrame:
+    """One row per pose: ``class_id, label, score, xmin, ymin, xmax, ymax, keypoints``.
+
+    As :func:`explode_detections`, for the struct of ``detect_keypoints``.
+    """
+    return _exploded("explode_poses", df, column, "poses", keep_empty, prefix)
+
+
+def explode_lines(
+    df: DataFrame, column: str = "result", *, keep_empty: bool = False, prefix: str = ""
+) -> DataFrame:
+    """One row per line of text, with its ``rank`` from 1 in reading order: ``rank, text, score,
+    corners``.
+
+    As :func:`explode_detections`, for the struct of ``read_text``.
+    """
+    return _exploded("explode_lines", df, column, "lines", keep_empty, prefix)
 
 
 def split_failed(df: DataFrame, column: str = "result") -> tuple[DataFrame, DataFrame]:
@@ -157,7 +190,7 @@ def _exploded(
     names = [name for name in df.columns if name != column]
     items: Any = df.schema[column].dataType[field].dataType  # type: ignore[index]
     fields: list[str] = items.elementType.names
-    ranked = ["rank"] if field == "predictions" else []
+    ranked = ["rank"] if field in _RANKED else []
     _refuse_second(function, df, names, [*ranked, *fields], prefix)
     position, item = _unused("_position", names), _unused("_item", names)
     others = list(map(quoted, names))
@@ -210,7 +243,8 @@ def _result_field(df: DataFrame, column: str) -> str:
             return field
     raise InvalidOptionError(
         f"column {column!r} is {df.schema[column].dataType.simpleString()}; it must be the struct "
-        "that classify_image, detect_objects or embed_image returns"
+        "that classify_image, detect_objects, segment_image, detect_keypoints, embed_image or "
+        "read_text returns"
     )
 
 

@@ -83,6 +83,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     # Delta Lake's classes are for one Spark; a session takes its settings only when it is made.
     has_delta = pyspark.__version__.startswith("4.2.")
     connectors += jars.files("delta") if has_delta else []
+    connectors += jars.files("iceberg") if "iceberg" in jars.configurations() else []
     settings: dict[str, bool | float | int | str | None] = {}
     settings |= delta_lake.SETTINGS if has_delta else {}
     session = (

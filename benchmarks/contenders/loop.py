@@ -38,6 +38,7 @@ def load(job: Job, share: int, shares: int) -> Run:
             elif isinstance(head, heads.DetectOptions):
                 value = heads.detect(spec, own, placement, head)
             else:
+                assert isinstance(head, heads.EmbedOptions)
                 value = heads.embed(spec, own, head)
             yield row, best_class(job.task, value)
         waiting.clear()

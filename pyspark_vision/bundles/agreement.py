@@ -18,10 +18,15 @@ from pyspark_vision.executor.heads import (
     DetectOptions,
     EmbedOptions,
     HeadOptions,
+    PoseOptions,
     Predictions,
+    SegmentOptions,
 )
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.masks import decoded
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.segments import Segments
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -40,6 +45,11 @@ MIN_BOX_IOU = 0.99
 _COMPARED_DETECTIONS = 20
 _CANDIDATES = 1000
 
+# Of masks of objects: those of boxes that are not found are not compared, for there are hundreds.
+_LEAST_SEGMENT_SCORE = 0.25
+# Of a picture: a smaller mask moves by more than `MIN_BOX_IOU` allows when one pixel does.
+_LEAST_AREA = 1e-3
+
 # Two classes whose scores lie closer than this are one top-1: float32 rounding decides there.
 _TIE = 1e-6
 
@@ -52,8 +62,8 @@ class Agreement:
       on the same box; embeddings: the original's nearest embedding is that of the same picture).
     - ``max_score_difference``: of any class (logits: relative to the picture's largest), of a
       matched detection, or of any element of an L2-normalized embedding.
-    - ``min_box_iou``, ``mean_box_iou``: of the best detections with their match of the same
-      class; ``None`` where the task has no boxes or nothing was detected.
+    - ``min_box_iou``, ``mean_box_iou``: of the best detections (masks, boxes around points) with
+      their match of the same class; ``None`` where the task has no boxes or nothing was detected.
     """
 
     images: int
@@ -114,10 +124,30 @@ def compare(spec: ModelSpec, other: ModelSpec, images: Sequence[bytes]) -> Agree
         raise InvalidModelError(
             f"model {spec.name!r}: none of the {len(images)} sample images can be decoded"
         )
-    if spec.task == "classify":
-        return _compare_predictions(pairs, relative=raw)
-    if spec.task == "detect":
-        return _compare_detections(pairs)
+    return compare_values(spec.task, pairs, relative=raw)
+
+
+def compare_values(
+    task: str,
+    pairs: Sequence[tuple[Any, Any]],
+    *,
+    relative: bool = False,
+    asked_back_from: float = -np.inf,
+) -> Agreement:
+    """Compare the head's values of one model and another's, picture by picture.
+
+    ``relative``: scores are logits, whose differences count by the picture's largest.
+    ``asked_back_from``: detections of the other that score less need no match, and are one.
+    """
+    if task == "classify":
+        return _compare_predictions(pairs, relative=relative)
+    if task == "detect":
+        return _compare_detections(pairs, asked_back_from)
+    if task == "keypoints":
+        boxed = [(_boxed(one), _boxed(other)) for one, other in pairs]
+        return _compare_detections(boxed, asked_back_from)
+    if task == "segment":
+        return _compare_segments(pairs)
     return _compare_embeddings(pairs)
 
 
@@ -140,7 +170,51 @@ def _full_head(spec: ModelSpec) -> HeadOptions:
         return ClassifyOptions(top_k=np.iinfo(np.int32).max, score_threshold=-np.inf)
     if spec.task == "detect":
         return DetectOptions(score_threshold=-1.0, max_detections=_CANDIDATES, iou_threshold=None)
+    if spec.task == "segment":
+        return SegmentOptions(_LEAST_SEGMENT_SCORE, _COMPARED_DETECTIONS, 0.5, 0.5)
+    if spec.task == "keypoints":
+        return PoseOptions(-1.0, _CANDIDATES, None)
     return EmbedOptions(normalize=True)
+
+
+def _boxed(poses: Poses) -> Detections:
+    """The boxes around the points, which a model's own need not be."""
+    points = np.nan_to_num(poses.points[:, :, :2])
+    corners = [points.min(axis=1), points.max(axis=1)] if len(points) else np.empty((2, 0, 2))
+    boxes = np.concatenate(corners, axis=1)
+    return Detections(poses.class_ids, np.nan_to_num(poses.scores, nan=1.0), boxes)
+
+
+def _compare_segments(pairs: Sequence[tuple[Segments, Segments]]) -> Agreement:
+    """As of boxes, with the masks' own IoU; those of less than a thousandth of a picture, whose
+    every pixel counts, are left out."""
+    agreed = 0
+    matches: list[tuple[float, float]] = []
+    for one, other in pairs:
+        found = list(_mask_matches(one, other))
+        agreed += not found or found[0][0] >= MIN_BOX_IOU
+        matches += found + list(_mask_matches(other, one))
+    ious, differences = np.array(matches or [(1.0, 0.0)]).T
+    return Agreement(
+        len(pairs),
+        agreed / len(pairs),
+        float(differences.max()),
+        float(ious.min()) if matches else None,
+        float(ious.mean()) if matches else None,
+    )
+
+
+def _mask_matches(one: Segments, other: Segments) -> Iterator[tuple[float, float]]:
+    height, width = one.hw
+    for index in np.flatnonzero(one.areas >= _LEAST_AREA * height * width).tolist():
+        mask = decoded(one.hw, one.counts[index])
+        best = 0.0, float(np.nan_to_num(one.scores[index], nan=1.0))
+        for like in np.flatnonzero(other.class_ids == one.class_ids[index]).tolist():
+            same = decoded(other.hw, other.counts[like])
+            iou = float((mask & same).sum() / (mask | same).sum())
+            difference = abs(float(np.nan_to_num(one.scores[index] - other.scores[like])))
+            best = max(best, (iou, difference))
+        yield best
 
 
 def _compare_predictions(
@@ -157,13 +231,15 @@ def _compare_predictions(
     return Agreement(len(pairs), agreed / len(pairs), max(differences))
 
 
-def _compare_detections(pairs: Sequence[tuple[Detections, Detections]]) -> Agreement:
+def _compare_detections(
+    pairs: Sequence[tuple[Detections, Detections]], asked_back_from: float
+) -> Agreement:
     agreed = 0
     matches: list[tuple[float, float]] = []
     for one, other in pairs:
         found = list(_matches(one, other))
         agreed += not found or (found[0][0] >= MIN_BOX_IOU)
-        matches += found + list(_matches(other, one))
+        matches += found + list(_matches(_scoring(other, asked_back_from), one))
     if not matches:
         return Agreement(len(pairs), agreed / len(pairs), 0.0)
     ious, differences = np.array(matches).T
@@ -174,6 +250,11 @@ def _compare_detections(pairs: Sequence[tuple[Detections, Detections]]) -> Agree
         float(ious.min()),
         float(ious.mean()),
     )
+
+
+def _scoring(found: Detections, least: float) -> Detections:
+    keep = found.scores >= least
+    return Detections(found.class_ids[keep], found.scores[keep], found.xyxy[keep])
 
 
 def _matches(one: Detections, other: Detections) -> Iterator[tuple[float, float]]:

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.inspection import propose_model
+from pyspark_vision.bundles.readers import hugging_face
 from pyspark_vision.bundles.readers.keras_applications import (
     application,
     build_application,
     imagenet_labels,
 )
+from pyspark_vision.bundles.registry import is_registered, registered_name
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
     MODEL_JSON,
     is_on_this_machine,
     load_bundle,
     local_copy,
-    scratch_folder,
 )
 from pyspark_vision.errors import InvalidModelError
 
@@ -65,7 +67,9 @@ def model(
         if str(path) in uri or str(path) not in str(error):
             raise
         raise InvalidModelError(str(error).replace(str(path), uri)) from error
-    if task is not None and spec.task != task:
+    # Its image side is a model for embeddings.
+    serves = "embed" if spec.task == "dual_encoder" else spec.task
+    if task not in (None, spec.task, serves):
         raise InvalidModelError(
             f"{uri}: the task of model {spec.name!r} is {spec.task!r}; this job needs a model for "
             f"{task!r}"
@@ -103,13 +107,18 @@ def classifier(model_type: str, uri: str | None, labels: str | None) -> ModelSpe
 
 
 def _is_bundle(path: Path) -> bool:
-    is_folder = path.is_dir() and not (path / "saved_model.pb").is_file()
-    return is_folder or (path / MODEL_JSON).is_file() or path.suffix == ".zip"
+    if (path / MODEL_JSON).is_file() or path.suffix == ".zip":
+        return True
+    if not path.is_dir() or (path / "saved_model.pb").is_file():
+        return False
+    return hugging_face.model_file(path) is None
 
 
 def _inspected(
     path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
 ) -> ModelSpec:
+    if is_registered(uri):
+        settings = {"name": registered_name(uri), **settings}
     try:
         proposal = propose_model(path, task, labels, source=uri, **settings)
     except InvalidModelError as error:

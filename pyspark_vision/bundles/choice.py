@@ -101,7 +101,7 @@ def _for_openvino(name: str, files: Sequence[ModelFile], reason: str) -> tuple[M
 
 def _with_what_is_installed(file: ModelFile) -> tuple[ModelFile, str]:
     package, other = _STANDS_IN.get(file.engine, (None, ""))
-    if package and not _installed(package) and _installed(other):
+    if file.format in _OPENVINO_READS and package and not _installed(package) and _installed(other):
         return replace(file, engine=other), f"{package} is not installed, and {other} is"
     return file, f"{file.engine} runs the model's {file.format} file"
 

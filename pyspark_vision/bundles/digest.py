@@ -28,6 +28,7 @@ NO_ANSWERS = (
     "source",
     "root",
     "on_every_node",
+    "proof",
     "engine",
     "fixed_batch",
     "stride",
@@ -57,6 +58,8 @@ def identity(spec: ModelSpec) -> dict[str, Any]:
         for field in dataclasses.fields(spec)
         if field.name not in NO_ANSWERS
     }
+    if spec.resize == "keep_aspect":  # there it says what shapes pictures take
+        fields["stride"] = spec.stride
     file = spec.file
     of_file = {
         f"file.{field.name}": getattr(file, field.name)

@@ -6,12 +6,30 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.bundles.spec import BOX_FORMATS, NORMALIZATIONS, POOLINGS
+from pyspark_vision.bundles.spec import (
+    BOX_FORMATS,
+    NORMALIZATIONS,
+    POOLINGS,
+    RESIZE_FILTERS,
+    RESIZES,
+)
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.readers.contents import ModelFound
     from pyspark_vision.bundles.readings import Reading
     from pyspark_vision.bundles.spec import ModelSpec
+
+
+# In words, of fields that a file should say and does not.
+_CHOICES = {
+    "normalization": f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+    "resize": " | ".join(RESIZES),
+    "resize_filter": " | ".join(RESIZE_FILTERS),
+    "pooling": " | ".join(POOLINGS[1:]),
+    "box_format": " | ".join(BOX_FORMATS),
+    "pad_value": "0 … 255",
+    "score_kind": "logit (softmax) | sigmoid",
+}
 
 
 @dataclass(frozen=True)
@@ -65,40 +83,63 @@ def guessed(
     reading: Reading,
     others: Sequence[Reading],
     settled: Collection[str],
+    *,
+    is_share: bool = True,
 ) -> dict[str, Guess]:
     """The guesses of ``spec``, made by ``reading``; ``others`` fit the values as well.
 
     ``settled``: fields that the caller has said, the reading settles, or values have shown.
+    ``is_share``: whether probabilities of a place add up to one.
     """
-    guesses = {}
+    guesses: dict[str, Guess] = {}
     if not reading.is_certain and others:
         alternatives = " | ".join(dict.fromkeys(_short(other) for other in (reading, *others)))
         guesses["task"] = Guess("the outputs can be read in several ways", alternatives)
+    elif reading.doubt:
+        guesses["task"] = Guess(reading.doubt, reading.task)
     if spec.input_dtype.startswith("float") and found.family is None:
         guesses["normalization"] = Guess(
             "the file does not say how pixels are scaled, nor in which order of colours",
-            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+            _CHOICES["normalization"],
         )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",
-            f"{' | '.join(NORMALIZATIONS[:-1])}, or mean and std",
+            _CHOICES["normalization"],
         )
     if -1 in found.inputs[0].shape[1:] and "input_hw" not in dict(found.fields):
         guesses["input_hw"] = Guess("the model takes any size", "HEIGHTxWIDTH")
     if spec.task == "detect":
         guesses["box_format"] = Guess(
-            "the file does not say how boxes are written", " | ".join(BOX_FORMATS)
+            "the file does not say how boxes are written", _CHOICES["box_format"]
         )
-    if spec.task == "classify" and spec.score_kind == "logit":
+    if spec.task == "detect" and spec.background_class is not None:
+        guesses["background_class"] = Guess(
+            "the scores of a box add up to one, so that one class is of boxes without an object",
+            "its number | none",
+        )
+    is_of_classes = spec.task == "classify" or "pixel_scores" in dict(spec.file.outputs)
+    if is_of_classes and spec.score_kind == "logit":
         guesses["score_kind"] = Guess(
             "the scores are logits: of classes that exclude one another, or not",
-            "logit (softmax) | sigmoid",
+            _CHOICES["score_kind"],
+        )
+    if is_of_classes and spec.score_kind == "probability" and not is_share:
+        guesses["score_kind"] = Guess(
+            "the scores of a place lie within 0..1, but do not add up to one",
+            "probability (each place has its best class) | logit | sigmoid",
         )
     if spec.pooling != "none":
-        guesses["pooling"] = Guess("the output is not one vector", " | ".join(POOLINGS[1:]))
-    if spec.task != "embed" and not spec.labels:
+        guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
+    if spec.task == "keypoints" and not spec.keypoint_names:
+        guesses["keypoint_names"] = Guess(
+            "points are numbered", "NAME,NAME,…", changes_answers=False
+        )
+    if spec.task not in ("embed", "keypoints") and not spec.labels:
         guesses["labels"] = Guess("results carry class ids only", "FILE", changes_answers=False)
+    for name, why in found.unsaid:
+        known = guesses.get(name)
+        guesses[name] = Guess(why, known.choices if known else _CHOICES.get(name, "a value"))
     return {name: guess for name, guess in guesses.items() if name not in settled}
 
 

@@ -9,35 +9,62 @@ where no reading fits. What decides, in this order: the caller's fields; what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles import plausibility
+from pyspark_vision.bundles import model_folders, plausibility
+from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.guesses import Proposal, guessed
+from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
+from pyspark_vision.bundles.mask_readings import mask_readings, masked_boxes
+from pyspark_vision.bundles.readers import hugging_face, task_archive
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.preparation import of_pixels
 from pyspark_vision.bundles.readings import (
+    COMPUTED_COORDINATES,
     CONVENTIONS,
     Reading,
     class_count,
-    is_map_of_pixels,
     readings,
 )
-from pyspark_vision.bundles.spec import DTYPES, ROLES, TASKS, ModelFile, ModelSpec
-from pyspark_vision.bundles.trial import trial_pictures, trial_runs
+from pyspark_vision.bundles.scratch import scratch_folder
+from pyspark_vision.bundles.small_readings import small_readings
+from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.text_readers import check_text_reader
+from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.raw_heads import LAYOUTS
+from pyspark_vision.executor.poses import columns_of_points
+from pyspark_vision.executor.raw_heads import LAYOUTS, TABLES
+from pyspark_vision.executor.segments import channel_axis
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
-# detectors (TensorFlow's resize again inside).
-_OPEN_INPUT_HW = {"classify": (224, 224), "embed": (224, 224), "detect": (640, 640)}
+# detectors (TensorFlow's resize again inside), class maps (SegFormer) and MoveNet.
+_OPEN_INPUT_HW = {
+    "classify": (224, 224),
+    "embed": (224, 224),
+    "detect": (640, 640),
+    "segment": (512, 512),
+    "keypoints": (256, 256),
+}
+# What a task's outputs are, and how to name them by hand.
+_WANTED_OUTPUTS = {"segment": "a map of classes, or boxes with masks,", "keypoints": "points"}
+_OUTPUT_ROLES = {
+    "segment": (
+        "'pixel_scores': …",
+        "'pixel_classes': …",
+        "'yolov8': …, 'prototypes': …",
+        "'boxes': …, 'scores': …, 'classes': …, 'masks': …",
+    ),
+    "keypoints": ("'keypoints': …, 'presence': …", "'multipose': …", "'yolov8': …"),
+}
 _BACKGROUND = ("background", "__background__", "_background_", "bg")
 
 # Detector ids of TensorFlow's Object Detection API start at 1 (its exporter adds one).
@@ -46,6 +73,16 @@ _ONE_BASED_NAME = "detection_classes"
 # What a quantized input's whole range stands for, by the normalization that it comes from.
 _QUANTIZED_RANGES = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 _QUANTIZED_ROUNDING = 0.02
+# By how many levels the ends of 0..255 may miss those of the input: a file's scale is rounded.
+_ROUNDED_LEVELS = 1.5
+
+# What says a normalization.
+_VALUES = ("normalization", "mean", "std", "pixel_scale")
+# What goes with a field's value.
+_BELONGING = {
+    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "normalization": ("mean", "std", "pixel_scale"),
+}
 
 
 def inspect_model(
@@ -56,27 +93,33 @@ def inspect_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     accept: bool = False,
     **overrides: Any,
 ) -> ModelSpec:
     """Read a model whose meaning is known, and give its spec; use it at once, or save a bundle.
 
-    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, a frozen .pb, or a SavedModel folder.
-    - ``task``: ``classify | detect | embed``; by the outputs if not given.
-    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``.
+    - ``path``: a .tflite, .onnx, .keras, .h5 or .hdf5 file, MediaPipe's .task, a frozen .pb, a
+      SavedModel folder, a folder of Hugging Face's or timm's with an .onnx file, or a folder of
+      several: a text reader's or a dual encoder's.
+    - ``task``: ``classify | detect | embed | segment | keypoints | ocr | dual_encoder``; by the
+      outputs if not given.
+    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``; of a text
+      reader its dictionary.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
-    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings.
+    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings; ``member``: the
+      model in a .task file that has several.
     - ``accept``: take what is only proposed, too.
-    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``.
+    - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``;
+      ``anchors`` may be a file (:mod:`anchor_file`).
 
     Raises :class:`InvalidModelError` for a file that is not there, cannot be read or run, is
     refused (Lambda layers, pickles), has several or no image inputs, or whose labels are too few;
     and, without ``accept``, for one that leaves open what changes its answers: the error says what
     is proposed, and which fields settle it. :func:`propose_model` gives that as a value.
     """
-    proposal = propose_model(
-        path, task, labels, outputs=outputs, signature=signature, layer=layer, **overrides
-    )
+    chosen = {"signature": signature, "layer": layer, "member": member}
+    proposal = propose_model(path, task, labels, outputs=outputs, **chosen, **overrides)
     if proposal.open_fields and not accept:
         raise InvalidModelError(
             f"{path}: {proposal.question()}. Give these fields, or accept=True if the proposal is "
@@ -93,31 +136,42 @@ def propose_model(
     outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
     layer: str | None = None,
+    member: str | None = None,
     **overrides: Any,
 ) -> Proposal:
     """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
-    file = Path(path).absolute()
+    place = Path(path).absolute()
+    kind = model_folders.kind_of(place)
+    if kind == DUAL_ENCODER and task == "embed":
+        kind = None  # its image tower alone
+    file = place if kind is not None else model_file(place, member)
     if task is not None and task not in TASKS:
         raise InvalidModelError(f"task={task!r} is not one of {', '.join(TASKS)}")
+    _check_fields(overrides, file)
     overrides = {**_implied(overrides), **overrides}
+    if isinstance(overrides.get("anchors"), (str, Path)):
+        overrides["anchors"] = read_anchors(overrides["anchors"])
+    if kind is not None:
+        return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
-        "name": overrides.pop("name", None) or file.name.removesuffix(file.suffix),
+        "name": overrides.pop("name", None) or _name(place, file),
         "source": overrides.pop("source", str(path)),
         "root": str(file.parent),
         "labels": named,
     }
     sha256 = sha256_of(file)
+    said = {*overrides, *dict(found.fields)}
     plausible: list[tuple[Reading, ModelSpec, list[dict[str, Any]]]] = []
     problems = []
     for reading in candidates:
         _check_outputs(reading.roles, found, file)
         fields = _fields(found, image, reading, file, overrides)
-        model_file = ModelFile(
+        record = ModelFile(
             engine=found.engine,
             format=found.format,
             path=file.name,
@@ -127,13 +181,16 @@ def propose_model(
             signature=found.signature,
             layer=found.layer,
         )
-        spec = ModelSpec(task=reading.task, files=(model_file,), **common, **fields)
-        spec = _pooled(spec.with_options(**overrides), found, overrides)
+        own = {"labels": reading.labels} if reading.labels and not named else {}
+        spec = ModelSpec(
+            **{"task": reading.task, "files": (record,), **common, **own, **fields, **overrides}
+        )
+        spec = _pooled(spec, found, said)
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = trial_runs(spec, trial_pictures(spec.input_hw))
-        why_not = plausibility.why_not(spec, runs)
+        runs = _tried(spec, found)
+        why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
             if reading.is_certain:
@@ -150,16 +207,31 @@ def propose_model(
     reading, spec, parts = plausible[0]
     others = [other for other, _, _ in plausible[1:]]
     given = {
-        *overrides,
+        *said,
         *reading.settled,
         *(f"outputs.{role}" for role in outputs or ()),
-        *(["task"] if outputs or layer else []),
+        *(["task"] if outputs or layer or (task and reading.doubt) else []),
         *(["labels"] if labels is not None else []),
     }
-    spec = _by_values(spec, parts, overrides)
+    if spec.background_class is not None:
+        given.add("background_class")
+    spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
     if _says_classes(spec, parts, named):
         given.add("task")
-    return Proposal(spec, reading.why, guessed(found, spec, reading, others, given))
+    evidence = found.evidence or hugging_face.lacking(place)
+    why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
+    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
+    return Proposal(spec, why, guesses)
+
+
+def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
+    """The model's answers to the drawn pictures; where it has none, what it was taken for."""
+    try:
+        return trial_runs(spec, trial_pictures(trial_hw(spec)))
+    except InvalidModelError as error:
+        taken_for = f"; {found.evidence}" if found.evidence else ""
+        raise InvalidModelError(f"{error}{taken_for}") from error
 
 
 def _candidates(
@@ -182,14 +254,15 @@ def _candidates(
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
     size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
-    known = list(readings(found, size, classes))
+    known = [
+        *keypoint_readings(found, size, classes),
+        *mask_readings(found, size, classes),
+        *small_readings(found, size, classes),
+        *readings(found, size, classes),
+        *masked_boxes(found),
+    ]
     wanted = task or found.task
     fitting = [reading for reading in known if wanted in (None, reading.task)]
-    if not known and any(is_map_of_pixels(tensor, size) for tensor in found.outputs):
-        raise InvalidModelError(
-            f"{file}: the output ({_described(found.outputs)}) is a map of places, as a "
-            "segmentation has it; supported are vectors, classes and boxes"
-        )
     if not fitting:
         described = _described(found.outputs)
         if wanted in ("classify", "embed") and len(found.outputs) > 1:
@@ -202,6 +275,12 @@ def _candidates(
                 f"{file}: cannot tell boxes and scores among the outputs ({described}); name them "
                 "with outputs={'boxes': …, 'scores': …, 'classes': …, 'count': …}, class_scores "
                 f"for scores of each class, or one of {', '.join(LAYOUTS)}"
+            )
+        if wanted in ("segment", "keypoints"):
+            raise InvalidModelError(
+                f"{file}: cannot tell {_WANTED_OUTPUTS[wanted]} among the outputs ({described}); "
+                "name them with "
+                f"{' or '.join('outputs={' + roles + '}' for roles in _OUTPUT_ROLES[wanted])}"
             )
         raise InvalidModelError(
             f"{file}: task={wanted!r} does not fit the outputs ({described}); name the output "
@@ -226,29 +305,47 @@ def _fields(
     file: Path,
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the shapes say, then the file, then the layout's conventions, then its quantization."""
+    """What the shapes say, then the layout's conventions, then the file, then its quantization."""
     fields = _guess_input(image, found, reading.task, file)
     said = dict(found.fields)
-    if reading.task == "detect":
-        said.pop("resize", None)  # a crop, for classifiers
+    if reading.task != "keypoints":
+        for name in ("keypoint_names", "keypoint_format"):
+            said.pop(name, None)
     if -1 not in image.shape[1:]:
         said.pop("input_hw", None)  # the shape says it, and knows better
-    fields |= said | dict(reading.fields)
+    for field, of_it in _BELONGING.items():
+        if field in overrides:  # what was said of another value has no meaning for this one
+            said = {name: value for name, value in said.items() if name not in (field, *of_it)}
+    fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
     if not image.dtype.startswith("float"):
+        values = {name: fields.pop(name) for name in _VALUES if name in said}
         fields["normalization"] = "none"
         if found.quantization is not None:
-            fields |= _quantized(found.quantization, image.dtype, overrides)
+            fields |= _quantized(found.quantization, image.dtype, overrides, values)
     return fields
 
 
 def _quantized(
-    quantization: tuple[float, int], dtype: str, overrides: Mapping[str, Any]
+    quantization: tuple[float, int],
+    dtype: str,
+    overrides: Mapping[str, Any],
+    values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Scale and zero point, where the pixel itself is not what the input takes."""
+    """Scale and zero point, where the pixel itself is not what the input takes.
+
+    ``values``: the normalization that the file says, if it does.
+    """
     scale, zero_point = quantization
     limits = np.iinfo(dtype)
+    if values and "normalization" not in overrides:
+        mean, std = map(np.array, of_pixels(values))
+        ends = np.array([(pixel - mean) / std / scale + zero_point for pixel in (0, 255)])
+        off = np.abs(ends - np.array([[limits.min], [limits.max]]))
+        if off.max() < _ROUNDED_LEVELS:
+            return {}
+        return {**values, "input_scale": scale, "input_zero_point": zero_point}
     low, high = (scale * (limit - zero_point) for limit in (limits.min, limits.max))
     for name, (from_, to) in _QUANTIZED_RANGES.items():
         rounding = _QUANTIZED_ROUNDING * (to - from_)
@@ -258,9 +355,9 @@ def _quantized(
     return {"input_scale": scale, "input_zero_point": zero_point}
 
 
-def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
+def _pooled(spec: ModelSpec, found: ModelFound, said: Collection[str]) -> ModelSpec:
     """An output of tokens or places needs a pooling: the class token, or the mean of the map."""
-    if spec.task != "embed" or "pooling" in overrides:
+    if spec.task != "embed" or "pooling" in said:
         return spec
     name = dict(spec.file.outputs)["embedding"]
     shape = next(tensor.shape[1:] for tensor in found.outputs if tensor.name == name)
@@ -270,16 +367,21 @@ def _pooled(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) ->
 
 
 def _by_values(
-    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]
+    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], settled: Collection[str]
 ) -> ModelSpec:
     """The fields that only values tell."""
     changes: dict[str, Any] = {}
-    if spec.task != "embed" and "score_kind" not in overrides:
+    has_scores = {"scores", "class_scores", "pixel_scores"} & set(parts[0])
+    if spec.task != "embed" and has_scores and "score_kind" not in settled:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
-    if spec.task == "detect" and "coordinates" not in overrides:
+    says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
+    if "boxes" in parts[0] and "coordinates" not in settled and not says_unit:
         by_values = plausibility.coordinates(parts)
         if by_values is not None:
             changes["coordinates"] = by_values
+    is_open = spec.background_class is None and "background_class" not in settled
+    if spec.task == "detect" and is_open:
+        changes["background_class"] = plausibility.background_class(parts)
     return replace(spec, **changes)
 
 
@@ -292,6 +394,12 @@ def _says_classes(spec: ModelSpec, parts: Sequence[Mapping[str, Any]], labels: L
     return as_many or plausibility.add_up_to_one(parts)
 
 
+def _name(place: Path, file: Path) -> str:
+    """The model's name: the user's file or folder, or the model in a .task file."""
+    is_member = place.suffix.lower() == task_archive.SUFFIX
+    return file.stem if is_member else place.name.removesuffix(file.suffix)
+
+
 def _shown(reading: Reading) -> str:
     return f"{reading.task} ({', '.join(role for role, _ in reading.roles)})"
 
@@ -300,11 +408,40 @@ def _described(tensors: Sequence[TensorFound]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
 
 
+def model_file(path: Path, member: str | None = None) -> Path:
+    """The file to read of what a user names: a folder's ONNX file, a model of a .task file.
+
+    That is unpacked for this process.
+    """
+    if path.suffix.lower() == task_archive.SUFFIX and path.is_file():
+        return task_archive.extracted(path, member, scratch_folder())
+    if member is not None:
+        raise InvalidModelError(f"{path} is no .task file: member={member!r} names nothing in it")
+    if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
+        return path
+    file = hugging_face.model_file(path)
+    return path if file is None else _in_one_file(file)
+
+
+def _in_one_file(file: Path) -> Path:
+    """A folder's ONNX file as it is, or with the weights that lie beside it, for this process."""
+    from pyspark_vision.bundles.readers import onnx
+
+    if not onnx.has_external_data(file):
+        return file
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.as_one_file(file, folder)
+
+
 def read_model(path: Path, signature: str | None = None, layer: str | None = None) -> ModelFound:
     """Read a model file by what it is; a clear error for the rest."""
     if not path.exists():
         raise InvalidModelError(f"no model at {path}")
     suffix = path.suffix.lower()
+    kind = model_folders.kind_of(path)
+    if kind is not None:
+        return model_folders.read_folder(kind, path)
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         hint = (
             "; it holds model.json: use ModelSpec.load for a bundle"
@@ -330,7 +467,8 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         return tensorflow.read_keras(path, layer)
     raise InvalidModelError(
         f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".onnx, .keras, .h5, .hdf5, a frozen graph .pb, and SavedModel folders"
+        ".task, .onnx, .keras, .h5, .hdf5, a frozen graph .pb, SavedModel folders, and folders of "
+        "Hugging Face's with model.onnx"
     )
 
 
@@ -341,6 +479,9 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
     """
     path = Path(spec.path)
     file = spec.file
+    if spec.task == "ocr":
+        check_text_reader(spec)
+        return
     if found is None:
         found = read_model(path, signature=file.signature, layer=file.layer)
     image = _image_input(found, path)
@@ -382,8 +523,16 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
 
 def embedding_length(spec: ModelSpec) -> int:
     """How many numbers ``embed_image`` gives with this model: one trial run tells."""
-    (run,) = trial_runs(spec, trial_pictures(spec.input_hw)[:1])
+    (run,) = trial_runs(spec, trial_pictures(trial_hw(spec))[:1])
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
+
+
+def _check_fields(overrides: Mapping[str, Any], file: Path) -> None:
+    fields = ModelSpec.__dataclass_fields__
+    if unknown := sorted(set(overrides) - set(fields)):
+        raise InvalidModelError(
+            f"{file}: a spec has no field {', '.join(unknown)}; the fields are {', '.join(fields)}"
+        )
 
 
 def _implied(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -430,18 +579,26 @@ def _check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: 
 def _guess_input(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
+    if "input_layout" in dict(found.fields):  # where all sides are open
+        channels_last = dict(found.fields)["input_layout"] == "NHWC"
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
         raise InvalidModelError(
             f"{path}: the input {image.shape} has {channels} channels, not 1 or 3"
         )
     open_height, open_width = _OPEN_INPUT_HW[task]
-    family = found.family or family_of(path.name)
-    if family is None and not channels_last:
-        family = "torch"  # most models in NCHW come from PyTorch
+    # Names are those of Keras Applications; most models in NCHW come from PyTorch.
+    family = found.family or (family_of(path.name) if channels_last else "torch")
     normalization = family if family and image.dtype.startswith("float") else "none"
+    if "normalization" in dict(found.fields):  # which says BGR, too, where it is
+        normalization = "none"
     gray = channels == 1
+    # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
+    is_torch = found.format == "onnx" and (
+        found.family == "unit" or (channels != 1 and not channels_last)
+    )
     return {
+        "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",
         "input_hw": (
             height if height > 0 else open_height,
             width if width > 0 else open_width,
@@ -474,9 +631,13 @@ def _labels(
 def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
     """How many classes the model scores, where a shape says it."""
     outputs = dict(spec.file.outputs)
-    raw = class_count(outputs, {tensor.name: tensor.shape for tensor in found.outputs})
+    shapes = {tensor.name: tensor.shape for tensor in found.outputs}
+    raw = class_count(outputs, shapes)
     if raw is not None:
-        return raw
+        return raw - _columns_behind(spec, shapes)
+    if "pixel_scores" in outputs:
+        channels = _map_channels(spec, shapes[outputs["pixel_scores"]])
+        return channels if channels > 1 else None
     name = outputs.get("class_scores") or (
         outputs.get("scores") if spec.task == "classify" else None
     )
@@ -484,6 +645,21 @@ def _class_count(spec: ModelSpec, found: ModelFound) -> int | None:
         if tensor.name == name and tensor.shape and tensor.shape[-1] > 0:
             return tensor.shape[-1]
     return None
+
+
+def _columns_behind(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many columns of a table are none of its boxes' own: coefficients, or points."""
+    outputs = dict(spec.file.outputs)
+    if "prototypes" in outputs:
+        return _map_channels(spec, shapes[outputs["prototypes"]])
+    return columns_of_points(spec) if set(TABLES) & set(outputs) else 0
+
+
+def _map_channels(spec: ModelSpec, shape: tuple[int, ...]) -> int:
+    own = shape[1:]
+    if len(own) != 3:
+        return 1
+    return own[channel_axis(own, spec.input_hw, spec.input_layout)]
 
 
 def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
@@ -494,6 +670,12 @@ def _guess_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, An
     classes = _class_count(spec, found)
     last = spec.labels[-1][0]
     has_zero = 0 in names and names[0].lower() not in _BACKGROUND
+    if spec.task == "segment" and classes != last + 1 and not has_zero and 0 not in names:
+        return spec
+    if spec.task == "segment" and "pixel_scores" in dict(spec.file.outputs):
+        if classes is None and last == 0 and has_zero:  # one channel, and one label: what it is of
+            return spec.with_options(label_offset=-1)
+        return spec if has_zero else spec.with_options(background_class=0)
     if spec.task == "classify" and classes == last + 2:
         return spec.with_options(label_offset=-1, background_class=0)
     if spec.task == "classify" and classes == last and not has_zero:

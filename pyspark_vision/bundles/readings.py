@@ -6,11 +6,14 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.executor.small_heads import NANODET_BINS
 
 _NAMES = {
     "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
@@ -31,7 +34,7 @@ _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
-_FINEST_FEATURES = 10
+FINEST_FEATURES = 10
 # Width and height of each anchor in cells, by how many channels the grid has: darknet's
 # cfg/yolov2-tiny-voc.cfg and cfg/yolov2-tiny.cfg.
 _TINY_YOLOV2_ANCHORS = {
@@ -69,7 +72,43 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
     "detr_sigmoid": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
     "scored_boxes": {"coordinates": "pixel", "box_format": "xyxy"},
+    "ssd_boxes": {"coordinates": "normalized", "box_format": "cxcywh"},
+    # OpenCV's FaceDetectorYN: BGR in 0..255, padded with black on the right and below.
+    "cls_8": {
+        **_PIXELS,
+        "normalization": "none",
+        "color_order": "bgr",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "iou_threshold": 0.3,
+    },
+    # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
+    "nanodet": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "color_order": "bgr",
+        "normalization": "values",
+        "mean": (103.53, 116.28, 123.675),
+        "std": (57.375, 57.12, 58.395),
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.6,
+    },
+    # FastestDet's runtime.py: BGR in 0..1, stretched; its INTER_AREA is Pillow's box filter.
+    "fastestdet": {
+        "coordinates": "normalized",
+        "box_format": "cxcywh",
+        "normalization": "unit",
+        "color_order": "bgr",
+        "resize_filter": "box",
+        "iou_threshold": 0.35,
+    },
 }
+# Of which the decoding gives the unit of the boxes, whatever their values are.
+COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
+
+Array = np.ndarray[Any, Any]
+# Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
+Check = Callable[[Sequence[Mapping[str, Array]]], str | None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +117,9 @@ class Reading:
 
     ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
     that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
-    the reading itself settles.
+    the reading itself settles; ``doubt``: why another task, which this library does not know, may
+    have such outputs. ``labels`` where it names its classes; ``check`` looks at the trial runs for
+    what this reading alone needs.
     """
 
     task: str
@@ -87,6 +128,9 @@ class Reading:
     fields: Mapping[str, Any] = field(default_factory=dict)
     is_certain: bool = False
     settled: tuple[str, ...] = ()
+    labels: tuple[tuple[int, str], ...] = ()
+    check: Check | None = None
+    doubt: str = ""
 
 
 def readings(
@@ -100,18 +144,22 @@ def readings(
     if found.layer:
         yield Reading("embed", _only(found, "embedding"), "a layer was chosen", is_certain=True)
         return
-    yield from _detectors(found, input_hw, classes)
-    yield from _vectors(found, input_hw)
+    if found.roles:
+        why = found.evidence or "the file's own operator or metadata says what its outputs are"
+        task = found.task or "detect"
+        settled = {"box_format"} - {name for name, _ in found.unsaid}
+        yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
+    if not found.roles or found.task is None:
+        yield from _detectors(found, input_hw, classes)
+        yield from _vectors(found, input_hw)
 
 
 def _detectors(
     found: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     if found.roles:
-        why = "the file's own operator or metadata says what its outputs are"
-        yield Reading("detect", found.roles, why, is_certain=True, settled=("box_format",))
         return
-    named = {_plain(tensor.name): tensor for tensor in found.outputs}
+    named = {plain(tensor.name): tensor for tensor in found.outputs}
     yield from _detr(named, classes)
     yield from _torchvision(named)
     yield from _mmdetection(named)
@@ -122,10 +170,12 @@ def _detectors(
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
     if len(found.outputs) == 1 and rows_of_seven:
-        why = f"{_shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
+        why = f"{shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
         yield _raw("batch_rows", rows_of_seven[0], why)
-    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named:
-        yield from _table(tables[0], input_hw, classes, ultralytics=found.task == "detect")
+    # What stands beside a table may be what masks are made of, and points at its rows' ends.
+    has_more = found.task not in (None, "detect") or any(len(t.shape) == 4 for t in found.outputs)
+    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named and not has_more:
+        yield from table_readings(tables[0], input_hw, classes, ultralytics=found.task == "detect")
 
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
@@ -140,7 +190,7 @@ def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Rea
         fits = classes is not None and logits.shape[-1] == classes + more
         if classes is not None and logits.shape[-1] > 0 and not fits:
             continue
-        why = f"{_shown(logits)} beside {_shown(boxes)}: {what}"
+        why = f"{shown(logits)} beside {shown(boxes)}: {what}"
         yield Reading(
             "detect",
             (("boxes", boxes.name), (role, logits.name)),
@@ -163,7 +213,7 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
         return
     roles = (("boxes", boxes.name), ("scores", scores.name), ("classes", labels.name))
-    why = f"{_shown(boxes)}, {_shown(labels)}, {_shown(scores)}: a detector of torchvision"
+    why = f"{shown(boxes)}, {shown(labels)}, {shown(scores)}: a detector of torchvision"
     fields = {
         "box_format": "xyxy",
         "coordinates": "pixel",
@@ -179,7 +229,7 @@ def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     if not {"dets", "labels"} <= set(named) or named["dets"].shape[-1] != 5:
         return
     roles = (("scored_boxes", named["dets"].name), ("classes", named["labels"].name))
-    why = f"{_shown(named['dets'])} beside {_shown(named['labels'])}: boxes with their scores"
+    why = f"{shown(named['dets'])} beside {shown(named['labels'])}: boxes with their scores"
     batched = {"batched_outputs": len(named["dets"].shape) == 3}
     fields = {**CONVENTIONS["scored_boxes"], **batched}
     yield Reading("detect", roles, why, fields, is_certain=True, settled=("box_format",))
@@ -190,7 +240,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
     roles: dict[str, str] = {}
     for role, known in _NAMES.items():
         for tensor in found.outputs:
-            if _plain(tensor.name) in known:
+            if plain(tensor.name) in known:
                 roles.setdefault(role, tensor.name)
     for tensor in found.outputs:
         if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
@@ -204,7 +254,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
         roles.pop("scores", None)
         roles.pop("classes", None)
     # TensorFlow's Object Detection API always writes yxyx under this name.
-    is_api = any(_plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
+    is_api = any(plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
     shapes = {tensor.name: tensor.shape for tensor in found.outputs}
     fields: dict[str, Any] = {}
     if len(shapes[roles["boxes"]]) == 2:  # (N, 4): of one picture
@@ -219,42 +269,51 @@ def _named(found: ModelFound) -> Iterator[Reading]:
     )
 
 
-def _table(
+def table_readings(
     tensor: TensorFound, input_hw: tuple[int, int], classes: int | None, *, ultralytics: bool
 ) -> Iterator[Reading]:
     """One table of boxes: which layout has as many rows and columns."""
     _, rows, columns = tensor.shape
-    shown = _shown(tensor)
+    table = shown(tensor)
     counts = _grid_counts(input_hw)
     if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
-        yield _raw("end_to_end", tensor, f"{shown}: a few rows of box, score and class")
+        yield _raw("end_to_end", tensor, f"{table}: a few rows of box, score and class")
     by_rows = _fits_grid(rows, counts, 1)
     if rows > 4 and (columns == -1 or rows < columns):
         is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
         yield _raw(
-            "yolov8", tensor, f"{shown}: YOLOv8's columns of a box", is_certain or ultralytics
+            "yolov8", tensor, f"{table}: YOLOv8's columns of a box", is_certain or ultralytics
         )
     if columns <= 5:
         return
     triple = _fits_grid(rows, counts, 3)
     if rows != -1 and rows <= _MOST_QUERIES and not (by_rows or triple) and columns < rows:
-        what = f"{shown}: queries of box and scores, as RT-DETR by Ultralytics"
+        what = f"{table}: queries of box and scores, as RT-DETR by Ultralytics"
         yield _raw("detr_rows", tensor, what, ultralytics)
     if rows == -1 or columns < rows:
         if not by_rows and (rows == -1 or rows > _MOST_QUERIES or not ultralytics):
             is_certain = triple and _classes_fit(columns - 5, classes)
             yield _raw(
-                "yolov5", tensor, f"{shown}: rows of box, objectness and classes", is_certain
+                "yolov5", tensor, f"{table}: rows of box, objectness and classes", is_certain
             )
         if by_rows or rows == -1:
             if ultralytics or classes in (None, columns - 4):
                 certain = ultralytics or classes == columns - 4
-                yield _raw("yolov8_rows", tensor, f"{shown}: rows of box and classes", certain)
+                yield _raw("yolov8_rows", tensor, f"{table}: rows of box and classes", certain)
             if not ultralytics and classes in (None, columns - 5):
                 certain = classes == columns - 5
-                what = f"{shown}: rows of a grid's box, objectness and classes, as YOLOX"
+                what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
                 yield _raw("yolox", tensor, what, certain)
                 yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+
+
+def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
+    """A table without ``by`` of its rows, then without ``by`` of its columns."""
+    batch, rows, columns = tensor.shape
+    if rows > by + 4:
+        yield replace(tensor, shape=(batch, rows - by, columns))
+    if columns > by + 4:
+        yield replace(tensor, shape=(batch, rows, columns - by))
 
 
 def _raw(role: str, tensor: TensorFound, why: str, is_certain: bool = True) -> Reading:
@@ -273,15 +332,15 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     if len(found.outputs) == 1 or len(named) == 1:
         vector = named[0] if named else found.outputs[0]
         if named:
-            why = f"{_shown(vector)}: its name says that it is a vector"
+            why = f"{shown(vector)}: its name says that it is a vector"
             yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
     scores = [t for t in found.outputs if "score" in t.name.lower()]
     if len(found.outputs) == 1 or len(scores) == 1:
         output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
-        yield Reading("classify", (("scores", output.name),), f"{_shown(output)}: one long axis")
+        yield Reading("classify", (("scores", output.name),), f"{shown(output)}: one long axis")
     if len(found.outputs) == 1 and not named:
         output = found.outputs[0]
-        yield Reading("embed", (("embedding", output.name),), f"{_shown(output)}: a vector")
+        yield Reading("embed", (("embedding", output.name),), f"{shown(output)}: a vector")
 
 
 def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
@@ -291,7 +350,7 @@ def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]
         return
     for channels, anchors in _TINY_YOLOV2_ANCHORS.items():
         if tensor.shape[1:] in ((channels, *cells), (*cells, channels)):
-            why = f"{_shown(tensor)}: a grid of {channels // 5 - 5} classes, as Tiny YOLOv2"
+            why = f"{shown(tensor)}: a grid of {channels // 5 - 5} classes, as Tiny YOLOv2"
             fields = {**CONVENTIONS["yolov2"], "anchors": anchors}
             yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
 
@@ -300,7 +359,7 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     """Whether an output has a value for each place of the picture, as a segmentation has."""
     if len(tensor.shape) not in (3, 4):
         return False
-    height, width = (side // _FINEST_FEATURES for side in input_hw)
+    height, width = (side // FINEST_FEATURES for side in input_hw)
     _, *sides = tensor.shape
     pairs = (sides[:2], sides[-2:])
     return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (
@@ -312,12 +371,12 @@ def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
     return ((role, found.outputs[0].name),)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """``StatefulPartitionedCall/detection_boxes:0`` -> ``detection_boxes``."""
     return name.lower().split(":")[0].rsplit("/", 1)[-1]
 
 
-def _shown(tensor: TensorFound) -> str:
+def shown(tensor: TensorFound) -> str:
     return f"{tensor.name} {list(tensor.shape)}"
 
 
@@ -345,6 +404,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
+        ("nanodet", 2, 4 * NANODET_BINS),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

@@ -6,25 +6,23 @@ and a label file. Nothing in it is executed or unpickled to read it.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import functools
 import json
 import logging
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.downloads import download
-from pyspark_vision.bundles.inspection import check_fits
+from pyspark_vision.bundles.inspection import check_fits, propose_model
 from pyspark_vision.bundles.labels import dump_labels, read_labels
+from pyspark_vision.bundles.proof import of_record
+from pyspark_vision.bundles.registry import is_registered, registered_model, registered_name
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
@@ -46,8 +44,6 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger(__name__)
 
-_made_in_attempt: ContextVar[list[Path] | None] = ContextVar("made_in_attempt", default=None)
-
 
 def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
     """Write ``model.json``, the model files and the labels into ``folder``; returns it.
@@ -60,8 +56,10 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
         _copy(_existing(spec, file), target / file.path)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION}
     for field in dataclasses.fields(spec):
-        if field.name not in (*_PLACE_FIELDS, "labels", "files"):
+        if field.name not in (*_PLACE_FIELDS, "labels", "files", "proof"):
             record[field.name] = getattr(spec, field.name)
+    if spec.proof is not None:
+        record["proof"] = spec.proof.record()
     record["files"] = [{**dataclasses.asdict(f), "outputs": dict(f.outputs)} for f in spec.files]
     if spec.labels:
         name, text = dump_labels(spec.labels)
@@ -75,14 +73,30 @@ def save_bundle(spec: ModelSpec, folder: str | Path) -> Path:
 def load_bundle(uri: str) -> ModelSpec:
     """Read and verify a bundle: a folder or .zip, a local path or any URI Spark's Hadoop reads.
 
+    Or a model of MLflow's registry, ``models:/name@alias``: a bundle, or one that is known.
+
     ``local:/path`` (Spark's own notation) names a folder that every node has already: it is read
     here and not shipped. Raises :class:`InvalidModelError` for a file that is missing, changed or
     cannot be read.
     """
     try:
-        return _load_bundle(uri)
+        if not is_registered(uri):
+            return _load_bundle(uri)
+        path = local_copy(uri)
+        return _load_bundle(str(path)) if (path / MODEL_JSON).is_file() else _known(path, uri)
     except OSError as error:
         raise InvalidModelError(f"{uri} cannot be read: {error}") from error
+
+
+def _known(path: Path, uri: str) -> ModelSpec:
+    """A registered model that is no bundle, if it says itself how it is run."""
+    proposal = propose_model(path, source=uri, name=registered_name(uri))
+    if proposal.open_fields:
+        raise InvalidModelError(
+            f"{uri} is no bundle, and only a proposal: {proposal.question()}. `pyspark-vision "
+            f"bundle build {uri}` makes a bundle of it, and takes what it does not say"
+        )
+    return proposal.spec
 
 
 def _load_bundle(uri: str) -> ModelSpec:
@@ -102,6 +116,8 @@ def _load_bundle(uri: str) -> ModelSpec:
             outputs = tuple((str(k), str(v)) for k, v in entry.pop("outputs").items())
             files.append(ModelFile(**entry, outputs=outputs))
         record["input_hw"] = tuple(record["input_hw"])
+        if record.get("proof") is not None:
+            record["proof"] = of_record(record["proof"])
         spec = ModelSpec(
             **record,
             files=tuple(files),
@@ -135,7 +151,7 @@ def publish(spec: ModelSpec, session: Any) -> PublishedFile:
             return shipped.published[spec]
         source = _existing(spec, spec.file)
         check_fits(spec)
-        _log.info("model %r runs on %s", spec.name, spec.runs_on)
+        _log.info("model %r runs on %s; %s", spec.name, spec.runs_on, spec.verified)
         published = _published(spec, source)
         if not spec.on_every_node and published not in shipped.published.values():
             _ship(published, source, session)
@@ -182,43 +198,6 @@ def _ship(published: PublishedFile, source: Path, session: Any) -> None:
         session.sparkContext.addFile(str(staged(session, published.name, write)))
 
 
-def scratch_folder() -> Path:
-    """A fresh folder that goes when this process does, for models as they are loaded."""
-    if not Path(_scratch().name).is_dir():  # /tmp was swept
-        _scratch.cache_clear()
-    folder = Path(tempfile.mkdtemp(dir=_scratch().name))
-    made = _made_in_attempt.get()
-    if made is not None:
-        made.append(folder)
-    return folder
-
-
-@contextmanager
-def discarded_on_error() -> Iterator[None]:
-    """What :func:`scratch_folder` makes in the block goes at once if that fails.
-
-    A job that tries a broken bundle again and again must not fill the disk with its copies.
-    """
-    made: list[Path] = []
-    token = _made_in_attempt.set(made)
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        _made_in_attempt.reset(token)
-
-
-@functools.cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    # Removed by the object's finalizer at exit, without the warning that implicit removal gives.
-    scratch = tempfile.TemporaryDirectory(prefix="pyspark_vision-")
-    atexit.register(scratch.cleanup)
-    return scratch
-
-
 def _existing(spec: ModelSpec, file: ModelFile) -> Path:
     """A file of the spec where it lies now, verified."""
     path = Path(spec.root, file.path)
@@ -259,7 +238,12 @@ def is_on_this_machine(uri: str) -> bool:
 
 
 def local_copy(uri: str) -> Path:
-    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark."""
+    """What lies at ``uri`` as a local file or folder: where it is, or downloaded by Spark.
+
+    A registry's model (``models:/name@alias``) is downloaded by :mod:`registry`.
+    """
+    if is_registered(uri):
+        return registered_model(uri, scratch_folder())
     if not is_on_this_machine(uri):
         return _downloaded(uri)
     scheme = urlsplit(uri).scheme

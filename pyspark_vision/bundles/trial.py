@@ -16,6 +16,18 @@ from pyspark_vision.executor.preprocess import Preprocessor
 Array = np.ndarray[Any, Any]
 
 
+# A model that takes pictures in their own shape is tried with less than the largest.
+_LARGEST_OWN_SHAPE = 512
+
+
+def trial_hw(spec: ModelSpec) -> tuple[int, int]:
+    """The size of the drawn pictures for a model: its input's, or what is quick."""
+    if spec.resize != "keep_aspect":
+        return spec.input_hw
+    height, width = (min(side, _LARGEST_OWN_SHAPE) for side in spec.input_hw)
+    return height, width
+
+
 def trial_pictures(input_hw: tuple[int, int]) -> tuple[Array, ...]:
     """Grey, noise, a ramp of each colour, and discs: ``(H, W, 3)`` uint8; the grey one is blank."""
     height, width = input_hw
@@ -45,8 +57,8 @@ def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Arr
         engine = load_engine(spec, spec.path, threads=1)
         for pixels in pictures:
             for index in range(len(batch)):
-                preprocessor.fill(batch, index, Image.fromarray(pixels))
-            outputs = engine.run(batch)
+                placement = preprocessor.fill(batch, index, Image.fromarray(pixels))
+            outputs = engine.run(preprocessor.filled(batch, placement))
             runs.append(
                 {
                     role: values[0] if spec.batched_outputs else values

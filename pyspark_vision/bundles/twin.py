@@ -24,8 +24,8 @@ import numpy as np
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
 from pyspark_vision.bundles.readers.keras import start_tensorflow
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
-from pyspark_vision.bundles.storage import scratch_folder
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import tensorflow as engine
 from pyspark_vision.executor.engines.quiet import quiet_stderr

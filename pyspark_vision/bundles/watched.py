@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.bundles.registry import is_registered, registered_version
+from pyspark_vision.bundles.scratch import discarded_on_error
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import (
-    discarded_on_error,
     is_on_this_machine,
     keep_published,
     local_copy,
@@ -182,11 +183,18 @@ def _lister(session: Any, uri: str | None) -> tuple[Callable[[], _Listing], bool
     """
     if uri is None or is_on_this_machine(uri):
         return _files_here(uri), True
+    if is_registered(uri):
+        return functools.partial(_version, uri), False
     try:
         file_system, path = hadoop_path(session, uri)
     except JavaError:  # what is wrong with it is said where it is loaded
         return tuple, True
     return functools.partial(_hadoop_files, file_system, path), False
+
+
+def _version(uri: str) -> _Listing:
+    """A registry's model changes when its alias is given to another version."""
+    return ((uri, 0, 0, registered_version(uri)),)
 
 
 def _files_here(uri: str | None) -> Callable[[], _Listing]:

@@ -1,8 +1,8 @@
 """`pyspark-vision replay LETTERS --checkpoint URI`: dead letters go back to where they came from.
 
 Each letter is sent with its payload and key as they came, to its own topic (or ``--to``), where the
-job that reads this topic finds it. The checkpoint knows which letters were put back: a second run
-takes only what came since.
+job that reads this topic finds it: of Kafka, or of Pub/Sub that of the subscription it came from.
+The checkpoint knows which letters were put back: a second run takes only what came since.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyspark_vision.job import flags, outputs
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic, refuse_overlaps, refuse_same_topics
 from pyspark_vision.messages.record_headers import HEADERS
-from pyspark_vision.messages.topics import KAFKA_SCHEME, LETTER_HEADER_PREFIX
+from pyspark_vision.messages.topics import KAFKA_SCHEME, PUBSUB_SCHEME, REPLAY_OF
 from pyspark_vision.sinks.dead_letters import (
     HEADERS_TYPE,
     LETTER,
@@ -37,9 +37,11 @@ from pyspark_vision.sinks.dead_letters import (
 from pyspark_vision.sinks.kafka import KafkaTopic, send
 from pyspark_vision.sources import kafka_record, kafka_start
 from pyspark_vision.sources.kafka import EARLIEST, KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.sources.pubsub.options import whole_name
 from pyspark_vision.spark import error_texts
 from pyspark_vision.spark.hadoop import hadoop_path, list_names, literal
 from pyspark_vision.spark.session import tool_session
+from pyspark_vision.streaming import letters_to_pubsub
 from pyspark_vision.streaming.put_back import (
     not_put_back,
     refuse_other_checkpoint,
@@ -49,13 +51,12 @@ from pyspark_vision.streaming.put_back import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 # Of letters without their payload, how many are named.
 _SHOWN_ORIGINS = 10
 
-# A letter that was put back says where it first failed.
-REPLAY_HEADER = LETTER_HEADER_PREFIX + "replay_of"
+_DEFAULT_SERVERS = "127.0.0.1:9092"
 
 _SHOWN_CODES = ", ".join(code.value for code in ErrorCode)
 
@@ -81,10 +82,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{_SHOWN_CODES}",
     )
     parser.add_argument(
-        "--to", metavar="kafka:TOPIC", help="send all to one topic (default: each letter's own)"
+        "--to",
+        metavar="kafka:TOPIC|pubsub:TOPIC",
+        help="send all to one topic (default: each letter's own; of Pub/Sub that is the topic of "
+        "its subscription)",
     )
     parser.add_argument(
-        "--kafka-servers", default="127.0.0.1:9092", metavar="HOST:PORT,…", help="the brokers"
+        "--project-id", metavar="ID", help="the Google Cloud project of --to pubsub:TOPIC"
+    )
+    parser.add_argument(
+        "--kafka-servers",
+        metavar="HOST:PORT,…",
+        help=f"the brokers (default: {_DEFAULT_SERVERS})",
     )
     flags.add_kafka_config(parser)
     flags.add_session(parser)
@@ -92,10 +101,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Put the letters back that are there now; 0 when all of them went."""
-    if args.to is not None and not args.to.startswith(KAFKA_SCHEME):
-        raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC")
+    _refuse_bad_target(args)
     _refuse_mixed_places(args)
-    kafka_start.refuse_unreachable(args.kafka_servers)
+    # Of letters in a folder who reads them knows whether some are Kafka's.
+    asks_kafka = any((one or "").startswith(KAFKA_SCHEME) for one in (args.letters, args.to))
+    has_brokers = args.kafka_servers is not None
+    args.kafka_servers = args.kafka_servers or _DEFAULT_SERVERS
+    if asks_kafka or has_brokers:
+        kafka_start.refuse_unreachable(args.kafka_servers)
     connection = flags.kafka_connection(args)
     session = tool_session("replay", args.master, args.conf)
     # Without a mark it is taken for its own if it looks like a stream's: an older version's.
@@ -112,15 +125,12 @@ def run(args: argparse.Namespace) -> int:
             raise CheckpointInUseError(lost[0])
         chosen = _chosen(letters, args)
         # Their pictures are where they were; a letter of a topic may have had no value.
-        without = F.col("topic").isNull() & F.col("payload").isNull()
+        is_of_file = F.col("topic").isNull() & F.col("subscription").isNull()
+        without = is_of_file & F.col("payload").isNull()
         of_files.extend(_origins(chosen.where(without)))
         chosen = chosen.where(~without)
         whole = chosen.where(F.col(PAYLOAD_LEFT_OUT).isNull())
-        counted = _by_code(whole)
-        topic = _target(session, connection, whole, args)
-        target = KafkaTopic(connection, topic, flags.LARGEST_LETTER_BYTES)
-        send(_records(whole, own_topic=args.to is None), target)
-        put_back.update(counted)
+        put_back.update(_put_back(session, connection, whole, args))
         left_out.extend(_origins(chosen.where(F.col(PAYLOAD_LEFT_OUT).isNotNull())))
 
     with outputs.held(session, places, lost.append):
@@ -151,11 +161,22 @@ def _shown(origins: Sequence[str]) -> str:
     return ", ".join(origins[:_SHOWN_ORIGINS]) + (", …" if origins[_SHOWN_ORIGINS:] else "")
 
 
+def _refuse_bad_target(args: argparse.Namespace) -> None:
+    if args.to is None or args.to.startswith(KAFKA_SCHEME):
+        return
+    if not args.to.startswith(PUBSUB_SCHEME):
+        raise InvalidOptionError(f"--to {args.to}: it must be kafka:TOPIC or pubsub:TOPIC")
+    args.to = PUBSUB_SCHEME + whole_name(
+        args.to.removeprefix(PUBSUB_SCHEME), args.project_id, "topic"
+    )
+
+
 def _refuse_mixed_places(args: argparse.Namespace) -> None:
     """Refuse to put letters back to where they come from, or to keep progress among them."""
     if args.letters.startswith(KAFKA_SCHEME):
         read = Topic("LETTERS", args.letters.removeprefix(KAFKA_SCHEME))
-        to = (args.to or "").removeprefix(KAFKA_SCHEME)
+        is_kafka = (args.to or "").startswith(KAFKA_SCHEME)
+        to = args.to.removeprefix(KAFKA_SCHEME) if is_kafka else ""
         refuse_same_topics([read, Topic("--to", to, is_written=True)])
         return
     checkpoint = Place("--checkpoint", args.checkpoint, is_written=True)
@@ -235,10 +256,41 @@ def _replay_folder(
         fresh.unpersist()
 
 
+def _put_back(
+    session: SparkSession, connection: KafkaConnection, letters: DataFrame, args: argparse.Namespace
+) -> Counter[str]:
+    """Send them to where they go; how many of each error. What is not there is refused first."""
+    is_for_pubsub = _is_for_pubsub(args)
+    kinds = letters.groupBy(is_for_pubsub.alias("pubsub"), "error_code")
+    rows = kinds.agg(F.count(F.lit(1)).alias("letters")).collect()
+    of_kafka, of_pubsub = letters.where(~is_for_pubsub), letters.where(is_for_pubsub)
+    targets: dict[str | None, str] = {}
+    if any(row["pubsub"] for row in rows):
+        to = None if args.to is None else args.to.removeprefix(PUBSUB_SCHEME)
+        targets = letters_to_pubsub.topics(of_pubsub, to)
+    if not all(row["pubsub"] for row in rows):
+        topic = _target(session, connection, of_kafka, args)
+        target = KafkaTopic(connection, topic, flags.LARGEST_LETTER_BYTES)
+        send(_records(of_kafka, own_topic=args.to is None), target)
+    if targets:
+        letters_to_pubsub.publish(of_pubsub, targets)
+    counted: Counter[str] = Counter()
+    for row in rows:
+        counted[row["error_code"]] += row["letters"]
+    return counted
+
+
+def _is_for_pubsub(args: argparse.Namespace) -> Column:
+    if args.to is not None:
+        return F.lit(args.to.startswith(PUBSUB_SCHEME))
+    return F.col("subscription").isNotNull()
+
+
 def _target(
     session: SparkSession, connection: KafkaConnection, letters: DataFrame, args: argparse.Namespace
 ) -> str:
-    """The topic for all letters, or empty; raises if one that they go to is not there."""
+    """Kafka's topic for all letters, or empty; raises if one that they go to is not there."""
+    kafka_start.refuse_unreachable(args.kafka_servers)
     if args.to is not None:
         topic = str(args.to).removeprefix(KAFKA_SCHEME)
         kafka_start.topic_limit(session, connection, "--to", topic)
@@ -253,23 +305,17 @@ def _chosen(letters: DataFrame, args: argparse.Namespace) -> DataFrame:
     return letters.where(F.col("error_code").isin(*args.code)) if args.code else letters
 
 
-def _by_code(letters: DataFrame) -> dict[str, int]:
-    rows = letters.groupBy("error_code").agg(F.count(F.lit(1)).alias("letters")).collect()
-    return {row["error_code"]: row["letters"] for row in rows}
-
-
 def _refuse_without_topic(letters: DataFrame) -> None:
     without = letters.where(F.col("topic").isNull()).select("origin").limit(1).collect()
     if without:
         raise InvalidOptionError(
-            f"the letter of {without[0]['origin']} came from no topic: say --to kafka:TOPIC"
+            f"the letter of {without[0]['origin']} came from no topic: say --to kafka:TOPIC "
+            "or pubsub:TOPIC"
         )
 
 
 def _records(letters: DataFrame, *, own_topic: bool) -> DataFrame:
-    header = F.struct(
-        F.lit(REPLAY_HEADER).alias("key"), F.col("origin").cast("binary").alias("value")
-    )
+    header = F.struct(F.lit(REPLAY_OF).alias("key"), F.col("origin").cast("binary").alias("value"))
     topic = [F.col("topic")] if own_topic else []
     own = F.coalesce(F.col(HEADERS), F.array().cast(HEADERS_TYPE))
     headers = F.concat(own, F.array(header)).alias(HEADERS)

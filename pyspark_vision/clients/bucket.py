@@ -75,8 +75,9 @@ def open_bucket(flag: str, place: str, prefix: str) -> Bucket:
     folder = Path(unquote(parts.path))
     try:
         (folder / prefix).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidOptionError(f"{flag} {place}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # the second: a zero byte (%00)
+        why = getattr(error, "strerror", None) or str(error)
+        raise InvalidOptionError(f"{flag} {place}: {why}") from None
     return FolderBucket(folder)
 
 

@@ -10,14 +10,21 @@ import re
 LARGEST_SIDE = 8192
 
 
+# Of rates and seconds: eleven days to a picture, and thirty years. Python's clocks wait for less
+# than three hundred.
+_LEAST, _MOST = 1e-6, 1e9
+
+
 def above_zero(text: str) -> float:
-    """A finite number above 0."""
+    """A number above 0 that a clock can wait for: 0.000001 to a thousand million."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
+    if not _LEAST <= value <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text} must be a number from {_LEAST:f} to {_MOST:.0f}")
     return value
 
 

@@ -28,6 +28,8 @@ def listen(host: str, port: int | None, usual_port: int, *, backlog: int = 128) 
             if error.errno == errno.EADDRINUSE and port is None:
                 continue
             raise InvalidOptionError(_why(host, number, error)) from None
+        except UnicodeError:  # no name can be so: an empty part, or one of more than 63 letters
+            raise InvalidOptionError(f"--host {host}: it is no address of this machine") from None
     raise InvalidOptionError(f"--host {host}: it has no free port")
 
 

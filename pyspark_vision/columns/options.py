@@ -161,6 +161,19 @@ def _gcs_options(session: Any) -> GcsOptions:
     )
 
 
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """``value`` as a tuple; :class:`InvalidOptionError` unless it is a list of different texts."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise InvalidOptionError(f"{name}={value!r} must be a list of one text or more")
+    for one in value:
+        if not isinstance(one, str) or not one.strip():
+            raise InvalidOptionError(f"{name}: {one!r} is not a text")
+    if len(set(value)) < len(value):
+        twice = next(one for one in value if list(value).count(one) > 1)
+        raise InvalidOptionError(f"{name}: {twice!r} is there twice")
+    return tuple(value)
+
+
 def at_least_one(name: str, value: Any) -> None:
     """Raise :class:`InvalidOptionError` unless ``value`` is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -67,6 +67,7 @@ IMAGES = Accepted(
     f"{_BYTES}, {_TEXT}, the struct of fetch_object or an image struct (as decode_image or "
     "Spark's image source gives)",
 )
+TEXT = Accepted(("string",), "STRING (texts)")
 
 _RIGHT, _OTHER = "image or uri", "another type"
 

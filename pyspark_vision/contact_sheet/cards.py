@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, fingerprint
 from pyspark_vision.contact_sheet.rows import Card, Failure, as_text
 from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, score_text, text_color_rgb
+from pyspark_vision.executor.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.draw_masks import draw_masks
 
 STAGE_RATIO = 4 / 3  # as in the style sheet
 OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only
@@ -20,6 +23,9 @@ OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only
 STAGE_PX = 300.0
 PLATE_PX = 18.0
 LETTER_PX = 6.6
+
+# What is drawn in the colours of its classes.
+COLORED_TASKS = ("detect", "segment", "keypoints")
 
 Edges = tuple[float, float, float, float]
 
@@ -47,7 +53,8 @@ class Box:
 @dataclass(frozen=True)
 class CardView:
     """What a card shows: a picture so wide (a part of the stage), or why it is missing; a vector as
-    a strip of colours and its caption."""
+    a strip of colours and its caption. Boxes that are not `outlined` have plates only; `points`:
+    the keypoints of a detector's boxes, as CSS."""
 
     name: str
     origin: str | None
@@ -60,6 +67,8 @@ class CardView:
     items: Sequence[Item]
     items_total: int
     boxes: Sequence[Box]
+    points: Sequence[str]
+    outlined: bool
     vector: tuple[Thumbnail, str] | None
 
 
@@ -74,7 +83,8 @@ def card_view(
     shown = picture if isinstance(picture, Thumbnail) else None
     ratio = shown.width / shown.height if shown else STAGE_RATIO
     width = min(1.0, ratio / STAGE_RATIO)
-    are_drawn = task == "detect" and not card.failure and not boxes_drawn
+    are_drawn = task in COLORED_TASKS and not card.failure and not boxes_drawn
+    has_points = are_drawn and task == "detect"
     return CardView(
         name=name,
         origin=card.origin if card.origin != name else None,
@@ -87,8 +97,19 @@ def card_view(
         items=items,
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
+        points=[place for row in rows for place in _points(row)] if has_points else [],
+        outlined=task != "segment",
         vector=_vector(card) if task == "embed" else None,
     )
+
+
+def painter(card: Card, task: str) -> Callable[[Image.Image], Image.Image] | None:
+    """What draws a card's masks or points on its picture; None where it has none."""
+    drawing = {"segment": draw_masks, "keypoints": draw_keypoints}.get(task)
+    rows = [item for item in card.items if isinstance(item, Mapping)]
+    if drawing is None or card.failure or not rows:
+        return None
+    return lambda picture: drawing(picture, rows, named=False)
 
 
 def class_name(class_id: Any, label: Any) -> str:
@@ -129,6 +150,14 @@ def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) ->
         box = f"left:{left:.2%};top:{top:.2%};{size};{style}"
         boxes.append(Box(box, f"{place};{style}", text))
     return boxes
+
+
+def _points(item: Mapping[str, Any]) -> Iterator[str]:
+    """The places of a detection's keypoints; those outside of the picture are not shown."""
+    for point in item.get("keypoints") or ():
+        x, y = point.get("x"), point.get("y")
+        if isinstance(x, float) and isinstance(y, float) and 0 <= x <= 1 and 0 <= y <= 1:
+            yield f"left:{x:.2%};top:{y:.2%};{color_style(item.get('class_id'))}"
 
 
 def _place(

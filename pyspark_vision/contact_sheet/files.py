@@ -13,7 +13,13 @@ import pyarrow.parquet as pq
 
 from pyspark_vision.errors import InvalidOptionError
 
-RESULT_FIELDS = {"detections": "detect", "predictions": "classify", "embedding": "embed"}
+RESULT_FIELDS = {
+    "detections": "detect",
+    "predictions": "classify",
+    "segments": "segment",
+    "poses": "keypoints",
+    "embedding": "embed",
+}
 SCORED_FIELDS = {"class_id", "label", "score"}
 BOX_FIELDS = SCORED_FIELDS | {"xmin", "ymin", "xmax", "ymax"}
 OTHER_FIELDS = ("width", "height", "model", "model_sha256", "model_digest", "error")
@@ -30,7 +36,7 @@ class ContactSheetError(InvalidOptionError):
 class Layout:
     """Where a Parquet schema keeps what the sheet shows."""
 
-    task: str  # detect, classify or embed
+    task: str  # as of a model
     items: str  # the field that holds the result
     struct: str | None  # the column that holds the fields, None where they are columns
     fields: frozenset[str]  # what stands beside the result: width, height, model, error, ...
@@ -126,8 +132,8 @@ def find_layout(schema: pa.Schema, source: Path) -> Layout:
             )
     columns = ", ".join(f"{column.name}: {column.type}" for column in schema) or "none"
     raise ContactSheetError(
-        f"{str(source)!r} has no result column: one of detections (array of struct with "
-        f"{', '.join(sorted(BOX_FIELDS))}), predictions (array of struct with "
+        f"{str(source)!r} has no result column: one of detections, segments or poses (array of "
+        f"struct with {', '.join(sorted(BOX_FIELDS))}), predictions (array of struct with "
         f"{', '.join(sorted(SCORED_FIELDS))}) or embedding (array of float) is needed, as a column "
         f"or in a struct column. Columns found: {columns}"
     )
@@ -185,7 +191,7 @@ def _is_result(part: pa.Field) -> bool:
     item = part.type.value_type
     if part.name == "embedding":
         return bool(pa.types.is_floating(item))
-    needed = BOX_FIELDS if part.name == "detections" else SCORED_FIELDS
+    needed = SCORED_FIELDS if part.name == "predictions" else BOX_FIELDS
     return pa.types.is_struct(item) and needed <= {inner.name for inner in item}
 
 

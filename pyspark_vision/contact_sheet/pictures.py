@@ -6,6 +6,7 @@ import base64
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import unquote, urlsplit
@@ -42,8 +43,15 @@ class Unavailable:
     reason: str
 
 
-def thumbnail(encoded: bytes, side_px: int = THUMBNAIL_PX) -> Thumbnail | Unavailable:
-    """Make a thumbnail of an encoded picture: upright, each side at most `side_px`, JPEG."""
+def thumbnail(
+    encoded: bytes,
+    side_px: int = THUMBNAIL_PX,
+    paint: Callable[[Image.Image], Image.Image] | None = None,
+) -> Thumbnail | Unavailable:
+    """Make a thumbnail of an encoded picture: upright, each side at most `side_px`, JPEG.
+
+    `paint` draws on it before it is encoded.
+    """
     if len(encoded) > MAX_BYTES:
         return Unavailable(f"{len(encoded):,} bytes, more than {MAX_BYTES:,}")
     try:
@@ -57,6 +65,7 @@ def thumbnail(encoded: bytes, side_px: int = THUMBNAIL_PX) -> Thumbnail | Unavai
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
             flat = _on_white(upright)
+            flat = paint(flat) if paint else flat
             buffer = BytesIO()
             flat.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     except Image.DecompressionBombError:

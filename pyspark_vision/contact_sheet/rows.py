@@ -23,6 +23,7 @@ NO_RESULT_CODE = "no_result"
 LIGHT_BATCH_ROWS = 4096
 PICTURE_BATCH_ROWS = 16  # encoded pictures are megabytes each
 MAX_ITEMS = 100  # detections kept for one card; a page with more boxes cannot be read
+MAX_SEGMENTS = 25  # of these each has a mask, of some kilobytes
 MAX_TEXT_CHARS = 500
 MAX_ORIGIN_CHARS = 4096  # PATH_MAX of Linux: longer is no local path
 
@@ -165,7 +166,8 @@ def _cards(
         items = fields[layout.items][row].values
         error = fields["error"][row].as_py()
         total = 0 if items is None else len(items)
-        kept = items if items is None or layout.task == "embed" else items[:MAX_ITEMS]
+        most = MAX_SEGMENTS if layout.task == "segment" else MAX_ITEMS
+        kept = items if items is None or layout.task == "embed" else items[:most]
         origin = None if origins is None else origins[row].as_py()
         yield Card(
             place=(place[0], place[1] + row),

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark_vision.contact_sheet.cards import OPEN_ITEMS, card_view, class_name, color_style
+from pyspark_vision.contact_sheet.cards import (
+    COLORED_TASKS,
+    OPEN_ITEMS,
+    card_view,
+    class_name,
+    color_style,
+    painter,
+)
 from pyspark_vision.contact_sheet.files import ANNOTATED_COLUMNS, ContactSheetError, open_results
 from pyspark_vision.contact_sheet.page import page_html
 from pyspark_vision.contact_sheet.pictures import (
@@ -32,6 +39,8 @@ SHORT_SHA = 12
 WORDS = {
     "detect": ("detections", "Objects by class"),
     "classify": ("predictions", "Pictures by best class"),
+    "segment": ("segments", "Segments by class"),
+    "keypoints": ("poses", "Poses by class"),
     "embed": ("a vector", ""),
 }
 
@@ -62,9 +71,10 @@ def build_contact_sheet(
 
     In: `results`, a Parquet file or a folder of them (subfolders such as `batch_id=3` too), with
     the row contract as columns or in a struct column: one of `detections`, `predictions`,
-    `embedding`, and beside it `width`, `height`, `model`, `model_sha256`, `error`. Pictures come
-    from a binary column `content` (boxes are drawn on them), else from `annotated` or `image`
-    (boxes are on them already), else from `origin` where that is a local path or a `file:` URI.
+    `segments`, `poses`, `embedding`, and beside it `width`, `height`, `model`, `model_sha256`,
+    `error`. Pictures come from a binary column `content` (boxes, masks and points are drawn on
+    them), else from `annotated` or `image` (drawn on already), else from `origin` where that is a
+    local path or a `file:` URI.
     A row with an error counts as failed; one with neither result nor error too, as `no_result`.
 
     Out: the page at `output`, replaced in one step. At most `limit` cards, failed rows first;
@@ -91,15 +101,18 @@ def build_contact_sheet(
     tally, cards = scan(files, limit, on_rows or (lambda rows: None))
     shown: dict[tuple[int, int], tuple[Thumbnail | Unavailable, bool]] = {}
     for card, column, encoded in read_pictures(files, cards):
-        shown[card.place] = thumbnail(encoded), column in ANNOTATED_COLUMNS
+        drawn = column in ANNOTATED_COLUMNS
+        paint = None if drawn else painter(card, task)
+        shown[card.place] = thumbnail(encoded, paint=paint), drawn
     for card in cards:
         if card.place not in shown:
             found = picture_from_origin(card.origin)
-            small = found if isinstance(found, Unavailable) else thumbnail(found)
+            paint = painter(card, task)
+            small = found if isinstance(found, Unavailable) else thumbnail(found, paint=paint)
             shown[card.place] = small, False
     counts = _counts(tally, task, len(cards))
     word, class_caption = WORDS[task]
-    named = tally.by_class if task == "detect" else ()  # only boxes have colours
+    named = tally.by_class if task in COLORED_TASKS else ()
     models = tally.models.most_common(MODELS_SHOWN)
     values = {
         "title": title or f"Contact sheet of {source.resolve().name}",

@@ -33,6 +33,10 @@ def runs(session: SparkSession, uri: str) -> str:
         "classify": V.classify_image,
         "detect": V.detect_objects,
         "embed": V.embed_image,
+        "segment": V.segment_image,
+        "keypoints": V.detect_keypoints,
+        "dual_encoder": V.embed_image,
+        "ocr": V.read_text,
     }
     picture = session.createDataFrame([(bytearray(_picture()),)], "content binary")
     started = time.monotonic()

@@ -42,6 +42,14 @@ def to_source_xyxy(xyxy: Array, placement: Placement) -> Array:
     return clipped
 
 
+def to_source_points(points: Array, placement: Placement) -> Array:
+    """``(…, 2)`` normalized points of the model's input -> of the upright picture, not clipped."""
+    scale = np.array([placement.x_scale, placement.y_scale], np.float32)
+    shift = np.array([placement.x_shift, placement.y_shift], np.float32)
+    placed: Array = points * scale + shift
+    return placed
+
+
 def iou_of_one(box: Array, others: Array) -> Array:
     """Intersection over union of an xyxy box ``(4,)`` with each of ``(N, 4)``; 0 for no area.
 
@@ -100,6 +108,40 @@ def nms(
         near = slice(first[index], last[index])
         dropped[near] |= iou_of_one(sorted_xyxy[own], sorted_xyxy[near]) > iou_threshold
     return np.array(kept, np.int64)
+
+
+def weighted_nms(
+    xyxy: Array,
+    scores: Array,
+    class_ids: Array,
+    iou_threshold: float,
+    max_boxes: int,
+    points: Array | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """As :func:`nms`, and each kept box is the mean of those that it replaces, by their scores.
+
+    MediaPipe, ``non_max_suppression_calculator.cc``, ``WeightedNonMaxSuppression``: the best box
+    takes with it those of its class that overlap it by more than the threshold; boxes and
+    ``points`` ``(N, P, 2)`` are means, the score is the best one's. Returns (indices kept, all
+    boxes, all points) with the kept ones changed. ``scores`` must be in order, best first.
+    """
+    merged, merged_points = xyxy.copy(), None if points is None else points.copy()
+    is_left = np.ones(len(xyxy), bool)
+    kept: list[int] = []
+    for index in range(len(xyxy)):
+        if not is_left[index]:
+            continue
+        if len(kept) == max_boxes:
+            break
+        kept.append(index)
+        same = np.flatnonzero(is_left & (class_ids == class_ids[index]))
+        same = same[(iou_of_one(xyxy[index], xyxy[same]) > iou_threshold) | (same == index)]
+        is_left[same] = False
+        weights = scores[same].astype(np.float64) / scores[same].sum(dtype=np.float64)
+        merged[index] = weights @ xyxy[same]
+        if points is not None and merged_points is not None:
+            merged_points[index] = np.tensordot(weights, points[same], axes=1)
+    return np.array(kept, np.int64), merged, merged_points
 
 
 def _neighbours(xyxy: Array, class_ids: Array, iou_threshold: float) -> tuple[Array, Array, Array]:

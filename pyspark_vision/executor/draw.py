@@ -40,11 +40,13 @@ OKLCH_CHROMA = 0.20
 
 
 @dataclass(frozen=True)
-class _Box:
-    xyxy: Xyxy  # pixels, inclusive on both sides
+class Box:
+    """A box on a picture, ``xyxy`` in its pixels, inclusive on both sides."""
+
+    xyxy: Xyxy
     class_id: int
     name: str
-    score: float
+    score: float | None
 
 
 def draw_boxes(image: Image.Image, detections: Sequence[Mapping[str, Any]]) -> Image.Image:
@@ -69,17 +71,30 @@ def draw_boxes(image: Image.Image, detections: Sequence[Mapping[str, Any]]) -> I
     picture = image.convert("RGB")
     if not picture.width or not picture.height:
         return picture
-    found = [_box(detection, picture.size) for detection in detections]
-    boxes = [box for box in found if box is not None]
-    boxes.sort(key=lambda box: -math.inf if math.isnan(box.score) else box.score)
+    boxes = boxes_of(detections, picture.size)
     draw = ImageDraw.Draw(picture)
-    scale = math.sqrt(picture.width * picture.height)
-    line_px = max(MIN_LINE_PX, round(scale * LINE_SCALE))
-    font_px = max(MIN_FONT_PX, round(FONT_BASE_PX + scale * FONT_SCALE))
-    for box in boxes:  # the best last, so that it lies on top
-        _draw_outline(draw, box, line_px)
-    _draw_plates(draw, boxes, picture.size, font_px, line_px)
+    for box in boxes:
+        draw_outline(draw, box, line_width_px(picture.size))
+    draw_plates(draw, boxes, picture.size)
     return picture
+
+
+def boxes_of(detections: Sequence[Mapping[str, Any]], size_wh: tuple[int, int]) -> list[Box]:
+    """The boxes that can be drawn, the best last, so that it lies on top."""
+    found = [_box(detection, size_wh) for detection in detections]
+    return sorted((box for box in found if box is not None), key=lambda box: _rank(box.score))
+
+
+def by_rank(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What a row lists best first, the best last; without a score, the later ones first."""
+    scores = [_rank(_score(item)) for item in items]
+    order = sorted(range(len(items)), key=lambda index: (scores[index], -index))
+    return [items[index] for index in order]
+
+
+def line_width_px(size_wh: tuple[int, int]) -> int:
+    """How wide lines are on a picture of this size."""
+    return max(MIN_LINE_PX, round(math.sqrt(size_wh[0] * size_wh[1]) * LINE_SCALE))
 
 
 def encode_jpeg(image: Image.Image, quality: int = 90) -> bytes:
@@ -171,11 +186,24 @@ def score_text(score: float) -> str:
     return f"{percent:.1f}%" if 0.0 < percent < 9.95 else f"{percent:.0f}%"
 
 
-def _box(detection: Mapping[str, Any], size_wh: tuple[int, int]) -> _Box | None:
+def _rank(score: float | None) -> float:
+    return -math.inf if score is None or math.isnan(score) else score
+
+
+def _score(detection: Mapping[str, Any]) -> float | None:
+    try:
+        score = detection["score"]
+        return None if score is None else float(score)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _box(detection: Mapping[str, Any], size_wh: tuple[int, int]) -> Box | None:
     """Read one detection, clipped to the picture in pixels, or None where nothing can be drawn."""
     try:
         class_id = int(detection["class_id"])
-        score = float(detection["score"])
+        score = detection["score"]
+        score = None if score is None else float(score)
         label = detection.get("label")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
@@ -188,10 +216,10 @@ def _box(detection: Mapping[str, Any], size_wh: tuple[int, int]) -> _Box | None:
     right = max(left, math.ceil(xmax * width) - 1)
     bottom = max(top, math.ceil(ymax * height) - 1)
     name = _drawable(label) if isinstance(label, str) else ""
-    return _Box((left, top, right, bottom), class_id, name or f"#{class_id}", score)
+    return Box((left, top, right, bottom), class_id, name or f"#{class_id}", score)
 
 
-def _draw_outline(draw: ImageDraw.ImageDraw, box: _Box, line_px: int) -> None:
+def draw_outline(draw: ImageDraw.ImageDraw, box: Box, line_px: int) -> None:
     """A line in the colour of the class between two dark ones: visible on any background.
 
     Where the line is at its thinnest the dark ones would outweigh it, and are left out.
@@ -204,15 +232,11 @@ def _draw_outline(draw: ImageDraw.ImageDraw, box: _Box, line_px: int) -> None:
     draw.rectangle(box.xyxy, outline=class_color_rgb(box.class_id), width=line_px)
 
 
-def _draw_plates(
-    draw: ImageDraw.ImageDraw,
-    boxes: Sequence[_Box],
-    size_wh: tuple[int, int],
-    font_px: int,
-    line_px: int,
-) -> None:
-    """Write each name on a plate of its colour; the best score chooses its place first."""
+def draw_plates(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], size_wh: tuple[int, int]) -> None:
+    """Write each name on a plate of its colour; the last, best box chooses its place first."""
     width, height = size_wh
+    line_px = line_width_px(size_wh)
+    font_px = max(MIN_FONT_PX, round(FONT_BASE_PX + math.sqrt(width * height) * FONT_SCALE))
     font = _font(font_px)
     pad_px = max(2, round(font_px * 0.25))
     ascent, descent = font.getmetrics()
@@ -220,11 +244,12 @@ def _draw_plates(
     if plate_h * 2 > height:
         return  # a plate would hide the picture
     placed: list[Xyxy] = []
-    plates: list[tuple[Xyxy, _Box, str]] = []
+    plates: list[tuple[Xyxy, Box, str]] = []
     for box in boxes[: -MAX_PLATES - 1 : -1]:
         box_w = box.xyxy[2] - box.xyxy[0] + 1
         room_px = min(width, max(box_w, width // 2, 12 * font_px)) - 2 * pad_px
-        text = _shortened(box.name, f" {score_text(box.score)}", font, room_px)
+        tail = "" if box.score is None else f" {score_text(box.score)}"
+        text = _shortened(box.name, tail, font, room_px)
         plate_w = min(width, math.ceil(font.getlength(text)) + 2 * pad_px)
         plate = _place(box.xyxy, (plate_w, plate_h), size_wh, line_px, placed)
         placed.append(plate)

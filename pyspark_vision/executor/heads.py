@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor.boxes import have_area, nms, to_source_xyxy, to_xyxy
-from pyspark_vision.executor.raw_heads import sigmoid, softmax, split
+from pyspark_vision.executor.boxes import (
+    have_area,
+    nms,
+    to_source_points,
+    to_source_xyxy,
+    to_xyxy,
+    weighted_nms,
+)
+from pyspark_vision.executor.raw_heads import split
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
+from pyspark_vision.executor.scores import sigmoid, softmax
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -21,6 +29,22 @@ Outputs = dict[str, Array]
 # A raw detector can put any number of boxes above a low threshold: NMS looks at the best of them,
 # as many as Ultralytics' does (`max_nms`), and at ``max_detections`` where that is more.
 PRE_NMS_BOXES = 30_000
+
+
+# Where detectors without suppression of their own usually cut (YOLO, torchvision: 0.5 to 0.7).
+_DEFAULT_IOU_THRESHOLD = 0.5
+# Outputs of models that leave overlapping boxes to their caller.
+_UNSUPPRESSED = {
+    *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
+    *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+}
+
+
+def default_iou_threshold(spec: ModelSpec) -> float | None:
+    """The model's own, where its boxes are to be suppressed here; ``None`` where it does that."""
+    if not _UNSUPPRESSED & dict(spec.file.outputs).keys():
+        return None
+    return spec.iou_threshold or _DEFAULT_IOU_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -51,7 +75,68 @@ class EmbedOptions:
     normalize: bool
 
 
-HeadOptions = ClassifyOptions | DetectOptions | EmbedOptions
+@dataclass(frozen=True)
+class SegmentOptions:
+    """At most ``max_segments`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the objects' boxes, as of :class:`DetectOptions`;
+    ``mask_threshold``: the probability above which a pixel belongs to what is looked for, where
+    classes do not exclude one another.
+    """
+
+    score_threshold: float
+    max_segments: int
+    iou_threshold: float | None
+    mask_threshold: float
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """At most ``max_poses`` with a score above ``score_threshold``, best first.
+
+    ``iou_threshold`` is that of the poses' boxes, as of :class:`DetectOptions`.
+    """
+
+    score_threshold: float
+    max_poses: int
+    iou_threshold: float | None
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """The ``top_k`` labels that a picture matches best, of those it is compared with.
+
+    ``vectors``: the labels' embeddings, each of length 1, as float32 bytes of ``(L, D)``.
+    """
+
+    top_k: int
+    score_threshold: float
+    labels: tuple[str, ...]
+    vectors: bytes
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Lines whose mean score of characters is at least ``score_threshold``.
+
+    ``box_threshold``: the mean score of a place that is taken for a line; ``unclip_ratio``: how
+    much what the detector shows of a line grows (:mod:`text_boxes`).
+    """
+
+    score_threshold: float
+    box_threshold: float
+    unclip_ratio: float
+
+
+HeadOptions = (
+    ClassifyOptions
+    | DetectOptions
+    | EmbedOptions
+    | SegmentOptions
+    | PoseOptions
+    | MatchOptions
+    | ReadOptions
+)
 
 
 @dataclass(frozen=True)
@@ -64,11 +149,29 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Detections:
-    """Class ids ``(K,)``, scores ``(K,)``, boxes ``(K, 4)`` xyxy in [0,1] of the upright image."""
+    """Class ids ``(K,)``, scores ``(K,)``, boxes ``(K, 4)`` xyxy in [0,1] of the upright image.
+
+    ``keypoints`` ``(K, P, 2)``: x, y of the same unit, which may lie outside of the image; ``None``
+    of a model whose spec names none.
+    """
 
     class_ids: Array
     scores: Array
     xyxy: Array
+    warnings: tuple[RowWarning, ...] = ()
+    keypoints: Array | None = None
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """K lines: their texts, scores ``(K,)``, and corners ``(K, 4, 2)``.
+
+    Corners are x and y in [0,1] of the upright picture, clockwise from the text's own top left.
+    """
+
+    texts: tuple[str, ...]
+    scores: Array
+    corners: Array
     warnings: tuple[RowWarning, ...] = ()
 
 
@@ -97,9 +200,16 @@ def detect(
     """``boxes`` ``(N, 4)``, ``scores`` and ``classes`` ``(N,)``, or ``class_scores`` ``(N, C)``.
 
     ``count`` tells how many of a padded output are real; without it, padding has low scores.
-    Or one of the raw outputs that :func:`raw_heads.split` takes apart.
+    Or one of the raw outputs that :func:`raw_heads.split` takes apart. ``keypoints``
+    ``(N, P, 2)`` beside the boxes are in their coordinates.
     """
-    outputs = split(outputs, spec)
+    return select(spec, split(outputs, spec), placement, options)[0]
+
+
+def select(
+    spec: ModelSpec, outputs: Outputs, placement: Placement, options: DetectOptions
+) -> tuple[Detections, Array]:
+    """The detections of outputs that are split, and which box each is of, ``(K,)``."""
     boxes = outputs["boxes"].reshape(-1, 4)
     real = len(boxes)
     if "count" in outputs:
@@ -134,23 +244,33 @@ def detect(
     above, left = int(np.count_nonzero(keep)), int(np.count_nonzero(in_picture))
     if left < above:
         warnings.append(_without_area(above - left, above))
-    box_index, scores, class_ids = box_index[in_picture], scores[in_picture], class_ids[in_picture]
-    best = np.argsort(-scores, kind="stable")
+    best = np.flatnonzero(in_picture)
+    best = best[np.argsort(-scores[best], kind="stable")]
+    box_index, scores, class_ids = box_index[best], scores[best], class_ids[best]
+    found = (xyxy[box_index], scores, class_ids)
+    points = _points_in_source(spec, outputs, placement)
+    keypoints = None if points is None else points[box_index]
     if options.iou_threshold is None:
-        kept = best[: options.max_detections]
+        kept = np.arange(min(best.size, options.max_detections))
     else:
         compared = max(PRE_NMS_BOXES, options.max_detections)
         if best.size > compared:
             warnings.append(_capped(compared, best.size))
-            best = best[:compared]
-        own = (xyxy[box_index[best]], scores[best], class_ids[best])
-        kept = best[nms(*own, options.iou_threshold, options.max_detections)]
-    return Detections(
+            found = (found[0][:compared], scores[:compared], class_ids[:compared])
+        limits = (options.iou_threshold, options.max_detections)
+        if spec.suppression == "weighted":
+            kept, merged, keypoints = weighted_nms(*found, *limits, keypoints)
+            found = (merged, *found[1:])
+        else:
+            kept = nms(*found, *limits)
+    detections = Detections(
         (class_ids[kept] + spec.label_offset).astype(np.int32),
         scores[kept].astype(np.float32),
-        xyxy[box_index[kept]],
+        found[0][kept],
         tuple(warnings),
+        None if keypoints is None else keypoints[kept],
     )
+    return detections, box_index[kept]
 
 
 def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:
@@ -164,6 +284,24 @@ def embed(spec: ModelSpec, outputs: Outputs, options: EmbedOptions) -> Array:
         if norm > 0:
             vector = (wide / norm).astype(np.float32)
     return vector
+
+
+def match(spec: ModelSpec, outputs: Outputs, options: MatchOptions) -> Predictions:
+    """``embedding`` -> the labels that it is nearest to; their class id is their place in the list.
+
+    ``logit_scale * cosine + logit_bias``, then over all labels the softmax (CLIP: Hugging Face's
+    ``modeling_clip.py``, ``CLIPModel.forward``) or of each the sigmoid (SigLIP:
+    ``modeling_siglip.py``, ``SiglipModel.forward``).
+    """
+    vector = embed(spec, outputs, EmbedOptions(normalize=True))
+    vectors = np.frombuffer(options.vectors, np.float32).reshape(len(options.labels), -1)
+    if spec.logit_scale is None:
+        raise ValueError("the model has no logit_scale")
+    logits = np.float32(spec.logit_scale) * (vectors @ vector) + np.float32(spec.logit_bias)
+    scores = probabilities(logits, spec.score_kind, exclusive=True)
+    best = np.argsort(-scores, kind="stable")[: options.top_k]
+    best = best[scores[best] >= options.score_threshold]
+    return Predictions(best.astype(np.int32), scores[best].astype(np.float32))
 
 
 def _pooled(spec: ModelSpec, output: Array) -> Array:
@@ -219,6 +357,24 @@ def _in_source(spec: ModelSpec, boxes: Array, placement: Placement) -> Array:
             height, width = spec.input_hw
             xyxy = xyxy / np.array([width, height, width, height], np.float32)
         return to_source_xyxy(xyxy, placement)
+
+
+def _points_in_source(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Array | None:
+    """``keypoints`` ``(N, P, 2)`` as the model gives them -> in [0,1] of the picture, not cut."""
+    if spec.task != "detect" or not spec.keypoint_names:
+        return None
+    if "keypoints" not in outputs:
+        raise ValueError("the spec names keypoints, and the model's outputs have none")
+    points: Array = outputs["keypoints"].astype(np.float32)
+    if points.shape[1] != len(spec.keypoint_names):
+        raise ValueError(
+            f"the model gives {points.shape[1]} keypoints, and the spec names "
+            f"{len(spec.keypoint_names)}"
+        )
+    if spec.coordinates == "pixel":
+        height, width = spec.input_hw
+        points = points / np.array([width, height], np.float32)
+    return to_source_points(points, placement)
 
 
 def _without_area(count: int, of: int) -> RowWarning:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.isolation import serve
-from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.loaded import load_model, predictor_of
 
 if TYPE_CHECKING:
     from pyspark_vision.executor.pipeline import Inference
@@ -21,8 +20,8 @@ def predictor(
 ) -> Callable[[Source], list[Row]]:
     """``(inference, the model's local path, threads, what workers share)`` -> a source's rows."""
     inference, path, threads, shared = arguments
-    engine = load_engine(inference.spec, path, threads, shared)
-    rows = Predictor(inference.spec, engine, inference.decode, inference.head)
+    model = load_model(inference.spec, path, threads, shared)
+    rows = predictor_of(inference.spec, model, inference.decode, inference.head)
     return lambda source: next(rows.stream([source]))
 
 

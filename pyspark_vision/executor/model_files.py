@@ -14,6 +14,12 @@ from pathlib import Path, PurePosixPath
 
 from pyspark_vision.executor.shared_weights import SharedFolder
 
+# The files of models that are folders of several: a dual encoder's, and those of a text reader.
+IMAGE_TOWER, TEXT_TOWER, TOKENIZER = "image.onnx", "text.onnx", "tokenizer.json"
+TEXT_INPUT = "text_input.json"
+DETECTOR, DIRECTION, RECOGNIZER = "detector.onnx", "direction.onnx", "recognizer.onnx"
+CHARACTERS = "characters.json"
+
 
 @dataclass(frozen=True)
 class PublishedFile:

@@ -10,19 +10,31 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from PIL import Image
 
-from pyspark_vision.executor import draw, heads, model_cache, model_files, object_store, results
+from pyspark_vision.executor import (
+    draw,
+    heads,
+    model_cache,
+    model_files,
+    object_store,
+    results,
+    text_embeddings,
+)
+from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
-from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.draw_masks import draw_masks
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture
 from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.messages import arrays
 from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.executor.predictor import Predictor
@@ -36,15 +48,24 @@ from pyspark_vision.executor.source_rows import (
     source_lists_of,
     sources_of,
 )
+from pyspark_vision.executor.text_embeddings import TextInference
+from pyspark_vision.executor.text_predictor import TextPredictor
+from pyspark_vision.executor.text_reader import TextReader
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
     from pyspark_vision.executor.engines import Engine
     from pyspark_vision.executor.shared_weights import SharedFolder
 
+# (picture, the items of its row) -> another picture of the same size.
+Drawing = Callable[[Image.Image, Sequence[dict[str, Any]]], Image.Image]
+
 # Results leave the worker in pieces of at most this many rows: small enough that 4,096-long
 # embeddings stay at 4 MB, large enough that a piece costs nothing beside its inference.
 ROWS_PER_PIECE = 256
+
+# Masks are text of some kilobytes each, and of noise of megabytes.
+SEGMENTED_ROWS_PER_PIECE = 32
 
 # decode_image returns pixels, fetch_object files: their pieces are cut at this many bytes.
 BYTES_PER_PIECE = 32 * 1024 * 1024
@@ -87,7 +108,9 @@ def infer(batches: Iterator[pa.Array], inference: Inference) -> Iterator[pa.Stru
 
 def _pieces(sources: Iterator[Source | Fetched], inference: Inference) -> Iterator[pa.StructArray]:
     predictor = _isolated(inference) if _task_attempts() > 1 else _predictor(inference)
-    sizes = _piece_sizes(predictor.batch_rows)
+    is_segmenting = isinstance(inference.head, heads.SegmentOptions)
+    most_rows = SEGMENTED_ROWS_PER_PIECE if is_segmenting else ROWS_PER_PIECE
+    sizes = _piece_sizes(predictor.batch_rows, most_rows)
     try:
         for first in sources:
             # To be used up before the next piece.
@@ -178,6 +201,11 @@ def fetch_objects(batches: Iterator[pa.Array], options: FetchOptions) -> Iterato
         yield _fetched_array(piece)
 
 
+def embed_texts(batches: Iterator[pa.Array], inference: TextInference) -> Iterator[pa.Array]:
+    """Texts in, their embeddings in the row contract out (:mod:`text_embeddings`)."""
+    return text_embeddings.embed_batches(batches, inference, _threads())
+
+
 def read_messages(
     batches: Iterator[tuple[pa.Array, pa.Array]], form: MessageForm
 ) -> Iterator[pa.StructArray]:
@@ -238,14 +266,34 @@ def draw_on_images(
     batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
 ) -> Iterator[pa.Array]:
     """Images with their detections -> JPEG bytes; null where :func:`_drawn` has none."""
-    for images, detections in batches:
+    return _drawn_on(batches, options, draw.draw_boxes)
+
+
+def draw_masks_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with segments."""
+    return _drawn_on(batches, options, draw_masks)
+
+
+def draw_keypoints_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with poses."""
+    return _drawn_on(batches, options, draw_keypoints)
+
+
+def _drawn_on(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions, drawing: Drawing
+) -> Iterator[pa.Array]:
+    for images, items in batches:
         for start in range(0, len(images), ROWS_PER_PIECE):
             drawn: list[bytes | None] = []
-            boxes = detections.slice(start, ROWS_PER_PIECE)
+            of_piece = items.slice(start, ROWS_PER_PIECE)
             for source, found in zip(
-                sources_of(images.slice(start, ROWS_PER_PIECE)), boxes, strict=True
+                sources_of(images.slice(start, ROWS_PER_PIECE)), of_piece, strict=True
             ):
-                drawn.append(_drawn(source, found.as_py() or [], options))
+                drawn.append(_drawn(source, found.as_py() or [], options, drawing))
             yield binaries(drawn)
 
 
@@ -259,8 +307,19 @@ def result_array(
     """Rows -> the row contract as one Arrow struct array; with ``attempts``, what each cost."""
     if isinstance(head, heads.ClassifyOptions):
         name, values = "predictions", results.predictions_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.MatchOptions):
+        labels = dict(enumerate(head.labels))
+        name, values = "predictions", results.predictions_array(rows, labels)
+    elif isinstance(head, heads.ReadOptions):
+        name, values = "lines", results.lines_array(rows)
     elif isinstance(head, heads.DetectOptions):
-        name, values = "detections", results.detections_array(rows, dict(spec.labels))
+        name = "detections"
+        values = results.detections_array(rows, dict(spec.labels), spec.keypoint_names)
+    elif isinstance(head, heads.SegmentOptions):
+        name, values = "segments", results.segments_array(rows, dict(spec.labels))
+    elif isinstance(head, heads.PoseOptions):
+        values = results.poses_array(rows, dict(spec.labels), spec.keypoint_names)
+        name = "poses"
     else:
         name, values = "embedding", results.embeddings_array(rows)
     return results.result_array(
@@ -307,7 +366,7 @@ def _threads() -> int:
     return context.cpus() if context else 1
 
 
-def _predictor(inference: Inference) -> Predictor:
+def _predictor(inference: Inference) -> Predictor | TextPredictor:
     context, threads = _task(), _threads()
     if context and "gpu" in context.resources():
         # One process, one GPU: before CUDA starts, since it looks once. A worker that is reused
@@ -315,24 +374,24 @@ def _predictor(inference: Inference) -> Predictor:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", context.resources()["gpu"].addresses[0])
     spec = inference.spec
 
-    def load() -> Engine:
+    def load() -> Engine | TextReader:
         path = model_files.local_path(inference.published)
-        return load_engine(spec, path, threads, _shared(inference))
+        return load_model(spec, path, threads, _shared(inference))
 
     # All that an engine looks at: two specs of one file may differ in it.
     shape = (spec.input_shape(1), spec.input_dtype, spec.fixed_batch)
     key = (spec.file, spec.precision, *shape, threads)
-    engine = model_cache.get(key, load)
-    return Predictor(spec, engine, inference.decode, inference.head)
+    model = model_cache.get(key, load)
+    return predictor_of(spec, model, inference.decode, inference.head, watch_of(spec))
 
 
-def _piece_sizes(batch_rows: int) -> Iterator[int]:
-    """Whole batches of the engine: one, then twice as many each, up to ``ROWS_PER_PIECE`` rows.
+def _piece_sizes(batch_rows: int, most_rows: int) -> Iterator[int]:
+    """Whole batches of the engine: one, then twice as many each, up to ``most_rows``.
 
     A picture that waits for a stream's next result is the first of its task; and a task of
     thousands pays for a few pieces more.
     """
-    most = max(1, ROWS_PER_PIECE // batch_rows)
+    most = max(1, most_rows // batch_rows)
     batches = 1
     while True:
         yield batches * batch_rows
@@ -346,7 +405,9 @@ def _sources(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterato
     return object_store.fetch_ahead(references_of(batches), fetch)
 
 
-def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) -> bytes | None:
+def _drawn(
+    source: Source, found: list[dict[str, Any]], options: DecodeOptions, drawing: Drawing
+) -> bytes | None:
     """``None`` where the image cannot be read, or has a side that no JPEG holds."""
     try:
         image = picture_of(source, options, None).image
@@ -354,7 +415,7 @@ def _drawn(source: Source, found: list[dict[str, Any]], options: DecodeOptions) 
         return None
     if max(image.size) > draw.MAX_JPEG_SIDE_PX:
         return None
-    return draw.encode_jpeg(draw.draw_boxes(image, found))
+    return draw.encode_jpeg(drawing(image, found))
 
 
 def _image_array(pictures: Sequence[Picture | RowError]) -> pa.StructArray:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor import heads
+from pyspark_vision.executor.answer_watch import AnswerWatch
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.poses import detect_poses
 from pyspark_vision.executor.preprocess import Placement, Preprocessor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning
+from pyspark_vision.executor.segments import segment
 from pyspark_vision.executor.source_rows import Source, pictures_of
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class _Waiting:
 
 
 class Predictor:
-    """A loaded model with its options."""
+    """A loaded model with its options; ``watch`` adds what it finds to rows' warnings."""
 
     def __init__(
         self,
@@ -44,13 +47,16 @@ class Predictor:
         engine: Engine,
         decode_options: DecodeOptions,
         head: HeadOptions,
+        watch: AnswerWatch | None = None,
     ) -> None:
         self._spec = spec
         self._engine = engine
         self._decode = decode_options
         self._head = head
+        self._watch = watch
         self._preprocessor = Preprocessor(spec, exact=decode_options.exact)
-        self.batch_rows = (spec.fixed_batch or engine.batch_size) if spec.batched_outputs else 1
+        takes_many = spec.batched_outputs and spec.resize != "keep_aspect"
+        self.batch_rows = (spec.fixed_batch or engine.batch_size) if takes_many else 1
         self._batch = self._preprocessor.empty_batch(self.batch_rows)
 
     def predict(self, sources: Iterable[Source]) -> list[Row]:
@@ -110,24 +116,31 @@ class Predictor:
             # The rest of the buffer is earlier pictures or noise; its results are not looked at.
             batch = self._batch
         started = time.perf_counter()
-        outputs = self._engine.run(batch)
+        outputs = self._engine.run(self._preprocessor.filled(batch, waiting[0].placement))
         if not self._spec.batched_outputs:
             outputs = {role: values[np.newaxis] for role, values in outputs.items()}
         model_ms = _ms_since(started) / count
         offset = start if batch is self._batch else 0
         for position, one in enumerate(waiting):
             own = {role: values[offset + position] for role, values in outputs.items()}
-            value = self._value(own, one.placement)
-            warnings = one.warnings
-            if isinstance(value, heads.Detections):
-                warnings += value.warnings
+            value = self._value(own, one)
+            warnings = (*one.warnings, *getattr(value, "warnings", ()))
+            if self._watch is not None:
+                warnings += self._watch.note(self._batch[start + position], own, value)
             one.rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
-    def _value(self, outputs: heads.Outputs, placement: Placement) -> Any:
+    def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):
             return heads.classify(self._spec, outputs, self._head)
         if isinstance(self._head, heads.DetectOptions):
-            return heads.detect(self._spec, outputs, placement, self._head)
+            return heads.detect(self._spec, outputs, one.placement, self._head)
+        if isinstance(self._head, heads.SegmentOptions):
+            return segment(self._spec, outputs, one.placement, one.size_wh, self._head)
+        if isinstance(self._head, heads.PoseOptions):
+            return detect_poses(self._spec, outputs, one.placement, self._head)
+        if isinstance(self._head, heads.MatchOptions):
+            return heads.match(self._spec, outputs, self._head)
+        assert isinstance(self._head, heads.EmbedOptions)  # lines are read by text_predictor
         return heads.embed(self._spec, outputs, self._head)
 
 

@@ -44,12 +44,15 @@ class Placement:
     """Where the picture lies in the model's input: ``source = scale * model + shift``, per axis.
 
     Both sides are normalized to [0,1], of the model's input and of the upright picture.
+    ``filled_hw``: the input's own height and width, where it takes the picture's shape; else it is
+    the spec's.
     """
 
     x_scale: float = 1.0
     x_shift: float = 0.0
     y_scale: float = 1.0
     y_shift: float = 0.0
+    filled_hw: tuple[int, int] | None = None
 
 
 class Preprocessor:
@@ -67,9 +70,11 @@ class Preprocessor:
             "center_crop": self._center_cropped,
             "letterbox": self._letterboxed,
             "shortest_edge": self._edge_cropped,
+            "keep_aspect": self._kept_aspect,
         }[spec.resize]
         self._exact = exact
         self._edge = spec.resize_edge or 0
+        self._stride = spec.stride or 1
         self._crop_rest = _CROP_RESTS[spec.crop_rounding]
         self._is_centered = spec.letterbox_anchor == "center"
         self._dtype = np.dtype(spec.input_dtype)
@@ -79,7 +84,7 @@ class Preprocessor:
         self._pad_rgb = (spec.pad_value,) * 3
         self._color_order = spec.color_order
         self._channels_first = spec.input_layout == "NCHW"
-        mean, std = _mean_std(spec)
+        mean, std = mean_std(spec)
         # Quantized inputs without a scale take pixels, not normalized values: uint8 as they are,
         # int8 shifted by its usual zero point (LiteRT's converter folds the normalization into the
         # quantization).
@@ -114,21 +119,44 @@ class Preprocessor:
             if self._color_order == "bgr":
                 pixels = pixels[:, :, ::-1]
         out = batch[index].transpose(1, 2, 0) if self._channels_first else batch[index]
+        height, width, channels = pixels.shape  # the input's, or less: see `filled`
+        out = out[:height, :width]
         if self._as_is:
             out[...] = pixels if self._dtype != np.int8 else pixels.astype(np.int16) - 128
         else:
-            np.subtract(pixels.reshape(self._scaled.shape), self._mean_row, out=self._scaled)
-            np.multiply(self._scaled, self._inverse_std_row, out=self._scaled)
+            row = width * channels
+            scaled = self._scaled[:height, :row]
+            np.subtract(pixels.reshape(height, row), self._mean_row[:row], out=scaled)
+            np.multiply(scaled, self._inverse_std_row[:row], out=scaled)
             if self._rounds:
                 limits = np.iinfo(self._dtype)
-                np.rint(self._scaled, out=self._scaled)
-                np.clip(self._scaled, limits.min, limits.max, out=self._scaled)
-            out[...] = self._scaled.reshape(pixels.shape)
+                np.rint(scaled, out=scaled)
+                np.clip(scaled, limits.min, limits.max, out=scaled)
+            out[...] = scaled.reshape(pixels.shape)
         return placement
+
+    def filled(self, batch: Array, placement: Placement) -> Array:
+        """What of a batch of one the model takes: all, or as much as its picture fills."""
+        if placement.filled_hw is None:
+            return batch
+        height, width = placement.filled_hw
+        part = batch[:, :, :height, :width] if self._channels_first else batch[:, :height, :width]
+        return np.ascontiguousarray(part)
 
     def _stretched(self, image: Image.Image) -> tuple[Image.Image, Placement]:
         height, width = self.hw
-        return self._to(image, (width, height)), Placement()
+        if not self._edge:
+            return self._to(image, (width, height)), Placement()
+        edge = self._edge
+        left, top = self._crop_rest(edge - width), self._crop_rest(edge - height)
+        crop = self._to(image, (edge, edge)).crop((left, top, left + width, top + height))
+        return crop, Placement(width / edge, left / edge, height / edge, top / edge)
+
+    def _kept_aspect(self, image: Image.Image) -> tuple[Image.Image, Placement]:
+        # Without an edge only what is too large is made smaller.
+        edge = self._edge or min(image.size)
+        size_wh = kept_aspect_wh(image.size, edge, max(self.hw), self._stride)
+        return self._to(image, size_wh), Placement(filled_hw=size_wh[::-1])
 
     def _center_cropped(self, image: Image.Image) -> tuple[Image.Image, Placement]:
         height, width = self.hw
@@ -208,7 +236,34 @@ class Preprocessor:
         return image if image.size == size_wh else self._resample(image, size_wh, None)
 
 
-def _mean_std(spec: ModelSpec) -> tuple[Array, Array]:
+def kept_aspect_wh(
+    size_wh: tuple[int, int], edge: int, longest: int, stride: int = 1
+) -> tuple[int, int]:
+    """The short side to ``edge``, the long one to at most ``longest``; multiples of ``stride``.
+
+    As Hugging Face's ``get_size_with_aspect_ratio`` (image_transforms.py), and with ``stride`` that
+    of ``YolosImageProcessor``; but no side is 0.
+
+    >>> kept_aspect_wh((640, 480), 800, 1333), kept_aspect_wh((640, 480), 512, 1333, 16)
+    ((1066, 800), (672, 512))
+    >>> kept_aspect_wh((20_000, 1), 800, 1333)
+    (1333, 1)
+    """
+    width, height = size_wh
+    short, long = min(size_wh), max(size_wh)
+    exact = float(edge)
+    if long / short * edge > longest:
+        exact = longest * short / long
+    side = round(exact)
+    other = int(exact * long / short)
+    sides = size_wh
+    if side != short:
+        sides = (side, other) if width < height else (other, side)
+    new_width, new_height = (max(one - one % stride, stride) for one in sides)
+    return new_width, new_height
+
+
+def mean_std(spec: ModelSpec) -> tuple[Array, Array]:
     """Mean and deviation of 0..255 pixels, for each of the model's colours."""
     if spec.normalization == "values":
         mean, std = spec.mean, spec.std

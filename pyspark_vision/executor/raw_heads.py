@@ -1,7 +1,8 @@
 """Outputs as detectors' exporters write them -> the outputs that the head knows.
 
 A layout is a function ``(outputs of one picture, spec) -> boxes with class_scores, or with scores
-and classes``. Shapes below are of one picture: N boxes or queries, C classes.
+and classes``, and ``keypoints`` ``(N, K, 2)`` where it has them. Shapes below are of one picture: N
+boxes or queries, C classes. Those of small detectors are in :mod:`small_heads`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyspark_vision.executor import small_heads
+from pyspark_vision.executor.grids import grid_cells
+from pyspark_vision.executor.scores import best_class, sigmoid, softmax
+
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
 
@@ -19,12 +24,36 @@ Outputs = dict[str, Array]
 Layout = Callable[[Outputs, "ModelSpec"], Outputs]
 
 
+# Layouts that are one table of boxes, at whose ends an exporter may put more.
+TABLES = ("yolov8", "yolov8_rows", "yolov5", "end_to_end")
+
+
 def split(outputs: Outputs, spec: ModelSpec) -> Outputs:
     """Take a raw role apart by its layout; outputs without one stay as they are."""
     for role, layout in LAYOUTS.items():
         if role in outputs:
             return layout(outputs, spec)
     return outputs
+
+
+def without_last_columns(outputs: Outputs, columns: int) -> tuple[Outputs, Array]:
+    """A table of boxes without the columns at its end, and these, ``(N, columns)``.
+
+    Ultralytics puts mask coefficients (``Segment``) or points (``Pose``) behind a box's own
+    numbers, in each of its layouts.
+    """
+    for role in TABLES:
+        if role in outputs:
+            rows = outputs[role].T if role == "yolov8" else outputs[role]
+            if rows.ndim != 2 or rows.shape[1] <= columns + 4:
+                raise ValueError(
+                    f"{role} of shape {list(outputs[role].shape)} has no {columns} columns beside "
+                    "those of a box"
+                )
+            own = rows[:, :-columns]
+            others: Outputs = {**outputs, role: own.T if role == "yolov8" else own}
+            return others, rows[:, -columns:]
+    raise ValueError(f"needs one of {', '.join(TABLES)}")
 
 
 def _yolov5(outputs: Outputs, spec: ModelSpec) -> Outputs:
@@ -51,20 +80,11 @@ def _detr_rows(outputs: Outputs, spec: ModelSpec) -> Outputs:
 
     The best class of a query counts, as there.
     """
-    return _best_class(_rows(outputs["detr_rows"]))
+    return best_class(_rows(outputs["detr_rows"]))
 
 
 def _rows(raw: Array) -> Outputs:
     return {"boxes": raw[:, :4], "class_scores": raw[:, 4:]}
-
-
-def _best_class(outputs: Outputs) -> Outputs:
-    scores = outputs["class_scores"]
-    return {
-        "boxes": outputs["boxes"],
-        "scores": scores.max(axis=-1),
-        "classes": scores.argmax(axis=-1),
-    }
 
 
 def _end_to_end(outputs: Outputs, spec: ModelSpec) -> Outputs:
@@ -95,7 +115,7 @@ def _detr_logits(outputs: Outputs, spec: ModelSpec) -> Outputs:
     Hugging Face, ``DetrImageProcessor.post_process_object_detection``.
     """
     objects = softmax(outputs["detr_logits"].astype(np.float32))[:, :-1]
-    return _best_class({"boxes": outputs["boxes"], "class_scores": objects})
+    return best_class({"boxes": outputs["boxes"], "class_scores": objects})
 
 
 def _detr_sigmoid(outputs: Outputs, spec: ModelSpec) -> Outputs:
@@ -130,25 +150,6 @@ def _yolox(outputs: Outputs, spec: ModelSpec) -> Outputs:
 
 
 YOLOX_STRIDES = (8, 16, 32)
-
-
-def grid_cells(input_hw: tuple[int, int], strides: tuple[int, ...]) -> tuple[Array, Array]:
-    """``(N, 2)`` x, y of the cells of each stride's grid, row by row; ``(N, 1)`` their strides.
-
-    >>> cells, strides = grid_cells((64, 96), (32,))
-    >>> cells.tolist(), strides[0].tolist()
-    ([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]], [32.0])
-    """
-    height, width = input_hw
-    cells, of_strides = [], []
-    for stride in strides:
-        y, x = np.mgrid[: height // stride, : width // stride]
-        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        of_strides.append(np.full((x.size, 1), stride))
-    return (
-        np.concatenate(cells).astype(np.float32),
-        np.concatenate(of_strides).astype(np.float32),
-    )
 
 
 def _yolov2(outputs: Outputs, spec: ModelSpec) -> Outputs:
@@ -189,17 +190,8 @@ LAYOUTS: dict[str, Layout] = {
     "detr_rows": _detr_rows,
     "detr_logits": _detr_logits,
     "detr_sigmoid": _detr_sigmoid,
+    "ssd_boxes": small_heads.ssd,
+    "cls_8": small_heads.yunet,
+    "nanodet": small_heads.nanodet,
+    "fastestdet": small_heads.fastestdet,
 }
-
-
-def softmax(logits: Array) -> Array:
-    """Along the last axis; without overflow."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: Array = exponents / exponents.sum(axis=-1, keepdims=True)
-    return shares
-
-
-def sigmoid(logits: Array) -> Array:
-    """Of each value; clipped where float32 saturates anyway, since exp would overflow there."""
-    shares: Array = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float32), -80, 80)))
-    return shares

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from pyspark_vision.executor.arrow_arrays import lists, numbers, strings, structs
-from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.heads import Detections, Predictions, TextLines
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.row_errors import RowError, RowWarning
+from pyspark_vision.executor.segments import Segments
 
 ERROR_TYPE = pa.struct([("code", pa.string()), ("message", pa.string())])
 WARNINGS_TYPE = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
@@ -29,8 +31,20 @@ DETECTION_TYPE = pa.struct(
         ("ymax", pa.float32()),
     ]
 )
+KEYPOINT_TYPE = pa.struct(
+    [("name", pa.string()), ("x", pa.float32()), ("y", pa.float32()), ("score", pa.float32())]
+)
+POSE_TYPE = pa.struct([*DETECTION_TYPE, ("keypoints", pa.list_(KEYPOINT_TYPE))])
+MASK_TYPE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+SEGMENT_TYPE = pa.struct([*DETECTION_TYPE, ("area", pa.int32()), ("mask", MASK_TYPE)])
+POSES_TYPE = pa.list_(POSE_TYPE)
+SEGMENTS_TYPE = pa.list_(SEGMENT_TYPE)
 PREDICTION_TYPE = pa.struct(
     [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
+)
+POINT_TYPE = pa.struct([("x", pa.float32()), ("y", pa.float32())])
+TEXT_LINE_TYPE = pa.struct(
+    [("text", pa.string()), ("score", pa.float32()), ("corners", pa.list_(POINT_TYPE))]
 )
 IMAGE_TYPE = pa.struct(
     [
@@ -92,22 +106,35 @@ def result_array(
 
     With ``attempts`` of each row it ends with what the row cost (``schemas.TIMINGS``).
     """
-    count = len(rows)
     fields = {
         name: values,
         "width": numbers([row.width for row in rows], pa.int32()),
         "height": numbers([row.height for row in rows], pa.int32()),
-        "model": strings([model] * count),
-        "model_sha256": strings([sha256] * count),
-        "model_digest": strings([digest] * count),
-        "error": error_array(rows),
-        "warnings": warnings_array(rows),
+        **_common_fields(rows, model, sha256, digest),
     }
     if attempts is not None:
         fields["decode_ms"] = numbers([row.decode_ms for row in rows], pa.float32())
         fields["model_ms"] = numbers([row.model_ms for row in rows], pa.float32())
         fields["attempts"] = numbers(attempts, pa.int32())
     return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+
+
+def text_result_array(rows: Sequence[Row], model: str, sha256: str, digest: str) -> pa.StructArray:
+    """The row contract of texts, which have no size: ``schemas.TEXT_EMBEDDING``."""
+    fields = {"embedding": embeddings_array(rows), **_common_fields(rows, model, sha256, digest)}
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
+
+
+def _common_fields(
+    rows: Sequence[Row], model: str, sha256: str, digest: str
+) -> dict[str, pa.Array]:
+    return {
+        "model": strings([model] * len(rows)),
+        "model_sha256": strings([sha256] * len(rows)),
+        "model_digest": strings([digest] * len(rows)),
+        "error": error_array(rows),
+        "warnings": warnings_array(rows),
+    }
 
 
 def error_array(rows: Sequence[Row]) -> pa.Array:
@@ -131,18 +158,36 @@ def warnings_array(rows: Sequence[Row]) -> pa.Array:
     return lists([len(row.warnings) or None for row in rows], items)
 
 
-def detections_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
-    """Rows of :class:`heads.Detections` -> ``list<DETECTION_TYPE>``; null where none."""
+def detections_array(
+    rows: Sequence[Row], labels: Labels, keypoint_names: Sequence[str] = ()
+) -> pa.Array:
+    """Rows of :class:`heads.Detections` -> ``list<DETECTION_TYPE>``; null where none.
+
+    With ``keypoint_names`` -> ``list<POSE_TYPE>``: each detection with its points.
+    """
 
     def columns(found: Sequence[Detections]) -> list[pa.Array]:
-        class_ids = np.concatenate([one.class_ids for one in found])
-        xyxy = np.concatenate([one.xyxy for one in found])
         return [
-            *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
-            *(numbers(xyxy[:, i], pa.float32()) for i in range(4)),
+            *_boxed(found, labels),
+            *([_keypoints(found, keypoint_names)] if keypoint_names else []),
         ]
 
-    return _list_array(rows, DETECTION_TYPE, columns, lambda one: len(one.scores))
+    item = POSE_TYPE if keypoint_names else DETECTION_TYPE
+    return _list_array(rows, item, columns, lambda one: len(one.scores))
+
+
+def _keypoints(found: Sequence[Detections], names: Sequence[str]) -> pa.Array:
+    """``list<KEYPOINT_TYPE>`` of each detection, whose points have no scores."""
+    points = np.concatenate([one.keypoints for one in found if one.keypoints is not None])
+    flat = points.reshape(-1, 2)
+    columns = [
+        strings([*names] * len(points)),
+        numbers(flat[:, 0], pa.float32()),
+        numbers(flat[:, 1], pa.float32()),
+        pa.nulls(len(flat), pa.float32()),
+    ]
+    items = structs(columns, KEYPOINT_TYPE, [False] * len(flat))
+    return lists([len(names)] * len(points), items)
 
 
 def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
@@ -155,6 +200,62 @@ def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
     return _list_array(rows, PREDICTION_TYPE, columns, lambda one: len(one.scores))
 
 
+def segments_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
+    """Rows of :class:`segments.Segments` -> ``list<SEGMENT_TYPE>``; null where none."""
+
+    def columns(found: Sequence[Segments]) -> list[pa.Array]:
+        areas = np.concatenate([one.areas for one in found])
+        sizes = np.array([side for one in found for side in one.hw * len(one.counts)], np.int32)
+        counts = [text for one in found for text in one.counts]
+        masks = structs(
+            [lists([2] * len(counts), numbers(sizes, pa.int32())), strings(counts)],
+            MASK_TYPE,
+            [False] * len(counts),
+        )
+        return [*_boxed(found, labels), numbers(areas, pa.int32()), masks]
+
+    return _list_array(rows, SEGMENT_TYPE, columns, lambda one: len(one.scores))
+
+
+def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa.Array:
+    """Rows of :class:`poses.Poses` -> ``list<POSE_TYPE>``; null where none.
+
+    ``names``: of the points; without, they are numbered from 0.
+    """
+
+    def columns(found: Sequence[Poses]) -> list[pa.Array]:
+        lengths = [len(points) for one in found for points in one.points]
+        points = np.concatenate([one.points.reshape(-1, 3) for one in found])
+        known = [names or [str(n) for n in range(count)] for count in lengths]
+        items = structs(
+            [
+                strings([name for of_pose in known for name in of_pose]),
+                *(_or_null(points[:, i]) for i in range(3)),
+            ],
+            KEYPOINT_TYPE,
+            [False] * len(points),
+        )
+        return [*_boxed(found, labels), lists(lengths, items)]
+
+    return _list_array(rows, POSE_TYPE, columns, lambda one: len(one.scores))
+
+
+def lines_array(rows: Sequence[Row]) -> pa.Array:
+    """Rows of :class:`heads.TextLines` -> ``list<TEXT_LINE_TYPE>``; null where none."""
+
+    def columns(found: Sequence[TextLines]) -> list[pa.Array]:
+        points = np.concatenate([one.corners for one in found]).reshape(-1, 2)
+        xy = [numbers(points[:, axis], pa.float32()) for axis in range(2)]
+        count = len(points) // 4
+        return [
+            strings([text for one in found for text in one.texts]),
+            numbers(np.concatenate([one.scores for one in found]), pa.float32()),
+            lists([4] * count, structs(xy, POINT_TYPE, [False] * len(points))),
+        ]
+
+    return _list_array(rows, TEXT_LINE_TYPE, columns, lambda one: len(one.texts))
+
+
 def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     """Rows of ``(D,)`` float32 vectors -> ``list<float>``; null where none."""
     vectors = [row.value for row in rows if row.value is not None]
@@ -162,12 +263,30 @@ def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     return lists(_lengths(rows, len), numbers(flat, pa.float32()))
 
 
+def _boxed(found: Sequence[Any], labels: Labels) -> list[pa.Array]:
+    class_ids = np.concatenate([one.class_ids for one in found])
+    xyxy = np.concatenate([one.xyxy for one in found])
+    return [
+        *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
+        *(_or_null(xyxy[:, i]) for i in range(4)),
+    ]
+
+
+def _or_null(values: Any) -> pa.Array:
+    """float32; NaN, which is none, as null."""
+    if not np.isnan(values).any():
+        return numbers(values, pa.float32())
+    nothing = np.isnan(values).tolist()
+    known = zip(values.tolist(), nothing, strict=True)
+    return numbers([None if none else value for value, none in known], pa.float32())
+
+
 def _scored(class_ids: Any, scores: Any, labels: Labels) -> list[pa.Array]:
     names = [labels.get(class_id) for class_id in class_ids.tolist()]
     return [
         numbers(class_ids, pa.int32()),
         strings(names),
-        numbers(scores, pa.float32()),
+        _or_null(scores),
     ]
 
 

@@ -42,14 +42,18 @@ class WarningCode(StrEnum):
 
     BOXES_CAPPED = "boxes_capped"
     BOXES_WITHOUT_AREA = "boxes_without_area"
+    LINES_CAPPED = "lines_capped"
+    TEXT_CUT = "text_cut"
     PICTURE_INCOMPLETE = "picture_incomplete"
     PROFILE_IGNORED = "profile_ignored"
     FRAMES_CAPPED = "frames_capped"
+    # Of the model, not of the row that shows it first.
+    MODEL_SUSPECT = "model_suspect"
 
 
 @dataclass(frozen=True)
 class RowWarning:
-    """What a row's result lacks; becomes ``{code, message}`` in its ``warnings``."""
+    """What a row's result lacks, or its model; ``{code, message}`` in the row's ``warnings``."""
 
     code: WarningCode
     message: str

@@ -16,9 +16,12 @@ from pyspark_vision.job import command_line
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.messages.topics import KAFKA_SCHEME
+from pyspark_vision.sinks import lake_tables
 from pyspark_vision.sinks.dead_letters import kafka_dead_letters, parquet_dead_letters
 from pyspark_vision.sinks.delta import DeltaTable
+from pyspark_vision.sinks.iceberg import IcebergTable
 from pyspark_vision.sinks.kafka import KafkaTopic
+from pyspark_vision.sinks.lake_tables import LakeTable
 from pyspark_vision.sources import kafka_record, kafka_start
 from pyspark_vision.sources.kafka import (
     EARLIEST,
@@ -173,7 +176,8 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
     )
 
 
-DELTA = "delta"
+# Sinks of --table.
+TABLE_SINKS = DELTA, ICEBERG = "delta", "iceberg"
 
 
 def add_table(group: argparse._ArgumentGroup) -> None:
@@ -181,7 +185,8 @@ def add_table(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--table",
         metavar="URI",
-        help="the Delta table of the delta sink: a new one, or one with the same columns",
+        help="the table of the delta or iceberg sink: a new one, or one with the same columns. Of "
+        "Iceberg it may also be CATALOG.DATABASE.TABLE",
     )
     group.add_argument(
         "--table-partition-by",
@@ -198,19 +203,37 @@ def add_table(group: argparse._ArgumentGroup) -> None:
 
 
 def delta_table(options: argparse.Namespace) -> DeltaTable | None:
-    """The table of :func:`add_table`'s flags; ``None`` without one."""
+    """The Delta table of :func:`add_table`'s flags; ``None`` without one."""
     if not options.table:
         return None
     columns = tuple(options.table_partition_by)
     return DeltaTable(options.table.rstrip("/"), columns, options.table_add_columns)
 
 
+def lake_table(options: argparse.Namespace) -> LakeTable | None:
+    """The same, of the format that ``--sink`` names."""
+    table = delta_table(options)
+    if table is None or ICEBERG not in options.sink:
+        return table
+    return IcebergTable(table.uri, table.partition_by, table.adds_columns)
+
+
+def lake_sink_name(options: argparse.Namespace) -> str:
+    """What the sink of ``--table`` is called."""
+    return ICEBERG if ICEBERG in options.sink else DELTA
+
+
 def check_table_flags(options: argparse.Namespace) -> None:
     """Raise :class:`InvalidOptionError` for ``--sink delta`` without ``--table``, or it without."""
-    if DELTA in options.sink and not options.table:
-        raise InvalidOptionError("--sink delta needs --table: the URI of the table")
+    named = [sink for sink in TABLE_SINKS if sink in options.sink]
+    if len(named) > 1:
+        raise InvalidOptionError(
+            "--sink delta iceberg: a job writes one table; choose one of them, or run another job"
+        )
+    if named and not options.table:
+        raise InvalidOptionError(f"--sink {named[0]} needs --table: the URI of the table")
     about = ("table", "table_partition_by", "table_add_columns")
-    if DELTA not in options.sink and (given := [name for name in about if getattr(options, name)]):
+    if not named and (given := [name for name in about if getattr(options, name)]):
         flag = f"--{given[0].replace('_', '-')}"
         raise InvalidOptionError(f"{flag} is for --sink delta; name it, or leave {flag} out")
 
@@ -266,7 +289,8 @@ def stream_places(
     outputs = [Output(flag, uri, role) for role, (flag, uri) in folders.items() if uri]
     if letters := letters_folder(options):
         outputs.append(Output("--dead-letters", letters, "dead_letters"))
-    tables = (table,) if (table := getattr(options, "table", None)) else ()
+    table = lake_table(options) if getattr(options, "table", None) else None
+    tables = (table,) if table is not None else ()
     return StreamPlaces(
         job, options.checkpoint, tuple(outputs), options.adopt, options.remove_beyond, tables
     )
@@ -275,7 +299,8 @@ def stream_places(
 def written_places(places: StreamPlaces) -> list[Place]:
     """A stream's outputs and checkpoint, to be held against what it reads."""
     outputs = [Place(output.flag, output.folder, is_written=True) for output in places.outputs]
-    outputs += [Place("--table", table, is_written=True) for table in places.tables]
+    folders = [folder for table in places.tables if (folder := lake_tables.folder(table))]
+    outputs += [Place("--table", folder, is_written=True) for folder in folders]
     return [*outputs, Place("--checkpoint", places.checkpoint, is_written=True)]
 
 

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.functions import fetch_object
-from pyspark_vision.messages import gcs_notification
+from pyspark_vision.messages import gcs_notification, record_headers
 from pyspark_vision.messages.planned_time import with_planned_time
+from pyspark_vision.messages.record_headers import HEADERS
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import KafkaSource, stream_kafka
 from pyspark_vision.sources.pubsub import record, stream
@@ -95,7 +96,8 @@ def image_source(
     """
     source = pubsub_source(options)
     if source is not None:
-        _refuse_old_spark(trigger)
+        stream.refuse_old_spark()
+        _refuse_trigger(trigger)
         if not options.dry_run:
             stream.check(source)
     return ImageSource(None if options.input_source == PUBSUB else kafka(), source)
@@ -156,12 +158,18 @@ def agreed(session: SparkSession, source: ImageSource, checkpoint: str) -> Itera
 
 
 def _announced(messages: DataFrame) -> DataFrame:
+    """Images of the objects; what else a message had is as dead letters keep it."""
     notifications = gcs_notification.with_uri(gcs_notification.read_notifications(messages))
     fetched = fetch_object("uri", generation="generation")
-    return gcs_notification.read_images(notifications, fetched)
+    images = gcs_notification.read_images(notifications, fetched)
+    return (
+        images.withColumn(HEADERS, record_headers.of_attributes(F.col("attributes")))
+        .withColumn("key", F.col("ordering_key").cast("binary"))
+        .drop("attributes", "ordering_key")
+    )
 
 
-def _refuse_old_spark(trigger: str) -> None:
+def _refuse_trigger(trigger: str) -> None:
     version = tuple(int(part) for part in pyspark.__version__.split(".")[:2])
     if trigger == AVAILABLE_NOW and version < (4, 2):
         raise InvalidOptionError(

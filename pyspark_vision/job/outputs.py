@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks import delta, owner
+from pyspark_vision.sinks import lake_tables, owner
+from pyspark_vision.sinks.lake_tables import LakeTable
 from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark.checkpoint_logs import last_batch
@@ -46,7 +47,7 @@ class StreamPlaces:
 
     ``adopts``: folders without a mark become its own (an older version wrote them).
     ``removes_beyond``: batches that the checkpoint does not know are removed.
-    ``tables``: Delta tables, which other streams may fill, too.
+    ``tables``: of Delta Lake or Iceberg, which other streams may fill, too.
     """
 
     job: str
@@ -54,7 +55,7 @@ class StreamPlaces:
     outputs: tuple[Output, ...]
     adopts: bool = False
     removes_beyond: bool = False
-    tables: tuple[str, ...] = ()
+    tables: tuple[LakeTable, ...] = ()
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def held(
         folders[f"{output.flag} {output.folder}"] = lease.output_lease(output.folder)
     for table in places.tables:
         if (own := _table_lease(session, table, places.checkpoint)) is not None:
-            folders[f"--table {table}"] = own
+            folders[f"--table {table.uri}"] = own
     with (
         lease.all_held(session, folders, places.job, lost),
         agreed or nullcontext(SourceCheck()) as check,
@@ -87,15 +88,19 @@ def held(
         yield check
 
 
-def _table_lease(session: SparkSession, table: str, checkpoint: str) -> str | None:
+def _table_lease(session: SparkSession, table: LakeTable, checkpoint: str) -> str | None:
     """What a stream holds of a table: in a bucket all of it, elsewhere its own part.
 
-    In a bucket Delta does not see the commits of another driver, and would replace one. Elsewhere
+    In a bucket the commits of another driver are not seen, and one would be replaced. Elsewhere
     streams may write at once; but a copy of a checkpoint is the same writer to the table. ``None``
-    for a new checkpoint, which nobody has a copy of.
+    for a new checkpoint, which nobody has a copy of, and for a table that is a catalog's: that
+    keeps its writers apart.
     """
-    own = lease.output_lease(table)
-    if delta.has_one_driver(session, table):
+    folder = lake_tables.folder(table)
+    if folder is None:
+        return None
+    own = lease.output_lease(folder)
+    if lake_tables.has_one_driver(session, table):
         return own
     mark = owner.read_mark(session, checkpoint)
     return f"{own}/{mark.owner}" if mark is not None and mark.owner else None

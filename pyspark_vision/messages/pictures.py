@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
+from pyspark_vision.executor.base64_text import HEX_LETTERS
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.messages.json_fields import error, no_error, there_is, too_many_bytes
 
@@ -93,10 +94,10 @@ def _is_hexadecimal() -> Column:
     pictures end it.
     """
     content = F.col("_content")
-    begins = F.base64(F.substring(content, 1, hints.HEX_LETTERS * 3 // 4))
+    begins = F.base64(F.substring(content, 1, HEX_LETTERS * 3 // 4))
     whole = F.translate(F.base64(content), "\r\n", "")
     is_hex = F.when(
-        begins.rlike(f"^[0-9a-fA-F]{{{hints.HEX_LETTERS}}}$"), whole.rlike("^[0-9a-fA-F]+.?=*$")
+        begins.rlike(f"^[0-9a-fA-F]{{{HEX_LETTERS}}}$"), whole.rlike("^[0-9a-fA-F]+.?=*$")
     )
     return F.coalesce(is_hex, F.lit(False))
 

@@ -188,8 +188,9 @@ def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) 
         objects.alias("objects"),
         F.col("model").alias("model_name"),
     ]
-    # Spark breaks base64 into lines, which strict decoders refuse.
-    picture = F.translate(F.base64("image"), "\r\n", "").alias("image")
+    # Spark breaks base64 into lines, which strict decoders refuse. (Not by `translate`, which looks
+    # each letter up: of a small batch's time it took a seventh.)
+    picture = F.replace(F.base64("image"), F.lit("\r\n"), F.lit("")).alias("image")
     whole = F.to_json(F.struct(*fields[:3], picture, fields[3]))
     value = F.when(F.octet_length(whole) <= max_bytes, whole).otherwise(
         F.to_json(F.struct(*fields))

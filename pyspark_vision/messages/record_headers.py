@@ -1,4 +1,7 @@
-"""Headers of Kafka's records: as columns of results, as fields, and kept for dead letters."""
+"""Headers of Kafka's records, and attributes of Pub/Sub's messages as such.
+
+They are columns of results, fields, and kept for dead letters.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +60,11 @@ def value_of(header: str) -> Column:
     """The bytes of a record's header; of several of one name the last, as Kafka's clients do."""
     same = F.filter(HEADERS, lambda one: one["key"] == header)
     return F.get(same, F.size(same) - 1)["value"]
+
+
+def of_attributes(attributes: Column) -> Column:
+    """Attributes of a Pub/Sub message (a map of text) as headers."""
+    return F.transform(
+        F.map_entries(attributes),
+        lambda one: F.struct(one["key"].alias("key"), one["value"].cast("binary").alias("value")),
+    )

@@ -14,5 +14,10 @@ EVENT_TOPIC = "events"
 
 # How a flag names a topic where it may also name a folder.
 KAFKA_SCHEME = "kafka:"
+PUBSUB_SCHEME = "pubsub:"
 # In front of the names of a dead letter's headers.
 LETTER_HEADER_PREFIX = "pyspark_vision."
+# A letter that was put back says where it first failed, and over Pub/Sub which letter it is: by
+# that the source tells what is put back from a repeat of what it has read.
+REPLAY_OF = LETTER_HEADER_PREFIX + "replay_of"
+REPLAYED_LETTER = LETTER_HEADER_PREFIX + "replayed_letter"

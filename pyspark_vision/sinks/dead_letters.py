@@ -2,13 +2,15 @@
 
 A letter holds ``payload`` and ``key`` (bytes as they came), ``origin``, ``topic``, ``partition``,
 ``offset``, ``timestamp`` (when the source got it), ``error_code``, ``error_message``, ``model``,
-``model_sha256`` and ``model_digest``. In Parquet these are columns. In Kafka the payload is the
+``model_sha256``, ``model_digest`` and ``subscription`` (of Pub/Sub, where it came from there; its
+ordering key is the ``key``). In Parquet these are columns. In Kafka the payload is the
 value and the key is the key, unchanged, and the others are headers named ``pyspark_vision.<name>``,
 as text. So a letter can be larger than its message was: what the topic does not take is left out,
 and said in a header.
 
-Where a job reads the headers of its records, a letter has them, too: as a column ``headers`` in
-Parquet, as they were in Kafka. They go back with it: a field of the message may be in them.
+Where a job reads the headers of its records, or messages of Pub/Sub with their attributes, a letter
+has them, too: as a column ``headers`` in Parquet, as they were in Kafka. They go back with it: a
+field of the message may be in them.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ LETTER = StructType(
         StructField("model", StringType()),
         StructField("model_sha256", StringType()),
         StructField("model_digest", StringType()),
+        StructField("subscription", StringType()),
     ]
 )
 

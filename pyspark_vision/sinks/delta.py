@@ -14,24 +14,24 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.sinks import owner
+from pyspark_vision.errors import StreamError
+from pyspark_vision.sinks import owner, table_columns
+from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.spark import delta_lake, hadoop
 from pyspark_vision.spark.checkpoint_logs import last_batch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import StructType
 
     from pyspark_vision.sinks import Sink
 
-FLAG = "`table`"
-
 _LOG = "_delta_log"
+# A commit, or a checkpoint, which stays when the commits before it are cleaned up.
+_VERSION = re.compile(r"\d{20}\.")
 # Commits of the table that are looked at for those of a checkpoint that knows less than the table.
 _HISTORY = 1000
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
@@ -66,23 +66,15 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
     Nothing is written. Raises as :func:`pyspark_vision.spark.delta_lake.refuse_without`, too.
     """
     delta_lake.refuse_without(session)
-    names = {field.name for field in schema}
-    if unknown := [name for name in table.partition_by if name not in names]:
-        raise InvalidOptionError(
-            f"`table_partition_by` {unknown[0]}: the rows have no such column; choose from "
-            f"{', '.join(sorted(names))}"
-        )
+    table_columns.refuse_unknown(table.partition_by, schema)
     if not is_there(session, table.uri):
-        _refuse_other_content(session, table.uri)
+        # A first commit that was cut short leaves its log's folder.
+        if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
+            table_columns.refuse_other_content(session, table.uri, "Delta")
         return
     _refuse_other_partitions(session, table)
     there = session.read.format("delta").load(table.uri).schema
-    differences = _differences(there, schema, adds_columns=table.adds_columns)
-    if differences:
-        raise InvalidOptionError(
-            f"{FLAG} {table.uri} has other columns than the rows: {'; '.join(differences)}. "
-            "Nothing was written. Choose another table, or change this one"
-        )
+    table_columns.refuse_differences(table.uri, there, schema, adds_columns=table.adds_columns)
 
 
 def check_checkpoint(session: SparkSession, table: DeltaTable, checkpoint: str) -> None:
@@ -95,14 +87,9 @@ def check_checkpoint(session: SparkSession, table: DeltaTable, checkpoint: str) 
     if mark is None or not mark.owner or not is_there(session, table.uri):
         return
     newest = _newest_batch(session, table.uri, mark.owner)
-    planned = last_batch(session, checkpoint, "offsets")
-    if newest > planned:
-        last = f"its last batch is {planned}" if planned >= 0 else "it has no batch yet"
-        raise InvalidOptionError(
-            f"{FLAG} {table.uri} holds batches up to {newest} of `checkpoint` {checkpoint}, which "
-            f"does not know them: {last} (was it restored from a copy?). Restore the newer "
-            "checkpoint, or begin a new one where that one ended (`starting_offsets`)"
-        )
+    table_columns.refuse_older_checkpoint(
+        table.uri, newest, checkpoint, last_batch(session, checkpoint, "offsets")
+    )
 
 
 def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sink:
@@ -115,10 +102,7 @@ def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sin
 
     def sink(results: DataFrame, batch_id: int) -> None:
         if not writers:
-            mark = owner.read_mark(session, checkpoint)
-            if mark is None or not mark.owner:
-                raise StreamError(f"`checkpoint` {checkpoint} bears no mark of its own any more")
-            writers.append(mark.owner)
+            writers.append(owner.id_of(session, checkpoint))
         options = {
             "txnAppId": f"pyspark_vision/{writers[0]}",
             "txnVersion": str(batch_id),
@@ -157,8 +141,12 @@ def append(
 
 
 def is_there(session: SparkSession, uri: str) -> bool:
-    """Whether there is a Delta table."""
-    return hadoop.exists(session, f"{uri}/{_LOG}")
+    """Whether there is a Delta table: one with a first commit.
+
+    A driver that is killed before that leaves the log's folder, empty, and files of no table.
+    """
+    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
+    return any(_VERSION.match(name) for name in names)
 
 
 def has_one_driver(session: SparkSession, uri: str) -> bool:
@@ -195,53 +183,9 @@ def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
     return max(batches)
 
 
-def _refuse_other_content(session: SparkSession, uri: str) -> None:
-    names = hadoop.list_names(session, uri) or []
-    others = sorted(name for name in names if not name.startswith(("_", ".")))
-    if others:
-        raise InvalidOptionError(
-            f"{FLAG} {uri} holds {others[0]} and is no Delta table; choose a new folder, or a table"
-        )
-
-
 def _refuse_other_partitions(session: SparkSession, table: DeltaTable) -> None:
     if not table.partition_by:
         return
     detail = session.sql(f"DESCRIBE DETAIL {sql_name(table.uri)}").select("partitionColumns")
     ((there,),) = detail.collect()
-    if tuple(there) != table.partition_by:
-        raise InvalidOptionError(
-            f"{FLAG} {table.uri} is partitioned by {', '.join(there) or 'nothing'}, not by "
-            f"{', '.join(table.partition_by)}; leave `table_partition_by` out, or choose another "
-            "table"
-        )
-
-
-def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> Sequence[str]:
-    """What of a table's columns keeps such rows from being appended, in words."""
-    known = {field.name.lower(): field for field in there}
-    said = []
-    for field in rows:
-        column = known.pop(field.name.lower(), None)
-        if column is None and not adds_columns:
-            said.append(
-                f"it lacks {field.name} {field.dataType.simpleString()} (`table_add_columns` adds "
-                "it)"
-            )
-        elif column is not None and _plain(column.dataType) != _plain(field.dataType):
-            said.append(
-                f"{field.name} is {column.dataType.simpleString()} there and "
-                f"{field.dataType.simpleString()} in the rows"
-            )
-    # What the rows have not is null there: a table may have more than one writer.
-    said += [
-        f"they have no {field.name}, which is NOT NULL"
-        for field in known.values()
-        if not field.nullable
-    ]
-    return said
-
-
-def _plain(kind: DataType) -> str:
-    """A type without what is nullable in it."""
-    return kind.simpleString().lower()
+    table_columns.refuse_other_partitions(table.uri, there, table.partition_by)

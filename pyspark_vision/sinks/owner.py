@@ -66,6 +66,14 @@ class Mark:
         return (self.job, self.role, self.owner) == (other.job, other.role, other.owner)
 
 
+def id_of(session: SparkSession, checkpoint: str) -> str:
+    """The id that a checkpoint bears; raises :class:`StreamError` if it bears none any more."""
+    mark = read_mark(session, checkpoint)
+    if mark is None or not mark.owner:
+        raise StreamError(f"`checkpoint` {checkpoint} bears no mark of its own any more")
+    return mark.owner
+
+
 def read_mark(session: SparkSession | None, folder: str) -> Mark | None:
     """The mark of a folder; ``None`` where there is none.
 

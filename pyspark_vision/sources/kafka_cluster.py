@@ -118,7 +118,7 @@ def fits(admin: Admin, pattern: str, topic: str) -> bool:
 
 def topics(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     """Those of the topics that are there."""
-    listed = admin.jvm.java.util.ArrayList()
+    listed = _java_class(admin, "java.util.ArrayList")()
     for name in names:
         listed.add(name)
     found = {}
@@ -195,4 +195,11 @@ def _answer_or_none(admin: Admin, future: Any, *errors: str) -> Any:
 
 
 def _answer(admin: Admin, future: Any) -> Any:
-    return future.get(2 * _TIMEOUT_MS, admin.jvm.java.util.concurrent.TimeUnit.MILLISECONDS)
+    units = _java_class(admin, "java.util.concurrent.TimeUnit")
+    return future.get(2 * _TIMEOUT_MS, units.MILLISECONDS)
+
+
+def _java_class(admin: Admin, name: str) -> Any:
+    """By its whole name at once: for each part of it py4j would look into all of Spark's jars for a
+    class of that name, and topics are asked for in each batch of a stream."""
+    return getattr(admin.jvm, name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
-from pyspark_vision.errors import DropReason, ErrorCode, by_reason
+from pyspark_vision.errors import DropReason, ErrorCode, WarningCode, by_reason
 from pyspark_vision.sources.kafka_losses import LOSSES
 from pyspark_vision.spark import internals
 
@@ -32,6 +32,8 @@ OBSERVED = "pyspark_vision"
 
 # A code or a reason that a newer version of this library, or somebody else, has given.
 _OTHER = "other"
+_CODES = (_OTHER, *(code.value for code in ErrorCode))
+_REASONS = (_OTHER, *(reason.value for reason in DropReason))
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Measures:
     ``payload_bytes``: ``None`` where no column says it: executors read the bytes themselves.
     ``retried_rows``, of those not dropped, were fetched again or their task was run again.
     ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
-    95th percentile.
+    95th percentile. ``model_suspect``: why a worker doubts the model, of one of the rows that say
+    so (:mod:`executor.answer_watch`).
     """
 
     payload_bytes: int | None = None
@@ -97,6 +100,7 @@ class Measures:
     retried_rows: int = 0
     median_time: float | None = None
     oldest_5_percent: float | None = None
+    model_suspect: str | None = None
 
 
 def count_results(results: DataFrame, value: str) -> Counts:
@@ -160,8 +164,8 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     counts = Counts(
         rows=seen["rows"],
         with_result=seen["with_result"],
-        failed=_nonzero({code: seen[f"failed_{code}"] for code in (*ErrorCode, _OTHER)}),
-        dropped=_nonzero({reason: seen[f"dropped_{reason}"] for reason in (*DropReason, _OTHER)}),
+        failed=_by_name(seen["failed"], _CODES),
+        dropped=_by_name(seen["dropped"], _REASONS),
     )
     median_time, oldest = seen["times"] or (None, None)
     return counts, Measures(
@@ -173,11 +177,28 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
         retried_rows=seen["retried_rows"],
         median_time=median_time,
         oldest_5_percent=oldest,
+        model_suspect=seen["model_suspect"],
     )
 
 
-def _nonzero(counted: Mapping[str, int]) -> Counter[str]:
-    return Counter({str(name): count for name, count in counted.items() if count})
+def _by_name(histogram: str | None, names: Sequence[str]) -> Counter[str]:
+    """What :func:`_histogram` gave, by name."""
+    counted: Counter[str] = Counter()
+    for one in json.loads(histogram or "[]"):
+        counted[names[round(one["x"])]] += round(one["y"])
+    return counted
+
+
+def _histogram(name: Column, names: Sequence[str]) -> Column:
+    """How often each of ``names`` is there, as JSON: their places there and counts; any other name
+    counts for the first.
+
+    Two aggregates for a count of each name: of forty, in a stream whose batches have five rows,
+    planning and shipping the expressions took longer than the model. With as many bins as there are
+    values Spark's histogram counts them exactly.
+    """
+    place = F.array_position(F.array(*map(F.lit, names[1:])), name).cast("int")
+    return F.to_json(F.histogram_numeric(place, F.lit(len(names) + 1)))
 
 
 # The same for all batches of a stream; making them takes a tenth of a second.
@@ -199,20 +220,27 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     aggregates = {
         "rows": F.count(F.lit(1)),
         "with_result": _count_if(of_kept(_has_result(schema, value))),
-        **{f"failed_{known}": _count_if(code == known.value) for known in ErrorCode},
-        **{f"dropped_{known}": _count_if(reason == known.value) for known in DropReason},
-        f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),
-        f"dropped_{_OTHER}": _count_if(~reason.isin(*DropReason)),
+        "failed": _histogram(code, _CODES),
+        "dropped": _histogram(reason, _REASONS),
         "payload_bytes": _payload_bytes(schema),
         "decode_ms": F.sum(numbers["decode_ms"]),
         "decoded_rows": F.count(numbers["decode_ms"]),
         "model_ms": F.sum(numbers["model_ms"]),
         "model_rows": F.count(numbers["model_ms"]),
         "retried_rows": _count_if(of_kept(numbers["attempts"] > 1)),
+        "model_suspect": F.max(_suspicion(schema)),
         # Within a hundredth of a percent of the rows, in bounded memory.
         "times": F.percentile_approx(of_kept(_time(schema)), [0.5, 0.05]),
     }
     return tuple(column.alias(name) for name, column in aggregates.items())
+
+
+def _suspicion(schema: StructType) -> Column:
+    """The text of a row's warning of its model; null where it has none."""
+    if "warnings" not in schema.names:
+        return F.lit(None).cast("string")
+    suspect = F.filter("warnings", lambda one: one["code"] == WarningCode.MODEL_SUSPECT.value)
+    return F.element_at(F.transform(suspect, lambda one: one["message"]), 1)
 
 
 def _payload_bytes(schema: StructType) -> Column:

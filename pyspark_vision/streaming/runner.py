@@ -16,6 +16,7 @@ from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark import error_texts
 from pyspark_vision.spark.checkpoint_logs import written_at_once
 from pyspark_vision.streaming import signals
+from pyspark_vision.streaming.batch_report import warn_of_model
 from pyspark_vision.streaming.counts import (
     Counts,
     measure_results,
@@ -234,5 +235,6 @@ def run_batch(
     report = compute_batch(
         results, batch_id, sinks=sinks, measure=lambda made: measure_results(made, value)
     )
+    warn_of_model(report)
     _log.info("%s", report.line())
     return report.counts

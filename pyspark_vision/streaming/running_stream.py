@@ -15,6 +15,7 @@ from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
 from pyspark_vision.spark import internals
+from pyspark_vision.streaming.batch_report import warn_of_model
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results, observed_batch
 from pyspark_vision.streaming.micro_batch import compute_batch
 
@@ -157,6 +158,7 @@ class RunningStream:
         )
         self.counts.add(report.counts)
         self.metrics.add(report)
+        warn_of_model(report)
         _log.info("%s", report.line())
 
     def _observed(self, results: DataFrame) -> tuple[Counts, Measures]:

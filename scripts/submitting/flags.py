@@ -95,5 +95,5 @@ def connectors(job: Path, flags: JobFlags) -> list[str]:
     if any("gs://" in word for word in words):
         needed.append("gs")
     if flags.value("--table") is not None:
-        needed.append("delta")
+        needed.append("iceberg" if "iceberg" in words else "delta")
     return needed

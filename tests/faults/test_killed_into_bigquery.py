@@ -10,21 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bigquery_proxy import LOST_AFTER, LOST_BEFORE, RUNNING, BigQueryProxy
+from bigquery_rows import PredictionTable
 from bigquery_streams_proxy import BigQueryStreamsProxy
 from confluent_kafka import Producer
 from fault_cases import Case, Size
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery as google
 from job_environment import job_environment
 from kafka_topics import make_topic
 from local_services import jars
@@ -118,14 +115,13 @@ def test_a_driver_that_is_killed_writes_one_row_for_each_image(
     case.expected = "one row for each image"
     images = size.kills * 60
     topic = send_images(kafka.bootstrap_servers, images)
-    dataset = f"d{uuid.uuid4().hex}"
-    bigquery.make_dataset(dataset)
+    table = PredictionTable(bigquery)
     flags = (
         *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
         *("--starting-offsets", "earliest", "--model-type", "custom"),
         *("--model-gcs-path", str(root / "models" / "demo-classifier")),
         *("--checkpoint", str(tmp_path / "checkpoint"), "--bq-write", how),
-        *("--output-bq-table", f"{bigquery.project}.{dataset}.image_predictions"),
+        *("--output-bq-table", table.name),
     )
     with (
         BigQueryProxy(bigquery.rest_url) as proxy,
@@ -148,21 +144,10 @@ def test_a_driver_that_is_killed_writes_one_row_for_each_image(
             assert process.wait(600) == 0, job.tail()
         replayed, ids_refused = job.batches("commits"), proxy.refused
 
-    rows = predictions(bigquery, dataset)
+    rows = Counter(row["prediction_id"] for row in table.rows())
     case.found = (
         f"{rows.total()} rows of {len(rows)} images in {replayed} batches; the proxy refused "
         f"{ids_refused} ids, {len(proxy.jobs)} jobs"
     )
     assert set(rows.values()) == {1}
     assert len(rows) == images
-
-
-def predictions(service: BigQuery, dataset: str) -> Counter[str]:
-    """How often each prediction is in the table."""
-    client: Any = google.Client(
-        project=service.project,
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": service.rest_url},
-    )
-    found = client.query(f"SELECT prediction_id FROM `{dataset}.image_predictions`").result()
-    return Counter(row[0] for row in found)

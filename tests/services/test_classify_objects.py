@@ -23,6 +23,8 @@ from pubsub_topics import PROJECT, Topic
 from pyspark.sql import SparkSession
 from service_folders import service_folder
 
+from pyspark_vision.cli.main import main as pyspark_vision
+
 
 @pytest.fixture(scope="module")
 def announcing(
@@ -127,6 +129,34 @@ def test_failures_are_left_out_of_results_and_are_letters_all_the_same(
     assert letter["origin"].startswith(f"gs://{bucket.name}/b.jpg#")
     assert json.loads(letter["payload"])["name"] == "b.jpg"
     assert "images in 2, classified 1, failed 1 (truncated 1)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_letter_that_is_put_back_is_read_again_at_once_and_as_often_as_it_fails(
+    announcing: tuple[Topic, Any], spark: SparkSession, tmp_path: Path, capsys: Any
+) -> None:
+    notified, bucket = announcing
+    bucket.blob("of a store that was away.jpg").upload_from_string(scene_jpeg(3), "image/jpeg")
+    hadoop, place = spark._jsc.hadoopConfiguration(), "fs.gs.storage.root.url"
+    replay = ["replay", tmp_path / "dead", "--checkpoint", tmp_path / "replay"]
+    server = hadoop.get(place)
+
+    said = []
+    for url in ("http://127.0.0.1:1", "http://127.0.0.1:1", server):
+        hadoop.set(place, url)
+        assert run(tmp_path, "pubsub", notified) == 0
+        said.append(capsys.readouterr().out)
+        assert pyspark_vision([str(word) for word in replay]) == 0
+        said[-1] += capsys.readouterr().out
+
+    # Well within the window in which a repeat of the notification would be dropped.
+    assert all("images in 1, classified 0, failed 1 (fetch_failed 1)" in one for one in said[:2])
+    assert all("replay: 1 letters put back (fetch_failed 1)" in one for one in said[:2])
+    assert "images in 1, classified 1, failed 0" in said[2]
+    assert "replay: 0 letters put back" in said[2]
+    assert [row["object_name"] for row in rows(tmp_path) if row["error_message"] is None] == [
+        "of a store that was away.jpg"
+    ]
 
 
 def test_pubsub_md_what_is_put_into_the_bucket_is_classified(

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import guides
+import job_runs as jobs
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from job_environment import job_environment
 from local_services.process import DIE_WITH_PARENT, wait_until
@@ -29,7 +32,9 @@ from pyspark_vision.sources.pubsub.stream import (
     check,
     stream_pubsub,
 )
+from pyspark_vision.spark import hadoop
 
+IS_OLD = pyspark.__version__.startswith("3.")
 JOB = Path(__file__).parents[1] / "support" / "pubsub_job.py"
 # The shortest that Pub/Sub has: how long a message is held for a process that has died.
 DEADLINE_S = 10
@@ -48,10 +53,12 @@ def source(topic: Topic) -> PubSubSource:
 @pytest.fixture
 def streamed(spark: SparkSession, source: PubSubSource, tmp_path: Path) -> Callable[..., list[Any]]:
     """Runs a query on what there is, to its end; the rows of its batches."""
-    checkpoint = str(tmp_path / "checkpoint")
 
     def run(
-        of: PubSubSource = source, failing: bool = False, rows: list[Any] | None = None
+        of: PubSubSource = source,
+        failing: bool = False,
+        rows: list[Any] | None = None,
+        checkpoint: str = str(tmp_path / "checkpoint"),
     ) -> list[Any]:
         rows = [] if rows is None else rows
 
@@ -123,6 +130,46 @@ def test_a_batch_that_is_run_again_is_exactly_the_same(
     assert [row.value for row in after] == [b"c"]
 
 
+@pytest.mark.parametrize(
+    "scheme", ["s3a", *(pytest.param(s, marks=pytest.mark.slow) for s in ("gs", "hdfs"))]
+)
+def test_a_stream_with_its_checkpoint_in_a_store_goes_on_with_each_message_once(
+    scheme: str,
+    request: pytest.FixtureRequest,
+    spark: SparkSession,
+    topic: Topic,
+    streamed: Callable[..., list[Any]],
+) -> None:
+    checkpoint = f"{store(scheme, request)}/of a stream #1"
+    topic.publish([b"a", b"b"])
+    before: list[Any] = []
+    with pytest.raises(Exception, match="a sink that fails"):
+        streamed(failing=True, rows=before, checkpoint=checkpoint)
+    topic.publish([b"c"])
+
+    replayed, after = streamed(checkpoint=checkpoint)
+    topic.publish([b"d"])
+    last = streamed(checkpoint=checkpoint)
+
+    assert [replayed] == before
+    assert [[row.value for row in rows] for rows in (before[0], after, *last)] == [
+        [b"a", b"b"], [b"c"], [b"d"],
+    ]  # fmt: skip
+    kept = hadoop.list_names(spark, f"{checkpoint}/_pubsub/segments") or []
+    assert len(kept) <= 1  # all but the last one's messages are gone
+
+
+def store(scheme: str, request: pytest.FixtureRequest) -> str:
+    """A fresh folder of a store that Spark knows."""
+    if scheme == "hdfs":
+        return f"{request.getfixturevalue('hdfs').fs_uri}/{uuid.uuid4().hex}"
+    if scheme == "gs":
+        request.getfixturevalue("gcs")
+        return f"gs://{request.getfixturevalue('gcs_bucket').name}"
+    request.getfixturevalue("s3")
+    return f"s3a://{request.getfixturevalue('bucket')}"
+
+
 def test_batches_are_bounded(topic: Topic, streamed: Callable[..., list[Any]]) -> None:
     topic.publish([bytes(100)] * 10)
     three = PubSubSource((topic.subscription,), endpoint=topic.endpoint, max_messages_per_batch=3)
@@ -169,6 +216,22 @@ def test_a_missing_subscription_and_a_service_that_is_away_are_one_line_each(
         check(away)
 
     assert "\n" not in f"{not_there.value}{no_answer.value}"
+
+
+@pytest.mark.every_spark
+@pytest.mark.skipif(not IS_OLD, reason="PySpark has Python data sources")
+def test_before_pyspark_4_a_job_ends_with_one_line(
+    topic: Topic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = jobs.run(
+        *("stream_classify", "--input-source", "pubsub", "--subscription", topic.subscription),
+        *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
+        *("--checkpoint", tmp_path / "checkpoint"),
+    )
+
+    assert code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "reading Pub/Sub needs PySpark 4.0 or newer" in last
 
 
 def test_doctor_says_whether_a_subscription_is_there(
@@ -222,6 +285,8 @@ def values(folder: Path) -> list[int]:
     )
 
 
+@pytest.mark.every_spark
+@pytest.mark.skipif(IS_OLD, reason="before PySpark 4.0 there are no Python data sources")
 @pytest.mark.slow
 def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
     pubsub: PubSub, topic: Topic, tmp_path: Path

@@ -43,8 +43,8 @@ def replay(spark: SparkSession, kafka: Kafka, tmp_path: Path, capsys: Any) -> Ca
     return run
 
 
-# Its name, the sha256 of its file, its digest.
-MODEL = ("m", "ab", "cd")
+# Its name, the sha256 of its file, its digest; no subscription of Pub/Sub.
+MODEL = ("m", "ab", "cd", None)
 
 
 def letters(spark: SparkSession, topic: str | None, *offsets: int) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +39,8 @@ class Objects:
     def bad(self) -> set[str]:
         return set(self.put) - self.good
 
-    def add(self, count: int, rng: random.Random) -> None:
-        """Put so many more; the server announces each."""
+    def add(self, count: int, rng: random.Random, pause_s: float = 0.0) -> None:
+        """Put so many more, with a pause after each; the server announces each."""
         pictures = [scene_jpeg(number) for number in range(3)]
         for number in range(len(self.put), len(self.put) + count):
             is_good = number % BAD_EVERY != 0
@@ -47,6 +48,7 @@ class Objects:
             blob = self.bucket.blob(f"input-images/picture {number:05d}#+%.jpg")
             blob.upload_from_string(content if is_good else content[:700], "image/jpeg")
             self.put[blob.name] = (str(blob.generation), is_good)
+            time.sleep(pause_s)
 
     def restart_server(self) -> None:
         """Kill Pub/Sub, start it, and make what it had."""
@@ -56,6 +58,7 @@ class Objects:
 
     def put_back(self, done: set[str]) -> None:
         """Announce all that has no result yet, as Cloud Storage would."""
+        messages = []
         for name in sorted(set(self.put) - done):
             generation, _ = self.put[name]
             resource = {
@@ -71,7 +74,8 @@ class Objects:
                 "objectId": name,
                 "objectGeneration": generation,
             }
-            self.topic.publish([json.dumps(resource).encode()], attributes)
+            messages.append((json.dumps(resource).encode(), attributes))
+        self.topic.publish_each(messages)
 
 
 def bucket_of(gcs: Gcs, name: str) -> Any:

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from onnx_models import save_colors, save_poser
 from PIL import Image
 from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import DataFrame, SparkSession
@@ -26,10 +27,14 @@ from pyspark_vision.clients import scenes
 from pyspark_vision.functions import (
     classify_image,
     decode_image,
+    detect_keypoints,
     detect_objects,
     draw_detections,
+    draw_masks,
     embed_image,
+    embed_text,
     register,
+    segment_image,
 )
 from pyspark_vision.streaming.counts import count_results, observe_results, observed_counts
 from pyspark_vision.transformations import (
@@ -53,6 +58,7 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
     classifier = ModelSpec.load(models / "demo-classifier")
     detector = ModelSpec.load(models / "demo-detector")
     embedder = ModelSpec.load(models / "demo-embedder")
+    dual = ModelSpec.load(models / "demo-dual-encoder")
 
     def result(column: Any) -> DataFrame:
         return df.select("id", column.alias("result"))
@@ -60,6 +66,9 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
     classified = result(classify_image("content", classifier, top_k=2))
     fused = result(classify_image(decode_image("content"), classifier, top_k=2))
     detected = df.select("*", detect_objects("content", detector).alias("result"))
+    colors = ModelSpec.inspect(save_colors(folder / "colors.onnx"), task="segment", accept=True)
+    poser = ModelSpec.inspect(save_poser(folder / "poser.onnx"))
+    segmented = df.select("*", segment_image("content", colors).alias("result"))
     embedded = result(embed_image("content", embedder, normalize=True))
     register(spark, "classify_in_sql", classify_image, classifier, top_k=2)
     df.createOrReplaceTempView("images_of_this_test")
@@ -73,9 +82,16 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
         "decoded": rows(result(decode_image("content"))),
         "detected": rows(detected.drop("content")),
         "embedded": rows(embedded),
+        "named by texts": rows(result(classify_image("content", dual, labels=["a cat", "a car"]))),
+        "texts embedded": rows(
+            df.select("id", embed_text(F.concat(F.lit("a cat "), "id"), dual).alias("result"))
+        ),
         "drawn": rows(
             detected.select("id", draw_detections("content", F.col("result.detections")))
         ),
+        "segmented": rows(segmented.drop("content")),
+        "masks drawn": rows(segmented.select("id", draw_masks("content", "result.segments"))),
+        "posed": rows(result(detect_keypoints("content", poser))),
         "in SQL": rows(spark.sql("SELECT id, classify_in_sql(content) FROM images_of_this_test")),
         "flattened": rows(classified.transform(flatten_result)),
         "predictions exploded": rows(classified.transform(explode_predictions)),

@@ -21,8 +21,11 @@ def image_message(image_id: str, content: bytes, **changed: Any) -> tuple[bytes,
     return image_id.encode(), json.dumps({**message, **changed}).encode()
 
 
-def results_by_id(servers: str, topic: str) -> dict[str, list[str]]:
-    """What was said under each ``prediction_id``: its label, again for each repeat."""
+def results_by_id(servers: str, topic: str) -> dict[str, list[dict[str, Any]]]:
+    """What was said under each ``prediction_id``, again for each repeat.
+
+    Without ``processing_time_ms``, which is measured anew when a batch is run again.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -31,7 +34,7 @@ def results_by_id(servers: str, topic: str) -> dict[str, list[str]]:
         }
     )
     consumer.subscribe([topic])
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[dict[str, Any]]] = {}
     empty = 0
     while empty < 3:
         message = consumer.poll(2)
@@ -42,6 +45,8 @@ def results_by_id(servers: str, topic: str) -> dict[str, list[str]]:
         key, value = message.key(), message.value()
         assert key is not None
         assert value is not None
-        said.setdefault(key.decode(), []).append(str(json.loads(value)["label"]))
+        result = json.loads(value)
+        del result["processing_time_ms"]
+        said.setdefault(key.decode(), []).append(result)
     consumer.close()
     return said

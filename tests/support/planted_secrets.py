@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+# Of Zstandard (Spark's event logs), Parquet (outputs, dead letters), Arrow (Pub/Sub's journal).
+_ZSTD, _PARQUET, _ARROW = b"\x28\xb5\x2f\xfd", b"PAR1", b"\xff\xff\xff\xff"
 
 
 def sasl_properties(path: Path, user: str, password: str) -> Path:
@@ -18,7 +26,7 @@ def sasl_properties(path: Path, user: str, password: str) -> Path:
 
 
 def leaks(secrets: dict[str, str], folder: Path, *texts: str) -> list[str]:
-    """Where a secret stands: its name and the place."""
+    """Where a secret stands: its name and the place. Files that are compressed are unpacked."""
     found = [
         f"{name} in what was printed"
         for name, secret in secrets.items()
@@ -26,6 +34,33 @@ def leaks(secrets: dict[str, str], folder: Path, *texts: str) -> list[str]:
         if secret in text
     ]
     for file in (file for file in folder.rglob("*") if file.is_file()):
-        content = file.read_bytes()
+        content = b"\n".join(_contents(file.read_bytes()))
         found += [f"{name} in {file}" for name, s in secrets.items() if s.encode() in content]
     return found
+
+
+def _contents(content: bytes) -> Iterator[bytes]:
+    """The bytes themselves, and what they are when they are unpacked."""
+    yield content
+    if content.startswith(_ZSTD):
+        with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
+            yield stream.read()
+    elif content.startswith(_PARQUET):
+        for row in pq.read_table(pa.BufferReader(content)).to_pylist():
+            yield from _values(row)
+    elif content.startswith(_ARROW):
+        with pa.ipc.open_stream(content) as stream:
+            for row in stream.read_all().to_pylist():
+                yield from _values(row)
+
+
+def _values(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        value = list(value.items())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _values(one)
+    elif isinstance(value, bytes):
+        yield value
+    elif value is not None:
+        yield str(value).encode()

@@ -46,18 +46,20 @@ class Topic:
         ordering_key: str = "",
     ) -> list[str]:
         """Messages in order; their ids."""
+        return self.publish_each([(value, attributes or {}) for value in values], ordering_key)
+
+    def publish_each(
+        self, messages: Sequence[tuple[bytes, Mapping[str, str]]], ordering_key: str = ""
+    ) -> list[str]:
+        """Messages with attributes of their own, in order; their ids."""
         ids: list[str] = []
         with _publisher(self.endpoint) as client:
-            for begin in range(0, len(values), _PUBLISHED_AT_ONCE):
-                messages: list[Any] = [
-                    {
-                        "data": value,
-                        "attributes": dict(attributes or {}),
-                        "ordering_key": ordering_key,
-                    }
-                    for value in values[begin : begin + _PUBLISHED_AT_ONCE]
+            for begin in range(0, len(messages), _PUBLISHED_AT_ONCE):
+                part: list[Any] = [
+                    {"data": value, "attributes": dict(attributes), "ordering_key": ordering_key}
+                    for value, attributes in messages[begin : begin + _PUBLISHED_AT_ONCE]
                 ]
-                ids += client.publish(topic=self.topic, messages=messages).message_ids
+                ids += client.publish(topic=self.topic, messages=part).message_ids
         return ids
 
     def left(self) -> int:

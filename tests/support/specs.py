@@ -10,6 +10,8 @@ _OUTPUTS = {
     "classify": (("scores", "scores"),),
     "detect": (("boxes", "boxes"), ("scores", "scores")),
     "embed": (("embedding", "embedding"),),
+    "segment": (("pixel_scores", "pixel_scores"),),
+    "keypoints": (("keypoints", "keypoints"),),
 }
 
 

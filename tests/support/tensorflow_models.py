@@ -134,6 +134,38 @@ def save_two_signatures(path: Path) -> Path:
     return path
 
 
+def save_encoded(path: Path, rank: int, with_key: bool) -> Path:
+    """Takes one encoded picture (and AutoML's ``key``); gives its height, width and mean."""
+    shape = () if rank == 0 else (None,)
+
+    def serve(image_bytes: Any, key: Any = None) -> dict[str, Any]:
+        one = tf.io.decode_image(tf.reshape(image_bytes, (-1,))[0], 3, expand_animations=False)
+        sides = tf.cast(tf.shape(one)[:2], tf.float32)
+        mean = tf.reduce_mean(tf.cast(one, tf.float32))
+        outputs = {"shape_and_mean": tf.concat([sides, mean[tf.newaxis]], 0)[tf.newaxis]}
+        return outputs if key is None else {**outputs, "key": tf.identity(key)}
+
+    names = ("image_bytes", "key") if with_key else ("image_bytes",)
+    specs = [tf.TensorSpec(shape, tf.string, name=name) for name in names]
+    signatures = {"serving_default": tf.function(serve, input_signature=specs)}
+    tf.saved_model.save(tf.Module(), str(path), signatures=signatures)
+    return path
+
+
+def save_of_examples(path: Path) -> Path:
+    """Takes serialized tf.Example records, which are strings as well."""
+
+    def serve(examples: Any) -> dict[str, Any]:
+        features = {"image": tf.io.FixedLenFeature((), tf.string)}
+        parsed = tf.io.parse_example(examples, features)["image"]
+        return {"scores": tf.strings.to_number(parsed)[:, tf.newaxis]}
+
+    specs = [tf.TensorSpec((None,), tf.string, name="examples")]
+    signatures = {"serving_default": tf.function(serve, input_signature=specs)}
+    tf.saved_model.save(tf.Module(), str(path), signatures=signatures)
+    return path
+
+
 def save_two_inputs(path: Path) -> Path:
     """A SavedModel with an image and a mask."""
     spec = tf.TensorSpec((None, *HW, 3), tf.float32)

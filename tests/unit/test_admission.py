@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,25 @@ def test_a_large_models_weights_count_once_where_workers_share_them(tmp_path: Pa
     assert (own.weights, own.shared) == (small, 0)
     assert (shared.weights, shared.shared) == (large, large)
     assert own.at_rest - shared.at_rest > 0.9 * large
+
+
+def test_of_a_folder_counts_what_a_worker_on_pictures_loads(tmp_path: Path) -> None:
+    for name, size in (("image.onnx", 1000), ("text.onnx", 5000), ("tokenizer.json", 70)):
+        tmp_path.joinpath(name).write_bytes(bytes(size))
+    towers = ModelFile("onnx", "dual_encoder", tmp_path.name, "", "x", (("embedding", "e"),))
+    dual = ModelSpec("m", "dual_encoder", (towers,), (8, 8), score_kind="logit")
+    parts = ModelFile(
+        "onnx", "text_reader", tmp_path.name, "", "x", (("text_map", "m"), ("characters", "c"))
+    )
+    reader = ModelSpec("m", "ocr", (parts,), (8, 8))
+
+    needs = [
+        worker_memory(dataclasses.replace(spec, root=str(tmp_path.parent)))
+        for spec in (dual, reader)
+    ]
+
+    assert [need.weights for need in needs] == [1000, 6070]
+    assert needs[1].peak - needs[0].peak > 800_000_000
 
 
 def test_an_optimizer_in_a_keras_file_is_not_counted(tmp_path: Path) -> None:

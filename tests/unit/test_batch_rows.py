@@ -142,6 +142,7 @@ def test_failed_fetches_are_made_anew_and_bad_pictures_when_they_have_changed(
     assert names(one for one, _ in all_codes.again) == ["cut", "gone", "late"]
 
 
+@pytest.mark.slow
 def test_failed_rows_of_an_older_version_are_made_anew_by_their_codes_alone(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_what_names_no_model_is_refused(model_type: str, uri: str | None, said: 
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 def test_without_a_path_the_weights_of_imagenet_are_built(
     monkeypatch: pytest.MonkeyPatch, h5: Path, tmp_path: Path
 ) -> None:

@@ -296,6 +296,9 @@ def test_sources_are_told_apart(clip: Path, tmp_path: Path) -> None:
         ([""], "there is no such file"),
         (["rtsp://"], "there is no such file"),
         (["ftp://host/x.mp4"], "there is no such file"),
+        (["x" * 300], "there is no such file"),  # longer than a file's name can be
+        (["rtsp://[10.0.0.7/x"], "it is no address: invalid ipv6 url"),
+        (["rtsp://10.0.0.7:port/x"], "it is no address: port could not be cast"),
     ],
 )
 def test_a_source_that_cannot_be_is_refused(

@@ -150,6 +150,7 @@ def test_a_twin_beyond_the_tolerance_is_refused_and_nothing_is_saved(
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_keras_application_is_built_from_given_weights_and_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +177,8 @@ def test_a_keras_application_is_built_from_given_weights_and_labels(
         (["inspect", "{model}", "--set", "resize"], "--set 'resize' is not FIELD=VALUE"),
         (["inspect", "{model}", "--set", "input_hw=8"], "input_hw='8' is not HEIGHTxWIDTH"),
         (["inspect", "{model}", "--set", "pad_value=x"], "pad_value='x' is not a whole number"),
+        (["inspect", "{model}", "--set", "anchor_clip=x"], "anchor_clip='x' is not true or false"),
+        (["inspect", "{model}", "--set", "anchor_layers=8"], "is not STRIDE:SIZE,SIZE/RATIO,RATIO"),
         (["inspect", "{model}", "--set", "resize=squash"], "resize='squash' is not one of"),
         (["inspect", "{model}", "--labels", "absent.txt"], "no label file at absent.txt"),
         (["build", "{model}", "--output", "{model}"], "exists and is not an empty folder"),
@@ -193,8 +196,15 @@ def test_a_mistake_gives_one_line_and_exit_2(
     assert said in errors[0]
 
 
-def test_settings_are_read_as_their_fields_are_typed() -> None:
+def test_settings_are_read_as_their_fields_are_typed(tmp_path: Path) -> None:
+    (tmp_path / "anchors.csv").write_text("0.5,0.5,0.25,0.25\n")
     pairs = [
+        "anchor_layers=8:16,32.5;16:64/1,0.5",
+        f"anchors={tmp_path}/anchors.csv",
+        "anchor_clip=True",
+        "batched_outputs=false",
+        "keypoint_names=eye, nose",
+        "iou_threshold=0.3",
         "input_hw=224x192",
         "label_offset=-1",
         "fixed_batch=none",
@@ -204,6 +214,12 @@ def test_settings_are_read_as_their_fields_are_typed() -> None:
         "layer=fc2",
     ]
     assert bundle._settings(pairs) == {
+        "anchor_layers": ((8, (16.0, 32.5), (1.0,)), (16, (64.0,), (1.0, 0.5))),
+        "anchors": (0.5, 0.5, 0.25, 0.25),
+        "anchor_clip": True,
+        "batched_outputs": False,
+        "keypoint_names": ("eye", "nose"),
+        "iou_threshold": 0.3,
         "input_hw": (224, 192),
         "label_offset": -1,
         "fixed_batch": None,
@@ -215,6 +231,7 @@ def test_settings_are_read_as_their_fields_are_typed() -> None:
         bundle._settings(["files=x"])
 
 
+@pytest.mark.slow
 def test_build_in_bf16_prints_how_far_it_agrees_and_the_bundle_runs_so(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,12 +21,15 @@ from pyspark_vision.cli import contact_sheet
 from pyspark_vision.contact_sheet.files import ContactSheetError
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, thumbnail
 from pyspark_vision.contact_sheet.sheet import SheetCounts, build_contact_sheet
+from pyspark_vision.executor import results
 
 SCORED = [("class_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())]
 EDGES = [(name, pa.float32()) for name in ("xmin", "ymin", "xmax", "ymax")]
 ITEMS = {
     "detections": pa.list_(pa.struct(SCORED + EDGES)),
     "predictions": pa.list_(pa.struct(SCORED)),
+    "segments": results.SEGMENTS_TYPE,
+    "poses": results.POSES_TYPE,
     "embedding": pa.list_(pa.float32()),
 }
 BESIDE = [
@@ -118,6 +122,64 @@ def test_classify_counts_a_picture_for_its_best_class(folder: Path) -> None:
     counts, page = sheet(folder)
     assert (counts.task, counts.by_class) == ("classify", {"owl": 1})
     assert "owl 75% cat 25%" in text_of(page)
+
+
+def painted(page: str) -> Image.Image:
+    """The picture of the only card."""
+    (encoded,) = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
+    return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+
+
+def is_drawn_at(image: Image.Image, x: float, y: float) -> bool:
+    """Whether another colour than the picture's own stands there; JPEG moves it by a few levels."""
+    color = np.array(image.getpixel((round(x * image.width), round(y * image.height))))
+    return bool(np.abs(color - (200, 60, 30)).max() > 25)
+
+
+def test_masks_are_drawn_on_their_pictures_and_named_without_boxes(folder: Path) -> None:
+    # The left one of two columns, of a mask that is smaller than the picture.
+    segment = {**box("sky", 3), "area": 1, "mask": {"size": [1, 2], "counts": "011"}}
+    content = (pa.binary(), [picture()])
+    write(folder, [result([segment], "segments")], "segments", content=content)
+
+    counts, page = sheet(folder)
+
+    assert (counts.task, counts.by_class) == ("segment", {"sky": 1})
+    assert "sky 90%" in text_of(page)
+    assert 'class="plate"' in page
+    assert 'class="box"' not in page
+    image = painted(page)
+    assert [is_drawn_at(image, x, 0.5) for x in (0.2, 0.8)] == [True, False]
+
+
+def test_points_are_drawn_on_their_pictures_inside_their_boxes(folder: Path) -> None:
+    points = [
+        {"name": "left_hip", "x": 0.2, "y": 0.5, "score": 0.9},
+        {"name": "right_hip", "x": 0.8, "y": 0.5, "score": None},
+        {"name": "nose", "x": 0.5, "y": 0.1, "score": 0.1},
+    ]
+    pose = {**box(None, 0), "keypoints": points}
+    content = (pa.binary(), [picture((640, 480))])
+    write(folder, [result([pose], "poses")], "poses", content=content)
+
+    counts, page = sheet(folder)
+
+    assert (counts.task, counts.by_class) == ("keypoints", {"#0": 1})
+    assert 'class="box"' in page
+    image = painted(page)
+    places = [(0.2, 0.5), (0.5, 0.5), (0.5, 0.1)]
+    assert [is_drawn_at(image, *place) for place in places] == [True, True, False]
+
+
+def test_a_mask_that_cannot_be_read_leaves_the_picture_as_it_is(folder: Path) -> None:
+    segment = {**box("sky", 3), "area": 1, "mask": {"size": [1, 2], "counts": NASTY}}
+    content = (pa.binary(), [picture()])
+    write(folder, [result([segment], "segments")], "segments", content=content)
+
+    counts, page = sheet(folder)
+
+    assert counts.with_results == 1
+    assert not is_drawn_at(painted(page), 0.5, 0.5)
 
 
 def test_embedding_shows_length_norm_and_strip(folder: Path) -> None:

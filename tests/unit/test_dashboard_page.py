@@ -163,6 +163,12 @@ def test_labels_beyond_the_colours_are_one() -> None:
             ["kafka:resultstream", "--kafka-servers", "127.0.0.1:1"],
             "no broker of --kafka-servers 127.0.0.1:1 answers",
         ),
+        (
+            ["kafka:resultstream", "--kafka-servers", "camera..pc:9092,127.0.0.1:²"],
+            "the name camera..pc is not known; it is not HOST:PORT",
+        ),
+        (["hdfs://name:node/x"], "hdfs://name:node/x: it is no address: port could not be cast"),
+        ([".", "--host", "x" * 64], "it is no address of this machine"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -10,6 +10,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pyspark_vision.messages.record_headers import of_attributes
 from pyspark_vision.sinks import dead_letters
 
 RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 250_000)
@@ -37,7 +38,8 @@ def expected(spark: SparkSession) -> DataFrame:
         (b"\xff\x00", None, "kafka:t/0/2", "t", 0, 2, RECEIVED, "truncated", "cut", "m", *SHAS),
         (None, b"", "kafka:t/1/3", "t", 1, 3, RECEIVED, "null_input", "none", "m", *SHAS),
     ]
-    return spark.createDataFrame(head, dead_letters.LETTER)
+    of_no_subscription = [(*letter, None) for letter in head]
+    return spark.createDataFrame(of_no_subscription, dead_letters.LETTER)
 
 
 def test_failed_rows_alone_become_letters_with_what_came_in(spark: SparkSession) -> None:
@@ -145,3 +147,25 @@ def test_headers_that_a_job_read_go_with_the_letter_and_come_back_without_its_ow
     assert back[0].error_code == "truncated"
     # Of a topic that takes little, what says why it failed comes first.
     assert {one.key.split(".")[0] for one in small.headers} == {"pyspark_vision"}
+
+
+def test_a_letter_of_pubsub_has_its_subscription_and_its_attributes_as_headers(
+    spark: SparkSession,
+) -> None:
+    sub = "projects/p/subscriptions/s"
+    with_attributes = results(spark).selectExpr(
+        "*", f"'{sub}' AS subscription", "map('eventType', 'ü', 'none', null) AS attributes"
+    )
+    headers = of_attributes(F.col("attributes"))
+    kept = dead_letters.with_payload_if_failed(
+        with_attributes.withColumn("headers", headers).drop("attributes"), "value"
+    )
+
+    letters = dead_letters.letters(kept)
+    back = dead_letters.from_records_with_size(dead_letters.to_records(letters)).collect()
+
+    for letter in (*letters.collect(), *back):
+        assert letter.subscription == sub
+        assert [tuple(one) for one in letter.headers] == [
+            ("eventType", "ü".encode()), ("none", None),
+        ]  # fmt: skip

@@ -150,6 +150,22 @@ def test_a_folder_of_something_else_is_no_table(spark: SparkSession, tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_first_commit_that_was_cut_short_is_no_table_and_the_next_start_makes_it(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    (table / "_delta_log").mkdir(parents=True)
+    (table / "_delta_log" / ".00000000000000000000.json.1b2c.tmp").touch()
+    (table / "part-00000-of-nobody.snappy.parquet").write_bytes(b"cut")
+    place, target = checkpoint(spark, tmp_path / "checkpoint", "id-1"), delta.DeltaTable(str(table))
+    batch = rows(spark, "a")
+
+    delta.check(spark, target, batch.schema)
+    delta.check_checkpoint(spark, target, place)
+    delta.delta_sink(spark, target, place)(batch, 0)
+
+    assert origins(table) == {"a": 1}
+
+
 def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:

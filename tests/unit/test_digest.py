@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pyspark_vision.bundles import digest
+from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 
 FILE = ModelFile("litert", "tflite", "m.tflite", "a" * 64, "in", (("embedding", "out"),))
@@ -38,11 +39,21 @@ CHANGES: dict[str, Any] = {
     "crop_rounding": "floor",
     "letterbox_anchor": "top_left",
     "anchors": (1.0, 2.0),
+    "anchor_layers": ((8, (16.0,), (1.0,)),),
+    "anchor_clip": True,
+    "anchor_variances": (0.1, 0.1, 0.1, 0.1),
+    "anchor_sides": "linear",
+    "suppression": "weighted",
+    "iou_threshold": 0.3,
     "score_kind": "logit",
     "pooling": "mean",
+    "logit_scale": 100.0,
+    "logit_bias": -10.0,
     "background_class": 0,
     "box_format": "xyxy",
     "coordinates": "pixel",
+    "keypoint_names": ("nose",),
+    "keypoint_format": "yxs",
     "label_offset": 1,
     "labels": ((0, "cat"),),
 }
@@ -57,12 +68,17 @@ KEEPS: dict[str, Any] = {
     "source": "somewhere",
     "root": "/elsewhere",
     "on_every_node": True,
+    "proof": Proof("r.npz", "", 1, "", 0.1, 0.0, None, 1.0, "", "2026-01-01", ()),
 }
+OF_POINTS = {"task": "keypoints", "files": (replace(FILE, outputs=(("keypoints", "points"),)),)}
 # What else a field needs to be valid, and another value of itself where none is not.
 NEEDED: dict[str, dict[str, Any]] = {
     **{name: {"normalization": "values"} for name in ("pixel_scale", "mean", "std")},
     "input_scale": {"input_dtype": "int8"},
+    "logit_scale": {"task": "dual_encoder", "score_kind": "logit"},
+    "logit_bias": {"task": "dual_encoder", "score_kind": "sigmoid"},
     "resize_edge": {"resize": "shortest_edge", "resize_edge": 48},
+    **dict.fromkeys(("keypoint_names", "keypoint_format"), OF_POINTS),
 }
 FILE_CHANGES: dict[str, Any] = {
     "engine": "tensorflow",

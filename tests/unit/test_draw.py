@@ -67,7 +67,7 @@ def test_no_detections_give_an_equal_copy() -> None:
         {"ymin": 0.75},  # empty
         {"xmin": 1.2, "xmax": 1.5},  # outside
         {"class_id": None},
-        {"score": None},
+        {"score": "high"},
     ],
 )
 def test_detection_without_a_drawable_box_is_skipped(changes: dict[str, Any]) -> None:

@@ -77,6 +77,9 @@ def test_the_connector_is_that_of_the_spark_that_is_installed(
 
     assert jars.folder("kafka").name == configuration
     assert "kafka-4.0" not in jars.configurations()
+    # Of this one there is none for the newest.
+    assert ("iceberg" in jars.configurations()) == (configuration != "kafka")
+    assert "iceberg-4.1" not in jars.configurations()
 
 
 def test_a_hiccup_of_the_registry_is_waited_out(registry: Path) -> None:

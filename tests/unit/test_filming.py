@@ -324,6 +324,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         ("file:///tmp/x", "../y/", "must lie within the bucket"),
         ("file:///tmp/x", "/y/", "must lie within the bucket"),
         ("file:///proc/x", "", "No such file"),
+        ("file:///tmp/x%00", "", "null byte"),
     ],
 )
 def test_a_bucket_that_cannot_be_is_refused(place: str, prefix: str, said: str) -> None:
@@ -342,7 +343,11 @@ def test_an_object_is_a_file_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "good", "refused"),
     [
-        (flag_values.above_zero, {"0.5": 0.5}, ["0", "-1", "nan", "inf", "fast", ""]),
+        (
+            flag_values.above_zero,
+            {"0.5": 0.5, "1e9": 1e9, "0.000001": 1e-6},
+            ["0", "-1", "nan", "inf", "fast", "", "1e-12", "1e300"],
+        ),
         (flag_values.quality, {"1": 1, "95": 95}, ["0", "96", "8.5", "-1", "²", ""]),
         (
             flag_values.size_wh,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import guides
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tiny_text_reader
 from deploying import command as deploying
+from onnx_models import save_yolo_masks, save_yolo_points
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -57,9 +61,23 @@ RUN = {
     ("million_pictures.md", "import duckdb"): "tests/unit/test_guides.py",
     ("pubsub.md", "scripts/submit"): "tests/services/test_classify_objects.py",
     ("pubsub.md", "from pyspark_vision"): "tests/services/test_pubsub_source.py",
+    ("pixels.md", "from pyspark.sql"): "tests/unit/test_guides.py",
+    ("pixels.md", "from pycocotools"): "tests/unit/test_guides.py",
+    ("pubsub.md", "pyspark-vision replay"): "tests/services/test_replay_over_pubsub.py",
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
-    ("your_model.md", "pyspark-vision bundle inspect"): "tests/unit/test_guides.py",
+    ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    ("text.md", "import io"): "tests/unit/test_guides.py",
+    ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle inspect model.tflite --images"): (
+        "tests/unit/test_guides.py"
+    ),
+    ("your_model.md", "pyspark-vision bundle verify"): "tests/unit/test_guides.py",
+    ("your_model.md", "# reference.py"): "tests/unit/test_guides.py",
     ("your_model.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("your_model.md", "from pyspark_vision"): "tests/unit/test_guides.py",
     (
@@ -71,6 +89,9 @@ RUN = {
         "pyspark-vision live --kafka-servers 127.0.0.1:9092 \\",
     ): "tests/services/test_live.py",
     ("models.md", "spec = spec.with_options("): "tests/unit/test_published_preparation.py",
+    ("model_files.md", "pyspark-vision bundle inspect exp"): "tests/unit/test_hugging_face.py",
+    ("model_files.md", "pyspark-vision bundle inspect hand"): "tests/unit/test_task_archive.py",
+    ("model_files.md", "import mlflow"): "tests/unit/test_registry.py",
     ("messages.md", "scripts/submit"): "tests/services/test_other_messages.py",
     ("sql.md", "from pyspark_vision.functions"): "tests/unit/test_guides.py",
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
@@ -86,8 +107,11 @@ RUN = {
 }
 NOT_RUN = {
     ("bigquery.md", "bq query"): "Google Cloud; test_monitoring_queries.py runs the queries",
-    ("README.md", "make up"): "tests/services/test_up.py runs what it runs; CI runs the others",
-    ("up.md", "make up"): "tests/services/test_up.py runs what it runs",
+    (
+        "README.md",
+        "make up",
+    ): ("tests/services/test_up_on_services.py runs what it runs; CI runs the others"),
+    ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
     ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
@@ -105,6 +129,7 @@ NOT_RUN = {
     ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
     ("models.md", "pyspark-vision bundle build"): "names a model that is not here",
+    ("models.md", "pyspark-vision bundle inspect"): "names a model that is not here",
     ("platforms.md", "gcloud"): "Google Cloud",
     ("platforms.md", "aws"): "Amazon's cloud",
     ("platforms.md", "from pyspark_vision"): "Databricks",
@@ -152,7 +177,8 @@ def known_flags(capsys: pytest.CaptureFixture[str]) -> set[str]:
     for job in sorted((guides.ROOT / "jobs").glob("*.py")):
         shown += guides.script(job).parser().format_help()
     commands = [
-        *("bundle build", "bundle inspect", "contact-sheet", "dashboard", "doctor"),
+        *("bundle build", "bundle inspect", "bundle verify", "contact-sheet", "dashboard"),
+        "doctor",
         *("events-api", "live", "produce", "receive", "replay", "simulate", "up"),
     ]
     for command in commands:
@@ -300,6 +326,28 @@ def test_sql_md_and_images_md_the_examples_run_as_they_stand(
     assert chosen["phone"]["error"] is None
 
 
+def test_pixels_md_finds_masks_and_points(
+    spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        "photos/*.jpg": f"{frames}/?.jpg",
+        "yolo11n-seg.onnx": str(save_yolo_masks(tmp_path / "seg.onnx")),
+        "yolo11n-pose.onnx": str(save_yolo_points(tmp_path / "pose.onnx")),
+    }
+    names: dict[str, Any] = {}
+
+    exec(guides.block("pixels.md", "from pyspark.sql", words).text, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools, under numpy 2
+        exec(guides.block("pixels.md", "from pycocotools").text, names)
+
+    assert names["pixels"].shape == (240, 320)
+    assert names["pixels"].sum() == names["segment"]["area"] > 0
+    with Image.open(io.BytesIO(names["first"]["jpeg"])) as picture:
+        assert picture.size == (320, 240)
+    assert "left_shoulder" in capsys.readouterr().out
+
+
 def test_quickstart_md_ends_with_a_picture_and_a_reason(
     spark: SparkSession, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,15 +375,71 @@ def test_your_model_md_a_file_is_looked_at_used_and_kept(
         "labels.txt": str(detector / "labels.txt"),
         "photos": str(frames),
         "bundles/mine": str(tmp_path / "mine"),
+        "proposal.html": str(tmp_path / "proposal.html"),
     }
-    [look] = guides.block("your_model.md", "pyspark-vision bundle inspect", words).commands
+    of_inspect = "pyspark-vision bundle inspect model.tflite"
+    [look] = guides.block("your_model.md", f"{of_inspect} --labels", words).commands
+    [draw] = guides.block("your_model.md", f"{of_inspect} --images", words).commands
     [submit] = guides.block("your_model.md", "scripts/submit", words).commands
 
     assert guides.run(look) == 0
+    assert guides.run(draw) == 0
     exec(guides.block("your_model.md", "from pyspark_vision", words).text, {})
     assert guides.run(submit) == 0
 
+    assert (tmp_path / "proposal.html").is_file()
     printed = capsys.readouterr().out
     assert '"task": "detect"' in printed or "detect" in printed
     assert "stream_detect: frames in 5" in printed
     assert ModelSpec.load(tmp_path / "mine").box_format == "yxyx"
+
+
+def test_text_md_text_is_read_and_pictures_are_named_and_found(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {
+        **guides.paths(tmp_path),
+        "ppocr/": str(tiny_text_reader.save_text_reader(tmp_path / "ppocr")),
+        "bundles/ppocr": str(tmp_path / "bundle"),
+        "scans/": f"{tmp_path}/",
+    }
+    tiny_text_reader.picture(("abж", (40, 60), 0)).save(tmp_path / "scan.png")
+    [build] = guides.block("text.md", "pyspark-vision bundle build", words).commands
+    read, name, search = (
+        guides.block("text.md", begins, words).text
+        for begins in ("from pyspark_vision import", "import io", "from pyspark.sql")
+    )
+    names: dict[str, Any] = {"spark": spark}
+
+    assert guides.run(build) == 0
+    exec(read, names)
+    exec(name, names)
+    exec(search, names)
+
+    assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
+    assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
+    assert names["found"].count() == 6
+
+
+def test_your_model_md_a_bundle_is_proven_by_a_script(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (frames / "not_an_image.jpg").unlink()
+    classifier = guides.ROOT / "models" / "demo-classifier"
+    ModelSpec.load(classifier).save(tmp_path / "classifier")
+    words = {
+        "classifier.tflite": str(classifier / "model.tflite"),
+        "bundles/classifier": str(tmp_path / "classifier"),
+        " reference.py": f" {tmp_path}/reference.py",
+        "photos/": str(frames),
+    }
+    reference = guides.block("your_model.md", "# reference.py", words).text
+    (tmp_path / "reference.py").write_text(reference)
+    verify = guides.block("your_model.md", "pyspark-vision bundle verify", words)
+
+    assert guides.run(verify.commands[0]) == 0
+
+    said, shown = capsys.readouterr().out, verify.commands[1].replace(f"{tmp_path}/", "")
+    undated = re.compile(r"on \S+:")
+    assert undated.sub("", said.strip()) == undated.sub("", shown)
+    assert ModelSpec.load(tmp_path / "classifier").verified == said.strip()

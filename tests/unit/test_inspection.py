@@ -259,7 +259,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_unsupported_suffix_names_the_supported(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
-    message = f"no reader for {said}; supported are .tflite, .onnx, .keras, .h5, .hdf5, "
+    message = f"no reader for {said}; supported are .tflite, .task, .onnx, "
     with pytest.raises(InvalidModelError, match=re.escape(message)):
         inspect_model(tmp_path / name, accept=True)
 

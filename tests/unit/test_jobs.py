@@ -276,6 +276,7 @@ def test_batch_embed_lists_what_failed_as_letters_of_one_output(
     assert len(rows_of(tmp_path / "letters")) == 1
 
 
+@pytest.mark.slow
 def test_batch_embed_writes_wide_csv(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path
 ) -> None:
@@ -509,6 +510,7 @@ def test_batch_embed_ends_with_an_error_where_it_finds_no_picture(
     assert f"images in 0, embedded 0, failed 0, {reasons}" in printed.out
 
 
+@pytest.mark.slow
 def test_batch_embed_writes_a_batch_of_small_rows_to_one_file(
     spark: SparkSession, root: Path, frames: Path, tmp_path: Path
 ) -> None:

@@ -209,9 +209,9 @@ def test_names_that_are_no_labels_are_refused(names: str, tmp_path: Path) -> Non
 
 def test_ultralytics_model_of_another_task_is_named(tmp_path: Path) -> None:
     path = save_constant(
-        tmp_path / "m.onnx", yolov8([[*CXCYWH, 0.9]]), metadata={**ULTRALYTICS, "task": "pose"}
+        tmp_path / "m.onnx", yolov8([[*CXCYWH, 0.9]]), metadata={**ULTRALYTICS, "task": "obb"}
     )
-    with pytest.raises(InvalidModelError, match="Ultralytics model for 'pose'"):
+    with pytest.raises(InvalidModelError, match="Ultralytics model for 'obb'"):
         ModelSpec.inspect(path, accept=True)
 
 

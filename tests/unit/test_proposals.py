@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import save_constant
+from onnx_models import save_constant, save_with_sizes
 from PIL import Image
 
 from pyspark_vision.bundles import by_name
@@ -146,6 +146,14 @@ def test_detector_with_open_fields_needs_the_users_word_and_is_then_right(
     assert [(class_id, xyxy) for class_id, _, xyxy in boxes(spec)[:1]] == [(1, EXPECTED)]
 
 
+def test_boxes_in_the_pixels_of_the_sizes_that_a_model_is_given(tmp_path: Path) -> None:
+    """RT-DETR's and D-FINE's own exports have a second input for the picture's size."""
+    proposal = propose_model(save_with_sizes(tmp_path / "dfine.onnx"))
+
+    assert (proposal.open_fields, proposal.spec.normalization) == ([], "unit")
+    assert boxes(proposal.spec) == [(1, 0.9, EXPECTED)]
+
+
 def test_yolox_and_its_decoded_form_are_told_by_a_named_output(tmp_path: Path) -> None:
     path = save_constant(tmp_path / "m.onnx", {"output": yolox()})
 
@@ -213,7 +221,7 @@ def test_tokens_and_places_become_a_vector_by_a_pooling_that_is_said(
 @pytest.mark.parametrize(
     ("outputs", "task", "said"),
     [
-        ({"out": np.zeros((1, 21, 32, 32))}, None, "is a map of places, as a segmentation has it"),
+        ({"out": np.zeros((1, 21, 32, 32))}, "embed", "task='embed' does not fit the outputs"),
         ({"out": np.zeros((1, 5, 8))}, "classify", "scores of classes have one long axis"),
         # Scores far above 1: no YOLOv8, and no detector that is known.
         (

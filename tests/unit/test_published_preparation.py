@@ -12,21 +12,22 @@ import guides
 import numpy as np
 import pytest
 from PIL import Image
+from published import (
+    CLIP_MEAN,
+    CLIP_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    cropped,
+    normalized,
+    picture,
+    short_side,
+)
 from specs import spec_of
 
 from pyspark_vision.executor.preprocess import Preprocessor
 
 Array = np.ndarray[Any, Any]
 SIZES_WH = [(1, 1), (640, 480), (641, 479), (479, 641), (300, 300), (20_000, 1), (33, 50)]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def picture(size_wh: tuple[int, int]) -> Image.Image:
-    width, height = size_wh
-    rng = np.random.default_rng(width * 31 + height)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def prepared(image: Image.Image, **fields: Any) -> Array:
@@ -34,19 +35,6 @@ def prepared(image: Image.Image, **fields: Any) -> Array:
     batch = preprocessor.empty_batch(1)
     preprocessor.fill(batch, 0, image)
     return batch[0]
-
-
-def short_side(image: Image.Image, edge: int, resample: Image.Resampling) -> Image.Image:
-    """torchvision ``_compute_resized_output_size``, HF ``get_resize_output_image_size``."""
-    short, long = sorted(image.size)
-    new_long = int(edge * long / short)
-    size = (edge, new_long) if image.width <= image.height else (new_long, edge)
-    return image.resize(size, resample)
-
-
-def normalized(pixels: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
-    unit = pixels.astype(np.float64) / 255
-    return ((unit - np.array(mean)) / np.array(std)).astype(np.float32)
 
 
 @pytest.mark.parametrize("size_wh", [size for size in SIZES_WH if size != (20_000, 1)])
@@ -74,9 +62,7 @@ def test_torchvision_resize_256_center_crop_224(size_wh: tuple[int, int]) -> Non
 def test_hugging_face_clip_image_processor(size_wh: tuple[int, int]) -> None:
     """``CLIPImageProcessor``: shortest_edge 224, bicubic, image_transforms' ``center_crop``."""
     image = picture(size_wh)
-    resized = short_side(image, 224, Image.Resampling.BICUBIC)
-    top, left = (resized.height - 224) // 2, (resized.width - 224) // 2
-    crop = np.asarray(resized)[top : top + 224, left : left + 224]
+    crop = cropped(short_side(image, 224, Image.Resampling.BICUBIC), 224)
     expected = normalized(crop, CLIP_MEAN, CLIP_STD).transpose(2, 0, 1)
 
     got = prepared(

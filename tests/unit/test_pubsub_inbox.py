@@ -149,3 +149,16 @@ def test_what_an_earlier_process_journalled_is_known_and_acknowledged_by_its_own
     assert inbox.take(10, 100, 0) == []
     inbox.commit(2)
     assert inbox.to_acknowledge() == ([2], {SUB: ["old", "new"]})
+
+
+def test_a_letter_that_is_put_back_is_no_repeat_of_the_message_that_failed_but_of_itself() -> None:
+    inbox = Inbox(("name",), 60)
+    failed = message(1, attributes={"name": "a.jpg"})
+    again = {"name": "a.jpg", "pyspark_vision.replayed_letter": "ab12"}
+    later = {**again, "pyspark_vision.replayed_letter": "cd34"}  # it has failed once more
+    inbox.add([failed, message(2, attributes={"name": "a.jpg"})], 0)
+
+    inbox.add([message(3, attributes=again), message(4, attributes=again)], 0)
+    inbox.add([message(5, attributes=later)], 0)
+
+    assert planned(inbox, 1) == ["m1", "m3", "m5"]

@@ -55,6 +55,13 @@ def test_a_whole_name_needs_no_project() -> None:
     assert whole_name("projects/p1x/subscriptions/sub", None) == "projects/p1x/subscriptions/sub"
 
 
+def test_a_topic_is_completed_as_a_subscription_is_and_one_is_not_the_other() -> None:
+    assert whole_name("t-1", "proj", "topic") == "projects/proj/topics/t-1"
+    assert whole_name("projects/p1x/topics/t-1", None, "topic") == "projects/p1x/topics/t-1"
+    with pytest.raises(InvalidOptionError, match="is no name of a topic"):
+        whole_name("projects/p1x/subscriptions/sub", "proj", "topic")
+
+
 class Refusing:
     """A client whose requests end with an error."""
 

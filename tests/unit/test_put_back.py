@@ -13,13 +13,15 @@ from pyspark_vision.sinks.parquet import parquet_sink
 from pyspark_vision.streaming import put_back
 
 WHEN = dt.datetime(2026, 11, 21, 8)
+# The sha256 of its file, its digest; no subscription of Pub/Sub.
+MODEL = ("ab", "cd", None)
 
 
 def letters(
     spark: SparkSession, *offsets: int, code: str = "truncated", model: str = "m"
 ) -> DataFrame:
     rows = [
-        (b"p", None, f"kafka:t/0/{offset}", "t", 0, offset, WHEN, code, "cut", model, "ab", "cd")
+        (b"p", None, f"kafka:t/0/{offset}", "t", 0, offset, WHEN, code, "cut", model, *MODEL)
         for offset in offsets
     ]
     return spark.createDataFrame(rows, LETTER).coalesce(1)

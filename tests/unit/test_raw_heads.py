@@ -10,7 +10,9 @@ import pytest
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.raw_heads import LAYOUTS, grid_cells, sigmoid, split
+from pyspark_vision.executor.grids import grid_cells
+from pyspark_vision.executor.raw_heads import LAYOUTS, split
+from pyspark_vision.executor.scores import sigmoid
 
 Array = np.ndarray[Any, Any]
 
@@ -159,8 +161,9 @@ def test_grid_of_a_side_that_is_no_multiple_ends_before_it() -> None:
     assert (cells.tolist(), strides.tolist()) == ([[0, 0], [1, 0]], [[32], [32]])
 
 
-def test_each_layout_has_a_case_here() -> None:
-    tested = {"yolov5", "yolov8", "yolov8_rows", "detr_rows", "end_to_end", "batch_rows"}
+def test_each_layout_has_a_case_here_or_in_test_small_heads() -> None:
+    small = {"ssd_boxes", "cls_8", "nanodet", "fastestdet"}
+    tested = small | {"yolov5", "yolov8", "yolov8_rows", "detr_rows", "end_to_end", "batch_rows"}
     assert tested | {"scored_boxes", "detr_logits", "detr_sigmoid", "yolox", "yolov2"} == set(
         LAYOUTS
     )

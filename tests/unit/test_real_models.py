@@ -189,6 +189,7 @@ def test_all_nine_exif_orientations_give_the_same_answer(
             assert balloon[edge] == pytest.approx(first[edge], abs=0.02), name
 
 
+@pytest.mark.slow
 def test_a_keras_h5_model_runs_on_tensorflow_in_the_workers(
     spark: SparkSession, shared_data: Path
 ) -> None:

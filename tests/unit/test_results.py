@@ -12,9 +12,11 @@ from pyspark.sql.types import DataType
 
 from pyspark_vision import schemas
 from pyspark_vision.executor import results
-from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.heads import Detections, Predictions, TextLines
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
+from pyspark_vision.executor.segments import Segments
 
 LABELS = {1: "cat", 2: "dog"}
 FAILED = Row(error=RowError(ErrorCode.TRUNCATED, "JPEG: cut short"))
@@ -60,20 +62,99 @@ def whole(name: str, values: pa.Array, rows: list[Row]) -> pa.StructArray:
         (results.WARNINGS_TYPE, schemas.WARNINGS),
         (results.DETECTION_TYPE, schemas.DETECTION),
         (results.PREDICTION_TYPE, schemas.PREDICTION),
+        (results.SEGMENT_TYPE, schemas.SEGMENT),
+        (results.POSE_TYPE, schemas.POSE),
         (results.IMAGE_TYPE, schemas.IMAGE),
         (results.ENCODED_TYPE, schemas.ENCODED),
         (results.FETCHED_TYPE, schemas.FETCHED),
         (whole("detections", results.detections_array([], {}), []).type, schemas.DETECTIONS),
+        (
+            whole("detections", results.detections_array([], {}, ["eye"]), []).type,
+            schemas.DETECTIONS_WITH_KEYPOINTS,
+        ),
         (whole("predictions", results.predictions_array([], {}), []).type, schemas.PREDICTIONS),
+        (whole("segments", results.segments_array([], {}), []).type, schemas.SEGMENTS),
+        (whole("poses", results.poses_array([], {}, ()), []).type, schemas.POSES),
         (whole("embedding", results.embeddings_array([]), []).type, schemas.EMBEDDING),
+        (whole("lines", results.lines_array([]), []).type, schemas.TEXT_LINES),
+        (results.text_result_array([], "pets", "ab12", "cd34").type, schemas.TEXT_EMBEDDING),
     ],
     ids=[
-        *("error", "warnings", "detection", "prediction", "image", "encoded", "fetched"),
-        *("detections", "predictions", "embedding"),
+        *("error", "warnings", "detection", "prediction", "segment", "pose"),
+        *("image", "encoded", "fetched"),
+        *("detections", "faces", "predictions", "segments", "poses", "embedding", "lines"),
+        "text_embedding",
     ],
 )
 def test_arrow_types_are_those_of_the_schemas(found: pa.DataType, schema: DataType) -> None:
     assert same_type(found, to_arrow_type(schema)), f"{found} is not {to_arrow_type(schema)}"
+
+
+def test_segments_keep_their_masks_and_rows_without_any_their_place() -> None:
+    found = Segments(
+        np.array([2], np.int32),
+        np.array([np.nan], np.float32),
+        np.array([[0, 0, 0.5, 1]], np.float32),
+        np.array([3], np.int32),
+        ("132",),
+        (2, 3),
+    )
+    empty = np.empty(0)
+    none = Segments(empty, empty, np.empty((0, 4)), empty, (), (2, 3))
+
+    rows = results.segments_array([Row(found), FAILED, Row(none)], LABELS).to_pylist()
+
+    assert rows == [
+        [
+            {
+                "class_id": 2,
+                "label": "dog",
+                "score": None,
+                "xmin": 0.0,
+                "ymin": 0.0,
+                "xmax": 0.5,
+                "ymax": 1.0,
+                "area": 3,
+                "mask": {"size": [2, 3], "counts": "132"},
+            }
+        ],
+        None,
+        [],
+    ]
+
+
+def test_points_have_names_or_numbers_and_no_score_where_there_is_none() -> None:
+    found = Poses(
+        np.array([1], np.int32),
+        np.array([0.5], np.float32),
+        np.full((1, 4), np.nan, np.float32),
+        np.array([[[0.25, 0.5, 0.75], [0.5, 1, np.nan]]], np.float32),
+    )
+    none = Poses(np.empty(0), np.empty(0), np.empty((0, 4)), np.empty((0, 2, 3)))
+
+    numbered = results.poses_array([Row(none), FAILED, Row(found)], LABELS, ()).to_pylist()
+    named = results.poses_array([Row(found)], {}, ("nose", "tail")).to_pylist()
+
+    assert numbered == [
+        [],
+        None,
+        [
+            {
+                "class_id": 1,
+                "label": "cat",
+                "score": 0.5,
+                "xmin": None,
+                "ymin": None,
+                "xmax": None,
+                "ymax": None,
+                "keypoints": [
+                    {"name": "0", "x": 0.25, "y": 0.5, "score": 0.75},
+                    {"name": "1", "x": 0.5, "y": 1.0, "score": None},
+                ],
+            }
+        ],
+    ]
+    assert [point["name"] for point in named[0][0]["keypoints"]] == ["nose", "tail"]
 
 
 def test_a_difference_of_types_is_seen() -> None:
@@ -103,6 +184,21 @@ def test_detections_of_each_row_stand_on_it() -> None:
 def test_embeddings_of_each_row_stand_on_it() -> None:
     rows = [Row(vector(1.0, 2.0)), FAILED, Row(vector(3.0, 4.0))]
     assert results.embeddings_array(rows).to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+
+
+def test_lines_of_each_row_stand_on_it() -> None:
+    corners = np.array([[[0, 0], [0.5, 0], [0.5, 0.25], [0, 0.25]]], np.float32)
+    rows = [
+        FAILED,
+        Row(TextLines(("café 字",), np.array([0.75], np.float32), corners)),
+        Row(TextLines((), np.empty(0, np.float32), np.empty((0, 4, 2), np.float32))),
+    ]
+    points = [{"x": x, "y": y} for x, y in ((0, 0), (0.5, 0), (0.5, 0.25), (0, 0.25))]
+    assert results.lines_array(rows).to_pylist() == [
+        None,
+        [{"text": "café 字", "score": 0.75, "corners": points}],
+        [],
+    ]
 
 
 def test_a_class_without_label_has_null() -> None:

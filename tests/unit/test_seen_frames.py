@@ -241,6 +241,7 @@ def test_batches_without_a_new_frame_write_nothing(batch: Batch, tmp_path: Path)
     assert batch(4, ("front", b"a")) == ["duplicate"]
 
 
+@pytest.mark.slow
 def test_no_code_is_compiled_for_a_batch_like_the_ones_before(
     batch: Batch, compiled_classes: Callable[[], int]
 ) -> None:
@@ -288,6 +289,7 @@ def put(tmp_path: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_the_job_counts_duplicates_in_its_lines_and_across_a_restart(
     spark: SparkSession, root: Path, tmp_path: Path, capsys: Any, caplog: Any
 ) -> None:

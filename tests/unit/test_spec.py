@@ -38,13 +38,13 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
-        ("task", "segment", "classify, detect, embed"),
+        ("task", "caption", "classify, detect, embed, segment, keypoints, ocr, dual_encoder"),
         ("engine", "caffe", "auto, litert, tensorflow, onnx, openvino"),
         ("input_layout", "HWC", "NHWC, NCHW"),
-        ("input_dtype", "float64", "uint8, int8, float32, float16"),
+        ("input_dtype", "float64", "uint8, int8, int32, float32, float16"),
         ("color_order", "RGB", "rgb, bgr, gray"),
         ("normalization", "imagenet", "none, unit, tf, caffe, torch, values"),
-        ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge"),
+        ("resize", "crop", "stretch, center_crop, letterbox, shortest_edge, keep_aspect"),
         (
             *("resize_filter", "cubic"),
             "bilinear, nearest, box, hamming, bicubic, lanczos, opencv_bilinear",
@@ -54,7 +54,8 @@ def with_outputs(*outputs: tuple[str, str]) -> tuple[ModelFile]:
         ("score_kind", "percent", "probability, logit, sigmoid, binary, binary_logit"),
         ("box_format", "yxhw", "yxyx, xyxy, xywh, cxcywh"),
         ("coordinates", "relative", "normalized, pixel"),
-        ("task", None, "classify, detect, embed"),
+        ("task", None, "classify, detect, embed, segment, keypoints, ocr, dual_encoder"),
+        ("keypoint_format", "yx0", "xys, yxs, xy, yx, xyz, xyzvp"),
     ],
 )
 def test_value_out_of_its_choices_is_named_with_them(field: str, value: Any, choices: str) -> None:
@@ -113,7 +114,7 @@ def test_file_of_an_unknown_engine_or_format_names_the_choices(
     assert str(caught.value) == (
         f"model 'pets': no engine {engine!r} for format {file_format!r}; "
         "engines: litert, tensorflow, onnx; "
-        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx"
+        "formats: tflite, saved_model, keras, h5, frozen_graph, onnx, text_reader, dual_encoder"
     )
 
 
@@ -252,7 +253,15 @@ def test_with_options_names_unknown_fields_and_the_known() -> None:
     ("fields", "message"),
     [
         ({"resize": "shortest_edge"}, "needs resize_edge"),
-        ({"resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
+        ({"resize": "letterbox", "resize_edge": 256}, "resize_edge needs resize='shortest_edge'"),
+        (
+            {"resize": "keep_aspect", "resize_edge": 9, "fixed_batch": 2},
+            "fixed_batch=2 does not go with resize='keep_aspect'",
+        ),
+        (
+            {"resize": "keep_aspect", "resize_edge": 9},
+            "runs on onnx and tensorflow, not on litert, which takes one shape",
+        ),
         (
             {"resize": "shortest_edge", "resize_edge": 200, "input_hw": (224, 224)},
             "resize_edge=200 is below a side of input_hw=",

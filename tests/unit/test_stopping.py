@@ -18,7 +18,11 @@ FRAMES = 40
     [
         pytest.param(streams.PYTHON, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(streams.PYTHON, signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(streams.SPARK_SUBMIT, signal.SIGTERM, marks=pytest.mark.every_spark),
+        pytest.param(
+            streams.SPARK_SUBMIT,
+            signal.SIGTERM,
+            marks=[pytest.mark.slow, pytest.mark.every_spark],
+        ),
     ],
 )
 def test_a_signal_lets_the_batch_in_hand_finish_and_the_next_start_repeats_nothing(

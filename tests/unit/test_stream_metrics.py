@@ -73,6 +73,7 @@ def test_sparks_own_progress_has_the_counters_of_results(
     }
 
 
+@pytest.mark.slow
 def test_where_spark_does_not_say_what_a_batch_had_its_rows_are_counted_all_the_same(
     spark: SparkSession,
     root: Path,

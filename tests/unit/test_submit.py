@@ -320,10 +320,11 @@ def test_replay_brings_kafka_for_letters_of_a_folder_too(root: Path) -> None:
     assert connectors(COMMANDS, read_flags(["replay", "letters", "--checkpoint", "c"])) == ["kafka"]
 
 
-def test_a_table_brings_delta_lake(root: Path) -> None:
-    flags = read_flags(["--input", "frames", "--sink", "delta", "--table", "s3a://bucket/table"])
+@pytest.mark.parametrize("sink", ["delta", "iceberg"])
+def test_a_table_brings_what_writes_it(sink: str, root: Path) -> None:
+    flags = read_flags(["--input", "frames", "--sink", sink, "--table", "s3a://bucket/table"])
 
-    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", "delta"]
+    assert connectors(root / "jobs" / "stream_detect.py", flags) == ["s3a", sink]
 
 
 def test_each_conf_of_a_submitted_command_is_sparks(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -9,8 +10,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("tensorflow")
 
@@ -19,6 +23,8 @@ import keras
 import tensorflow as tf
 import tensorflow_models as models
 
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.contents import TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readers.tensorflow import (
@@ -26,7 +32,12 @@ from pyspark_vision.bundles.readers.tensorflow import (
     read_keras,
     read_saved_model,
 )
+from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
+from pyspark_vision.executor.engines import load_engine
+from pyspark_vision.executor.heads import EmbedOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.predictor import Predictor
 
 IMAGE = TensorFound("image", (-1, 8, 8, 3), "float32")
 DATA = Path(
@@ -85,16 +96,118 @@ def test_a_detector_without_signature_is_called_and_its_outputs_keep_their_names
     ]
 
 
-def test_strings_as_input_are_refused_with_the_signature_that_takes_images(
-    tmp_path: Path,
-) -> None:
+def test_a_signature_is_chosen_by_its_name(tmp_path: Path) -> None:
     path = models.save_two_signatures(tmp_path / "model")
-    with pytest.raises(InvalidModelError, match=r"image_bytes .* string.*signature='pixels'"):
-        read_saved_model(path)
+    found = read_saved_model(path)
+    assert found.evidence == "its signature 'serving_default' takes encoded pictures (image_bytes)"
+    assert found.inputs == (TensorFound("image_bytes", (-1, -1, -1, 3), "uint8"),)
     found = read_saved_model(path, signature="pixels")
     assert [tensor.name for tensor in found.outputs] == ["doubled", "scores"]
     with pytest.raises(InvalidModelError, match=r"no signature 'other'.*pixels, serving_default"):
         read_saved_model(path, signature="other")
+
+
+def test_strings_that_are_no_pictures_are_refused_by_the_trial_run(tmp_path: Path) -> None:
+    path = models.save_of_examples(tmp_path / "model")
+    with pytest.raises(InvalidModelError, match=r"cannot run on tensorflow .*takes encoded pict"):
+        propose_model(path)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signature_of_encoded_pictures_gets_them_in_their_own_size(
+    rank: int, with_key: bool, tmp_path: Path
+) -> None:
+    path = models.save_encoded(tmp_path / "model", rank, with_key)
+
+    proposal = propose_model(path, "embed", outputs={"embedding": "shape_and_mean"})
+
+    assert proposal.open_fields == []
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    spec = proposal.spec
+    engine = load_engine(spec, spec.path, 1)
+    (row,) = Predictor(spec, engine, DecodeOptions(), EmbedOptions(False)).predict(
+        [file.getvalue()]
+    )
+    np.testing.assert_allclose(row.value, [30, 41, pixels.mean()], rtol=1e-5)
+
+
+def test_a_bundle_of_a_model_that_takes_encoded_pictures_has_no_twin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = models.save_encoded(tmp_path / "model", 1, False)
+    said = ["--task", "embed", "--output", str(tmp_path / "bundle")]
+
+    assert main(["bundle", "build", str(path), *said]) == 0
+
+    assert "no LiteRT twin: the model takes pictures in their own" in capsys.readouterr().err
+    spec = ModelSpec.load(tmp_path / "bundle")
+    assert (spec.resize, [file.format for file in spec.files]) == ("keep_aspect", ["saved_model"])
+
+
+def test_the_first_layers_of_a_keras_2_saved_model_are_read(tmp_path: Path) -> None:
+    path = models.export_keras_3(tmp_path / "model")
+    layers = [
+        {"class_name": "InputLayer", "config": {"name": "input_1"}},
+        {"class_name": "Rescaling", "config": {"name": "rescaling", "scale": 1 / 255}},
+        {"class_name": "Dense", "config": {"name": "dense"}},
+    ]
+    config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": layers}}
+    record = {"name": "sequential", "model_config": config}
+    # Its protocol buffer: each layer's JSON after a few bytes.
+    (path / "keras_metadata.pb").write_bytes(b"\x0a\x9f\x01{\x12" + json.dumps(record).encode())
+
+    found = read_saved_model(path)
+
+    assert dict(found.fields) == {"normalization": "none"}
+    assert found.evidence == "it begins with its own Rescaling"
+    (path / "keras_metadata.pb").write_bytes(b'\x0a{"name": cut')
+    assert read_saved_model(path).fields == ()
+
+
+def of_layers(*first: Any) -> Any:
+    image = keras.Input((8, 8, 3))
+    values = image
+    for layer in first:
+        values = layer(values)
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(values))
+    return keras.Model(image, pooled)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ([keras.layers.Rescaling(1 / 255)], {"normalization": "none"}),
+        (
+            [keras.layers.Rescaling(1 / 255), keras.layers.Normalization(mean=0.4, variance=0.05)],
+            {"normalization": "none"},
+        ),
+        ([keras.layers.Rescaling(2.0, offset=-1.0)], {"normalization": "unit"}),
+        ([], {}),
+        ([keras.layers.BatchNormalization()], {}),
+    ],
+    ids=["Rescaling", "Normalization", "of 0..1", "none", "with weights"],
+)
+def test_the_graph_of_a_keras_3_export_says_what_it_does_to_pixels(
+    first: list[Any], said: dict[str, str], tmp_path: Path
+) -> None:
+    of_layers(*first).export(tmp_path / "model", verbose=False)
+
+    found = read_saved_model(tmp_path / "model")
+
+    assert dict(found.fields) == said
+
+
+def test_pixels_that_a_signature_scales_by_what_it_learned_are_open(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.scale = tf.Variable(1 / 255)
+    spec = [tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")]
+    serve = tf.function(lambda image: {"y": image * module.scale}, input_signature=spec)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": serve})
+
+    assert dict(read_saved_model(tmp_path).unsaid).keys() == {"normalization"}
 
 
 def test_two_inputs_are_refused_by_name(tmp_path: Path) -> None:
@@ -150,6 +263,7 @@ def test_a_keras_file_is_read(name: str, tmp_path: Path) -> None:
     assert found.family is None
 
 
+@pytest.mark.slow
 def test_a_keras_file_is_read_whatever_backend_the_user_has_chosen(tmp_path: Path) -> None:
     """And the choice stays for the user's own programs."""
     file = models.save_keras(tmp_path / "small.keras")
@@ -322,6 +436,18 @@ def test_a_frozen_classifier_is_read_by_what_nobody_consumes(tmp_path: Path) -> 
     assert found.outputs == (TensorFound("logits:0", (-1, 4), "float32"),)
 
 
+def test_a_frozen_graph_that_scales_pixels_takes_them_as_they_are(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph:
+        image = tf.compat.v1.placeholder(tf.float32, (None, 8, 8, 3), name="input")
+        tf.reduce_mean((image - 127.5) * (1 / 127.5), [1, 2], name="logits")
+        (tmp_path / "m.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+    found = read_frozen_graph(tmp_path / "m.pb")
+
+    assert dict(found.fields) == {"normalization": "none"}
+    assert found.evidence == "it begins with its own Sub, Mul"
+
+
 def test_a_graph_that_is_damaged_empty_or_not_frozen_is_refused(tmp_path: Path) -> None:
     path = models.save_frozen_detector(tmp_path / "model.pb")
     cut_in_half(path)
@@ -384,7 +510,8 @@ def test_a_model_that_rescales_by_itself_takes_plain_pixels(tmp_path: Path) -> N
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Rescaling(1 / 255)(image), name="resnet50")
     model.save(tmp_path / "model.keras")
-    assert read_keras(tmp_path / "model.keras").family == "none"
+    found = read_keras(tmp_path / "model.keras")
+    assert (found.family, dict(found.fields)) == (None, {"normalization": "none"})
 
 
 def test_the_cifar10_model_of_mlperf_tiny_is_read() -> None:

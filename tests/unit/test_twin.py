@@ -46,14 +46,14 @@ def images() -> list[bytes]:
 
 
 CLASSIFIERS = [
-    pytest.param(make, name, id=make.__name__, marks=marks)
-    for make, name, marks in [
-        (models.export_keras_3, "model", ()),
-        (models.save_without_signature, "model", ()),
-        (models.save_with_optimizer_slots, "model", pytest.mark.slow),
-        (models.save_keras, "model.keras", pytest.mark.slow),
-        (models.save_h5_with_optimizer, "model.h5", ()),
-        (models.save_frozen_classifier, "model.pb", pytest.mark.slow),
+    pytest.param(make, name, id=make.__name__, marks=[pytest.mark.slow] if is_slow else [])
+    for make, name, is_slow in [
+        (models.export_keras_3, "model", False),
+        (models.save_without_signature, "model", False),
+        (models.save_with_optimizer_slots, "model", True),
+        (models.save_keras, "model.keras", True),
+        (models.save_h5_with_optimizer, "model.h5", False),
+        (models.save_frozen_classifier, "model.pb", True),
     ]
 ]
 
@@ -77,7 +77,10 @@ def test_the_twin_of_every_format_agrees(
 
 @pytest.mark.parametrize(
     ("make", "name"),
-    [(models.save_detector, "model"), (models.save_frozen_detector, "model.pb")],
+    [
+        (models.save_detector, "model"),
+        pytest.param(models.save_frozen_detector, "model.pb", marks=pytest.mark.slow),
+    ],
 )
 def test_the_twin_of_a_detector_agrees_on_boxes_and_classes(
     make: Callable[[Path], Path], name: str, images: list[bytes], tmp_path: Path
@@ -149,6 +152,7 @@ def test_the_tolerance_covers_top_1_scores_and_boxes(agreement: Agreement, agree
         agreement.check(1e-3, "model")
 
 
+@pytest.mark.slow
 def test_a_swapped_detector_disagrees(images: list[bytes], tmp_path: Path) -> None:
     spec = ModelSpec.inspect(
         models.save_detector(tmp_path / "model"), input_hw=(16, 24), accept=True
@@ -161,6 +165,7 @@ def test_a_swapped_detector_disagrees(images: list[bytes], tmp_path: Path) -> No
     assert agreement.min_box_iou < 0.9
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_decoded_are_left_out(images: list[bytes], tmp_path: Path) -> None:
     spec = ModelSpec.inspect(models.save_keras(tmp_path / "model.keras"), accept=True)
     twinned = with_twin(spec)

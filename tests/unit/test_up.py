@@ -232,6 +232,18 @@ def test_spark_gets_the_connector_and_writes_below_the_runs_folder(run: commands
     assert (found["PATH"], found["PYSPARK_PYTHON"]) == ("/bin", sys.executable)
 
 
+@pytest.mark.parametrize(("cores", "tasks"), [(None, 1), (1, 1), (2, 1), (4, 2), (64, 2)])
+def test_a_batch_is_cut_in_two_where_there_are_cores_for_it(
+    run: commands.Run, monkeypatch: pytest.MonkeyPatch, cores: int | None, tasks: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+
+    found = commands.environment(run, {})["PYSPARK_SUBMIT_ARGS"]
+
+    assert f"spark.master=local[{tasks}]" in found
+    assert "spark.sql.codegen.factoryMode=NO_CODEGEN" in found
+
+
 def test_a_large_log_is_cut_and_goes_on(tmp_path: Path) -> None:
     log = tmp_path / "part.log"
     with log.open("ab") as writer:

@@ -16,7 +16,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec, storage, watched
-from pyspark_vision.bundles.storage import scratch_folder
+from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor import model_files

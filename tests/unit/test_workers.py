@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killed_workers_job import workers
@@ -25,7 +26,7 @@ from pyspark_vision.columns import udf
 from pyspark_vision.executor.heads import ClassifyOptions
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.pipeline import Inference
-from pyspark_vision.functions import classify_image, detect_objects
+from pyspark_vision.functions import classify_image, detect_objects, embed_image
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +39,31 @@ def frames(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, "id int, content binary").repartition(2).cache()
 
 
-def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
-    """Process id -> how often it loaded the model, of the workers that answer now."""
+def all_loads(spark: SparkSession) -> dict[int, dict[str, int]]:
+    """Process id -> how often it loaded each model, by sha256, of the workers that answer now."""
 
     def ask(_):  # hints would make Spark guess another kind of UDF
+        import collections
+        import json
         import os
         import time
 
         from pyspark_vision.executor import model_cache
 
-        time.sleep(0.2)  # so that both tasks run at once and each asks another worker
-        counts = [n for key, n in model_cache.load_counts.items() if key[0].sha256 == sha256]  # type: ignore[index]
-        return f"{os.getpid()}:{sum(counts)}"
+        time.sleep(0.5)  # so that both tasks run at once and each asks another worker
+        counts: collections.Counter[str] = collections.Counter()
+        for key, count in model_cache.load_counts.items():
+            counts[key[0].sha256] += count  # type: ignore[index]
+        return json.dumps([os.getpid(), counts])
 
     loads = F.udf(ask, StringType())
     answers = [row[0] for row in spark.range(0, 2, 1, 2).select(loads("id")).collect()]
-    return {int(pid): int(n) for pid, n in (answer.split(":") for answer in answers)}
+    return dict(json.loads(answer) for answer in answers)
+
+
+def worker_loads(spark: SparkSession, sha256: str) -> dict[int, int]:
+    """Process id -> how often it loaded the model."""
+    return {pid: counts.get(sha256, 0) for pid, counts in all_loads(spark).items()}
 
 
 def kill_all_workers() -> set[int]:
@@ -78,6 +88,36 @@ def fresh(spec: ModelSpec, tmp_path: Path) -> ModelSpec:
     # A .tflite file is a flatbuffer: bytes behind its end do not change it.
     renamed.write_bytes(model.read_bytes() + os.urandom(16))
     return ModelSpec.inspect(renamed, task=spec.task, labels=dict(spec.labels), accept=True)
+
+
+def test_three_models_over_one_picture_give_their_rows_in_one_query_each_loaded_once(
+    spark: SparkSession,
+    frames: DataFrame,
+    classifier: ModelSpec,
+    detector: ModelSpec,
+    embedder: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    specs = (classifier, detector, embedder)
+    models = [fresh(spec, tmp_path / spec.task) for spec in specs]
+    functions: tuple[Any, ...] = (classify_image, detect_objects, embed_image)
+    kill_all_workers()
+    picture = frames.where("id = 2").coalesce(1)
+    columns = [
+        function("content", model).alias(model.task)
+        for function, model in zip(functions, models, strict=True)
+    ]
+
+    [together] = picture.select(*columns).collect()
+
+    by_worker = all_loads(spark).values()
+    loads = {m.task: sum(counts.get(m.sha256, 0) for counts in by_worker) for m in models}
+    assert loads == {"classify": 1, "detect": 1, "embed": 1}
+    for column, model in zip(columns, models, strict=True):
+        [alone] = picture.select(column).collect()
+        assert together[model.task]["error"] is None
+        assert together[model.task] == alone[model.task]
+    assert together["detect"]["detections"]
 
 
 def test_a_worker_loads_a_model_once_for_all_udfs_queries_and_micro_batches(

@@ -19,12 +19,15 @@ class TensorFound:
 class ModelFound:
     """A model file as it was read.
 
-    ``inputs`` holds every input (more than one is refused by name, later); ``outputs`` every
-    output in the model's order. ``roles`` is filled by readers that know what an output is (the
-    operator that makes it); else names and shapes decide. ``labels`` are those inside the file.
-    ``task``: what the metadata says that the model is for. ``quantization``: scale and zero point
-    of a quantized input. ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of
-    ``ModelSpec`` that the file, or where it comes from, says.
+    ``inputs`` holds every input that has to be given (more than one is refused by name, later);
+    ``outputs`` every output in the model's order. ``roles`` is filled by readers that know what an
+    output is (the operator that makes it, the metadata), for ``task``, or for ``detect`` without
+    one; else names and shapes decide. ``labels`` are those inside the file, or beside it. ``task``:
+    what the metadata says that the model is for. ``quantization``: scale and zero point of a
+    quantized input. ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of
+    ``ModelSpec`` that the file, or where it comes from, says; ``unsaid`` those that it should say
+    and does not, each with the reason. ``evidence``: where ``roles``, ``task`` and ``fields`` come
+    from, in words.
     """
 
     engine: str
@@ -39,3 +42,11 @@ class ModelFound:
     task: str | None = None
     quantization: tuple[float, int] | None = None
     fields: tuple[tuple[str, Any], ...] = ()
+    unsaid: tuple[tuple[str, str], ...] = ()
+    evidence: str = ""
+
+
+def channels_first_hw(found: ModelFound) -> tuple[int, int]:
+    """Height and width that a graph in NCHW fixes; -1 for what it leaves open, or has not."""
+    shape = found.inputs[0].shape if len(found.inputs) == 1 else ()
+    return (shape[2], shape[3]) if len(shape) == 4 else (-1, -1)

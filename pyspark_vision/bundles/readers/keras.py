@@ -11,13 +11,24 @@ import json
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.keras_layers import (
+    OPERATORS,
+    Preparing,
+    parts,
+    preparing,
+)
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.engines import tensorflow as engine
+from pyspark_vision.executor.engines.keras_migration import migrated
+
+Array = np.ndarray[Any, Any]
+Adapted = dict[str, tuple[Array, Array]]
 
 # Layers that carry code (Lambda), a pickle (TorchModuleWrapper), a function of a framework that is
 # not here (Flax, JAX), or the path of another model (TFSMLayer).
@@ -25,6 +36,9 @@ _REFUSED_LAYERS = ("Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "Fla
 
 # Where Keras' own classes live, in files of Keras 3, Keras 2 (tf_keras) and tf.keras.
 _KERAS_MODULES = ("keras", "tf_keras", "tensorflow", "builtins")
+
+# Of configurations, what is no layer of its module.
+_OPERATORS_AND_MODELS = ("Functional", "Model", "Sequential", *OPERATORS)
 
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
@@ -59,15 +73,19 @@ def read_keras(path: str | Path, layer: str | None = None) -> ModelFound:
     else:
         model_format, config = "h5", _h5_config(file)
     _refuse_code(config, file)
-    inputs, outputs = _inputs_and_outputs(file, layer)
+    inputs, outputs, adapted = _described(file, config, layer)
     one_image_input(inputs, file)
+    own = preparing(migrated(config), -1 in inputs[0].shape[1:], adapted)
     return ModelFound(
         engine="tensorflow",
         format=model_format,
         inputs=inputs,
         outputs=outputs,
         layer=layer,
-        family=_family(config),
+        family=None if "normalization" in {*own.fields, *own.unsaid} else _family(config),
+        fields=tuple(own.fields.items()),
+        unsaid=tuple(own.unsaid.items()),
+        evidence=prepared_by(own),
     )
 
 
@@ -124,26 +142,29 @@ def family_of(name: str) -> str | None:
     return None
 
 
+def prepared_by(own: Preparing) -> str:
+    """The layers that prepare pictures inside a model, in words."""
+    return f"it begins with its own {', '.join(own.layers)}" if own.layers else ""
+
+
 def _family(config: dict[str, Any]) -> str | None:
     inner = config.get("config")
-    if not isinstance(inner, dict):
-        return None
-    layers = inner.get("layers")
-    if isinstance(layers, list) and any(
-        isinstance(layer, dict) and layer.get("class_name") in ("Rescaling", "Normalization")
-        for layer in layers
-    ):
-        return "none"
-    return family_of(str(inner.get("name", "")))
+    return family_of(str(inner.get("name", ""))) if isinstance(inner, dict) else None
 
 
-def _inputs_and_outputs(
-    file: Path, layer: str | None
-) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...]]:
-    def described(model: Any) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...]]:
+def _described(
+    file: Path, config: dict[str, Any], layer: str | None
+) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...], Adapted]:
+    """Inputs, outputs, and mean and variance of each Normalization that was adapted."""
+
+    def described(
+        model: Any,
+    ) -> tuple[tuple[TensorFound, ...], tuple[TensorFound, ...], Adapted]:
+        adapted = _adapted(model)
         model = _checked(model, file, layer)
         inputs = _tensors(model.inputs, [tensor.name for tensor in model.inputs])
-        return inputs, _tensors(engine.flatten(model.outputs), engine.keras_output_names(model))
+        names = engine.keras_output_names(model)
+        return inputs, _tensors(engine.flatten(model.outputs), names), adapted
 
     try:
         return engine.with_keras_model(str(file), None, described)
@@ -152,9 +173,45 @@ def _inputs_and_outputs(
     # Keras answers a damaged or unknown model with whatever its layers happen to raise.
     except Exception as error:
         raise InvalidModelError(
-            f"{file} cannot be loaded by Keras: {type(error).__name__}: {_first_line(error)}. "
-            "Save it again, or export it as a SavedModel with model.export(FOLDER)"
+            f"{file} cannot be loaded by Keras: {_culprit(config) or _shown(error)}. Save it again "
+            "with the Keras that made it, as a SavedModel: model.export(FOLDER), or "
+            "tf.saved_model.save(model, FOLDER) with Keras 2"
         ) from error
+
+
+def _culprit(config: dict[str, Any]) -> str | None:
+    """The layer that this Keras does not take, and why; ``None`` where each by itself is taken."""
+    keras = engine.import_keras()
+    for part in parts(migrated(config)):
+        name, inner = str(part.get("class_name")), part.get("config")
+        if not isinstance(inner, dict) or "name" not in inner or "layers" in inner:
+            continue
+        kind = getattr(keras.layers, name, None)
+        if kind is None:
+            if name not in _OPERATORS_AND_MODELS and "inbound_nodes" in part:
+                return (
+                    f"layer {inner['name']!r} is of {name}, which Keras {keras.__version__} lacks"
+                )
+            continue
+        try:
+            kind.from_config(dict(inner))
+        except Exception as error:  # of any kind
+            return f"layer {inner['name']!r} ({name}): {_shown(error)}"
+    return None
+
+
+def _adapted(model: Any) -> Adapted:
+    """By the layer's name, from the weights: `adapt` leaves nothing in the configuration."""
+    keras = engine.import_keras()
+    waiting, adapted = [model], {}
+    while waiting:
+        layer = waiting.pop()
+        waiting.extend(getattr(layer, "layers", ()))
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            values = (layer.adapt_mean, layer.adapt_variance)
+            mean, variance = (np.asarray(one.value, np.float64).reshape(-1) for one in values)
+            adapted[layer.name] = (mean, variance)
+    return adapted
 
 
 def _checked(model: Any, file: Path, layer: str | None) -> Any:
@@ -275,7 +332,7 @@ def _parsed(config: str | bytes, file: Path) -> dict[str, Any]:
 
 
 def _refuse_code(config: dict[str, Any], file: Path) -> None:
-    for part in _parts(config):
+    for part in parts(config):
         class_name = part.get("class_name")
         name = _name_of(part)
         if class_name in _REFUSED_LAYERS or class_name == "__lambda__":
@@ -294,18 +351,6 @@ def _refuse_code(config: dict[str, Any], file: Path) -> None:
                 "whose code is not in the file; export the model as a SavedModel with "
                 "model.export(FOLDER)"
             )
-
-
-def _parts(value: object) -> Iterator[dict[str, Any]]:
-    """Every object of a JSON document, however deep: nested models, wrapped layers."""
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            yield part
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
 
 
 def _name_of(part: dict[str, Any]) -> str:
@@ -328,6 +373,10 @@ def _what_it_is(file: Path) -> str:
         if start.startswith(magic):
             return f" (it begins as {what})"
     return "" if start else " (it is empty)"
+
+
+def _shown(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: BaseException) -> str:

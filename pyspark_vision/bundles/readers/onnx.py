@@ -1,17 +1,17 @@
-"""Read an .onnx file: tensors, and Ultralytics' metadata."""
+"""Read an .onnx file: tensors, Ultralytics' metadata, and what lies beside it."""
 
 from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.readers import ultralytics
+from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
 # ONNX Runtime's names of element types that numpy calls otherwise.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -21,8 +21,19 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 def read_onnx(path: Path) -> ModelFound:
-    """Inputs and outputs by name; labels and input size where the metadata has them."""
-    _refuse_external_data(path)
+    """Inputs and outputs by name; labels and input size where the metadata has them.
+
+    Inputs that the engine fills by itself (``COMPANIONS``) are left out. Files of Hugging Face's
+    and timm's beside it say more (:mod:`hugging_face`).
+    """
+    if path.stat().st_size == 0:
+        raise InvalidModelError(f"{path} is empty")
+    # The file alone travels to the workers; weights beside it would stay behind.
+    if has_external_data(path):
+        raise InvalidModelError(
+            f"{path} keeps its weights in another file (external data); save it as one file: "
+            "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
+        )
     try:
         session = start_session(str(path), threads=1)
     except ImportError:
@@ -34,34 +45,80 @@ def read_onnx(path: Path) -> ModelFound:
             f"{path} is not a model that ONNX Runtime can run: {error}. Custom operators are not "
             "supported"
         ) from None
-    inputs = tuple(_tensor(value) for value in session.get_inputs())
+    given = [value for value in session.get_inputs() if value.name not in COMPANIONS]
+    inputs = tuple(_tensor(value) for value in given)
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
     written = metadata if "stride" in metadata else {}
     size = ultralytics.input_hw_of(written, path)
-    return ModelFound(
+    found = ModelFound(
         engine="onnx",
         format="onnx",
         inputs=inputs,
         outputs=outputs,
         labels=ultralytics.labels_of(written, path),
-        fields=(*_resize(written, inputs), *((("input_hw", size),) if size else ())),
+        fields=(
+            *((("input_hw", size),) if size else ()),
+            *ultralytics.keypoints_of(written, path).items(),
+        ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
     )
+    if SIZES_INPUT in [value.name for value in session.get_inputs()]:
+        return _with_sizes(found)
+    return found if written else hugging_face.with_folder(found, path)
 
 
-def _refuse_external_data(path: Path) -> None:
-    """The file alone travels to the workers; weights beside it would stay behind."""
+def _with_sizes(found: ModelFound) -> ModelFound:
+    """RT-DETR's and D-FINE's own exports (``tools/export_onnx.py``): boxes come in pixels.
+
+    Their pictures are stretched and divided by 255.
+    """
+    named = {tensor.name for tensor in found.outputs}
+    if not {"labels", "boxes", "scores"} <= named:
+        return found
+    return replace(
+        found,
+        task="detect",
+        roles=(("boxes", "boxes"), ("scores", "scores"), ("classes", "labels")),
+        fields=(
+            ("box_format", "xyxy"),
+            ("coordinates", "pixel"),
+            ("normalization", "unit"),
+            ("input_layout", "NCHW"),
+        ),
+        evidence=f"boxes in the pixels of {SIZES_INPUT}, as RT-DETR and D-FINE export themselves",
+    )
+
+
+def has_external_data(path: Path) -> bool:
+    """Whether an .onnx file keeps weights in another file beside it."""
     if path.stat().st_size == 0:  # cannot be mapped
-        raise InvalidModelError(f"{path} is empty")
+        return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_EXTERNAL_DATA) != -1:
-            raise InvalidModelError(
-                f"{path} keeps its weights in another file (external data); save it as one file: "
-                "onnx.save(onnx.load(path), path), or external_data=False in torch.onnx.export"
-            )
+        return content.find(_EXTERNAL_DATA) != -1
+
+
+def as_one_file(path: Path, folder: Path) -> Path:
+    """A copy of an .onnx file in ``folder`` that holds its weights itself.
+
+    Raises :class:`InvalidModelError` where that cannot be: the weights are not there, or more than
+    the 2 GB that such a file can hold; :class:`MissingDependencyError` without the package onnx.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path} keeps its weights in another file: pip install onnx, which makes it one"
+        ) from None
+    target = folder / path.name
+    try:
+        onnx.save(onnx.load(path), target)
+    # A damaged protocol buffer, files that are missing, too many bytes: by many classes.
+    except Exception as error:
+        raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
+    return target
 
 
 def _tensor(value: Any) -> TensorFound:
@@ -69,15 +126,3 @@ def _tensor(value: Any) -> TensorFound:
     shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
     element = re.sub(r"^tensor\((.*)\)$", r"\1", value.type)
     return TensorFound(value.name, shape, _DTYPES.get(element, element))
-
-
-def _is_channels_first(inputs: tuple[TensorFound, ...]) -> bool:
-    return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
-
-
-def _resize(
-    written: Mapping[str, str], inputs: tuple[TensorFound, ...]
-) -> tuple[tuple[str, Any], ...]:
-    """torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise."""
-    is_torch = bool(written) or _is_channels_first(inputs)
-    return (("resize", "center_crop"),) if is_torch else ()

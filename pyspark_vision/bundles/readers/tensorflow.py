@@ -6,25 +6,33 @@ described from its protocol buffer; nothing of it runs.
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.graph_input import preparing_of_graph
 from pyspark_vision.bundles.readers.keras import (
     family_of,
     one_image_input,
+    prepared_by,
     read_keras,
     start_tensorflow,
 )
+from pyspark_vision.bundles.readers.keras_layers import Preparing, preparing
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import graph_file
 from pyspark_vision.executor.engines import tensorflow as engine
+from pyspark_vision.executor.engines.keras_migration import migrated
 
 __all__ = ["read_frozen_graph", "read_keras", "read_saved_model"]
 
 _DEFAULT_SIGNATURE = "serving_default"
+
+# Sides of the largest picture that is encoded for a model in its own size; others become smaller.
+_LARGEST_ENCODED_HW = (4096, 4096)
 
 # Signatures that savers add for themselves.
 _PRIVATE_SIGNATURE = "__saved_model"
@@ -48,8 +56,9 @@ def read_saved_model(path: str | Path, signature: str | None = None) -> ModelFou
     """Inputs and outputs of a SavedModel folder, by the names of its signature.
 
     ``signature`` defaults to ``serving_default``, else the only one, else the object's own call
-    (``ModelFound.signature`` is then ``None``). Raises :class:`InvalidModelError` for a damaged
-    folder, an unknown signature, several inputs, strings as input, or operators that cannot run.
+    (``ModelFound.signature`` is then ``None``). One that takes encoded pictures is read as if it
+    took pixels, which the engine encodes for it. Raises :class:`InvalidModelError` for a damaged
+    folder, an unknown signature, several inputs, or operators that cannot run.
     """
     folder = Path(path)
     start_tensorflow()
@@ -67,15 +76,40 @@ def read_saved_model(path: str | Path, signature: str | None = None) -> ModelFou
     else:
         inputs = _infos(signatures[chosen].inputs)
         outputs = _infos(signatures[chosen].outputs)
+    encoded = None if chosen is None else _encoded_input(inputs)
+    if encoded is not None:
+        return ModelFound(
+            engine="tensorflow",
+            format="saved_model",
+            inputs=(replace(encoded, shape=(-1, -1, -1, 3), dtype="uint8"),),
+            outputs=outputs,
+            signature=chosen,
+            fields=(("resize", "keep_aspect"), ("input_hw", _LARGEST_ENCODED_HW)),
+            evidence=f"its signature {chosen!r} takes encoded pictures ({encoded.name})",
+        )
     one_image_input(inputs, folder, _other_signatures(signatures, chosen))
+    own = _own_preparation(folder, inputs[0].shape)
+    if not own.layers and chosen is not None:
+        (info,) = signatures[chosen].inputs.values()
+        own = preparing_of_graph(meta_graph.graph_def, info.name)
     return ModelFound(
         engine="tensorflow",
         format="saved_model",
         inputs=inputs,
         outputs=outputs,
         signature=chosen,
-        family=_keras_2_family(folder),
+        family=None if "normalization" in {*own.fields, *own.unsaid} else _keras_2_family(folder),
+        fields=tuple(own.fields.items()),
+        unsaid=tuple(own.unsaid.items()),
+        evidence=prepared_by(own),
     )
+
+
+def _encoded_input(inputs: tuple[TensorFound, ...]) -> TensorFound | None:
+    """The input that takes encoded pictures; ``key`` beside it is AutoML's, and handed through."""
+    given = [tensor for tensor in inputs if tensor.name not in engine.PASSED_THROUGH]
+    is_one = len(given) == 1 and given[0].dtype == "string" and len(given[0].shape) <= 1
+    return given[0] if is_one else None
 
 
 def read_frozen_graph(path: str | Path) -> ModelFound:
@@ -118,7 +152,16 @@ def read_frozen_graph(path: str | Path) -> ModelFound:
     outputs = tuple(_tensor(tensor.name, tensor) for tensor in _graph_outputs(graph, inputs))
     if not outputs:
         raise InvalidModelError(f"{file} has no output: every tensor of it is consumed inside")
-    return ModelFound(engine="tensorflow", format="frozen_graph", inputs=image, outputs=outputs)
+    own = preparing_of_graph(graph_def, inputs[0].name)
+    return ModelFound(
+        engine="tensorflow",
+        format="frozen_graph",
+        inputs=image,
+        outputs=outputs,
+        fields=tuple(own.fields.items()),
+        unsaid=tuple(own.unsaid.items()),
+        evidence=prepared_by(own),
+    )
 
 
 def _meta_graph(folder: Path) -> Any:
@@ -292,9 +335,28 @@ def _check_ops(graph_def: Any, path: Path) -> None:
 
 def _keras_2_family(folder: Path) -> str | None:
     """The family by the model's own name, which Keras 2 wrote beside the SavedModel as JSON."""
+    name = _keras_2_metadata(folder).get("name")
+    return family_of(name) if isinstance(name, str) else None
+
+
+def _own_preparation(folder: Path, shape: tuple[int, ...]) -> Preparing:
+    """By the configuration that Keras 2 wrote; an adapted Normalization is not in it."""
+    metadata = _keras_2_metadata(folder)
+    config = metadata.get("model_config") or metadata
+    if not isinstance(config, dict):
+        return Preparing()
+    return preparing(migrated(config), -1 in shape[1:])
+
+
+def _keras_2_metadata(folder: Path) -> dict[str, Any]:
+    """Of the whole model, which comes first in ``keras_metadata.pb``; empty where there is none."""
     try:
-        metadata = (folder / "keras_metadata.pb").read_bytes()
+        text = (folder / "keras_metadata.pb").read_bytes().decode("utf-8", "replace")
     except OSError:
-        return None
-    name = re.search(rb'{"name": "([^"]+)"', metadata)
-    return family_of(name.group(1).decode("utf-8", "replace")) if name else None
+        return {}
+    start = text.find('{"')
+    try:
+        metadata, _ = json.JSONDecoder().raw_decode(text[start:]) if start >= 0 else ({}, 0)
+    except (ValueError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import numpy as np
 from pyspark_vision.bundles.labels import Labels, parse_labels
 from pyspark_vision.bundles.readers import ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.preparation import values
+from pyspark_vision.bundles.readers.tflite_metadata import (
+    Metadata,
+    TensorMetadata,
+    read_metadata,
+)
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.litert import tensor_names
 from pyspark_vision.executor.engines.quiet import quiet_stderr
@@ -19,6 +26,14 @@ from pyspark_vision.executor.engines.quiet import quiet_stderr
 # The operator's outputs in its own order (TensorFlow's detection_postprocess.cc); the order of the
 # model's outputs varies by exporter, so each is found by the tensor that the operator writes.
 _POSTPROCESS_ROLES = ("boxes", "classes", "scores", "count")
+# By the beginnings of the names that TensorFlow's metadata writers give a detector's outputs.
+_ROLES_BY_NAME = {
+    "location": "boxes",
+    "categor": "classes",
+    "class": "classes",
+    "score": "scores",
+    "number": "count",
+}
 
 
 def read_tflite(path: Path) -> ModelFound:
@@ -43,18 +58,86 @@ def read_tflite(path: Path) -> ModelFound:
     inside = _texts_inside(path)
     written = next((parsed for text in inside.values() if (parsed := _ultralytics(text))), {})
     size = ultralytics.input_hw_of(written, path)
-    return ModelFound(
+    found = ModelFound(
         engine="litert",
         format="tflite",
         inputs=tuple(_tensor(detail, names) for detail in interpreter.get_input_details()),
         outputs=tuple(_tensor(detail, names) for detail in outputs),
         roles=_postprocess_roles(interpreter, names),
         labels=ultralytics.labels_of(written, path) or _labels_inside(inside, path),
-        fields=(("input_hw", size),) if size else (),
+        fields=(
+            *((("input_hw", size),) if size else ()),
+            *ultralytics.keypoints_of(written, path).items(),
+        ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
         quantization=_quantization(interpreter.get_input_details()),
     )
+    return found if written else _with_metadata(found, read_metadata(path), inside, path)
+
+
+def _with_metadata(
+    found: ModelFound, metadata: Metadata, inside: dict[str, str], path: Path
+) -> ModelFound:
+    """What TensorFlow Lite's metadata says of the tensors; the operator's outputs are known."""
+    if len(metadata.inputs) != len(found.inputs) or len(metadata.outputs) != len(found.outputs):
+        return found
+    said = []
+    fields, unsaid = dict(found.fields), dict(found.unsaid)
+    if len(metadata.inputs) == 1 and metadata.inputs[0].mean:
+        said.append("normalization")
+        fields |= _normalization(metadata.inputs[0], path)
+    files = [name for tensor in metadata.outputs for name in tensor.label_files if name in inside]
+    labels = found.labels
+    if files:
+        said.append("labels")
+        labels = parse_labels(inside[files[0]], files[0])
+    roles, task = found.roles, found.task
+    if not roles:
+        roles = _roles(found, metadata)
+        boxes = next((tensor for tensor in metadata.outputs if tensor.is_boxes), None)
+        if roles and boxes is not None:
+            said.append("outputs")
+            named = {"box_format": boxes.box_format, "coordinates": boxes.coordinates}
+            fields |= {name: value for name, value in named.items() if value is not None}
+            if boxes.box_format is None:
+                unsaid["box_format"] = "its metadata has an order of sides that is none of these"
+    if not roles and len(found.outputs) == 1 and files and len(found.outputs[0].shape) == 2:
+        task, roles = "classify", (("scores", found.outputs[0].name),)
+    thresholds = [one.score_threshold for one in metadata.outputs if one.score_threshold]
+    if thresholds:
+        said.append(f"scores count from {thresholds[0]:g} on")
+    return replace(
+        found,
+        roles=roles,
+        task=task,
+        labels=labels,
+        fields=tuple(fields.items()),
+        unsaid=tuple(unsaid.items()),
+        evidence=f"its metadata ({', '.join(said)})" if said else "",
+    )
+
+
+def _normalization(tensor: TensorMetadata, path: Path) -> dict[str, Any]:
+    mean, std = tensor.mean, tensor.std
+    fits = all(len(one) in (1, 3) and np.isfinite(one).all() for one in (mean, std))
+    if not fits or min(std) <= 0:
+        raise InvalidModelError(
+            f"{path}: its metadata normalizes with mean {list(mean)} and deviation {list(std)}"
+        )
+    return values(1.0, mean, std)
+
+
+def _roles(found: ModelFound, metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """Of a detector, by the names that the metadata's writers give: location, category, score."""
+    roles: dict[str, str] = {}
+    for tensor, said in zip(found.outputs, metadata.outputs, strict=True):
+        name = said.name.lower()
+        role = next((role for word, role in _ROLES_BY_NAME.items() if name.startswith(word)), None)
+        role = "boxes" if said.is_boxes else role
+        if role is not None:
+            roles.setdefault(role, tensor.name)
+    return tuple(roles.items()) if {"boxes", "scores"} <= set(roles) else ()
 
 
 def _quantization(inputs: list[dict[str, Any]]) -> tuple[float, int] | None:

@@ -12,22 +12,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyspark_vision.bundles.keypoint_names import COCO_POINTS
 from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.errors import InvalidModelError
 
-# What Ultralytics calls the models that this library runs; others (segment, pose, obb) have
-# outputs of the same look and another meaning.
-TASKS = ("classify", "detect")
+# What Ultralytics calls the models that this library runs, and what they are called here. Those
+# for oriented boxes (obb) have outputs of the same look and another meaning.
+TASKS = {"classify": "classify", "detect": "detect", "segment": "segment", "pose": "keypoints"}
 
 
 def task_of(metadata: Mapping[str, Any], path: Path) -> str | None:
-    """``classify`` or ``detect``; raises :class:`InvalidModelError` for models of another task."""
+    """The task, as :data:`spec.TASKS` has it; :class:`InvalidModelError` for another one."""
     task = metadata.get("task")
     if task is not None and task not in TASKS:
         raise InvalidModelError(
             f"{path} is an Ultralytics model for {task!r}; supported are {', '.join(TASKS)}"
         )
-    return task
+    return None if task is None else TASKS[task]
+
+
+def keypoints_of(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """``kpt_shape`` of a pose model, as ``keypoint_names`` and ``keypoint_format``; else empty.
+
+    Names are those of ``kpt_names``, which newer exports have. Without, 17 points are COCO's, as in
+    all models that Ultralytics gives, and others are numbered.
+    """
+    if metadata.get("task") != "pose" or "kpt_shape" not in metadata:
+        return {}
+    shape = _literal(metadata["kpt_shape"], "kpt_shape", path)
+    match shape:
+        case [int(points), int(numbers)] if points > 0 and 2 <= numbers <= len("xys"):
+            pass
+        case _:
+            raise InvalidModelError(
+                f"{path}: 'kpt_shape' in the metadata is {shape!r}, not the number of points and "
+                "2 or 3"
+            )
+    names = COCO_POINTS if points == len(COCO_POINTS) else tuple(map(str, range(points)))
+    match _literal(metadata.get("kpt_names", {}), "kpt_names", path):
+        # Of each class; all have the same number of points.
+        case {0: [*named]} if len(named) == points and all(named):
+            names = tuple(map(str, named))
+    return {"keypoint_names": names, "keypoint_format": "xys"[:numbers]}
 
 
 def labels_of(metadata: Mapping[str, Any], path: Path) -> Labels:

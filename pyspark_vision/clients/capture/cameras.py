@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def read_cameras(texts: Sequence[str], wish: Wish) -> tuple[list[Camera], list[s
     cameras: list[Camera] = []
     said: list[str] = []
     for number, text in enumerate(texts):
-        named = None if Path(text).exists() else _NAMED.fullmatch(text)
+        named = None if os.path.exists(text) else _NAMED.fullmatch(text)
         camera_id, source = named.groups() if named else (f"camera-{number}", text)
         if any(camera.camera_id == camera_id for camera in cameras):
             raise InvalidOptionError(f"--source: two cameras are called {camera_id}; name one")
@@ -68,15 +69,16 @@ def _source(text: str, wish: Wish, cameras: Sequence[Camera], said: list[str]) -
         return drawn.DrawnScenes(seed, wish.encoding, wish.rate or drawn.DEFAULT_RATE)
     if numbered:
         return webcam.Webcam(int(numbered[2]), wish.encoding)
-    if network.is_address(text):
-        return network.NetworkStream(text, wish.encoding, wish.rate)
     path = Path(text)
     try:
-        if text and path.is_dir():  # an empty text would be this folder
+        if network.is_address(text):
+            network.refuse_malformed(text)
+            return network.NetworkStream(text, wish.encoding, wish.rate)
+        if text and os.path.isdir(text):  # an empty text would be this folder
             folder.pictures_of(path)
             rate = wish.rate or folder.DEFAULT_RATE
             return folder.PictureFolder(path, wish.encoding, rate, wish.loop)
-        if text and path.exists():
+        if text and os.path.exists(text):
             file = video.VideoFile(path, wish.encoding, wish.rate, wish.loop)
             file.check()
             return file

@@ -80,6 +80,14 @@ def is_address(text: str) -> bool:
     return re.match(rf"({'|'.join(SCHEMES)})://.", text, re.IGNORECASE) is not None
 
 
+def refuse_malformed(url: str) -> None:
+    """Raise :class:`CaptureError` for an address that is none, as one with half a bracket."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise CaptureError(f"it is no address: {str(error).lower()}") from None
+
+
 def shown(url: str) -> str:
     """The address without user, password and query, which may be secrets.
 

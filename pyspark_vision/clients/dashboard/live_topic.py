@@ -131,7 +131,8 @@ class LiveTopic:
         new = set(topic.partitions) - self._next.keys()
         if not new:
             return
-        since_ms = int((time.time() - self._window_s) * 1000)
+        # To Kafka, what is below 0 are other words: -1 is the end.
+        since_ms = max(0, int((time.time() - self._window_s) * 1000))
         wanted = [TopicPartition(self._topic, number, since_ms) for number in sorted(new)]
         for start in self._consumer.offsets_for_times(wanted, timeout=TIMEOUT_S):
             # No record is as young as that: those that come are.

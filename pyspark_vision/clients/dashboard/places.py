@@ -46,7 +46,11 @@ def find_place(where: str) -> Place:
     if not colon:
         local = where.removeprefix("file:")
         return Place(where, fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(local)))
-    parts = urlsplit(where)
+    try:
+        parts = urlsplit(where)
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidOptionError(f"{where}: it is no address: {str(error).lower()}") from None
     if scheme == "file":
         return Place(where, fs.LocalFileSystem(), unquote(parts.path))
     if scheme in ("s3", "s3a"):

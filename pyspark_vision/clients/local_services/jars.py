@@ -35,8 +35,11 @@ class JarsNotFetchedError(RuntimeError):
 
 
 def configurations() -> list[str]:
-    """The configurations of ``conf/ivy.xml`` for each Spark, in its order."""
-    return [name for name in _all_configurations() if not _OF_A_VERSION.search(name)]
+    """The configurations of ``conf/ivy.xml`` that there are for this Spark, in its order."""
+    suffix = f"-{_minor_version()}"
+    every = _all_configurations()
+    named = [name.removesuffix(suffix) for name in every]
+    return list(dict.fromkeys(name for name in named if not _OF_A_VERSION.search(name)))
 
 
 def _all_configurations() -> list[str]:
@@ -46,11 +49,15 @@ def _all_configurations() -> list[str]:
 
 def _of_this_spark(configuration: str) -> str:
     """``kafka-4.0`` for ``kafka`` where that is there, and PySpark is a 4.0."""
+    own = f"{configuration}-{_minor_version()}"
+    return own if own in _all_configurations() else configuration
+
+
+def _minor_version() -> str | None:
+    """``4.2`` of PySpark here; ``None`` if its jars do not say it."""
     for jar in (pyspark_home() / "jars").glob("spark-core_*.jar"):
-        minor_version = ".".join(jar.stem.rpartition("-")[2].split(".")[:2])
-        if (own := f"{configuration}-{minor_version}") in _all_configurations():
-            return own
-    return configuration
+        return ".".join(jar.stem.rpartition("-")[2].split(".")[:2])
+    return None
 
 
 def folder(configuration: str) -> Path:

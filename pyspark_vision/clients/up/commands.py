@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
@@ -24,6 +25,17 @@ _COMMAND = (sys.executable, "-m", "pyspark_vision.cli.main")
 _MAX_AGE_S = "1"
 # Two batches' time: who ends this does not wait for more.
 _JOB_STOPS_S = "10"
+
+# For batches of a few frames, planned one after the other: benchmarks/NOTES.md has what each gives.
+_SMALL_BATCHES = {
+    # Code would be generated as text for each batch, and compiled at the start, to be run for five
+    # rows. Spark's own expressions, uncompiled, give the same.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    # A drawing of each plan, for a UI that is off.
+    "spark.sql.ui.explainMode": "simple",
+    "spark.ui.enabled": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,8 @@ def page(run: Run) -> list[str]:
 
 def environment(run: Run, variables: Mapping[str, str]) -> dict[str, str]:
     """Of all parts. ``variables``: as ``surroundings`` and ``fast_start`` give them."""
-    conf = ["spark.master=local[2]", "spark.ui.enabled=false", *_local_settings(run)]
+    settings = {"spark.master": f"local[{_tasks()}]", **_SMALL_BATCHES}
+    conf = [*(f"{name}={value}" for name, value in settings.items()), *_local_settings(run)]
     options = [
         variables.get(fast_start.OPTIONS, ""),
         # Of a stream's first two minutes, Java's second compiler takes most of two cores.
@@ -97,6 +110,12 @@ def environment(run: Run, variables: Mapping[str, str]) -> dict[str, str]:
         fast_start.OPTIONS: " ".join(option for option in options if option),
         "TMPDIR": str(run.scratch),
     }
+
+
+def _tasks() -> int:
+    """How many at once. A batch is cut into as many: on two cores, which broker, cameras, page and
+    browser want, too, a second task costs more than it saves."""
+    return 1 if (os.cpu_count() or 1) <= 2 else 2
 
 
 def _local_settings(run: Run) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark_vision.executor.memory import give_back
+from pyspark_vision.executor.model_files import IMAGE_TOWER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +42,8 @@ def load_engine(
 
 def _loaded(spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None) -> Engine:
     engine = spec.file.engine
+    if spec.file.format == "dual_encoder":
+        path = str(Path(path, IMAGE_TOWER))
     try:
         if engine == "litert":
             from pyspark_vision.executor.engines import litert

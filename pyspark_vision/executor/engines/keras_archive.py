@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.executor.engines import aligned
+from pyspark_vision.executor.engines.keras_migration import migrated
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
@@ -38,6 +39,7 @@ def load_archive(keras: Any, path: str) -> Any:
         if unpacked is None:
             return keras.models.load_model(path, compile=False, safe_mode=True)
         config, weights = unpacked
+        config = migrated(config)
         config["compile_config"] = None  # inference needs no optimizer
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         _load_weights(model, weights)
@@ -46,7 +48,7 @@ def load_archive(keras: Any, path: str) -> Any:
 
 def load_h5(keras: Any, path: str) -> Any:
     """The model in the HDF5 file ``path``, as :func:`load_archive`; its weights layer by layer."""
-    config = _h5_config(path)
+    config = migrated(_h5_config(path))
     kinds = {"Functional": keras.Model, "Model": keras.Model, "Sequential": keras.Sequential}
     if config is not None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,34 @@ _LEAST_WEIGHT_BYTES = 1024
 _NO_PACKING = "session.disable_prepacking"
 
 
+def _mask(batch: Array, shape: Sequence[Any]) -> Array:
+    """No place of the picture is padding: DETR, Conditional and Deformable DETR."""
+    sides = [
+        side if isinstance(side, int) else n
+        for side, n in zip(shape[1:], batch.shape[2:], strict=True)
+    ]
+    return np.ones((len(batch), *sides), np.int64)
+
+
+def _sizes(batch: Array, shape: Sequence[Any]) -> Array:
+    """Width and height of the picture that boxes are scaled to: the input's.
+
+    RT-DETR's and D-FINE's own exports (``tools/export_onnx.py``).
+    """
+    height, width = batch.shape[2:]
+    return np.tile(np.array([[width, height]], np.int64), (len(batch), 1))
+
+
+SIZES_INPUT = "orig_target_sizes"
+# Inputs beside the picture that follow from it, by the names that exporters give them:
+# ``(batch, the input's shape) -> its value``.
+COMPANIONS: dict[str, Callable[[Array, Sequence[Any]], Array]] = {
+    "pixel_mask": _mask,
+    SIZES_INPUT: _sizes,
+}
+_DTYPES = {"tensor(int64)": np.int64, "tensor(bool)": np.bool_, "tensor(float)": np.float32}
+
+
 class OnnxEngine:
     """One session; only the outputs that have a role are computed."""
 
@@ -35,8 +63,10 @@ class OnnxEngine:
         self, spec: ModelSpec, path: str, threads: int, shared: SharedFolder | None = None
     ) -> None:
         self._session = _load(path, threads, shared)
-        # One input: models with more are refused when their spec is made.
-        self._input_name = self._session.get_inputs()[0].name
+        inputs = self._session.get_inputs()
+        self._companions = [one for one in inputs if one.name in COMPANIONS]
+        # One image input: models with more are refused when their spec is made.
+        self._input_name = next(one.name for one in inputs if one.name not in COMPANIONS)
         self._roles = [role for role, _ in spec.file.outputs]
         self._names = [name for _, name in spec.file.outputs]
         # One image holds the least memory; ONNX Runtime is not what `auto` chooses for speed.
@@ -44,7 +74,11 @@ class OnnxEngine:
 
     def run(self, batch: Array) -> dict[str, Array]:
         """``(N, …)`` in the spec's layout and dtype -> role -> ``(N, …)``; N <= ``batch_size``."""
-        values = self._session.run(self._names, {self._input_name: batch})
+        inputs = {self._input_name: batch}
+        for one in self._companions:
+            value = COMPANIONS[one.name](batch, one.shape)
+            inputs[one.name] = value.astype(_DTYPES.get(one.type, np.int64))
+        values = self._session.run(self._names, inputs)
         return dict(zip(self._roles, values, strict=True))
 
 

@@ -54,6 +54,9 @@ SERVING_TAG = "serve"
 # input refuse one of a few pixels.
 _OPEN_SIZE = 224
 
+# Inputs of a signature that only come out again: AutoML's.
+PASSED_THROUGH = ("key",)
+
 _graph_numbers = itertools.count()
 
 
@@ -81,7 +84,8 @@ class TensorFlowEngine:
         self._tensorflow = start_tensorflow(threads)
         self._function = load_function(spec.file, path)
         self.batch_size = spec.fixed_batch or BATCH_SIZE
-        if spec.fixed_batch is None and self._tensorflow.config.list_logical_devices("GPU"):
+        takes_many = spec.fixed_batch is None and spec.resize != "keep_aspect"
+        if takes_many and self._tensorflow.config.list_logical_devices("GPU"):
             self.batch_size = self.largest_batch(spec, GPU_BATCH_SIZES)
 
     def run(self, batch: Array) -> dict[str, Array]:
@@ -328,7 +332,11 @@ def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
 
     else:
         traced = loaded.signatures[file.signature]
-        input_name = file.input_tensor or next(iter(traced.structured_input_signature[1]))
+        inputs = traced.structured_input_signature[1]
+        input_name = file.input_tensor or next(iter(inputs))
+        if inputs[input_name].dtype == tf.string:
+            picture = tf.TensorSpec((1, None, None, 3), tf.uint8)
+            return _with_roles(_encoding(traced, inputs, input_name), picture, file)
 
         def call(batch: Any) -> Outputs:
             outputs: Outputs = traced(**{input_name: batch})
@@ -336,6 +344,21 @@ def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
 
     spec = tf.TensorSpec.from_tensor(free_inputs(traced)[0])
     return _with_roles(call, spec, file)
+
+
+def _encoding(traced: Any, inputs: Mapping[str, Any], input_name: str) -> BatchFunction:
+    """For a signature that takes encoded pictures: one's pixels, as a PNG, which loses nothing."""
+    import tensorflow as tf
+
+    def call(batch: Any) -> Outputs:
+        texts = {name: tf.constant("") for name in inputs}
+        texts[input_name] = tf.io.encode_png(batch[0], compression=1)
+        # A batch of one, or a text by itself.
+        shapes = {name: () if spec.shape.rank == 0 else (1,) for name, spec in inputs.items()}
+        outputs: Outputs = traced(**{n: tf.reshape(text, shapes[n]) for n, text in texts.items()})
+        return outputs
+
+    return call
 
 
 def _keras_function(model: Any, file: ModelFile) -> LoadedFunction:

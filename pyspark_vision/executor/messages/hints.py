@@ -25,10 +25,6 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 # How encoded pictures begin: JPEG, PNG, GIF, RIFF (WebP).
 PICTURE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 
-# So many letters at the beginning of text tell hexadecimal from base64: base64 of a picture begins
-# with those of its format, and other bytes give 16 such letters once in 25 million times.
-HEX_LETTERS = 16
-
 
 def of_message(value: bytes) -> str:
     """What a message that is no JSON object looks like, and what reads that; or nothing."""

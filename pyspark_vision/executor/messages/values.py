@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+from pyspark_vision.executor import base64_text
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.executor.messages.documents import at, document, kind_of
 from pyspark_vision.executor.messages.form import MICROSECONDS, Field, Kind, Layer, MessageForm
@@ -26,11 +27,7 @@ _MOST_DIGITS = 20  # more than the last moment has in microseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _DIGITS = re.compile(r"\s*-?\d+(?:\.\d+)?\s*")
-_HEX = re.compile(rb"[0-9a-fA-F]++")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]*")
-# As in the messages that Spark reads: the URL-safe alphabet and line breaks are taken, too.
-_PLAIN = bytes.maketrans(b"-_", b"+/")
-_BREAKS = b" \t\r\n"
 
 # Of a value that an error shows.
 _SHOWN_CHARS = 40
@@ -89,25 +86,23 @@ def picture(raw: Any, field: Field, layers: frozenset[Layer]) -> bytes:
         raise RowError(
             ErrorCode.BAD_BASE64, f"{_place(field)} is {kind_of(raw)}; it must be base64 text"
         )
-    text = raw.encode("utf-8", "replace")
-    if text.startswith(b"data:"):
-        head, _, text = text.partition(b",")
-        if not head.endswith(b";base64"):
-            raise RowError(ErrorCode.BAD_BASE64, "the image is not base64")
+    text = base64_text.of_data_uri(raw.encode("utf-8", "replace"))
+    if text is None:
+        raise RowError(ErrorCode.BAD_BASE64, "the image is not base64")
     if Layer.PYTHON_BYTES in layers and is_literal(text):
         text = literal(text)
         # Of base64 or of the picture itself, whose formats all begin with other bytes.
         if not _BASE64.fullmatch(text):
             return text
-    if _looks_hexadecimal(text, Layer.HEX in layers):
-        if Layer.HEX in layers:
-            return bytes.fromhex(text.decode())
+    if Layer.HEX in layers and base64_text.is_hexadecimal(text, at_least=0):
+        return bytes.fromhex(text.decode())
+    if base64_text.is_hexadecimal(text):
         raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hints.PICTURE_HEX}")
-    content = _from_base64(text)
-    if content is None:
+    try:
+        return base64_text.decoded(text)
+    except binascii.Error:
         hint = hints.PYTHON_BYTES if is_literal(text) else ""
-        raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hint}")
-    return content
+        raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hint}") from None
 
 
 def moment(raw: Any, field: Field, form: MessageForm) -> Moment:
@@ -203,22 +198,6 @@ def _required(message: Any, field: Field) -> Any:
         return at(message, field.path)
     except RowError as error:
         raise _bad(f"{error}; {hints.FIELD.format(field.name)}") from None
-
-
-def _looks_hexadecimal(text: bytes, is_asked_for: bool) -> bool:
-    if len(text) % 2 or (len(text) < hints.HEX_LETTERS and not is_asked_for):
-        return False
-    # The beginning first: most pictures end it there.
-    return bool(_HEX.fullmatch(text[: hints.HEX_LETTERS]) and _HEX.fullmatch(text))
-
-
-def _from_base64(text: bytes) -> bytes | None:
-    """Strictly, but for padding that is missing; ``None``: it is not base64."""
-    plain = text.translate(_PLAIN, _BREAKS).rstrip(b"=")
-    try:
-        return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
-    except binascii.Error:
-        return None
 
 
 def _whole(text: str) -> str:

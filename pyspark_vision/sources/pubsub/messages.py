@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from pyspark_vision.messages.topics import REPLAYED_LETTER
+
 # What a task gives to Spark; the data source's schema says the same in Spark's words.
 ROWS = pa.schema(
     [
@@ -50,13 +52,16 @@ def keys_of(message: Message, id_attributes: Sequence[str]) -> tuple[bytes, ...]
     """By which a repeat is known: digests of 16 bytes.
 
     The first is of the message's id, with its publish time: a test server gives ids again. Where
-    the message has all of ``id_attributes``, the second is of their values.
+    the message has all of ``id_attributes``, the second is of their values; not of a message that
+    was put back: that is no repeat of the one that failed, but of itself, if it is sent twice.
     """
     subscription = message.subscription
     time_us = (message.publish_time - _EPOCH) // timedelta(microseconds=1)
     keys = [_digest(subscription, "id", message.message_id, str(time_us))]
     values = [message.attributes.get(name) for name in id_attributes]
-    if values and None not in values:
+    if letter := message.attributes.get(REPLAYED_LETTER):
+        keys.append(_digest(subscription, "letter", letter))
+    elif values and None not in values:
         keys.append(_digest(subscription, "attributes", *(value or "" for value in values)))
     return tuple(keys)
 

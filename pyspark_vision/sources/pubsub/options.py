@@ -11,7 +11,7 @@ from pyspark_vision.errors import InvalidOptionError
 # Of Google's rules for names (cloud.google.com/pubsub/docs/pubsub-basics, "resource names").
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{1,126}[a-z0-9]")
-_WHOLE = re.compile(r"projects/([^/]+)/subscriptions/([^/]+)")
+_WHOLE = re.compile(r"projects/([^/]+)/(subscriptions|topics)/([^/]+)")
 
 DEFAULT_MAX_MESSAGES = 1000
 # Of a batch: tasks are handed their messages, and Spark refuses tasks above 128 MB
@@ -56,18 +56,20 @@ class ReaderOptions:
     endpoint: str | None = None
 
 
-def whole_name(subscription: str, project: str | None) -> str:
-    """``projects/P/subscriptions/S`` of a name, or of one that is whole already.
+def whole_name(name: str, project: str | None, kind: str = "subscription") -> str:
+    """``projects/P/subscriptions/S`` of a name, or of one that is whole already; so of a ``topic``.
 
     >>> whole_name("image-stream-sub", "my-project")
     'projects/my-project/subscriptions/image-stream-sub'
     """
-    given = _WHOLE.fullmatch(subscription)
-    project, name = given.groups() if given else (project, subscription)
+    given = _WHOLE.fullmatch(name)
+    shown = name
+    if given and given.group(2) == f"{kind}s":
+        project, name = given.group(1, 3)
     if not project:
         raise InvalidOptionError(
-            f"Pub/Sub: the subscription {subscription} needs its project: `project_id`, or a "
-            "whole name, projects/PROJECT/subscriptions/NAME"
+            f"Pub/Sub: the {kind} {shown} needs its project: `project_id`, or a whole name, "
+            f"projects/PROJECT/{kind}s/NAME"
         )
     if not _PROJECT.fullmatch(project):
         raise InvalidOptionError(
@@ -75,10 +77,10 @@ def whole_name(subscription: str, project: str | None) -> str:
         )
     if not _NAME.fullmatch(name):
         raise InvalidOptionError(
-            f"Pub/Sub: {name!r} is no name of a subscription: a letter, then letters, digits and "
+            f"Pub/Sub: {name!r} is no name of a {kind}: a letter, then letters, digits and "
             "-._~+%, 3 to 255 characters in all"
         )
-    return f"projects/{project}/subscriptions/{name}"
+    return f"projects/{project}/{kind}s/{name}"
 
 
 def reader_options(given: Mapping[str, str]) -> ReaderOptions:

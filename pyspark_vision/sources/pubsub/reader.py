@@ -70,6 +70,7 @@ class Reader:
         self._drains = False
         self._last_arrival = time.monotonic()
         self._journal_lock = threading.Lock()
+        self._acknowledging = threading.Lock()
 
     def start(self) -> None:
         """Look at the subscriptions, read the journal, and begin to pull."""
@@ -241,14 +242,20 @@ class Reader:
             self._service.extend(subscription, ack_ids, deadline_s)
 
     def _acknowledge(self) -> None:
-        segments, ids = self._inbox.to_acknowledge()
-        if not segments:
+        # One at a time: when the stream stops, the thread that keeps leases may be at it, too.
+        if not self._acknowledging.acquire(timeout=_STOP_TIMEOUT_S):
             return
-        for subscription, ack_ids in ids.items():
-            self._service.acknowledge(subscription, ack_ids)
-        keys = self._inbox.acknowledged(segments, time.monotonic())
-        with self._journal_lock:
-            self._journal.keep_keys(segments[-1], keys)
+        try:
+            segments, ids = self._inbox.to_acknowledge()
+            if not segments:
+                return
+            for subscription, ack_ids in ids.items():
+                self._service.acknowledge(subscription, ack_ids)
+            keys = self._inbox.acknowledged(segments, time.monotonic())
+            with self._journal_lock:
+                self._journal.keep_keys(segments[-1], keys)
+        finally:
+            self._acknowledging.release()
 
 
 class _Trouble:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.errors import MissingDependencyError, StreamError
@@ -22,6 +23,8 @@ MOST_PULLED = 1000
 # How long a request for messages waits for some; the service may answer earlier without any.
 _PULL_TIMEOUT_S = 20.0
 _REQUEST_TIMEOUT_S = 10.0
+# What the service has for the topic of a subscription whose topic is gone.
+_DELETED = "_deleted-topic_"
 
 
 class RefusedError(StreamError):
@@ -38,7 +41,7 @@ class Service:
     def __init__(self, endpoint: str | None = None) -> None:
         emulator = endpoint or os.environ.get(EMULATOR) or None
         self.place = emulator or "Google Cloud"
-        self._client = _client(emulator)
+        self._client = client(emulator)
 
     def __enter__(self) -> Service:
         return self
@@ -68,6 +71,20 @@ class Service:
             self.give_back(subscription, [message.ack_id for message in waiting])
             return False
         return bool(found.enable_message_ordering)
+
+    def topic_of(self, subscription: str) -> str:
+        """``projects/P/topics/T``, to which the subscription is.
+
+        Raises if it is not there, or not for this account, or its topic was deleted.
+        """
+        asked = Asked(f"the subscription {subscription}", "look at", "roles/pubsub.viewer")
+        with in_words(asked, self.place, _REQUEST_TIMEOUT_S):
+            there = self._client.get_subscription(
+                subscription=subscription, timeout=_REQUEST_TIMEOUT_S
+            )
+        if there.topic == _DELETED:
+            raise RefusedError(f"Pub/Sub: the topic of {asked.thing} was deleted")
+        return str(there.topic)
 
     def pull(
         self, subscription: str, count: int, timeout_s: float = _PULL_TIMEOUT_S
@@ -114,64 +131,91 @@ class Service:
         """Let these be sent to others, at once."""
         self.extend(subscription, ack_ids, 0)
 
-    @contextmanager
     def _in_words(
         self, subscription: str, timeout_s: float, passes: type[Exception] | tuple[()] = ()
-    ) -> Iterator[None]:
-        from google.api_core import exceptions
-        from google.auth.exceptions import GoogleAuthError
-
-        try:
-            yield
-        except passes:
-            raise
-        except exceptions.NotFound:
-            raise RefusedError(
-                f"Pub/Sub: the subscription {subscription} is not there ({self.place}): make it, "
-                "or correct its name and project"
-            ) from None
-        except (exceptions.Forbidden, exceptions.Unauthenticated) as error:
-            raise RefusedError(
-                f"Pub/Sub: this account may not read {subscription} ({_first_line(error)}): give "
-                "it the role roles/pubsub.subscriber"
-            ) from None
-        except GoogleAuthError as error:
-            raise RefusedError(
-                f"Pub/Sub: no credentials for {subscription} ({_first_line(error)}): give this "
-                "machine a service account, or set GOOGLE_APPLICATION_CREDENTIALS"
-            ) from None
-        except (exceptions.GoogleAPICallError, exceptions.RetryError, ValueError) as error:
-            raise AwayError(
-                f"Pub/Sub: {self.place} does not answer for {subscription} within {timeout_s:g} s "
-                f"({_first_line(error)})"
-            ) from None
+    ) -> AbstractContextManager[None]:
+        asked = Asked(f"the subscription {subscription}", "read", "roles/pubsub.subscriber")
+        return in_words(asked, self.place, timeout_s, passes)
 
 
-def _client(emulator: str | None) -> Any:
+@dataclass(frozen=True)
+class Asked:
+    """What a request is about: ``thing``, what the account does with it, the role that may."""
+
+    thing: str
+    verb: str
+    role: str
+
+
+@contextmanager
+def in_words(
+    asked: Asked, place: str, timeout_s: float, passes: type[Exception] | tuple[()] = ()
+) -> Iterator[None]:
+    """What the service refuses, or does not answer, as :class:`StreamError` of one line.
+
+    What is of the kind ``passes`` is raised as it is.
+    """
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except passes:
+        raise
+    except exceptions.NotFound:
+        raise RefusedError(
+            f"Pub/Sub: {asked.thing} is not there ({place}): make it, or correct its name and "
+            "project"
+        ) from None
+    except (exceptions.Forbidden, exceptions.Unauthenticated) as error:
+        raise RefusedError(
+            f"Pub/Sub: this account may not {asked.verb} {asked.thing} ({first_line(error)}): give "
+            f"it the role {asked.role}"
+        ) from None
+    except GoogleAuthError as error:
+        raise RefusedError(
+            f"Pub/Sub: no credentials for {asked.thing} ({first_line(error)}): give this "
+            "machine a service account, or set GOOGLE_APPLICATION_CREDENTIALS"
+        ) from None
+    except (exceptions.GoogleAPICallError, exceptions.RetryError, ValueError) as error:
+        raise AwayError(
+            f"Pub/Sub: {place} does not answer for {asked.thing} within {timeout_s:g} s "
+            f"({first_line(error)})"
+        ) from None
+
+
+def client(emulator: str | None, *, publishes: bool = False) -> Any:
+    """Google's client, of what reads subscriptions or of what publishes to topics.
+
+    ``emulator``: ``host:port``; ``None``: the service itself, by application-default credentials.
+    """
     try:
         import grpc
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
-        from google.pubsub_v1 import SubscriberClient
+        from google.pubsub_v1 import PublisherClient, SubscriberClient
+        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
         from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
     except ImportError:
         raise MissingDependencyError(
             "Pub/Sub: google-cloud-pubsub is not installed: pip install 'pyspark_vision[gcp]', on "
             "the driver"
         ) from None
+    kind: Any = PublisherClient if publishes else SubscriberClient
+    transport: Any = PublisherGrpcTransport if publishes else SubscriberGrpcTransport
     if emulator is None:
         try:
-            return SubscriberClient()
+            return kind()
         except (GoogleAuthError, GoogleAPIError) as error:
             raise RefusedError(
-                f"Pub/Sub: no credentials ({_first_line(error)}): give this machine a service "
+                f"Pub/Sub: no credentials ({first_line(error)}): give this machine a service "
                 "account, or set GOOGLE_APPLICATION_CREDENTIALS; an emulator is named by endpoint "
                 f"or {EMULATOR}"
             ) from None
     # Messages have up to 10 MB, answers more than gRPC's 4.
     unbounded = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     channel = grpc.insecure_channel(emulator, options=unbounded)
-    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    return kind(transport=transport(channel=channel))
 
 
 def _message(subscription: str, received: Any) -> Message:
@@ -210,5 +254,6 @@ def _pieces(ack_ids: Sequence[str]) -> Iterator[list[str]]:
         yield list(ack_ids[begin : begin + _IDS_PER_REQUEST])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a client's exception says, in short."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -69,16 +69,18 @@ class PubSubSource:
         return given | ({"endpoint": self.endpoint} if self.endpoint else {})
 
 
-def register(session: SparkSession) -> None:
-    """Let a session know ``format("pubsub")``.
-
-    Raises :class:`MissingDependencyError` on PySpark before 4.0.
-    """
+def refuse_old_spark() -> None:
+    """Raise :class:`MissingDependencyError` on PySpark before 4.0."""
     if pyspark.__version__.startswith("3."):
         raise MissingDependencyError(
             f"reading Pub/Sub needs PySpark 4.0 or newer, which has Python data sources; this is "
             f"{pyspark.__version__}"
         )
+
+
+def register(session: SparkSession) -> None:
+    """Let a session know ``format("pubsub")``; raises as :func:`refuse_old_spark`."""
+    refuse_old_spark()
     from pyspark_vision.sources.pubsub.data_source import PubSubDataSource
 
     if not is_connect(session):

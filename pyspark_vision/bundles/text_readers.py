@@ -1,0 +1,260 @@
+"""A folder of a text detector and a recognizer -> a spec of task ``ocr``.
+
+PP-OCR's files, as RapidOCR and others export them: which is which follows from what they return,
+and the recognizer's characters are in its metadata or in a text file beside it. A copy under names
+of our own becomes the model: what else lies in the folder is none of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyspark_vision.bundles.guesses import Guess, Proposal
+from pyspark_vision.bundles.overrides import overridden
+from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.onnx import read_onnx
+from pyspark_vision.bundles.scratch import scratch_folder
+from pyspark_vision.bundles.spec import TEXT_READER, ModelFile, ModelSpec
+from pyspark_vision.errors import InvalidModelError, MissingDependencyError
+from pyspark_vision.executor.engines.onnx import start_session
+from pyspark_vision.executor.loaded import load_model
+from pyspark_vision.executor.model_files import (
+    CHARACTERS,
+    DETECTOR,
+    DIRECTION,
+    RECOGNIZER,
+    sha256_of,
+)
+from pyspark_vision.executor.text_lines import line_input
+from pyspark_vision.executor.text_reader import RECOGNIZER_HW, TextReader
+
+# The folder of the three in a bundle.
+_PLACE = "reader"
+
+_FILES = {"text_map": DETECTOR, "text_direction": DIRECTION, "characters": RECOGNIZER}
+
+# RapidOCR's config.yaml: `limit_side_len`, `mean`, `std`; its pictures are OpenCV's, BGR.
+_PREPARATION: dict[str, Any] = {
+    "input_hw": (736, 736),
+    "input_layout": "NCHW",
+    "input_dtype": "float32",
+    "color_order": "bgr",
+    "normalization": "values",
+    "pixel_scale": 1 / 255,
+    "mean": (0.5,),
+    "std": (0.5,),
+}
+# A trial does not need the detector's usual size, which takes a second.
+_TRIAL_HW = (64, 64)
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    found: ModelFound
+
+
+def parts_of(folder: Path) -> dict[str, list[Path]]:
+    """Role -> the files of the folder that return what the role does."""
+    parts: dict[str, list[Path]] = {role: [] for role in _FILES}
+    for path in sorted(folder.glob("*.onnx")):
+        role = _role(read_onnx(path))
+        if role is not None:
+            parts[role].append(path)
+    return parts
+
+
+def is_text_reader(folder: Path) -> bool:
+    """Whether a folder has a detector of text and a recognizer."""
+    if len(list(folder.glob("*.onnx"))) < 2:
+        return False
+    try:
+        parts = parts_of(folder)
+    except InvalidModelError:  # files of something else
+        return False
+    return bool(parts["text_map"] and parts["characters"])
+
+
+def propose_text_reader(
+    folder: Path, characters: Path | Sequence[str] | None, overrides: Mapping[str, Any]
+) -> Proposal:
+    """The spec of a folder, and what of it is a guess.
+
+    ``characters``: of the recognizer's classes, in their order and without the blank; by default
+    those of its metadata, or of the folder's only text file. Raises :class:`InvalidModelError`
+    where a part is there twice, cannot be run, or has not as many classes as characters.
+    """
+    files = {role: _only(role, paths, folder) for role, paths in parts_of(folder).items() if paths}
+    found = {role: read_onnx(path) for role, path in files.items()}
+    for role, path in files.items():
+        _check_input(found[role].inputs, path, is_open=role == "text_map")
+    named, whence = _characters(characters, files["characters"], folder)
+    classes = found["characters"].outputs[0].shape[-1]
+    root = scratch_folder()
+    staged = root / _PLACE
+    staged.mkdir()
+    for role, path in files.items():
+        shutil.copyfile(path, staged / _FILES[role])
+    text = json.dumps(_by_class(named, classes, whence), ensure_ascii=False)
+    (staged / CHARACTERS).write_text(text, encoding="utf-8")
+    overrides = dict(overrides)
+    said = {name: overrides.pop(name, None) for name in ("name", "source")}
+    spec = ModelSpec(
+        name=said["name"] or folder.name,
+        task="ocr",
+        files=(
+            ModelFile(
+                engine="onnx",
+                format=TEXT_READER,
+                path=_PLACE,
+                sha256=sha256_of(staged),
+                outputs=tuple((role, one.outputs[0].name) for role, one in found.items()),
+            ),
+        ),
+        source=said["source"] or str(folder),
+        root=str(root),
+        **overridden(_PREPARATION, overrides),
+    )
+    check_text_reader(spec)
+    guesses = {}
+    if "normalization" not in overrides:
+        guesses["normalization"] = Guess(
+            "the files do not say it; as RapidOCR prepares them",
+            "values (RapidOCR's) | torch (PaddleOCR's)",
+            changes_answers=False,
+        )
+    direction = "" if "text_direction" in files else "; no file tells lines that are upside down"
+    why = (
+        f"{files['text_map'].name} finds lines, {files['characters'].name} reads them in "
+        f"{len(named):,} characters ({whence}){direction}"
+    )
+    return Proposal(spec, why, guesses)
+
+
+def read_text_reader(folder: Path) -> ModelFound:
+    """The tensors of all parts, as if they were one model's."""
+    paths = [path for paths in parts_of(folder).values() for path in paths]
+    found = [read_onnx(path) for path in paths]
+    return ModelFound(
+        engine="onnx",
+        format=TEXT_READER,
+        inputs=tuple(tensor for one in found for tensor in one.inputs),
+        outputs=tuple(tensor for one in found for tensor in one.outputs),
+    )
+
+
+def check_text_reader(spec: ModelSpec) -> None:
+    """Run each part once; :class:`InvalidModelError` where it does not give what it is for."""
+    try:
+        reader = load_model(spec.with_options(input_hw=_TRIAL_HW), spec.path, threads=1)
+        assert isinstance(reader, TextReader)
+        grey = np.full((*_TRIAL_HW, 3), 128, np.uint8)
+        score_map = reader.score_map(grey)
+        hw = reader.recognizer.hw(RECOGNIZER_HW)
+        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])[0]
+    except ImportError as error:
+        raise MissingDependencyError(str(error)) from None
+    except Exception as error:  # whatever an engine raises, the caller learns which model it was
+        raise InvalidModelError(
+            f"model {spec.name!r} ({spec.path}) cannot run: {type(error).__name__}: {error}"
+        ) from error
+    if score_map.shape != _TRIAL_HW or not _within_unit(score_map):
+        raise InvalidModelError(
+            f"model {spec.name!r}: the detector gives {score_map.shape} values for a picture of "
+            f"{_TRIAL_HW}, from {score_map.min():.3g} to {score_map.max():.3g}; it must give a "
+            "probability (0..1) for each place, as PP-OCR's do"
+        )
+    if not _within_unit(steps) or not np.allclose(steps.sum(axis=-1), 1, atol=0.02):
+        raise InvalidModelError(
+            f"model {spec.name!r}: the recognizer's steps are no probabilities (they add up to "
+            f"{steps.sum(axis=-1).max():.3g}); export it with its softmax"
+        )
+
+
+def _role(found: ModelFound) -> str | None:
+    """By the shape of the only output: a map, two classes, or steps of classes."""
+    if len(found.inputs) != 1 or len(found.outputs) != 1:
+        return None
+    shape = found.outputs[0].shape
+    if len(shape) == 4 and shape[1] == 1:
+        return "text_map"
+    if len(shape) == 3 and shape[2] > 2:
+        return "characters"
+    return "text_direction" if len(shape) == 2 and shape[1] == 2 else None
+
+
+def _only(role: str, paths: Sequence[Path], folder: Path) -> Path:
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths)
+        raise InvalidModelError(
+            f"{folder}: {names} could each be the one for {role}; leave one of them in the folder"
+        )
+    return paths[0]
+
+
+def _check_input(inputs: Sequence[TensorFound], path: Path, *, is_open: bool) -> None:
+    (image,) = inputs
+    fits = len(image.shape) == 4 and image.shape[1] == 3 and image.dtype == "float32"
+    if not fits or (is_open and image.shape[2:] != (-1, -1)):
+        wanted = "(N, 3, H, W) with H and W open" if is_open else "(N, 3, H, W)"
+        raise InvalidModelError(
+            f"{path}: the input is {image.name} {image.shape} {image.dtype}; it must be {wanted}, "
+            "float32"
+        )
+
+
+def _characters(
+    given: Path | Sequence[str] | None, recognizer: Path, folder: Path
+) -> tuple[list[str], str]:
+    """The characters, and where they are from."""
+    if isinstance(given, Path):
+        return _lines(given), given.name
+    if given is not None:
+        return [str(character) for character in given], "as given"
+    metadata = start_session(str(recognizer), 1).get_modelmeta().custom_metadata_map
+    if "character" in metadata:
+        return metadata["character"].splitlines(), "in its metadata"
+    staged = folder / CHARACTERS
+    if staged.is_file():  # of a bundle of ours: with the blank, and the space where it is one
+        return json.loads(staged.read_text(encoding="utf-8"))[1:], staged.name
+    texts = sorted(folder.glob("*.txt"))
+    if len(texts) != 1:
+        found = ", ".join(path.name for path in texts) or "no text file"
+        raise InvalidModelError(
+            f"{folder}: {recognizer.name} has no characters in its metadata, and the folder has "
+            f"{found}; give the dictionary with labels=FILE, one character a line"
+        )
+    return _lines(texts[0]), texts[0].name
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModelError(f"the dictionary {path} cannot be read: {error}") from None
+    # Not splitlines(), which also splits at characters that a dictionary has.
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _by_class(characters: Sequence[str], classes: int, whence: str) -> list[str]:
+    """Of each class: the blank is the first, and a space the last where there is one more."""
+    with_space = ["", *characters, " "]
+    for named in (with_space, with_space[:-1]):
+        if classes in (-1, len(named)):
+            return list(named)
+    raise InvalidModelError(
+        f"the recognizer has {classes:,} classes, and there are {len(characters):,} characters "
+        f"({whence}): with the blank and the space they must be as many. Give the dictionary that "
+        "belongs to it with labels=FILE, one character a line"
+    )
+
+
+def _within_unit(values: np.ndarray[Any, Any]) -> bool:
+    return bool((values >= -1e-4).all() and (values <= 1 + 1e-4).all())

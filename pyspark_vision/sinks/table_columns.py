@@ -1,0 +1,97 @@
+"""Whether rows go into a table that is there, whatever its format: its columns, its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.spark import hadoop
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import DataType, StructType
+
+FLAG = "`table`"
+
+
+def refuse_unknown(partition_by: Sequence[str], schema: StructType) -> None:
+    """Raise :class:`InvalidOptionError` for a partition that the rows have no column for."""
+    names = {field.name for field in schema}
+    if unknown := [name for name in partition_by if name not in names]:
+        raise InvalidOptionError(
+            f"`table_partition_by` {unknown[0]}: the rows have no such column; choose from "
+            f"{', '.join(sorted(names))}"
+        )
+
+
+def refuse_differences(
+    uri: str, there: StructType, rows: StructType, *, adds_columns: bool
+) -> None:
+    """Raise :class:`InvalidOptionError` if the table has not the columns of the rows."""
+    if differences := _differences(there, rows, adds_columns=adds_columns):
+        raise InvalidOptionError(
+            f"{FLAG} {uri} has other columns than the rows: {'; '.join(differences)}. "
+            "Nothing was written. Choose another table, or change this one"
+        )
+
+
+def refuse_other_partitions(uri: str, there: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise :class:`InvalidOptionError` if other partitions are wanted than the table has."""
+    if wanted and tuple(there) != tuple(wanted):
+        raise InvalidOptionError(
+            f"{FLAG} {uri} is partitioned by {', '.join(there) or 'nothing'}, not by "
+            f"{', '.join(wanted)}; leave `table_partition_by` out, or choose another table"
+        )
+
+
+def refuse_other_content(session: SparkSession, uri: str, kind: str) -> None:
+    """Raise :class:`InvalidOptionError` if a folder that is no table of this kind holds files."""
+    names = hadoop.list_names(session, uri) or []
+    others = sorted(name for name in names if not name.startswith(("_", ".")))
+    if others:
+        raise InvalidOptionError(
+            f"{FLAG} {uri} holds {others[0]} and is no {kind} table; choose a new folder, or a "
+            "table"
+        )
+
+
+def refuse_older_checkpoint(uri: str, newest: int, checkpoint: str, planned: int) -> None:
+    """Raise :class:`InvalidOptionError` if the table's newest batch is beyond those planned."""
+    if newest > planned:
+        last = f"its last batch is {planned}" if planned >= 0 else "it has no batch yet"
+        raise InvalidOptionError(
+            f"{FLAG} {uri} holds batches up to {newest} of `checkpoint` {checkpoint}, which "
+            f"does not know them: {last} (was it restored from a copy?). Restore the newer "
+            "checkpoint, or begin a new one where that one ended (`starting_offsets`)"
+        )
+
+
+def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> Sequence[str]:
+    """What of a table's columns keeps such rows from being appended, in words."""
+    known = {field.name.lower(): field for field in there}
+    said = []
+    for field in rows:
+        column = known.pop(field.name.lower(), None)
+        if column is None and not adds_columns:
+            said.append(
+                f"it lacks {field.name} {field.dataType.simpleString()} (`table_add_columns` adds "
+                "it)"
+            )
+        elif column is not None and _plain(column.dataType) != _plain(field.dataType):
+            said.append(
+                f"{field.name} is {column.dataType.simpleString()} there and "
+                f"{field.dataType.simpleString()} in the rows"
+            )
+    # What the rows have not is null there: a table may have more than one writer.
+    said += [
+        f"they have no {field.name}, which is NOT NULL"
+        for field in known.values()
+        if not field.nullable
+    ]
+    return said
+
+
+def _plain(kind: DataType) -> str:
+    """A type without what is nullable in it."""
+    return kind.simpleString().lower()

@@ -1,0 +1,215 @@
+"""The Iceberg table of a stream: each batch once; where Iceberg has no release, one line.
+
+What stands in a table is read from its data files: nothing here removes a row.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import job_runs as jobs
+import pyarrow.parquet as pq
+import pyspark
+import pytest
+from pictures import scene_jpeg
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks import iceberg, owner
+from pyspark_vision.sinks.iceberg import IcebergTable, iceberg_sink
+from pyspark_vision.sinks.owner import Mark
+from pyspark_vision.spark import iceberg as spark_iceberg
+
+pytestmark = pytest.mark.every_spark
+
+HAS_RELEASE = ".".join(pyspark.__version__.split(".")[:2]) in spark_iceberg.PACKAGES
+with_iceberg = pytest.mark.skipif(
+    not HAS_RELEASE, reason=f"Iceberg has no release for Spark {pyspark.__version__}"
+)
+SCHEMA = "origin string, detections array<struct<label: string, score: float>>"
+
+
+def rows(spark: SparkSession, *origins: str | None) -> DataFrame:
+    made: list[Any] = [(origin, [("cat", 0.5)]) for origin in origins]
+    return spark.createDataFrame(made, SCHEMA).coalesce(1)
+
+
+def checkpoint(spark: SparkSession, folder: Path, owner_id: str, planned: int = -1) -> str:
+    """A checkpoint that bears this id and has planned batches up to this one."""
+    own = Mark("stream_detect", "checkpoint", owner_id)
+    owner.claim(spark, str(folder), own, "--checkpoint", adopts=False)
+    (folder / "offsets").mkdir(exist_ok=True)
+    for batch_id in range(planned + 1):
+        (folder / "offsets" / str(batch_id)).touch()
+    return str(folder)
+
+
+def column(table: Path, name: str = "origin") -> Counter[Any]:
+    values: Counter[Any] = Counter()
+    for file in table.glob("data/**/*.parquet"):
+        values.update(pq.ParquetFile(file).read().column(name).to_pylist())
+    return values
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "a table" / "of 100%"
+
+
+@with_iceberg
+def test_a_replayed_batch_is_there_once(spark: SparkSession, table: Path, tmp_path: Path) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one")
+    sink = iceberg_sink(spark, IcebergTable(str(table)), own)
+    sink(rows(spark, "a", "b"), 0)
+    sink(rows(spark), 1)
+    sink(rows(spark, "c", None), 2)
+    # As the next start does with its last batch, whatever came out of it this time.
+    again = iceberg_sink(spark, IcebergTable(str(table)), own)
+    again(rows(spark, "c", "d"), 2)
+    again(rows(spark, "e"), 3)
+
+    assert column(table) == {"a": 1, "b": 1, "c": 1, None: 1, "e": 1}
+    assert spark.read.format("iceberg").load(str(table)).count() == 5
+
+
+@with_iceberg
+def test_a_new_checkpoint_is_another_writer_and_two_may_fill_one_table(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    for owner_id in ("one", "two"):
+        own = checkpoint(spark, tmp_path / "c", owner_id)
+        iceberg_sink(spark, IcebergTable(str(table)), own)(rows(spark, owner_id), 0)
+        shutil.rmtree(tmp_path / "c")
+    moved = checkpoint(spark, tmp_path / "moved", "one")
+    iceberg_sink(spark, IcebergTable(str(table)), moved)(rows(spark, "left out"), 0)
+
+    assert column(table) == {"one": 1, "two": 1}
+
+
+@with_iceberg
+def test_other_columns_are_refused_in_one_line_and_added_where_that_is_said(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one")
+    target, told = (IcebergTable(str(table), (), adds) for adds in (False, True))
+    iceberg_sink(spark, target, own)(rows(spark, "a"), 0)
+    wider = rows(spark, "b").withColumn("image", F.lit(b"x"))
+    other_type = rows(spark, "b").withColumn("origin", F.lit(1))
+
+    iceberg.check(spark, target, rows(spark).schema)
+    iceberg.check(spark, target, rows(spark).drop("detections").schema)  # null there
+    with pytest.raises(InvalidOptionError, match="it lacks image binary") as refused:
+        iceberg.check(spark, target, wider.schema)
+    with pytest.raises(InvalidOptionError, match="origin is string there and int in the rows"):
+        iceberg.check(spark, told, other_type.schema)
+    iceberg.check(spark, told, wider.schema)
+    iceberg_sink(spark, told, own)(wider, 1)
+    iceberg_sink(spark, target, own)(rows(spark, "c").drop("detections"), 2)
+
+    assert "\n" not in str(refused.value)
+    read = spark.read.format("iceberg").load(str(table)).orderBy("origin").collect()
+    assert [(row.origin, row.image and bytes(row.image)) for row in read] == [
+        ("a", None), ("b", b"x"), ("c", None),
+    ]  # fmt: skip
+    assert read[2].detections is None
+
+
+@with_iceberg
+def test_a_new_table_has_its_partitions_and_others_and_other_folders_are_refused(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one")
+    target = IcebergTable(str(table), ("origin",))
+    iceberg.check(spark, target, rows(spark).schema)
+    iceberg_sink(spark, target, own)(rows(spark, "a", "b"), 0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+
+    assert {folder.name for folder in (table / "data").iterdir()} == {"origin=a", "origin=b"}
+    iceberg.check(spark, target, rows(spark).schema)  # the same flags the second time
+    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by detections"):
+        iceberg.check(spark, IcebergTable(str(table), ("detections",)), rows(spark).schema)
+    with pytest.raises(InvalidOptionError, match="`table_partition_by` x: the rows have no such"):
+        iceberg.check(spark, IcebergTable(str(table), ("x",)), rows(spark).schema)
+    with pytest.raises(InvalidOptionError, match=r"holds thesis.txt and is no Iceberg table"):
+        iceberg.check(spark, IcebergTable(str(tmp_path / "mine")), rows(spark).schema)
+
+
+@with_iceberg
+def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    own = checkpoint(spark, tmp_path / "c", "one", planned=2)
+    target = IcebergTable(str(table))
+    iceberg.check_checkpoint(spark, target, own)  # no table yet
+    iceberg_sink(spark, target, own)(rows(spark, "a"), 2)
+    iceberg.check_checkpoint(spark, target, own)
+    (tmp_path / "c" / "offsets" / "2").unlink()
+
+    with pytest.raises(InvalidOptionError, match="holds batches up to 2 .* its last batch is 1"):
+        iceberg.check_checkpoint(spark, target, own)
+
+
+@with_iceberg
+def test_a_table_may_be_one_of_a_catalog_of_sparks(spark: SparkSession, tmp_path: Path) -> None:
+    for key, value in {"": spark_iceberg.CATALOG, ".type": "hadoop"}.items():
+        spark.conf.set(f"spark.sql.catalog.lake{key}", value)
+    spark.conf.set("spark.sql.catalog.lake.warehouse", str(tmp_path / "lake"))
+    own, named = checkpoint(spark, tmp_path / "c", "one"), IcebergTable("lake.db.results")
+
+    for _ in range(2):
+        iceberg.check(spark, named, rows(spark).schema)
+        iceberg_sink(spark, named, own)(rows(spark, "a"), 0)
+
+    assert column(tmp_path / "lake" / "db" / "results") == {"a": 1}
+
+
+@with_iceberg
+def test_a_job_writes_one_and_goes_on(
+    spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    arguments = [
+        *(
+            "--input",
+            frames,
+            "--model",
+            jobs.model("demo-detector"),
+            "--checkpoint",
+            tmp_path / "c",
+        ),
+        *("--trigger", "available-now", "--sink", "iceberg", "--table", table),
+    ]
+
+    for number in range(2):
+        (frames / f"{number}.jpg").write_bytes(scene_jpeg(number))
+        assert jobs.run("stream_detect", *arguments) == 0
+    for name in ("1", ".1.crc"):
+        (tmp_path / "c" / "commits" / name).unlink()  # as if it had died before Spark's commit
+    assert jobs.run("stream_detect", *arguments) == 0
+
+    names = Counter(origin.rpartition("/")[2] for origin in column(table).elements())
+    assert names == {"0.jpg": 1, "1.jpg": 1}
+
+
+@pytest.mark.skipif(HAS_RELEASE, reason="Iceberg is there")
+def test_where_iceberg_has_no_release_a_job_says_so_and_writes_nothing(
+    spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "frames").mkdir()
+    code = jobs.run(
+        *("stream_detect", "--input", tmp_path / "frames", "--checkpoint", tmp_path / "c"),
+        *("--model", jobs.model("demo-detector"), "--sink", "iceberg", "--table", table),
+    )
+
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"stream_detect: --sink iceberg: Iceberg has no release for Spark {pyspark.__version__}; "
+        "it has for 3.5, 4.0, 4.1. Use one of these, or another sink"
+    )
+    assert not table.exists()

@@ -1,0 +1,80 @@
+"""The reader's threads, with a service that is told when to answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark_vision.sources.pubsub.journal import Journal
+from pyspark_vision.sources.pubsub.messages import Message, keys_of
+from pyspark_vision.sources.pubsub.options import reader_options
+from pyspark_vision.sources.pubsub.reader import Reader
+from pyspark_vision.sources.pubsub.stores import LocalStore
+
+SUB = "projects/project/subscriptions/sub"
+MESSAGE = Message(SUB, "m1", datetime(2026, 11, 28, 12, tzinfo=UTC), "ack-1", b"four")
+TIMEOUT_S = 20
+
+
+class SlowService:
+    """Has one message; an acknowledgement is answered when ``answers`` is set."""
+
+    def __init__(self) -> None:
+        self._waiting = [MESSAGE]
+        self.asked, self.answers, self._closed = (threading.Event() for _ in range(3))
+        self.acknowledged: list[str] = []
+
+    def is_ordered(self, subscription: str) -> bool:
+        return True  # one request at a time
+
+    def pull(self, subscription: str, count: int) -> list[Message]:
+        self._closed.wait(0.01)
+        pulled, self._waiting = self._waiting, []
+        return pulled
+
+    def acknowledge(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        self.asked.set()
+        assert self.answers.wait(TIMEOUT_S)
+        self.acknowledged += ack_ids
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], deadline_s: int) -> None:
+        pass
+
+    give_back: Any = extend
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_a_stop_while_a_batch_is_being_acknowledged_keeps_what_it_was_and_says_nothing(
+    tmp_path: Path,
+) -> None:
+    service, store = SlowService(), LocalStore(tmp_path)
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    reader = Reader(options, store, service)  # type: ignore[arg-type]
+    reader.start()
+    segment = 0
+    while segment == 0:
+        segment = reader.latest(0)
+    failures: list[BaseException] = []
+
+    def stop() -> None:
+        try:
+            reader.stop()
+        except Exception as error:
+            failures.append(error)
+
+    reader.commit(segment)
+    assert service.asked.wait(TIMEOUT_S)
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    stopping.join(0.3)  # it is at what the other thread is at
+    service.answers.set()
+    stopping.join(TIMEOUT_S)
+
+    assert failures == []
+    assert service.acknowledged == ["ack-1"]
+    assert Journal(store).kept_keys() == [(segment, list(keys_of(MESSAGE, ())))]
