@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,6 @@ OBSERVED = "pyspark_vision"
 
 # A code or a reason that a newer version of this library, or somebody else, has given.
 _OTHER = "other"
-_CODES = (_OTHER, *(code.value for code in ErrorCode))
-_REASONS = (_OTHER, *(reason.value for reason in DropReason))
 
 
 @dataclass
@@ -164,8 +162,8 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     counts = Counts(
         rows=seen["rows"],
         with_result=seen["with_result"],
-        failed=_by_name(seen["failed"]),
-        dropped=_by_name(seen["dropped"]),
+        failed=_nonzero({code: seen[f"failed_{code}"] for code in (*ErrorCode, _OTHER)}),
+        dropped=_nonzero({reason: seen[f"dropped_{reason}"] for reason in (*DropReason, _OTHER)}),
     )
     median_time, oldest = seen["times"] or (None, None)
     return counts, Measures(
@@ -181,35 +179,8 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
     )
 
 
-def _by_name(histogram: str | None) -> Counter[str]:
-    """What :func:`_histogram` gave; a name may stand in it more than once."""
-    counted: Counter[str] = Counter()
-    for one in json.loads(histogram or "[]"):
-        counted[one["name"]] += one["count"]
-    return counted
-
-
-def _histogram(name: Column, names: Sequence[str]) -> Column:
-    """How often each of ``names`` is there, as JSON: ``[{"name", "count"}]``; any other name counts
-    for the first.
-
-    One aggregate, and not one for each name: of a batch of five rows, to plan and ship forty took
-    longer than the model. With a bin for each value Spark's histogram counts exactly: bins of one
-    value, of several tasks, are the closest to be merged. The mean that is then their place is
-    right but for its last digits.
-    """
-    known = F.array(*map(F.lit, names))
-    place = F.array_position(F.array(*map(F.lit, names[1:])), name).cast("double")
-    bins = F.histogram_numeric(place, F.lit(len(names) + 1))
-    return F.to_json(
-        F.transform(
-            bins,
-            lambda one: F.struct(
-                F.element_at(known, F.round(one["x"]).cast("int") + 1).alias("name"),
-                one["y"].cast("bigint").alias("count"),
-            ),
-        )
-    )
+def _nonzero(counted: Mapping[str, int]) -> Counter[str]:
+    return Counter({str(name): count for name, count in counted.items() if count})
 
 
 # The same for all batches of a stream; making them takes a tenth of a second.
@@ -231,8 +202,10 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     aggregates = {
         "rows": F.count(F.lit(1)),
         "with_result": _count_if(of_kept(_has_result(schema, value))),
-        "failed": _histogram(code, _CODES),
-        "dropped": _histogram(reason, _REASONS),
+        **{f"failed_{known}": _count_if(code == known.value) for known in ErrorCode},
+        **{f"dropped_{known}": _count_if(reason == known.value) for known in DropReason},
+        f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),
+        f"dropped_{_OTHER}": _count_if(~reason.isin(*DropReason)),
         "payload_bytes": _payload_bytes(schema),
         "decode_ms": F.sum(numbers["decode_ms"]),
         "decoded_rows": F.count(numbers["decode_ms"]),

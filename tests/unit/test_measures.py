@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.errors import ErrorCode
 from pyspark_vision.streaming.batch_report import BatchReport
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results
 from pyspark_vision.streaming.metrics import StreamMetrics, served
@@ -82,16 +81,6 @@ def test_a_code_and_a_reason_that_nobody_knows_are_counted_as_other(spark: Spark
     counts, _ = measure_results(spark.createDataFrame(rows, schema), "found")
 
     assert counts == Counts(2, 0, Counter(other=1), Counter(other=1))
-
-
-def test_each_code_is_counted_exactly_however_its_rows_are_spread(spark: SparkSession) -> None:
-    expected = Counter({code.value: 1 + 3 * place for place, code in enumerate(ErrorCode)})
-    rows = [(None, (code, "x")) for code in expected.elements()]
-    schema = "found array<int>, error struct<code:string,message:string>"
-
-    counts, _ = measure_results(spark.createDataFrame(rows, schema).repartition(7), "found")
-
-    assert counts == Counts(expected.total(), 0, expected)
 
 
 def test_no_rows_measure_nothing(spark: SparkSession) -> None:

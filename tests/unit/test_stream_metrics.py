@@ -66,7 +66,7 @@ def test_sparks_own_progress_has_the_counters_of_results(
     assert counted == {
         "rows": 4,
         "with_result": 3,
-        "failed": '[{"name":"truncated","count":1}]',
+        "failed_truncated": 1,
         "decoded_rows": 4,
         "model_rows": 3,
         "payload_bytes": sum(file.stat().st_size for file in frames.iterdir()),
