@@ -106,7 +106,7 @@ def save_colors(path: Path, sides: Sequence[int | str] = (64, 64), step: int = 8
     ``sides``: of the input; names leave them open, and the map's with them.
     """
     is_open = any(isinstance(side, str) for side in sides)
-    sizes = {"kernel_shape": [step, step], "strides": [step, step]}
+    sizes: dict[str, Any] = {"kernel_shape": [step, step], "strides": [step, step]}
     nodes = [helper.make_node("AveragePool", ["image"], ["logits"], **sizes)]
     of_map = ("h", "w") if is_open else (64 // step, 64 // step)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3, *of_map))]
