@@ -102,10 +102,10 @@ def _draw_pose(
     for one, other in LINES:
         if one in named and other in named:
             ends = (named[one], named[other])
-            draw.line(ends, fill=BLACK, width=line_px + 2)
-            draw.line(ends, fill=color, width=line_px)
+            draw.line(ends, fill=BLACK, width=line_px + 3)
+            draw.line(ends, fill=color, width=line_px + 1)
     # Many points are a face's mesh: dots must not become a blot.
-    radius = line_px * (1.0 if len(points) <= 50 else 0.5)
+    radius = line_px * (1.5 if len(points) <= 50 else 0.5)
     for point in points:
         if point is not None:
             x, y = point[1]
