@@ -201,7 +201,7 @@ def test_without_mlflow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (
             "hf:google/vit-base-patch16-224",
-            r"optimum-cli export onnx --model google/vit-base-patch16-224 vit-base-patch16-224,",
+            r"optimum-cli export onnx -m google/vit-base-patch16-224 vit-base-patch16-224,",
         ),
         ("hf:", "names no model"),
         ("hf:/", "names no model"),

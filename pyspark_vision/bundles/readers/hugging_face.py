@@ -71,7 +71,7 @@ def copy_beside(file: Path, folder: Path) -> None:
 
 def export_line(name: str, folder: str) -> str:
     """What exports a model of Hugging Face, by its name or folder, to a folder that is read."""
-    return f"Export it: optimum-cli export onnx --model {name} {folder}"
+    return f"Export it: optimum-cli export onnx -m {name} {folder}"
 
 
 def with_folder(found: ModelFound, file: Path) -> ModelFound:
