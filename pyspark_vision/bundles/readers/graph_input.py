@@ -41,13 +41,20 @@ def preparing_of_graph(graph_def: Any, tensor: str) -> Preparing:
     """The steps behind the placeholder ``tensor`` of a graph, as those of a model's layers."""
     functions = {function.signature.name: function for function in graph_def.library.function}
     nodes = list(graph_def.node)
-    return of_steps(_steps(functions, nodes, tensor.partition(":")[0], _MOST_STEPS))
+    return of_steps(_steps(functions, nodes, tensor.partition(":")[0], {}, _MOST_STEPS))
 
 
 def _steps(
-    functions: Mapping[str, Any], nodes: list[Any], source: str, budget: int
+    functions: Mapping[str, Any],
+    nodes: list[Any],
+    source: str,
+    given: Mapping[str, Array],
+    budget: int,
 ) -> list[tuple[str, Array, Array]]:
-    """(operator, scale, offset) of each step of a chain that begins at ``source``."""
+    """(operator, scale, offset) of each step of a chain that begins at ``source``.
+
+    ``given``: arguments of this function that are constants where it is called.
+    """
     by_name = {node.name: node for node in nodes}
     steps: list[tuple[str, Array, Array]] = []
     for _ in range(budget):
@@ -64,11 +71,17 @@ def _steps(
             place = [_plain(one) for one in _data_inputs(node)].index(source)
             if called is None or place >= len(called.signature.input_arg):
                 return steps
-            argument = called.signature.input_arg[place].name
-            inner = _steps(functions, list(called.node_def), argument, budget - 1)
-            return steps + inner
+            arguments = [argument.name for argument in called.signature.input_arg]
+            values = (_constant(_plain(one), by_name, given) for one in _data_inputs(node))
+            constants = {
+                name: value
+                for name, value in zip(arguments, values, strict=False)
+                if value is not None
+            }
+            inside = list(called.node_def)
+            return steps + _steps(functions, inside, arguments[place], constants, budget - 1)
         if node.op in _ARITHMETIC:
-            step = _arithmetic(node, source, by_name)
+            step = _arithmetic(node, source, by_name, given)
             if step is None:
                 # What is scaled by something else (a variable) has no end that is known.
                 return [*steps, (node.op, np.array([np.nan]), np.array([np.nan]))]
@@ -80,11 +93,11 @@ def _steps(
 
 
 def _arithmetic(
-    node: Any, source: str, by_name: Mapping[str, Any]
+    node: Any, source: str, by_name: Mapping[str, Any], given: Mapping[str, Array]
 ) -> tuple[str, Array, Array] | None:
     first, second = (_plain(one) for one in _data_inputs(node))
     other = second if first == source else first
-    number = _constant(by_name.get(other), by_name)
+    number = _constant(other, by_name, given)
     if number is None or number.size not in (1, 3) or (first == second):
         return None
     is_first = first == source
@@ -98,7 +111,12 @@ def _arithmetic(
     return "Add", one, number
 
 
-def _constant(node: Any, by_name: Mapping[str, Any], depth: int = 8) -> Array | None:
+def _constant(
+    name: str, by_name: Mapping[str, Any], given: Mapping[str, Array], depth: int = 8
+) -> Array | None:
+    if name in given:
+        return given[name]
+    node = by_name.get(name)
     if node is None or depth == 0:
         return None
     if node.op == "Const":
@@ -109,7 +127,8 @@ def _constant(node: Any, by_name: Mapping[str, Any], depth: int = 8) -> Array | 
     work_out = _OF_CONSTANTS.get(node.op)
     if work_out is None:
         return None
-    values = [_constant(by_name.get(_plain(n)), by_name, depth - 1) for n in _data_inputs(node)]
+    names = map(_plain, _data_inputs(node))
+    values = [_constant(one, by_name, given, depth - 1) for one in names]
     if any(value is None for value in values):
         return None
     return work_out(*values)
