@@ -28,7 +28,7 @@ from benchmarks.places import ROOT, SHARED
 from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.spec import ModelSpec
-from pyspark_vision.bundles.verification import agreement_with
+from pyspark_vision.bundles.verification import Answers, agreement_with
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import PoseOptions, SegmentOptions
@@ -171,7 +171,7 @@ def _compared(case: Case, spec: ModelSpec) -> tuple[str, bool]:
 
 def _agreement(
     spec: ModelSpec,
-    expected: Mapping[str, dict[str, Array]],
+    expected: Answers,
     contents: Mapping[str, bytes],
     tolerance: float,
     least_iou: float,

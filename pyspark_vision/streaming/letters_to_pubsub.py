@@ -36,7 +36,7 @@ def topics(letters: DataFrame, to: str | None) -> dict[str | None, str]:
         with Service() as service:
             return {name: service.topic_of(name) for name in subscriptions}
     except RefusedError as error:
-        raise RefusedError(f"{error}, or name the topic with `to`, as pubsub:TOPIC") from None
+        raise RefusedError(f"{error}, or name the topic by `to` pubsub:TOPIC") from None
 
 
 def publish(letters: DataFrame, topics: Mapping[str | None, str]) -> None:
