@@ -44,8 +44,17 @@ def client(source: Folder, host: str = "127.0.0.1", token: str | None = None) ->
     return app.server.test_client()
 
 
-def asked(browser: Any, cameras: list[str], version: int = -1, changed: str = "cameras") -> Any:
-    """What the page's main callback answers when the filter was changed to these cameras."""
+def asked(
+    browser: Any,
+    cameras: list[str],
+    version: int = -1,
+    changed: str = "cameras",
+    menus: dict[str, Any] | None = None,
+) -> Any:
+    """What the page's main callback answers when the filter was changed to these cameras.
+
+    ``menus``: the choices that ``cameras`` and ``events`` have now.
+    """
     known = browser.get("/_dash-dependencies").get_json()
     [main] = [one for one in known if "totals.children" in one["output"]]
     values = {"cameras": cameras, "events": None, "axis": "minute", "tick": 1}
@@ -56,7 +65,13 @@ def asked(browser: Any, cameras: list[str], version: int = -1, changed: str = "c
             "output": main["output"],
             "outputs": [{"id": name, "property": what} for name, what in outputs],
             "inputs": [{**i, "value": values[i["id"]]} for i in main["inputs"]],
-            "state": [{"id": "version", "property": "data", "value": version}],
+            "state": [
+                {"id": "version", "property": "data", "value": version},
+                *(
+                    {"id": name, "property": "options", "value": (menus or {}).get(name)}
+                    for name in ("cameras", "events")
+                ),
+            ],
             "changedPropIds": [f"{changed}.{'n_intervals' if changed == 'tick' else 'value'}"],
         },
     )  # fmt: skip
@@ -93,6 +108,19 @@ def test_a_camera_is_chosen(source: Folder) -> None:
     assert totals(whole) == ["2", "3", "0", "2"]
     assert totals(yard) == ["1", "1", "0", "2"]
     assert yard["response"]["shares"]["figure"]["data"][0]["labels"] == ["dog"]
+
+
+def test_a_menu_is_sent_anew_only_when_its_choices_change(source: Folder) -> None:
+    browser = client(source)
+    first = asked(browser, []).get_json()["response"]
+    menus = {name: first[name]["options"] for name in ("cameras", "events")}
+
+    again = asked(browser, ["yard"], menus=menus).get_json()["response"]
+    fewer = asked(browser, [], menus={**menus, "cameras": menus["cameras"][:1]}).get_json()
+
+    assert [option["value"] for option in menus["cameras"]] == ["hall", "yard"]
+    assert not {"cameras", "events"} & {*again}
+    assert fewer["response"]["cameras"]["options"] == menus["cameras"]
 
 
 def test_a_tick_without_anything_new_has_an_empty_answer(source: Folder) -> None:
