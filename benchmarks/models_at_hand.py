@@ -275,7 +275,7 @@ def _cifar(path: Path, image: Image.Image) -> dict[str, Array]:
 
     model = keras.models.load_model(path, compile=False)
     pixels = plain.stretched(image, (32, 32)).astype(np.float32)
-    return {"scores": np.asarray(model(pixels))[0]}
+    return {"scores": np.asarray(model([pixels]))[0]}
 
 
 def _landmarks(size: int, numbers: int, each: int) -> Reference:
