@@ -100,8 +100,9 @@ def answer(spec: ModelSpec, head: HeadOptions, image: Image.Image) -> Any:
 )
 def test_the_selfies_mask_is_the_plain_models(path: str, width_height: tuple[int, int]) -> None:
     image = astronaut().resize(width_height)
-    assert propose_model(model(path)).open_fields == ["normalization"]
-    spec = inspect_model(model(path), labels=["person"], normalization="unit")
+    # Its metadata says how pixels are scaled.
+    assert propose_model(model(path)).open_fields == []
+    spec = inspect_model(model(path), labels=["person"])
 
     found = answer(spec, SegmentOptions(0.0, 10, None, 0.5), image)
 
@@ -130,13 +131,17 @@ def test_landmarks_are_known_and_the_plain_models(path: str, columns: int) -> No
     proposal: Proposal = propose_model(model(path))
     assert (proposal.spec.task, proposal.open_fields) == ("keypoints", [])
 
-    # Pictures as high as wide: what MediaPipe cuts out, too.
-    found = answer(proposal.spec, PoseOptions(0.0, 10, None), image)
+    # As MediaPipe resizes; Pillow's filter is what the plain run takes.
+    assert proposal.spec.resize_filter == "opencv_bilinear"
+    spec = proposal.spec.with_options(resize_filter="bilinear")
 
-    outputs = plain_run(proposal.spec, image)
-    roles = dict(proposal.spec.file.outputs)
+    # Pictures as high as wide: what MediaPipe cuts out, too.
+    found = answer(spec, PoseOptions(0.0, 10, None), image)
+
+    outputs = plain_run(spec, image)
+    roles = dict(spec.file.outputs)
     raw = outputs[roles["keypoints"]].reshape(-1, columns)[: found.points.shape[1]]
-    expected = raw[:, :2] / proposal.spec.input_hw[0]
+    expected = raw[:, :2] / spec.input_hw[0]
     assert found.points[0, :, :2] == pytest.approx(expected, abs=1e-4)
     presence = float(outputs[roles["presence"]].reshape(-1)[0])
     share = 1 / (1 + np.exp(-presence)) if "face" in path else presence
