@@ -150,7 +150,10 @@ def test_an_account_of_google_stands_in_nothing_that_a_job_leaves(
 
     with Account(given, refuses=refuses) as account:
         run = submit(
-            *(root, left / "events", "stream_classify", *arguments),
+            root,
+            left / "events",
+            "stream_classify",
+            *arguments,
             settings={"spark.jars": ",".join(str(jar) for jar in jars.files("gs"))},
             conf=tuple(conf),
             environment={

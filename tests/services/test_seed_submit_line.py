@@ -127,8 +127,8 @@ def test_week_9s_submit_line_runs_with_its_flags(
             assert wait_until(is_begun, 180), log.read_text()[-3000:]
             producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
             for number in range(2):
-                key, value = image_message(f"img-{number}", scene_jpeg(number))
-                producer.produce("image-stream", value, key)
+                key, message = image_message(f"img-{number}", scene_jpeg(number))
+                producer.produce("image-stream", message, key)
             assert producer.flush(30) == 0
             table = f"{project}.ml_streaming.image_predictions"
             assert wait_until(lambda: len(rows_of(project, table)) >= 4, 120), log.read_text()[

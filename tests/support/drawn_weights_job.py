@@ -35,5 +35,6 @@ def numbered(folder: Path, labels: Path | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    by_name.build_application, by_name.imagenet_labels = drawn, numbered
+    downloads: Any = by_name
+    downloads.build_application, downloads.imagenet_labels = drawn, numbered
     sys.exit(job_scripts.job(ROOT, "stream_classify").main(sys.argv[1:]))

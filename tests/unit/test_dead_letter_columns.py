@@ -38,8 +38,8 @@ def expected(spark: SparkSession) -> DataFrame:
         (b"\xff\x00", None, "kafka:t/0/2", "t", 0, 2, RECEIVED, "truncated", "cut", "m", *SHAS),
         (None, b"", "kafka:t/1/3", "t", 1, 3, RECEIVED, "null_input", "none", "m", *SHAS),
     ]
-    head = [(*letter, None) for letter in head]  # of no subscription
-    return spark.createDataFrame(head, dead_letters.LETTER)
+    of_no_subscription = [(*letter, None) for letter in head]
+    return spark.createDataFrame(of_no_subscription, dead_letters.LETTER)
 
 
 def test_failed_rows_alone_become_letters_with_what_came_in(spark: SparkSession) -> None:
