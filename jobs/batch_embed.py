@@ -39,10 +39,11 @@ from pyspark_vision.job import (
 from pyspark_vision.job.file_batches import FileBatches, Report
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages.pictures import parent_folder
-from pyspark_vision.sinks import Sink, delta, table_columns
+from pyspark_vision.sinks import Sink, delta
 from pyspark_vision.sinks.csv import csv_sink, wide
 from pyspark_vision.sinks.dead_letters import parquet_dead_letters
 from pyspark_vision.sinks.parquet import parquet_sink
+from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.sinks.through import through
 from pyspark_vision.sources import folders, linked_folders, object_keys
 from pyspark_vision.sources.file_names import Names
@@ -281,7 +282,7 @@ def run_whole(
 
 def output_flag(options: argparse.Namespace) -> str:
     """By which flag the user knows what the job writes."""
-    return table_columns.FLAG if options.table else "--output"
+    return FLAG if options.table else "--output"
 
 
 def all_places(options: argparse.Namespace) -> list[Place]:

@@ -177,9 +177,9 @@ def _append(table: IcebergTable, rows: DataFrame, shown: str, properties: dict[s
 
 def _partitions(session: SparkSession, table: IcebergTable) -> list[str]:
     """The names of a table's partition fields: those of the columns that they are."""
-    parts = session.table(f"{_name(session, table)}.partitions").schema
-    of_rows = parts["partition"].dataType if "partition" in parts.fieldNames() else None
-    return of_rows.fieldNames() if isinstance(of_rows, StructType) else []
+    parts = session.table(f"{_name(session, table)}.partitions")
+    # Of a table without partitions there is no such column.
+    return parts.select("partition.*").columns if "partition" in parts.columns else []
 
 
 def _newest_batch(session: SparkSession, table: IcebergTable, checkpoint_id: str) -> int:

@@ -35,5 +35,6 @@ def numbered(folder: Path, labels: Path | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    vars(by_name).update(build_application=drawn, imagenet_labels=numbered)
+    downloads: Any = by_name
+    downloads.build_application, downloads.imagenet_labels = drawn, numbered
     sys.exit(job_scripts.job(ROOT, "stream_classify").main(sys.argv[1:]))
