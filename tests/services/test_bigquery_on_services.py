@@ -231,7 +231,7 @@ def test_columns_are_added_when_told_and_a_table_that_lacks_some_is_refused(
     ]
 
 
-@pytest.mark.parametrize("how", [LOAD, STORAGE])
+@pytest.mark.parametrize("how", [pytest.param(LOAD, marks=pytest.mark.slow), STORAGE])
 def test_a_replayed_batch_is_in_the_table_once(
     how: str, stream: Stream, client: Any, name: TableName, streams: BigQueryStreamsProxy
 ) -> None:

@@ -33,6 +33,7 @@ def test_on_hdfs_one_of_two_in_the_same_instant_wins_and_leaves_nothing_behind(
         assert time.monotonic() - began_at < 2
 
 
+@pytest.mark.slow
 def test_in_an_object_store_one_of_two_in_the_same_instant_wins_and_leaves_nothing_behind(
     spark: SparkSession, s3_client: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +63,7 @@ def test_in_an_object_store_the_lease_of_another_machine_is_taken_when_nobody_re
         assert objects(s3_client, bucket) == ["checkpoint/lease/8"]
 
 
+@pytest.mark.slow
 def test_on_hdfs_a_copy_of_a_checkpoint_is_refused_at_the_output_of_its_original(
     spark: SparkSession, hdfs: Hdfs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

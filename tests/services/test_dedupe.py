@@ -183,6 +183,7 @@ def test_a_picture_as_a_message_is_compared_by_its_bytes(
     assert offsets(tmp_path) == [0, 1, 2, 4, 5]
 
 
+@pytest.mark.slow
 def test_objects_are_compared_by_what_they_hold_and_not_by_their_names(
     detect: Any, s3: S3, s3_client: Any, bucket: str, topic: str, producer: Producer, tmp_path: Path
 ) -> None:

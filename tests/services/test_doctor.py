@@ -59,6 +59,7 @@ def test_a_wrong_password_is_said_without_it(spark: SparkSession, kafka: Kafka) 
     assert "planted-password" not in str(problem.value)
 
 
+@pytest.mark.slow
 def test_a_listener_that_asks_and_is_not_answered_is_explained(
     spark: SparkSession, kafka: Kafka
 ) -> None:

@@ -131,7 +131,7 @@ def test_a_batch_that_is_run_again_is_exactly_the_same(
 
 
 @pytest.mark.parametrize(
-    "scheme", ["s3a", *(pytest.param(s, marks=pytest.mark.slow) for s in ("gs", "hdfs"))]
+    "scheme", [pytest.param(s, marks=pytest.mark.slow) for s in ("s3a", "gs", "hdfs")]
 )
 def test_a_stream_with_its_checkpoint_in_a_store_goes_on_with_each_message_once(
     scheme: str,

@@ -191,4 +191,4 @@ def test_the_search_for_secrets_finds_one_in_whatever_it_is_packed(tmp_path: Pat
     found = leaks({"p": "abc123"}, tmp_path, "x abc123 y")
 
     places = [tmp_path / name for name in ("events.zstd", "log", "rows.parquet", "segment")]
-    assert sorted(found) == ["p in what was printed", *sorted(f"p in {place}" for place in places)]
+    assert sorted(found) == sorted(["p in what was printed", *(f"p in {one}" for one in places)])
