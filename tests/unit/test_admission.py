@@ -184,6 +184,7 @@ def test_a_killed_worker_is_told_from_one_that_broke(said: str, expected: bool) 
     assert killed_for_memory(said) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "first_words"),
     [

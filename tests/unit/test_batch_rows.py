@@ -81,6 +81,7 @@ def logged(spark: SparkSession) -> Iterator[Any]:
         root.removeAppender(appender)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["parquet", "csv"])
 def test_spark_logs_nothing_of_an_output_that_is_new_or_has_no_failures(
     file_format: str, spark: SparkSession, tmp_path: Path
@@ -170,6 +171,7 @@ def test_failed_rows_of_an_older_version_are_made_anew_by_their_codes_alone(
     }
 
 
+@pytest.mark.slow
 def test_removed_rows_leave_their_batches_and_no_others(
     spark: SparkSession, tmp_path: Path
 ) -> None:

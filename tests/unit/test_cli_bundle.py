@@ -99,6 +99,7 @@ def test_build_refuses_a_proposal_and_names_what_is_open(
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_build_of_a_detector_prints_the_box_iou(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_build_of_a_detector_prints_the_box_iou(
     assert ModelSpec.load(output).input_hw == (16, 24)
 
 
+@pytest.mark.slow
 def test_build_takes_the_users_images_and_leaves_the_twin_out_on_demand(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +245,7 @@ def test_build_in_bf16_prints_how_far_it_agrees_and_the_bundle_runs_so(
     assert spec.with_options(precision="float32").file.engine == "litert"
 
 
+@pytest.mark.slow
 def test_build_in_int8_calibrates_on_one_half_and_compares_on_the_other(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

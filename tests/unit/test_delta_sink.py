@@ -61,6 +61,7 @@ def test_a_replayed_batch_is_there_once(spark: SparkSession, table: Path, tmp_pa
     assert delta.is_there(spark, str(table))
 
 
+@pytest.mark.slow
 def test_a_new_checkpoint_at_the_same_path_is_another_writer_and_two_may_fill_one_table(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_first_commit_that_was_cut_short_is_no_table_and_the_next_start_makes_
     assert origins(table) == {"a": 1}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_executors_without_packages_are_named_with_the_setting(
     assert found["model"] == ("not checked", "executors comes first")
 
 
+@pytest.mark.slow
 def test_a_master_that_is_not_there_is_said_at_once(closed_port: int) -> None:
     started = time.monotonic()
 
@@ -199,6 +200,7 @@ def test_a_master_that_is_not_there_is_said_at_once(closed_port: int) -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 def test_yarn_without_its_settings_is_said_at_once() -> None:
     state, text = lines(doctor("--master", "yarn").stdout)["spark"]
 

@@ -353,6 +353,7 @@ def test_fields_of_a_comparison_are_checked(
 # The demo's
 
 
+@pytest.mark.slow
 def test_the_demo_names_drawn_objects_and_their_colours(root: Path) -> None:
     spec = ModelSpec.load(root / "models" / "demo-dual-encoder")
     labels = tuple(f"a {label}" for label in scenes.LABELS)

@@ -399,9 +399,9 @@ def test_what_goes_not_with_several_pictures_is_refused(
         draw_detections("content", F.array(), frames="all")
     with pytest.raises(InvalidOptionError, match="icc must be decode_image's, which is inside"):
         classify_image(decode_image("content"), classifier, icc="srgb")
-    with pytest.raises(InvalidOptionError, match="arrays=True goes with"):
+    with pytest.raises(InvalidOptionError, match="it goes with functions that give a result for each picture"):
         register(spark, "f", classify_image, classifier, arrays=True, frames="all")
-    with pytest.raises(InvalidOptionError, match="arrays=True goes with"):
+    with pytest.raises(InvalidOptionError, match="it goes with functions that give a result for each picture"):
         register(spark, "f", draw_detections, arrays=True)
 
 
@@ -534,7 +534,7 @@ def test_register_refuses_what_it_cannot_do(
 def test_register_refuses_an_option_of_another_function(
     spark: SparkSession, classifier: ModelSpec
 ) -> None:
-    said = "classify_image does not take max_detections; it takes top_k, score_threshold, timings"
+    said = "classify_image does not take max_detections; it takes top_k, score_threshold, labels"
     with pytest.raises(InvalidOptionError, match=said):
         register(spark, "f", classify_image, classifier, max_detections=3)
     with pytest.raises(InvalidOptionError, match="decode_image does not take timings"):

@@ -348,6 +348,7 @@ def test_batch_embed_does_not_mix_the_vectors_of_two_settings(
     assert len(rows_of(Path(out))) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way_in", ["images", "keys"])
 def test_batch_embed_does_not_mix_the_vectors_of_two_preprocessings(
     way_in: str, spark: SparkSession, root: Path, frames: Path, tmp_path: Path, capsys: Any

@@ -216,6 +216,7 @@ def test_the_same_folder_in_another_spelling_goes_on_and_another_one_does_not(
     assert "source was file:" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a[b]c", "back\\slash", "{x}*?"])
 def test_an_output_with_an_odd_name_is_refused_to_a_second_run(
     name: str, spark: SparkSession, root: Path, pictures: Path

@@ -85,6 +85,7 @@ def test_an_operator_that_openvino_lacks_is_refused_on_the_driver(tmp_path: Path
         check_fits(spec.with_options(engine="openvino"), found)
 
 
+@pytest.mark.slow
 def test_a_quantized_output_is_the_real_number_it_stands_for() -> None:
     path = DATA / "models" / "mobilenet_v2_1.0_224_quant.tflite"
     if not path.is_file():

@@ -99,6 +99,7 @@ def flavour(folder: Path, text: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_onnx_flavour_with_its_weights_beside_it_is_one_file_here(
     store: Any, tmp_path: Path
 ) -> None:

@@ -231,6 +231,7 @@ def test_a_frame_that_failed_is_tried_again(batch: Batch) -> None:
     assert batch(2, ("front", b"a")) == ["duplicate"]
 
 
+@pytest.mark.slow
 def test_batches_without_a_new_frame_write_nothing(batch: Batch, tmp_path: Path) -> None:
     batch(0, ("front", b"a"))
     assert batch(1) == []
@@ -336,6 +337,7 @@ def test_the_option_goes_on_and_off_on_one_checkpoint(
     ]
 
 
+@pytest.mark.slow
 def test_a_replay_has_the_time_of_the_plan_and_not_its_own(
     spark: SparkSession, root: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_running_job_is_scraped_and_logs_a_line_for_each_batch(
     assert record["age_p95_s"] >= record["age_p50_s"] > 0
 
 
+@pytest.mark.slow
 def test_sparks_own_progress_has_the_counters_of_results(
     spark: SparkSession, root: Path, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_the_twin_of_a_detector_agrees_on_boxes_and_classes(
     assert 0.999 < agreement.min_box_iou <= agreement.mean_box_iou
 
 
+@pytest.mark.slow
 def test_the_twin_of_an_embedding_agrees(images: list[bytes], tmp_path: Path) -> None:
     path = models.save_keras(tmp_path / "model.keras")
     spec = ModelSpec.inspect(path, layer="pool", normalization="unit", accept=True)
@@ -104,6 +105,7 @@ def test_the_twin_of_an_embedding_agrees(images: list[bytes], tmp_path: Path) ->
     assert agreement.max_score_difference < 1e-6
 
 
+@pytest.mark.slow
 def test_a_twinned_bundle_is_saved_and_loaded_again(images: list[bytes], tmp_path: Path) -> None:
     spec = ModelSpec.inspect(
         models.save_keras(tmp_path / "model.keras"), labels=["a", "b", "c", "d"], accept=True
