@@ -5,6 +5,7 @@ A service is started by the first test that wants it, once per run.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import uuid
@@ -35,6 +36,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What nohup ignores would stay ignored in the programs that tests start and send it to.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """All test modules are kept until the end: no garbage collection needs to look at them.
+
+    The library collects after it has loaded a model; with 5,000 tests that took 0.7 s each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

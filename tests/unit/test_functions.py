@@ -399,9 +399,13 @@ def test_what_goes_not_with_several_pictures_is_refused(
         draw_detections("content", F.array(), frames="all")
     with pytest.raises(InvalidOptionError, match="icc must be decode_image's, which is inside"):
         classify_image(decode_image("content"), classifier, icc="srgb")
-    with pytest.raises(InvalidOptionError, match="it goes with functions that give a result for each picture"):
+    with pytest.raises(
+        InvalidOptionError, match="it goes with functions that give a result for each picture"
+    ):
         register(spark, "f", classify_image, classifier, arrays=True, frames="all")
-    with pytest.raises(InvalidOptionError, match="it goes with functions that give a result for each picture"):
+    with pytest.raises(
+        InvalidOptionError, match="it goes with functions that give a result for each picture"
+    ):
         register(spark, "f", draw_detections, arrays=True)
 
 
