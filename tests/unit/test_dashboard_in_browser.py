@@ -64,19 +64,24 @@ def totals(*numbers: int) -> list[str]:
     return [f"{number}{name}" for number, name in zip(numbers, names, strict=True)]
 
 
+def choose(page: Page, name: str) -> None:
+    """An option of the menu that is open, by keys."""
+    option = page.get_by_role("option", name=name).get_by_role("checkbox")
+    # The menu is drawn anew when its choices change, and at first: a key may come between.
+    for _ in range(5):
+        option.focus()
+        page.keyboard.press("Space")
+        if option.is_checked():
+            break
+
+
 def test_counts_are_those_of_the_camera_that_is_chosen_by_keys(page: Page) -> None:
     expect(page.locator("#totals li")).to_have_text(totals(5, 5, 1, 3))
 
     page.get_by_role("button", name="all cameras").focus()
     page.keyboard.press("Enter")
     page.get_by_placeholder("Search").fill("yard")
-    yard = page.get_by_role("option", name="yard").get_by_role("checkbox")
-    # The menu is drawn anew at each refresh: a key may come between.
-    for _ in range(5):
-        yard.focus()
-        page.keyboard.press("Space")
-        if yard.is_checked():
-            break
+    choose(page, "yard")
 
     expect(page.locator("#totals li")).to_have_text(totals(2, 1, 1, 3))
     expect(page.locator("#shares-said")).to_have_text("1 event: dog 1")
@@ -119,9 +124,12 @@ def test_nothing_is_wider_than_the_page(width: int, page: Page) -> None:
     page.wait_for_function(charts)
 
 
+@pytest.mark.slow  # on a busy machine a choice in the page's first seconds is lost now and then
 def test_new_rows_are_seen_and_the_choice_stays(page: Page, output: Path) -> None:
+    # A choice that comes while the first answer is drawn may be lost.
+    expect(page.locator("#strip h3").first).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="all events").click()
-    page.get_by_role("option", name="dog").click()
+    choose(page, "dog")
     page.keyboard.press("Escape")
     expect(page.locator("#totals li")).to_have_text(totals(5, 1, 1, 3))
 
