@@ -64,16 +64,7 @@ KEYPOINT = _struct(name=StringType(), x=FloatType(), y=FloatType(), score=FloatT
 lower one. A point may lie outside, where a model says so. ``name`` is the model's, or the point's
 number; ``score`` is null where the model gives none."""
 
-POSE = _struct(
-    class_id=IntegerType(),
-    label=StringType(),
-    score=FloatType(),
-    xmin=FloatType(),
-    ymin=FloatType(),
-    xmax=FloatType(),
-    ymax=FloatType(),
-    keypoints=ArrayType(KEYPOINT),
-)
+POSE = StructType([*DETECTION, StructField("keypoints", ArrayType(KEYPOINT))])
 """One person, hand or other thing with its points, in the model's order; a box as of a detection,
 null where the model gives none."""
 
@@ -82,17 +73,7 @@ MASK = _struct(size=ArrayType(IntegerType()), counts=StringType())
 ``counts`` the compressed string of ``maskApi``. ``pycocotools.mask.decode(mask.asDict())`` gives
 ``(height, width)`` of 0 and 1."""
 
-SEGMENT = _struct(
-    class_id=IntegerType(),
-    label=StringType(),
-    score=FloatType(),
-    xmin=FloatType(),
-    ymin=FloatType(),
-    xmax=FloatType(),
-    ymax=FloatType(),
-    area=IntegerType(),
-    mask=MASK,
-)
+SEGMENT = StructType([*DETECTION, StructField("area", IntegerType()), StructField("mask", MASK)])
 """The pixels of one object, or of all of a class; ``area`` is how many. The box is normalized as
 that of a detection, and holds all of them. ``score`` is null where the model gives none."""
 

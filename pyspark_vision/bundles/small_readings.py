@@ -20,6 +20,9 @@ _SOFTMAX_ROUNDING = 0.05
 # OpenCV's FaceDetectorYN.
 _YUNET_POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 
+# What these layouts say themselves.
+_SETTLED = ("box_format", "coordinates", "normalization")
+
 
 def small_readings(
     found: ModelFound, input_hw: tuple[int, int], classes: int | None
@@ -43,7 +46,6 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
         every = ", ".join(map(shown, found.outputs))
         why = f"{every}: the {len(anchors):,} anchors of {family.name}"
         scores = ("class_scores", head.scores.name)
-        settled = ("box_format", "coordinates", "normalization")
         fields = {**CONVENTIONS["ssd_boxes"], **family.fields}
 
         points = [("ssd_keypoints", head.keypoints.name)] if head.keypoints else []
@@ -57,7 +59,7 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
                 "keypoint_names": family.keypoints,
             },
             is_certain=True,
-            settled=settled,
+            settled=_SETTLED,
             labels=family.labels,
             check=_check_of_offsets(family, anchors),
         )
@@ -69,7 +71,7 @@ def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
                 f"{why}, with its boxes worked out",
                 {**own, "box_format": "xyxy"},
                 is_certain=True,
-                settled=settled,
+                settled=_SETTLED,
                 labels=family.labels,
                 check=_check_of_boxes(family, anchors),
             )
@@ -124,7 +126,7 @@ def _yunet(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
         f"{kinds[0]}_8, …, {kinds[-1]}_{strides[-1]}: YuNet's outputs by stride",
         fields,
         is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
+        settled=_SETTLED,
         labels=((0, "face"),),
     )
 
@@ -153,7 +155,7 @@ def _fastestdet(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Readin
         f"{shown(tensor)}: a grid of objectness, box and {channels - 5} classes, as FastestDet",
         CONVENTIONS["fastestdet"],
         is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
+        settled=_SETTLED,
         check=add_up,
     )
 
@@ -184,6 +186,6 @@ def _nanodet(
         f"{shown(tensor)}: {own} classes and four distributions of distances, as NanoDet",
         CONVENTIONS["nanodet"],
         is_certain=True,
-        settled=("box_format", "coordinates", "normalization"),
+        settled=_SETTLED,
         check=are_logits,
     )

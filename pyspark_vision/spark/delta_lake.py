@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyspark
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
+from pyspark_vision.spark import table_packages
 from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
@@ -49,13 +50,4 @@ def missing(version: str) -> str:
     >>> missing("4.2.0").partition(": ")[2]
     'this Spark has no Delta Lake. Submit with --packages io.delta:delta-spark_4.2_2.13:4.4.0 (scripts/submit brings it by itself)'
     """  # noqa: E501
-    package = PACKAGES.get(".".join(version.split(".")[:2]))
-    if package is None:
-        return (
-            f"`sink` delta: Delta Lake has no release for Spark {version}; it has for "
-            f"{', '.join(PACKAGES)}. Use one of these, or another sink"
-        )
-    return (
-        f"`sink` delta: this Spark has no Delta Lake. Submit with --packages {package} "
-        "(scripts/submit brings it by itself)"
-    )
+    return table_packages.missing("delta", "Delta Lake", PACKAGES, version)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyspark
 
 from pyspark_vision.errors import MissingDependencyError
+from pyspark_vision.spark import table_packages
 from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ PACKAGES = {
 
 def refuse_without(session: SparkSession) -> None:
     """Raise :class:`MissingDependencyError` if this session cannot write Iceberg tables."""
-    if ".".join(pyspark.__version__.split(".")[:2]) not in PACKAGES or not has_class(
-        session, CATALOG
-    ):
+    if table_packages.package_for(PACKAGES) is None or not has_class(session, CATALOG):
         raise MissingDependencyError(missing(pyspark.__version__))
 
 
@@ -37,16 +36,7 @@ def missing(version: str) -> str:
     >>> missing("4.2.0")
     '`sink` iceberg: Iceberg has no release for Spark 4.2.0; it has for 3.5, 4.0, 4.1. Use one of these, or another sink'
     """  # noqa: E501
-    package = PACKAGES.get(".".join(version.split(".")[:2]))
-    if package is None:
-        return (
-            f"`sink` iceberg: Iceberg has no release for Spark {version}; it has for "
-            f"{', '.join(PACKAGES)}. Use one of these, or another sink"
-        )
-    return (
-        f"`sink` iceberg: this Spark has no Iceberg. Submit with --packages {package} "
-        "(scripts/submit brings it by itself)"
-    )
+    return table_packages.missing("iceberg", "Iceberg", PACKAGES, version)
 
 
 def folder_catalog(session: SparkSession, warehouse: str) -> str:

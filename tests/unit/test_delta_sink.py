@@ -8,35 +8,17 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from deltalake import DeltaTable as DeltaRs
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from table_batches import SCHEMA, checkpoint, rows
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.sinks import delta, owner
+from pyspark_vision.sinks import delta
 from pyspark_vision.sinks.delta import DeltaTable, delta_sink
-from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.spark import delta_lake
-
-SCHEMA = "origin string, detections array<struct<label: string, score: float>>"
-
-
-def rows(spark: SparkSession, *origins: str | None) -> DataFrame:
-    made: list[Any] = [(origin, [("cat", 0.5)]) for origin in origins]
-    return spark.createDataFrame(made, SCHEMA).coalesce(1)
-
-
-def checkpoint(spark: SparkSession, folder: Path, owner_id: str, planned: int = -1) -> str:
-    """A checkpoint that bears this id and has planned batches up to this one."""
-    own = Mark("stream_detect", "checkpoint", owner_id)
-    owner.claim(spark, str(folder), own, "--checkpoint", adopts=False)
-    (folder / "offsets").mkdir(exist_ok=True)
-    for batch_id in range(planned + 1):
-        (folder / "offsets" / str(batch_id)).touch()
-    return str(folder)
 
 
 def origins(table: Path) -> Counter[str]:

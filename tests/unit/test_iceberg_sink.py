@@ -15,37 +15,22 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 from pictures import scene_jpeg
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from table_batches import checkpoint, rows
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.sinks import iceberg, owner
+from pyspark_vision.sinks import iceberg
 from pyspark_vision.sinks.iceberg import IcebergTable, iceberg_sink
-from pyspark_vision.sinks.owner import Mark
 from pyspark_vision.spark import iceberg as spark_iceberg
+from pyspark_vision.spark.table_packages import package_for
 
 pytestmark = pytest.mark.every_spark
 
-HAS_RELEASE = ".".join(pyspark.__version__.split(".")[:2]) in spark_iceberg.PACKAGES
+HAS_RELEASE = package_for(spark_iceberg.PACKAGES) is not None
 with_iceberg = pytest.mark.skipif(
     not HAS_RELEASE, reason=f"Iceberg has no release for Spark {pyspark.__version__}"
 )
-SCHEMA = "origin string, detections array<struct<label: string, score: float>>"
-
-
-def rows(spark: SparkSession, *origins: str | None) -> DataFrame:
-    made: list[Any] = [(origin, [("cat", 0.5)]) for origin in origins]
-    return spark.createDataFrame(made, SCHEMA).coalesce(1)
-
-
-def checkpoint(spark: SparkSession, folder: Path, owner_id: str, planned: int = -1) -> str:
-    """A checkpoint that bears this id and has planned batches up to this one."""
-    own = Mark("stream_detect", "checkpoint", owner_id)
-    owner.claim(spark, str(folder), own, "--checkpoint", adopts=False)
-    (folder / "offsets").mkdir(exist_ok=True)
-    for batch_id in range(planned + 1):
-        (folder / "offsets" / str(batch_id)).touch()
-    return str(folder)
 
 
 def column(table: Path, name: str = "origin") -> Counter[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 from onnx_models import save_colors, save_constant
-from PIL import Image
+from proposals import answer, proposed
 
-from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.keypoint_names import (
     COCO_POINTS,
@@ -22,10 +20,7 @@ from pyspark_vision.bundles.keypoint_names import (
 )
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import HeadOptions, PoseOptions, SegmentOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.heads import PoseOptions, SegmentOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -57,19 +52,6 @@ def class_logits(classes: int) -> Array:
     logits[0, 1, :8] = 5
     logits[0, 0, 8:] = 5
     return logits
-
-
-def proposed(path: Path, outputs: Mapping[str, Any], metadata: Any = None, **more: Any) -> Proposal:
-    return propose_model(save_constant(path / "m.onnx", outputs, metadata=metadata), **more)
-
-
-def answer(spec: ModelSpec, head: HeadOptions) -> Any:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64), "white").save(file, "PNG")
-    predictor = Predictor(spec, load_engine(spec, spec.path, 1), DecodeOptions(), head)
-    (row,) = predictor.predict([file.getvalue()])
-    assert row.error is None, row.error
-    return row.value
 
 
 def segments(spec: ModelSpec) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_models import save_constant, save_with_sizes
-from PIL import Image
+from proposals import answer, proposed
 
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions, HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
 Array = np.ndarray[Any, Any]
 # Of a 64x64 input: in pixels and in 0..1, as cxcywh and as xyxy.
@@ -49,19 +45,6 @@ def no_object(queries: int, classes: int) -> Array:
     logits[0, :, -1] = 5
     logits[0, 0] = [-5, 5, *[-5] * (classes - 1)]
     return logits
-
-
-def proposed(path: Path, outputs: Mapping[str, Any], metadata: Any = None, **more: Any) -> Any:
-    return propose_model(save_constant(path / "m.onnx", outputs, metadata=metadata), **more)
-
-
-def answer(spec: ModelSpec, head: HeadOptions) -> Any:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64), "white").save(file, "PNG")
-    predictor = Predictor(spec, load_engine(spec, spec.path, 1), DecodeOptions(), head)
-    (row,) = predictor.predict([file.getvalue()])
-    assert row.error is None, row.error
-    return row.value
 
 
 def boxes(spec: ModelSpec) -> list[tuple[int, float, list[float]]]:

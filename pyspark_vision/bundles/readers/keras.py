@@ -17,14 +17,10 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readers.keras_layers import (
-    OPERATORS,
-    Preparing,
-    parts,
-    preparing,
-)
+from pyspark_vision.bundles.readers.keras_layers import OPERATORS, Preparing, preparing
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.engines import tensorflow as engine
+from pyspark_vision.executor.engines.keras_archive import parts
 from pyspark_vision.executor.engines.keras_migration import migrated
 
 Array = np.ndarray[Any, Any]

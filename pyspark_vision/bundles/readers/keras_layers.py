@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.engines.keras_archive import parts
 
 Array = np.ndarray[Any, Any]
 
@@ -113,18 +114,6 @@ def _settle(
     shown = ", ".join(names)
     made = _shown(scale, offset)
     unsaid["normalization"] = f"its own steps ({shown}) make {made} of pixels in 0..255"
-
-
-def parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a JSON document, however deep: nested models, wrapped layers."""
-    waiting = [config]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            yield part
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
 
 
 def _family(scale: Array, offset: Array) -> str | None:

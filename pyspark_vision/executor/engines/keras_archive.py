@@ -70,7 +70,7 @@ def _h5_config(path: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     if not isinstance(config, dict) or any(
-        part.get("class_name") == "Lambda" for part in _parts(config)
+        part.get("class_name") == "Lambda" for part in parts(config)
     ):
         return None
     return config
@@ -101,12 +101,12 @@ def _unpacked(path: Path, folder: Path) -> tuple[dict[str, Any], Path] | None:
 def _shares_weights(config: Any) -> bool:
     return any(
         "shared_object_id" in part and part.get("module") not in _WITHOUT_WEIGHTS
-        for part in _parts(config)
+        for part in parts(config)
     )
 
 
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Each dictionary within a configuration, itself among them."""
+def parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Each dictionary within a configuration, itself among them, however deep: nested models."""
     waiting = [config]
     while waiting:
         part = waiting.pop()
