@@ -18,6 +18,7 @@ import numpy as np
 
 from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
+from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -462,12 +463,10 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
     if kind is not None:
         return model_folders.read_folder(kind, path)
     if path.is_dir() and not (path / "saved_model.pb").is_file():
-        hint = (
-            "; it holds model.json: use ModelSpec.load for a bundle"
-            if (path / "model.json").is_file()
-            else ""
+        hint = why_no_folder(path)
+        raise InvalidModelError(
+            f"{path} is a folder without saved_model.pb{'; ' if hint else ''}{hint}"
         )
-        raise InvalidModelError(f"{path} is a folder without saved_model.pb{hint}")
     if suffix == ".tflite":
         from pyspark_vision.bundles.readers.tflite import read_tflite
 
@@ -484,11 +483,7 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         if suffix == ".pb":
             return tensorflow.read_frozen_graph(path)
         return tensorflow.read_keras(path, layer)
-    raise InvalidModelError(
-        f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".task, .onnx, .keras, .h5, .hdf5, a frozen graph .pb, SavedModel folders, and folders of "
-        "Hugging Face's with model.onnx"
-    )
+    raise InvalidModelError(f"{path}: {why_not_read(path)}")
 
 
 def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
