@@ -163,6 +163,10 @@ def propose_model(
     image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
+    if found.engine == "onnx" and hw:
+        from pyspark_vision.bundles.readers.onnx import with_table_shapes
+
+        found = with_table_shapes(found, file, hw)
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
         "name": overrides.pop("name", None) or _name(place, file),
@@ -230,7 +234,7 @@ def propose_model(
         given.add("task")
     evidence = found.evidence or hugging_face.lacking(place)
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
-    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    is_share = plausibility.are_shares(parts, spec.task)
     guesses = guessed(found, spec, reading, others, given, is_share=is_share)
     return Proposal(spec, why, guesses)
 
@@ -440,11 +444,13 @@ def model_file(path: Path, member: str | None = None) -> Path:
     if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
         return path
     file = hugging_face.model_file(path)
+    if file is None and path.suffix.lower() == ".onnx" and path.is_file():
+        file = path  # PyTorch's exporter writes weights beside the graph since 2.9
     return path if file is None else _in_one_file(file)
 
 
 def _in_one_file(file: Path) -> Path:
-    """A folder's ONNX file as it is, or with the weights that lie beside it, for this process."""
+    """An ONNX file as it is, or with the weights that lie beside it, for this process."""
     from pyspark_vision.bundles.readers import onnx
 
     if not onnx.has_external_data(file):

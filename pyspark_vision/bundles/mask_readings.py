@@ -9,6 +9,7 @@ from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readings import (
     Reading,
     is_map_of_pixels,
+    nameless_boxes,
     plain,
     shortened,
     shown,
@@ -36,15 +37,21 @@ def mask_readings(
     yield from _class_maps(found, input_hw, classes)
 
 
+def _nameless(found: ModelFound) -> list[TensorFound]:
+    """torchvision's boxes, labels, scores and masks by their shapes: outputs may be numbered."""
+    masks = [tensor for tensor in found.outputs if len(tensor.shape) == 4]
+    boxes = nameless_boxes([tensor for tensor in found.outputs if tensor not in masks])
+    return [*boxes, *masks] if boxes and len(masks) == 1 else []
+
+
 def masked_boxes(found: ModelFound) -> Iterator[Reading]:
     """Boxes with a mask each: detectors, too, which they are taken for without another word."""
     named = {plain(tensor.name): tensor for tensor in found.outputs}
-    if {"boxes", "labels", "scores", "masks"} <= set(named):
-        boxes, labels, scores, masks = (
-            named[name] for name in ("boxes", "labels", "scores", "masks")
-        )
-        if len(boxes.shape) != 2:
-            return
+    names = ("boxes", "labels", "scores", "masks")
+    by_name = set(names) <= set(named)
+    of_torchvision = [named[name] for name in names] if by_name else _nameless(found)
+    if of_torchvision and len(of_torchvision[0].shape) == 2:
+        boxes, labels, scores, masks = of_torchvision
         yield Reading(
             "segment",
             (

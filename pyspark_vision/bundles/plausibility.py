@@ -273,6 +273,13 @@ def add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
     return bool(parts[0]["scores"].size > 1 and (np.abs(sums - 1) < 0.05).all())
 
 
+def are_shares(parts: Sequence[Mapping[str, Array]], task: str) -> bool:
+    """Whether scores that exclude one another add up to one, where a task has such."""
+    if "pixel_scores" in parts[0]:
+        return places_add_up_to_one(parts)
+    return task != "classify" or parts[0]["scores"].size == 1 or add_up_to_one(parts)
+
+
 def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:
     """The class that most boxes are of, where a detector's scores are a softmax: it is none."""
     if "class_scores" not in parts[0]:

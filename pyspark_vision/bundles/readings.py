@@ -165,7 +165,7 @@ def _detectors(
     yield from _mmdetection(named)
     if not {"pred_boxes", "dets"} & set(named):
         yield from _named(found)
-    tables = [tensor for tensor in found.outputs if len(tensor.shape) == 3]
+    tables = [tensor for tensor in found.outputs if is_table(tensor, input_hw)]
     rows_of_seven = [
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
@@ -206,9 +206,15 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
 
     torchvision.models.detection: images in 0..1, which the model normalizes and resizes itself.
     """
-    if not {"boxes", "labels", "scores"} <= set(named):
+    by_name = {"boxes", "labels", "scores"} <= set(named)
+    found = (
+        [named[name] for name in ("boxes", "labels", "scores")]
+        if by_name
+        else nameless_boxes([*named.values()])
+    )
+    if len(found) != 3:
         return
-    boxes, labels, scores = (named[name] for name in ("boxes", "labels", "scores"))
+    boxes, labels, scores = found
     ranks = len(boxes.shape), len(labels.shape), len(scores.shape)
     if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
         return
@@ -223,6 +229,19 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     }
     settled = ("box_format", "normalization", "coordinates")
     yield Reading("detect", roles, why, fields, is_certain=True, settled=settled)
+
+
+def nameless_boxes(tensors: Sequence[TensorFound]) -> list[TensorFound]:
+    """torchvision's boxes, labels and scores by their shapes, where outputs are numbered.
+
+    Its own example exports without names; ``[]`` where the tensors are not just these three.
+    """
+    boxes = [tensor for tensor in tensors if len(tensor.shape) == 2 and tensor.shape[1] == 4]
+    rows = [tensor for tensor in tensors if len(tensor.shape) == 1]
+    labels = [tensor for tensor in rows if tensor.dtype == "int64"]
+    scores = [tensor for tensor in rows if tensor.dtype.startswith("float")]
+    is_whole = (len(tensors), len(boxes), len(labels), len(scores)) == (3, 1, 1, 1)
+    return [*boxes, *labels, *scores] if is_whole else []
 
 
 def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
@@ -326,7 +345,8 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(found.outputs) == 1:
         yield from _yolov2(found.outputs[0], input_hw)
-        if is_map_of_pixels(found.outputs[0], input_hw):
+        is_map = is_map_of_pixels(found.outputs[0], input_hw)
+        if is_map or found.outputs[0].shape[1:] == input_hw:
             return
     named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
     if len(found.outputs) == 1 or len(named) == 1:
@@ -365,6 +385,11 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (
         len(tensor.shape) == 4
     )
+
+
+def is_table(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether an output may be a table of boxes, and not a map as large as the input (depths)."""
+    return len(tensor.shape) == 3 and tensor.shape[1:] != input_hw
 
 
 def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
@@ -52,7 +54,7 @@ def read_graph(path: Path) -> ModelFound:
             "supported"
         ) from None
     given = [value for value in session.get_inputs() if value.name not in COMPANIONS]
-    inputs = tuple(_tensor(value) for value in given)
+    inputs = tuple(map(_with_batch_axis, map(_tensor, given)))
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
@@ -124,6 +126,39 @@ def as_one_file(path: Path, folder: Path) -> Path:
     except Exception as error:
         raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
     return target
+
+
+def with_table_shapes(found: ModelFound, path: Path, input_hw: tuple[int, int]) -> ModelFound:
+    """The shapes of tables whose sides the file leaves open, by a run at ``input_hw``.
+
+    Ultralytics' ``dynamic=True`` leaves all sides open, and a layout is told by them. What cannot
+    be run stays as it is: the trial run says why.
+    """
+    open_tables = [tensor.name for tensor in found.outputs if tensor.shape[1:] == (-1, -1)]
+    (image,) = found.inputs
+    if not open_tables or image.shape[1] not in (-1, 3):
+        return found
+    session = start_session(str(path), threads=1)
+    picture = np.zeros((max(1, image.shape[0]), 3, *input_hw), image.dtype)
+    try:
+        values = session.run(open_tables, {image.name: picture})
+    except Exception:  # its exceptions have no common class of their own
+        return found
+    sides = {name: value.shape[1:] for name, value in zip(open_tables, values, strict=True)}
+    outputs = [
+        replace(tensor, shape=(tensor.shape[0], *sides.get(tensor.name, tensor.shape[1:])))
+        for tensor in found.outputs
+    ]
+    return replace(found, outputs=tuple(outputs))
+
+
+def _with_batch_axis(tensor: TensorFound) -> TensorFound:
+    """One picture without an axis of pictures, ``(3, H, W)``, as a batch of one.
+
+    torchvision's detectors take a list of such, and the engine feeds one.
+    """
+    is_picture = len(tensor.shape) == 3 and tensor.shape[0] == 3
+    return replace(tensor, shape=(1, *tensor.shape)) if is_picture else tensor
 
 
 def _tensor(value: Any) -> TensorFound:
