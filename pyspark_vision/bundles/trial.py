@@ -48,7 +48,8 @@ def trial_pictures(input_hw: tuple[int, int]) -> tuple[Array, ...]:
 def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Array]]:
     """What the model says of each picture: role -> its output, without the axis of pictures.
 
-    The model is loaded once. Raises :class:`InvalidModelError` where it cannot run.
+    An output that has none stays whole. The model is loaded once. Raises
+    :class:`InvalidModelError` where it cannot run.
     """
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(spec.fixed_batch or 1)
@@ -61,7 +62,7 @@ def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Arr
             outputs = engine.run(preprocessor.filled(batch, placement))
             runs.append(
                 {
-                    role: values[0] if spec.batched_outputs else values
+                    role: _of_first(values, len(batch)) if spec.batched_outputs else values
                     for role, values in outputs.items()
                 }
             )
@@ -71,3 +72,9 @@ def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Arr
             f"input: {type(error).__name__}: {error}"
         ) from error
     return runs
+
+
+def _of_first(values: Array, pictures: int) -> Array:
+    """What an output says of the first picture: all, where its first axis counts something else."""
+    counts_pictures = values.ndim > 0 and len(values) == pictures
+    return values[0] if counts_pictures else values
