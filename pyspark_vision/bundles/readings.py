@@ -348,7 +348,9 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(found.outputs) == 1:
         yield from _yolov2(found.outputs[0], input_hw)
-        if is_map_of_pixels(found.outputs[0], input_hw):
+        if is_map_of_pixels(found.outputs[0], input_hw) or _is_of_places(
+            found.outputs[0], input_hw
+        ):
             return
     named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
     if len(found.outputs) == 1 or len(named) == 1:
@@ -398,6 +400,14 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     pairs = (sides[:2], sides[-2:])
     return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (
         len(tensor.shape) == 4
+    )
+
+
+def _is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether it has a number for each place, as depths ``(1, H, W)``, which are no tokens."""
+    return len(tensor.shape) == 3 and tensor.shape[1:] in (
+        input_hw,
+        tuple(side // 2 for side in input_hw),
     )
 
 

@@ -110,3 +110,19 @@ def test_outputs_of_a_detector_are_no_map_and_no_vector(
 
     with pytest.raises(InvalidModelError, match="has outputs that no known reading has"):
         inspect_model(path, accept=True)
+
+
+@pytest.mark.parametrize("output", [np.array([3]), np.array([[3, 1, 2]])])
+def test_ids_of_classes_are_no_scores(output: Array, tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": output.astype(np.int64)})
+
+    with pytest.raises(InvalidModelError, match="int64: ids of classes, not scores"):
+        inspect_model(path, accept=True)
+
+
+@pytest.mark.parametrize("side", [64, 32])
+def test_depths_of_places_are_no_tokens(side: int, tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"predicted_depth": np.ones((1, side, side))})
+
+    with pytest.raises(InvalidModelError, match="cannot be read|no known reading"):
+        inspect_model(path, accept=True)
