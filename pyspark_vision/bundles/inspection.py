@@ -340,6 +340,8 @@ def _fields(
     for field, of_it in _BELONGING.items():
         if field in overrides:  # what was said of another value has no meaning for this one
             said = {name: value for name, value in said.items() if name not in (field, *of_it)}
+    if _is_without_batch(found, image, reading):
+        fields["batched_outputs"] = False
     fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
@@ -349,6 +351,20 @@ def _fields(
         if found.quantization is not None:
             fields |= _quantized(found.quantization, image.dtype, overrides, values)
     return fields
+
+
+def _is_without_batch(found: ModelFound, image: TensorFound, reading: Reading) -> bool:
+    """Whether outputs begin with something else than pictures, as scores (C,) that were squeezed.
+
+    Of a detector each layout says so itself.
+    """
+    named = {name for _, name in reading.roles}
+    shapes = [tensor.shape for tensor in found.outputs if tensor.name in named and tensor.shape]
+    one_picture = image.shape[0] in (-1, 1)
+    # Pictures come second in the steps of a text line, (T, 1, C).
+    is_of_steps = any(len(shape) == 3 and shape[1] == 1 for shape in shapes)
+    is_whole = bool(shapes) and min(shape[0] for shape in shapes) > 1 and not is_of_steps
+    return reading.task != "detect" and one_picture and is_whole
 
 
 def _quantized(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readings import (
     Reading,
+    has_boxes,
     is_map_of_pixels,
     nameless_boxes,
     plain,
@@ -116,9 +117,9 @@ def _class_maps(
 ) -> Iterator[Reading]:
     maps = [tensor for tensor in found.outputs if _is_map(tensor, input_hw)]
     main = [tensor for tensor in maps if plain(tensor.name) in _MAIN_NAMES]
-    maps = main if len(maps) > 1 else maps
-    has_boxes = any("boxes" in plain(tensor.name) for tensor in found.outputs)
-    if len(maps) != 1 or has_boxes or found.task not in (None, "segment"):
+    # A map among other outputs may be a prototype, a detector's grid, or one of its offsets.
+    maps = main if len(found.outputs) > 1 and found.task is None else maps
+    if len(maps) != 1 or has_boxes(found) or found.task not in (None, "segment"):
         return
     output = maps[0]
     if output.dtype in _CLASS_DTYPES and _channels(output, found, input_hw) == 1:

@@ -6,6 +6,7 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,12 +16,14 @@ import numpy as np
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.executor.small_heads import NANODET_BINS
 
+# How names end, whatever an exporter puts before them: `detection_boxes`, `det_boxes`,
+# `graph2_pred_boxes`; TensorRT's EfficientNMS calls the others `num_dets`, `det_classes`.
 _NAMES = {
-    "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
-    "scores": ("detection_scores", "scores", "confidence", "score"),
-    "classes": ("detection_classes", "classes", "labels", "class_ids"),
-    "class_scores": ("class_scores",),
-    "count": ("num_detections", "num_boxes", "valid_detections", "count"),
+    "class_scores": re.compile(r"(^|_)class_scores$"),
+    "boxes": re.compile(r"(^|_)b?box(es)?$"),
+    "scores": re.compile(r"(^|_)(scores?|confidences?)$"),
+    "classes": re.compile(r"(^|_)(classes|labels|class_ids)$"),
+    "count": re.compile(r"(^|_)(num_(dets|detections|predictions|boxes)|valid_detections|count)$"),
 }
 _EMBEDDING_NAMES = ("embedding", "feature_vector", "image_embeds", "pooler_output")
 
@@ -31,6 +34,11 @@ _MOST_END_TO_END_BOXES = 1000
 _MOST_QUERIES = 1000
 # Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+
+# Scores and boxes of DETR's family: Hugging Face's names, DETR's own, and RF-DETR's
+# (rfdetr/export/main.py), which are MMDetection's with another shape.
+_RF_DETR_NAMES = ("labels", "dets")
+_DETR_NAMES = (("logits", "pred_boxes"), ("pred_logits", "pred_boxes"), _RF_DETR_NAMES)
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
@@ -160,11 +168,8 @@ def _detectors(
     if found.roles:
         return
     named = {plain(tensor.name): tensor for tensor in found.outputs}
-    yield from _detr(named, classes)
-    yield from _torchvision(named)
-    yield from _mmdetection(named)
-    if not {"pred_boxes", "dets"} & set(named):
-        yield from _named(found)
+    of_a_kind = (*_detr(named, classes), *_torchvision(named), *_mmdetection(named))
+    yield from of_a_kind or _named(found)
     tables = [tensor for tensor in found.outputs if is_table(tensor, input_hw)]
     rows_of_seven = [
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
@@ -180,9 +185,14 @@ def _detectors(
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
     """With or without "no object": only the number of classes tells, or a run."""
-    if not {"logits", "pred_boxes"} <= set(named):
+    names = next((pair for pair in _DETR_NAMES if set(pair) <= set(named)), None)
+    if names is None:
         return
-    logits, boxes = named["logits"], named["pred_boxes"]
+    logits, boxes = (named[name] for name in names)
+    if names == _RF_DETR_NAMES:
+        if len(logits.shape) == 3 and boxes.shape[-1] == 4:
+            yield _rf_detr(logits, boxes)
+        return
     for role, more, what in (
         ("detr_logits", 1, 'a softmax with "no object", as DETR'),
         ("detr_sigmoid", 0, "a sigmoid of each class, as RT-DETR"),
@@ -199,6 +209,18 @@ def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Rea
             is_certain=fits,
             settled=("box_format", "coordinates"),
         )
+
+
+def _rf_detr(logits: TensorFound, boxes: TensorFound) -> Reading:
+    """LW-DETR's and RF-DETR's own exports: a sigmoid of each class, pictures as DETR's."""
+    return Reading(
+        "detect",
+        (("boxes", boxes.name), ("detr_sigmoid", logits.name)),
+        f"{shown(boxes)} beside {shown(logits)}: queries of boxes and classes, as RF-DETR",
+        CONVENTIONS["detr_logits"],
+        is_certain=True,
+        settled=("box_format", "coordinates"),
+    )
 
 
 def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
@@ -257,10 +279,10 @@ def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
 def _named(found: ModelFound) -> Iterator[Reading]:
     """Boxes and scores in outputs of their own, by name or by their four columns."""
     roles: dict[str, str] = {}
-    for role, known in _NAMES.items():
-        for tensor in found.outputs:
-            if plain(tensor.name) in known:
-                roles.setdefault(role, tensor.name)
+    for tensor in found.outputs:
+        role = next((r for r, ends in _NAMES.items() if ends.search(plain(tensor.name))), None)
+        if role is not None:
+            roles.setdefault(role, tensor.name)
     for tensor in found.outputs:
         if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
             roles.setdefault("boxes", tensor.name)
@@ -345,8 +367,7 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(found.outputs) == 1:
         yield from _yolov2(found.outputs[0], input_hw)
-        is_map = is_map_of_pixels(found.outputs[0], input_hw)
-        if is_map or found.outputs[0].shape[1:] == input_hw:
+        if is_map_of_pixels(found.outputs[0], input_hw) or is_of_places(found.outputs[0], input_hw):
             return
     named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
     if len(found.outputs) == 1 or len(named) == 1:
@@ -354,6 +375,8 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
         if named:
             why = f"{shown(vector)}: its name says that it is a vector"
             yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
+    if has_boxes(found):
+        return  # their scores are not the picture's
     scores = [t for t in found.outputs if "score" in t.name.lower()]
     if len(found.outputs) == 1 or len(scores) == 1:
         output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
@@ -375,6 +398,16 @@ def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]
             yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
 
 
+def has_boxes(found: ModelFound) -> bool:
+    """Whether one of several outputs has a box in each row, by its name or its columns."""
+    return len(found.outputs) > 1 and any(
+        "box" in plain(tensor.name)
+        or plain(tensor.name) == "dets"
+        or (len(tensor.shape) in (2, 3) and tensor.shape[-1] == 4 and tensor.shape[-2] != 1)
+        for tensor in found.outputs
+    )
+
+
 def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     """Whether an output has a value for each place of the picture, as a segmentation has."""
     if len(tensor.shape) not in (3, 4):
@@ -387,9 +420,17 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     )
 
 
+def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether it has a number for each place, as depths ``(1, H, W)``: no table, and no tokens."""
+    return len(tensor.shape) == 3 and tensor.shape[1:] in (
+        input_hw,
+        tuple(side // 2 for side in input_hw),
+    )
+
+
 def is_table(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
-    """Whether an output may be a table of boxes, and not a map as large as the input (depths)."""
-    return len(tensor.shape) == 3 and tensor.shape[1:] != input_hw
+    """Whether an output may be a table of boxes."""
+    return len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
 
 
 def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
