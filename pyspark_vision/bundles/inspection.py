@@ -19,6 +19,7 @@ import numpy as np
 from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
+from pyspark_vision.bundles.grid_readings import grid_readings
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -161,6 +162,10 @@ def propose_model(
         return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
+    if found.format == "onnx" and _is_other_size(image, overrides.get("input_hw")):
+        file = _with_open_sides(file)
+        found = read_model(file)
+        image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     candidates = _candidates(found, image, file, task, outputs, hw, named)
@@ -277,6 +282,7 @@ def _candidates(
         known = [
             *keypoint_readings(found, size, classes),
             *mask_readings(found, size, classes),
+            *grid_readings(found, size),
             *small_readings(found, size, classes),
             *known,
             *masked_boxes(found),
@@ -441,6 +447,21 @@ def model_file(path: Path, member: str | None = None) -> Path:
         return path
     file = hugging_face.model_file(path)
     return path if file is None else _in_one_file(file)
+
+
+def _is_other_size(image: TensorFound, input_hw: Any) -> bool:
+    """Whether the user says a size that is not the one a model was exported with."""
+    own = _shape_hw(image)
+    return own is not None and isinstance(input_hw, tuple) and input_hw != own
+
+
+def _with_open_sides(file: Path) -> Path:
+    """A copy of an ONNX file that takes any size, for this process; a trial tells if it can."""
+    from pyspark_vision.bundles.readers import onnx
+
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.with_open_sides(file, folder)
 
 
 def _in_one_file(file: Path) -> Path:

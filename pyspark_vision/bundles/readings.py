@@ -82,6 +82,38 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         "letterbox_anchor": "top_left",
         "iou_threshold": 0.3,
     },
+    # InsightFace's scrfd.py: `blobFromImage` with 1/128, 127.5 and swapped colours, of a picture at
+    # the top left of a black one.
+    "score_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "values",
+        "mean": (127.5,),
+        "std": (128.0,),
+        "color_order": "rgb",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.4,
+    },
+    # PaddleDetection's picodet_reader.yml, whose Resize and NormalizeImage keep no ratio.
+    "dist_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "torch",
+        "resize": "stretch",
+    },
+    # CenterFace's prj-python/centerface.py: RGB in 0..255, stretched to multiples of 32.
+    "center_map": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "none",
+        "color_order": "rgb",
+        "resize": "stretch",
+        "resize_filter": "opencv_bilinear",
+        "stride": 32,
+        "iou_threshold": 0.3,
+    },
     # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
     "nanodet": {
         "coordinates": "pixel",
@@ -104,7 +136,12 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
 }
 # Of which the decoding gives the unit of the boxes, whatever their values are.
-COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
+COMPUTED_COORDINATES = frozenset(
+    {
+        *("yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+        *("score_8", "dist_8", "center_map"),
+    }
+)
 
 Array = np.ndarray[Any, Any]
 # Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
@@ -404,7 +441,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
-        ("nanodet", 2, 4 * NANODET_BINS),
+        *(("nanodet", 2, 4 * NANODET_BINS), ("score_8", 2, 0)),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

@@ -53,11 +53,15 @@ _DETR = ("detr_logits", "detr_sigmoid")
 _SCORED_BOXES = "scored_boxes"
 # Offsets from anchors; points beside them that are not in the same output.
 _SSD_BOXES = "ssd_boxes"
-# Of YuNet: four outputs for each of its strides.
-YUNET_STRIDES = (8, 16, 32)
-_YUNET = tuple(
-    f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in YUNET_STRIDES
+# Outputs for each of a detector's strides: of YuNet, SCRFD and PicoDet (``score``, ``dist``).
+GRID_STRIDES = (8, 16, 32, 64, 128)
+_BY_STRIDE = tuple(
+    f"{kind}_{stride}"
+    for kind in ("cls", "obj", "bbox", "kps", "score", "dist")
+    for stride in GRID_STRIDES
 )
+# Of CenterFace: a map of centres, and what belongs to each place of it.
+_CENTERS = ("center_map", "center_sides", "center_offsets", "center_points")
 
 # Tables of boxes, at whose ends an exporter puts coefficients of masks, or points.
 _TABLES = ("yolov5", "yolov8", "yolov8_rows", "end_to_end")
@@ -69,8 +73,11 @@ _POINTS = ("keypoints", "multipose")
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8"),
-        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS, "cls_8"),
+        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8", "dist_8", "center_sides"),
+        (
+            *("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+            *("cls_8", "score_8", "center_map"),
+        ),
     ),
     "embed": (("embedding",),),
     "segment": (
@@ -87,7 +94,7 @@ ROLES = {
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
         *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
-        *(_SSD_BOXES, "ssd_keypoints", *_YUNET),
+        *(_SSD_BOXES, "ssd_keypoints", *_BY_STRIDE, *_CENTERS),
     ),
     "embed": ("embedding",),
     "segment": (
