@@ -87,7 +87,10 @@ _ROUNDED_LEVELS = 1.5
 _VALUES = ("normalization", "mean", "std", "pixel_scale")
 # What goes with a field's value.
 _BELONGING = {
-    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "resize": (
+        *("resize_edge", "stride", "crop_rounding"),
+        *("letterbox_anchor", "letterbox_rounding"),
+    ),
     "normalization": ("mean", "std", "pixel_scale"),
 }
 

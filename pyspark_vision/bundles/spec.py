@@ -35,6 +35,7 @@ RESIZE_FILTERS = (
 )
 LETTERBOX_ANCHORS = ("center", "top_left")
 CROP_ROUNDINGS = ("round", "floor")
+LETTERBOX_ROUNDINGS = ("round", "floor")
 BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
 SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
@@ -177,11 +178,12 @@ class ModelSpec:
     - ``resize``: ``stretch``, with ``resize_edge`` to so many pixels on both sides, then the middle
       ``input_hw``; ``center_crop``, the largest part of the input's shape;
       ``letterbox``, the whole picture at ``letterbox_anchor`` (``center | top_left``), the rest
-      ``pad_value``; ``shortest_edge``: the short side to ``resize_edge`` pixels, then the middle
-      ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as torchvision,
-      ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge`` (``None``: as
-      it is), but the long one at most the longer of ``input_hw``, and the model takes it in that
-      shape, one picture at a time (DETR).
+      ``pad_value``, with sides by ``letterbox_rounding`` (``round`` as Ultralytics, ``floor`` as
+      YOLOX and InsightFace); ``shortest_edge``: the short side to ``resize_edge`` pixels, then the
+      middle ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as
+      torchvision, ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge``
+      (``None``: as it is), but the long one at most the longer of ``input_hw``, and the model takes
+      it in that shape, one picture at a time (DETR).
     - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
       ``INTER_LINEAR``, which is not.
     - ``stride``: ``input_hw`` must be a multiple of it, and of ``keep_aspect`` each side is cut to
@@ -243,6 +245,7 @@ class ModelSpec:
     resize_edge: int | None = None
     crop_rounding: str = "round"
     letterbox_anchor: str = "center"
+    letterbox_rounding: str = "round"
     stride: int | None = None
     score_kind: str = "probability"
     pooling: str = "none"
@@ -290,6 +293,7 @@ class ModelSpec:
             ("resize_filter", self.resize_filter, RESIZE_FILTERS),
             ("crop_rounding", self.crop_rounding, CROP_ROUNDINGS),
             ("letterbox_anchor", self.letterbox_anchor, LETTERBOX_ANCHORS),
+            ("letterbox_rounding", self.letterbox_rounding, LETTERBOX_ROUNDINGS),
             ("score_kind", self.score_kind, SCORE_KINDS),
             ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),
