@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.executor.grids import grid_cells
 from pyspark_vision.executor.small_heads import NANODET_BINS
 
 _NAMES = {
@@ -31,6 +32,10 @@ _MOST_END_TO_END_BOXES = 1000
 _MOST_QUERIES = 1000
 # Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+
+# In parts of the picture: half of a grid's boxes lie nearer to their cells. Of offsets from these,
+# which are about the same in each cell, half lie a quarter of it away and more.
+_NEAR_CELLS = 0.1
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
@@ -60,6 +65,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "yolox": {
         **(_PIXELS | _LETTERBOX),
         "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
         "normalization": "none",
         "color_order": "bgr",
     },
@@ -93,6 +99,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         "color_order": "rgb",
         "resize": "letterbox",
         "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
         "resize_filter": "opencv_bilinear",
         "iou_threshold": 0.4,
     },
@@ -336,12 +343,51 @@ def table_readings(
         if by_rows or rows == -1:
             if ultralytics or classes in (None, columns - 4):
                 certain = ultralytics or classes == columns - 4
-                yield _raw("yolov8_rows", tensor, f"{table}: rows of box and classes", certain)
+                rows_of_it = f"{table}: rows of box and classes"
+                yolov8 = _raw("yolov8_rows", tensor, rows_of_it, certain)
+                yield yolov8 if ultralytics else _of_cells(yolov8, input_hw, are_places=True)
             if not ultralytics and classes in (None, columns - 5):
                 certain = classes == columns - 5
                 what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
-                yield _raw("yolox", tensor, what, certain)
-                yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yolox = _raw("yolox", tensor, what, certain)
+                yield _of_cells(yolox, input_hw, are_places=False)
+                worked_out = _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yield _of_cells(worked_out, input_hw, are_places=True)
+
+
+def _of_cells(reading: Reading, input_hw: tuple[int, int], *, are_places: bool) -> Reading:
+    """With a check that boxes lie at their cells, which offsets from these do not."""
+    ((role, _),) = reading.roles
+
+    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        lie_there = _lie_at_cells(runs[-1][role][:, :4].astype(np.float64), input_hw)
+        if lie_there in (None, are_places):
+            return None
+        if are_places:
+            return "its boxes do not lie at their cells: they are offsets, which `yolox` reads"
+        return "its boxes lie at their cells: they are worked out already"
+
+    return replace(reading, check=check)
+
+
+def _lie_at_cells(boxes: Array, input_hw: tuple[int, int]) -> bool | None:
+    """Whether rows (centre, sides), in pixels or in 0..1, lie near the cells that they are of.
+
+    ``None`` where that is not to be told.
+    """
+    for strides in _STRIDES:
+        cells, of_stride = grid_cells(input_hw, strides)
+        if len(cells) == len(boxes):
+            break
+    else:
+        return None
+    own = boxes.any(axis=1)
+    if not own.any():
+        return None
+    sides = np.array(input_hw[::-1])
+    middles = (cells[own] + 0.5) * of_stride[own] / sides
+    away = [np.median(np.abs(boxes[own, :2] / unit - middles).max(axis=1)) for unit in (sides, 1.0)]
+    return bool(min(away) < _NEAR_CELLS)
 
 
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
