@@ -318,7 +318,10 @@ def _candidates(
             else f"{file} has outputs that no known reading has ({described}); name task and "
             "outputs, as task='classify', outputs={'scores': 'NAME'}"
         )
-    if task == "classify" and known[0].task == "detect" and known[0].is_certain:
+    # Rows of seven numbers are as well the scores of seven classes.
+    is_vector = all(len(tensor.shape) == 2 for tensor in found.outputs)
+    is_detector = known[0].task == "detect" and known[0].is_certain and not is_vector
+    if task == "classify" and is_detector:
         raise InvalidModelError(
             f"{file}: task='classify' does not fit, for the outputs ({_described(found.outputs)}) "
             "are a detector's; say task='detect', or name the output of the classes with "

@@ -202,6 +202,17 @@ def test_classifier_by_its_values(
     assert list(pairs) == [(i, pytest.approx(score)) for i, score in expected]
 
 
+@pytest.mark.parametrize("task", [None, "classify"])
+def test_seven_scores_are_of_seven_classes_though_rows_of_boxes_have_seven_numbers(
+    task: str | None, tmp_path: Path
+) -> None:
+    scores = [0.1, 0.2, 0.3, 0.1, 0.1, 0.15, 0.05]
+
+    proposal = proposed(tmp_path, {"output": [scores]}, task=task, normalization="unit")
+
+    assert (proposal.open_fields, proposal.spec.task) == ([], "classify")
+
+
 def test_logits_are_of_exclusive_classes_or_not_by_the_users_word(tmp_path: Path) -> None:
     path = save_constant(tmp_path / "m.onnx", {"output": [[0.0, 2.0, -1.0]]})
     proposal = propose_model(path, "classify", normalization="unit")
