@@ -19,6 +19,7 @@ import numpy as np
 from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
+from pyspark_vision.bundles.grid_readings import grid_readings
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -86,7 +87,10 @@ _ROUNDED_LEVELS = 1.5
 _VALUES = ("normalization", "mean", "std", "pixel_scale")
 # What goes with a field's value.
 _BELONGING = {
-    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "resize": (
+        *("resize_edge", "stride", "crop_rounding"),
+        *("letterbox_anchor", "letterbox_rounding"),
+    ),
     "normalization": ("mean", "std", "pixel_scale"),
 }
 
@@ -161,6 +165,10 @@ def propose_model(
         return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
+    if found.format == "onnx" and _is_other_size(image, overrides.get("input_hw")):
+        file = _with_open_sides(file)
+        found = read_model(file)
+        image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
     if found.engine == "onnx" and hw:
@@ -281,6 +289,7 @@ def _candidates(
         known = [
             *keypoint_readings(found, size, classes),
             *mask_readings(found, size, classes),
+            *grid_readings(found, size),
             *small_readings(found, size, classes),
             *known,
             *masked_boxes(found),
@@ -313,7 +322,10 @@ def _candidates(
             else f"{file} has outputs that no known reading has ({described}); name task and "
             "outputs, as task='classify', outputs={'scores': 'NAME'}"
         )
-    if task == "classify" and known[0].task == "detect" and known[0].is_certain:
+    # Rows of seven numbers are as well the scores of seven classes.
+    is_vector = all(len(tensor.shape) == 2 for tensor in found.outputs)
+    is_detector = known[0].task == "detect" and known[0].is_certain and not is_vector
+    if task == "classify" and is_detector:
         raise InvalidModelError(
             f"{file}: task='classify' does not fit, for the outputs ({_described(found.outputs)}) "
             "are a detector's; say task='detect', or name the output of the classes with "
@@ -463,6 +475,21 @@ def model_file(path: Path, member: str | None = None) -> Path:
     if file is None and path.suffix.lower() == ".onnx" and path.is_file():
         file = path  # PyTorch's exporter writes weights beside the graph since 2.9
     return path if file is None else _in_one_file(file)
+
+
+def _is_other_size(image: TensorFound, input_hw: Any) -> bool:
+    """Whether the user says a size that is not the one a model was exported with."""
+    own = _shape_hw(image)
+    return own is not None and isinstance(input_hw, tuple) and input_hw != own
+
+
+def _with_open_sides(file: Path) -> Path:
+    """A copy of an ONNX file that takes any size, for this process; a trial tells if it can."""
+    from pyspark_vision.bundles.readers import onnx
+
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.with_open_sides(file, folder)
 
 
 def _in_one_file(file: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.executor.grids import grid_cells
 from pyspark_vision.executor.small_heads import NANODET_BINS
 
 # How names end, whatever an exporter puts before them: `detection_boxes`, `det_boxes`,
@@ -39,6 +40,10 @@ _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
 # (rfdetr/export/main.py), which are MMDetection's with another shape.
 _RF_DETR_NAMES = ("labels", "dets")
 _DETR_NAMES = (("logits", "pred_boxes"), ("pred_logits", "pred_boxes"), _RF_DETR_NAMES)
+
+# In parts of the picture: half of a grid's boxes lie nearer to their cells. Of offsets from these,
+# which are about the same in each cell, half lie a quarter of it away and more.
+_NEAR_CELLS = 0.1
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
@@ -68,6 +73,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "yolox": {
         **(_PIXELS | _LETTERBOX),
         "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
         "normalization": "none",
         "color_order": "bgr",
     },
@@ -88,6 +94,39 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         "color_order": "bgr",
         "resize": "letterbox",
         "letterbox_anchor": "top_left",
+        "iou_threshold": 0.3,
+    },
+    # InsightFace's scrfd.py: `blobFromImage` with 1/128, 127.5 and swapped colours, of a picture at
+    # the top left of a black one.
+    "score_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "values",
+        "mean": (127.5,),
+        "std": (128.0,),
+        "color_order": "rgb",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.4,
+    },
+    # PaddleDetection's picodet_reader.yml, whose Resize and NormalizeImage keep no ratio.
+    "dist_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "torch",
+        "resize": "stretch",
+    },
+    # CenterFace's prj-python/centerface.py: RGB in 0..255, stretched to multiples of 32.
+    "center_map": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "none",
+        "color_order": "rgb",
+        "resize": "stretch",
+        "resize_filter": "opencv_bilinear",
+        "stride": 32,
         "iou_threshold": 0.3,
     },
     # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
@@ -112,7 +151,12 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
 }
 # Of which the decoding gives the unit of the boxes, whatever their values are.
-COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
+COMPUTED_COORDINATES = frozenset(
+    {
+        *("yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+        *("score_8", "dist_8", "center_map"),
+    }
+)
 
 Array = np.ndarray[Any, Any]
 # Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
@@ -340,12 +384,51 @@ def table_readings(
         if by_rows or rows == -1:
             if ultralytics or classes in (None, columns - 4):
                 certain = ultralytics or classes == columns - 4
-                yield _raw("yolov8_rows", tensor, f"{table}: rows of box and classes", certain)
+                rows_of_it = f"{table}: rows of box and classes"
+                yolov8 = _raw("yolov8_rows", tensor, rows_of_it, certain)
+                yield yolov8 if ultralytics else _of_cells(yolov8, input_hw, are_places=True)
             if not ultralytics and classes in (None, columns - 5):
                 certain = classes == columns - 5
                 what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
-                yield _raw("yolox", tensor, what, certain)
-                yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yolox = _raw("yolox", tensor, what, certain)
+                yield _of_cells(yolox, input_hw, are_places=False)
+                worked_out = _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yield _of_cells(worked_out, input_hw, are_places=True)
+
+
+def _of_cells(reading: Reading, input_hw: tuple[int, int], *, are_places: bool) -> Reading:
+    """With a check that boxes lie at their cells, which offsets from these do not."""
+    ((role, _),) = reading.roles
+
+    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        lie_there = _lie_at_cells(runs[-1][role][:, :4].astype(np.float64), input_hw)
+        if lie_there in (None, are_places):
+            return None
+        if are_places:
+            return "its boxes do not lie at their cells: they are offsets, which `yolox` reads"
+        return "its boxes lie at their cells: they are worked out already"
+
+    return replace(reading, check=check)
+
+
+def _lie_at_cells(boxes: Array, input_hw: tuple[int, int]) -> bool | None:
+    """Whether rows (centre, sides), in pixels or in 0..1, lie near the cells that they are of.
+
+    ``None`` where that is not to be told.
+    """
+    for strides in _STRIDES:
+        cells, of_stride = grid_cells(input_hw, strides)
+        if len(cells) == len(boxes):
+            break
+    else:
+        return None
+    own = boxes.any(axis=1)
+    if not own.any():
+        return None
+    sides = np.array(input_hw[::-1])
+    middles = (cells[own] + 0.5) * of_stride[own] / sides
+    away = [np.median(np.abs(boxes[own, :2] / unit - middles).max(axis=1)) for unit in (sides, 1.0)]
+    return bool(min(away) < _NEAR_CELLS)
 
 
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
@@ -470,7 +553,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
-        ("nanodet", 2, 4 * NANODET_BINS),
+        *(("nanodet", 2, 4 * NANODET_BINS), ("score_8", 2, 0)),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

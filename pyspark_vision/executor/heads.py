@@ -37,6 +37,7 @@ _DEFAULT_IOU_THRESHOLD = 0.5
 _UNSUPPRESSED = {
     *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
     *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+    *("dist_8", "score_8", "center_map"),
 }
 
 

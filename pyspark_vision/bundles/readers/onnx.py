@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
@@ -65,7 +67,7 @@ def read_graph(path: Path) -> ModelFound:
         format="onnx",
         inputs=inputs,
         outputs=outputs,
-        labels=ultralytics.labels_of(written, path),
+        labels=ultralytics.labels_of(written, path) or _characters(metadata, outputs),
         fields=(
             *((("input_hw", size),) if size else ()),
             *ultralytics.keypoints_of(written, path).items(),
@@ -75,6 +77,13 @@ def read_graph(path: Path) -> ModelFound:
     )
     has_sizes = SIZES_INPUT in [value.name for value in session.get_inputs()]
     return _with_sizes(found) if has_sizes else found
+
+
+def _characters(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> Labels:
+    """The classes as RapidAI's exports of PaddlePaddle's models hold them, one a line."""
+    names = metadata.get("character", "").splitlines()
+    fits = any(tensor.shape and tensor.shape[-1] == len(names) for tensor in outputs)
+    return tuple(enumerate(names)) if fits else ()
 
 
 def _with_sizes(found: ModelFound) -> ModelFound:
@@ -125,6 +134,39 @@ def as_one_file(path: Path, folder: Path) -> Path:
     # A damaged protocol buffer, files that are missing, too many bytes: by many classes.
     except Exception as error:
         raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
+    return target
+
+
+def with_open_sides(path: Path, folder: Path) -> Path:
+    """A copy of an .onnx file in ``folder`` whose input has any number and size of pictures.
+
+    Exports name a size that a network of convolutions does not need: OpenCV takes no notice of it,
+    and ONNX Runtime refuses others. Raises :class:`InvalidModelError` where the file cannot be
+    changed, :class:`MissingDependencyError` without the package onnx.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path} was exported for another size: pip install onnx, which opens it to others"
+        ) from None
+    target = folder / path.name
+    try:
+        model = onnx.load(path)
+        weights = {tensor.name for tensor in model.graph.initializer}
+        [image] = [value for value in model.graph.input if value.name not in weights]
+        sides = [size.dim_value for size in image.type.tensor_type.shape.dim]
+        is_first = sides[1] in (1, 3)
+        names = ("pictures", "", "height", "width") if is_first else ("pictures", "height", "width")
+        for name, size in zip(names, image.type.tensor_type.shape.dim, strict=False):
+            if name:
+                size.dim_param = name
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        onnx.save(onnx.shape_inference.infer_shapes(model), target)
+    except Exception as error:  # as above
+        raise InvalidModelError(f"{path} cannot be opened to other sizes: {error}") from None
     return target
 
 
