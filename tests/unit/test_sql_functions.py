@@ -19,8 +19,6 @@ pytest.importorskip("onnxruntime")
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
-from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.functions import embed_text, register
 
 ROW = re.compile(r"^\| `(\"\w+\", .*)` \| `(SELECT .*)` \|$", re.MULTILINE)
 # Of two pictures, a drawn scene and one with the text "ab": what each line's query gives.
@@ -85,10 +83,3 @@ def test_each_line_of_the_guide_registers_a_function_and_has_answers(
         assert bytes(answers[name][1]).startswith(b"\xff\xd8")
         assert answers[name][2] is None
     assert [len(one or ()) for one in answers["classify_all"]] == [5, 5, 0]
-
-
-def test_a_function_of_texts_takes_no_options_of_pictures(
-    session: SparkSession, models: dict[str, Any]
-) -> None:
-    with pytest.raises(InvalidOptionError, match="embed_text does not take exact; it takes norm"):
-        register(session, "vector", embed_text, models["dual"], exact=True)
