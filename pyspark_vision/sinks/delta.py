@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sinks import owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
-from pyspark_vision.spark import delta_lake, hadoop
+from pyspark_vision.spark import delta_lake, error_texts, hadoop
 from pyspark_vision.spark.checkpoint_logs import last_batch
 
 if TYPE_CHECKING:
@@ -39,13 +39,8 @@ _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
 
 # Of two streams that make a table, or add columns to it, in one instant the later looks again.
 _TRIES, _PAUSE_S = 4, 0.5
-_CONFLICT = re.compile(
-    "DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|ConcurrentModification"
-)
 # Delta's S3SingleDriverLogStore is for these (delta-storage 4.4.0).
 _ONE_DRIVER = ("s3", "s3a", "s3n")
-
-_REFUSAL = re.compile(r"\[(DELTA_[A-Z_.]+)\]\s*([^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -131,11 +126,10 @@ def append(
             writer.save(table.uri)
             return
         except Exception as error:
-            if tries_left and _CONFLICT.search(str(error)):
+            if tries_left and error_texts.delta_conflict(str(error)):
                 time.sleep(_PAUSE_S)
                 continue
-            if refusal := _REFUSAL.search(str(error)):
-                why = f"{refusal.group(2).strip() or refusal.group(1)} ({refusal.group(1)})"
+            if why := error_texts.table_refusal(str(error)):
                 raise StreamError(f"{FLAG} {table.uri} refuses {shown}, whole: {why}") from None
             raise
 
