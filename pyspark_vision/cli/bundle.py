@@ -177,7 +177,8 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=float,
         metavar="SCORE",
-        help="that of the detector's reference (default: the score of its weakest box)",
+        help="the score threshold of the detector's reference (default: the score of its weakest "
+        "box)",
     )
 
 
