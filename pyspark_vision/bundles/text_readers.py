@@ -137,7 +137,7 @@ def check_text_reader(spec: ModelSpec) -> None:
         grey = np.full((*_TRIAL_HW, 3), 128, np.uint8)
         score_map = reader.score_map(grey)
         hw = reader.recognizer.hw(RECOGNIZER_HW)
-        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])[0]
+        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])
     except ImportError as error:
         raise MissingDependencyError(str(error)) from None
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
@@ -149,6 +149,11 @@ def check_text_reader(spec: ModelSpec) -> None:
             f"model {spec.name!r}: the detector gives {score_map.shape} values for a picture of "
             f"{_TRIAL_HW}, from {score_map.min():.3g} to {score_map.max():.3g}; it must give a "
             "probability (0..1) for each place, as PP-OCR's do"
+        )
+    if steps.ndim != 3 or len(steps) != 1:
+        raise InvalidModelError(
+            f"model {spec.name!r}: the recognizer gives {list(steps.shape)} for one line; it must "
+            "give (lines, steps, classes). Export it with the axis of pictures first"
         )
     if not _within_unit(steps) or not np.allclose(steps.sum(axis=-1), 1, atol=0.02):
         raise InvalidModelError(

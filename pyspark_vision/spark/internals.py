@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,7 +140,8 @@ def connect_settings() -> dict[str, str]:
 def executor_count(session: SparkSession) -> int:
     """By Scala's ``SparkStatusTracker``, which counts the driver. Missing: the doctor says so."""
     infos = session.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
-    return max(len(infos) - 1, str(session.sparkContext.master).startswith("local"))
+    is_local = str(session.sparkContext.master).startswith("local")
+    return max(len(infos) - 1, int(is_local))
 
 
 def let_jvm_call_python(session: SparkSession) -> None:
@@ -208,6 +210,24 @@ def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     except (AttributeError, TypeError, GatewayError):
         return None
     return metrics
+
+
+def mark(column: Column, name: str, value: Any) -> None:
+    """Note something on a Column, which has room for it as most Python objects have.
+
+    Without room: it is not noted, and what looks for it goes without (two passes instead of one).
+    """
+    with suppress(TypeError):
+        vars(column)[name] = value
+
+
+def mark_of(column: Column | str, name: str) -> Any:
+    """What :func:`mark` has noted; ``None`` of any other column, and of a name."""
+    # Not by getattr, by which a Column has a field of any name.
+    try:
+        return vars(column).get(name)
+    except TypeError:
+        return None
 
 
 def not_compiled(value: Column) -> Column:

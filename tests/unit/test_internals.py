@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from py4j.java_gateway import JavaPackage
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pyspark_vision.spark import internals
 
@@ -106,3 +108,27 @@ def test_a_listed_file_is_read_from_its_text_or_asked(
     match = internals.FILE_STATUS.match(text)
 
     assert (match and match.group("path", "folder", "size", "time")) == known
+
+
+class Slotted:
+    """A column without room for attributes of others."""
+
+    __slots__ = ()
+
+
+def test_a_note_on_a_column_is_found_on_that_column_alone(spark: SparkSession) -> None:
+    column = F.col("a")
+
+    internals.mark(column, "_note", 1)
+
+    assert internals.mark_of(column, "_note") == 1
+    assert internals.mark_of(column.alias("b"), "_note") is None
+    assert internals.mark_of("a", "_note") is None
+
+
+def test_a_column_without_room_for_a_note_goes_without() -> None:
+    column: Any = Slotted()
+
+    internals.mark(column, "_note", 1)
+
+    assert internals.mark_of(column, "_note") is None
