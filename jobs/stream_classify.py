@@ -15,12 +15,10 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
-from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.executor.messages.form import Field, Kind
 from pyspark_vision.functions import DecodeKeywords, classify_image
 from pyspark_vision.job import (
     admission,
-    arguments,
     bigquery,
     command_line,
     decode_flags,
@@ -279,24 +277,19 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options; flags that are wrong, or do not go together, end in one line and exit code 2."""
-    job = parser()
-    options = job.parse_job(argv)
-    try:
-        bigquery.table_name(options)
-        default = [flags.DELTA] if options.table else []
-        options.sink = [options.sink] if options.sink else default
-        flags.check_table_flags(options)
-        image_source.check_flags(options)
-        flags.refuse_taken_port(options)
-    except PysparkVisionError as error:
-        job.error(arguments.with_flags(str(error), options))
-    return options
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together; the sinks become a list."""
+    bigquery.table_name(options)
+    default = [flags.DELTA] if options.table else []
+    options.sink = [options.sink] if options.sink else default
+    flags.check_table_flags(options)
+    image_source.check_flags(options)
+    flags.refuse_taken_port(options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command_line.run_job("stream_classify", run, parsed(argv))
+    job = parser()
+    return command_line.run_job(job.prog, run, job.parse_job(argv, check))
 
 
 if __name__ == "__main__":

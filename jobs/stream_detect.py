@@ -15,11 +15,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
-from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
 from pyspark_vision.job import (
     admission,
-    arguments,
     command_line,
     decode_flags,
     flags,
@@ -463,12 +462,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
-    options = job.parse_job(argv)
-    try:
-        completed(options)
-    except PysparkVisionError as error:
-        job.error(arguments.with_flags(str(error), options))
-    return command_line.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, job.parse_job(argv, completed))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,6 @@ _PREPARATION: dict[str, Any] = {
 }
 # A trial does not need the detector's usual size, which takes a second.
 _TRIAL_HW = (64, 64)
-
-
-@dataclass(frozen=True)
-class _Part:
-    path: Path
-    found: ModelFound
 
 
 def parts_of(folder: Path) -> dict[str, list[Path]]:

@@ -179,8 +179,8 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=float,
         metavar="SCORE",
-        help="that of the reference (default: the score of the weakest that it has found; of text "
-        "lines 0.5)",
+        help="the score threshold of the reference (default: the score of the weakest that it has "
+        "found; of text lines 0.5)",
     )
 
 

@@ -22,7 +22,7 @@ from pyspark.errors import PySparkException
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
-from pyspark_vision.spark import delta_lake, hadoop
+from pyspark_vision.spark import delta_lake, error_texts, hadoop
 from pyspark_vision.spark.checkpoint_logs import last_batch
 from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.java_errors import in_a_line
@@ -44,13 +44,8 @@ _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
 
 # Of two streams that make a table, or add columns to it, in one instant the later looks again.
 _TRIES, _PAUSE_S = 4, 0.5
-_CONFLICT = re.compile(
-    "DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|ConcurrentModification"
-)
 # Delta's S3SingleDriverLogStore is for these (delta-storage 4.4.0).
 _ONE_DRIVER = ("s3", "s3a", "s3n")
-
-_REFUSAL = re.compile(r"\[(DELTA_[A-Z_.]+)\]\s*([^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
         there = session.read.format("delta").load(table.uri).schema
         _refuse_other_partitions(session, table)
     except (JavaError, PySparkException) as error:
-        why = _why_refused(error) or in_a_line(error)
+        why = error_texts.table_refusal(str(error)) or in_a_line(error)
         raise InvalidOptionError(
             f"{FLAG} {table.uri} cannot be read as a Delta table: {why}"
         ) from None
@@ -143,18 +138,12 @@ def append(
             writer.save(table.uri)
             return
         except Exception as error:
-            if tries_left and _CONFLICT.search(str(error)):
+            if tries_left and error_texts.delta_conflict(str(error)):
                 time.sleep(_PAUSE_S)
                 continue
-            if why := _why_refused(error):
+            if why := error_texts.table_refusal(str(error)):
                 raise StreamError(f"{FLAG} {table.uri} refuses {shown}, whole: {why}") from None
             raise
-
-
-def _why_refused(error: Exception) -> str | None:
-    """Delta's own words, and its name for them; ``None`` of an error that is not Delta's."""
-    refusal = _REFUSAL.search(str(error))
-    return refusal and f"{refusal.group(2).strip() or refusal.group(1)} ({refusal.group(1)})"
 
 
 def is_there(session: SparkSession, uri: str) -> bool:

@@ -163,7 +163,7 @@ def test_a_job_of_kafka_alone_is_not_told_of_a_subscription(
 
     job = guides.script(root / "jobs" / "stream_classify.py")
 
-    assert job.parsed(plan.stream_flags).pubsub_subscription == []
+    assert job.parser().parse_job(plan.stream_flags, job.check).pubsub_subscription == []
 
 
 def test_a_newer_image_has_the_connector_of_its_scala() -> None:

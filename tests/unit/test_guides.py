@@ -99,7 +99,7 @@ RUN = {
     ("streams.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("operating.md", "stream_detect: --output out belongs"): "tests/unit/test_guides.py",
     ("streams.md", "python -c"): "tests/unit/test_messages.py",
-    ("streams.md", "pyspark-vision receive"): "tests/services/test_receive.py",
+    ("receive.md", "pyspark-vision receive"): "tests/services/test_receive.py",
     ("streams.md", "import duckdb"): "tests/unit/test_later_columns.py",
     ("tables.md", "scripts/submit"): "tests/unit/test_guides.py",
     ("tables.md", "from deltalake"): "tests/unit/test_guides.py",
@@ -126,7 +126,7 @@ NOT_RUN = {
     ("clusters.md", "scripts/submit --master yarn --python"): "YARN; the flags are checked here",
     ("clusters.md", "scripts/submit --master yarn --ship"): "YARN; the flags are checked here",
     ("clusters.md", "pip install"): "tests/services/test_connect.py runs a server's jobs",
-    ("clusters.md", "docker build"): "needs Docker and a cluster",
+    ("kubernetes.md", "docker build"): "needs Docker and a cluster",
     ("faults.md", "pyspark-vision replay"): "as in streams.md, where it is run",
     ("million_pictures.md", "scripts/submit"): "YARN; the flags are checked here",
     ("models.md", "from pyspark_vision.bundles"): "names models that are not here",
@@ -139,7 +139,7 @@ NOT_RUN = {
     ("text.md", "+----+"): "was printed by models that are not here",
     ("your_model.md", "pyspark-vision bundle build"): "names a model that is not here",
     ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
-    ("streams.md", "2026-11-28 08:00:00.250"): "output of receive",
+    ("receive.md", "2026-11-28 08:00:00.250"): "output of receive",
 }
 
 # Of other programs: spark-submit, kubectl, gcloud, aws and this project's benchmarks.

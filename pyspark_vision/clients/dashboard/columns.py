@@ -20,7 +20,6 @@ _ENDS_WITH_OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
 CAMERA_TO_BROKER = "camera to broker"
 CAMERA_TO_RESULT = "camera to result"
 PROCESSING = "decoding and model"
-LATENCIES = (CAMERA_TO_BROKER, CAMERA_TO_RESULT, PROCESSING)
 
 
 @dataclass(frozen=True)
