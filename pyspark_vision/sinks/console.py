@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pyspark_vision.sinks import Sink
 
 ROWS_SHOWN = 5
+# What is found, one after the other in a row.
+_LISTS = ("detections", "segments", "poses", "lines", "predictions")
 _NAME_CHARS = 40
 _EVENT_CHARS = 200
 
@@ -24,7 +26,7 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
     """
 
     def write(results: DataFrame, batch_id: int) -> None:
-        columns = ("origin", "detections", "predictions", "embedding", "event", "error")
+        columns = ("origin", *_LISTS, "embedding", "event", "error")
         shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).orderBy("origin").limit(rows).collect():
             if not terminal.say(f"batch {batch_id}: {_line(row)}", sys.stdout):
@@ -46,11 +48,15 @@ def _line(row: Row) -> str:
         return f"{name:<{_NAME_CHARS}} {len(fields['embedding'] or [])} numbers"
     if "event" in fields:
         return f"{name:<{_NAME_CHARS}} {_event(fields['event'])}"
-    found = [
-        f"{_printable(one['label'] or '#' + str(one['class_id']))} {one['score']:.2f}"
-        for one in fields.get("detections") or fields.get("predictions") or []
-    ]
-    return f"{name:<{_NAME_CHARS}} {', '.join(found) or 'nothing detected'}"
+    items = next((fields[column] for column in _LISTS if fields.get(column)), [])
+    found = ", ".join(_item(item.asDict()) for item in items)
+    return f"{name:<{_NAME_CHARS}} {found or 'nothing detected'}"
+
+
+def _item(item: dict[str, Any]) -> str:
+    label = item.get("text", item.get("label")) or f"#{item.get('class_id')}"
+    score = "" if item["score"] is None else f" {item['score']:.2f}"
+    return f"{_printable(label)}{score}"
 
 
 def _event(event: Row) -> str:
