@@ -40,9 +40,10 @@ def objects(results: DataFrame, score_threshold: float, *, shapes: bool = True) 
 
 
 def labels(results: DataFrame, score_threshold: float) -> Column:
-    """The labels of the same objects."""
+    """The labels of the same objects; not of a line in which nothing was read."""
     value = _value(results)
-    return F.transform(_shown(value, score_threshold), lambda item: _label(item, value))
+    found = F.transform(_shown(value, score_threshold), lambda item: _label(item, value))
+    return F.filter(found, lambda label: label != "") if value == LINES else found
 
 
 def has_shapes(results: DataFrame) -> bool:
