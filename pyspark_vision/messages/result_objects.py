@@ -107,7 +107,8 @@ def _object(item: Column, value: str, names: Sequence[str], shapes: bool) -> Col
 def _sides(item: Column, value: str) -> list[Column]:
     if value != LINES:
         return [item[side] for side in _SIDES]
-    xs, ys = (F.transform(item["corners"], lambda one, axis=axis: one[axis]) for axis in "xy")
+    xs = F.transform(item["corners"], lambda corner: corner["x"])
+    ys = F.transform(item["corners"], lambda corner: corner["y"])
     return [F.array_min(xs), F.array_min(ys), F.array_max(xs), F.array_max(ys)]
 
 
