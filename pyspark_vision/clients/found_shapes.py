@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 # Of a mask's size: the pictures that the live page takes have no more.
 _MOST_PIXELS = 40_000_000
@@ -89,7 +89,7 @@ def read_corners(value: Any) -> tuple[tuple[float, float], ...]:
     return tuple((x, y) for x, y in value)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

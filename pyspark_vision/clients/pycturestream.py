@@ -10,7 +10,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from pyspark_vision.clients.found_shapes import (
     Keypoint,
@@ -226,14 +226,14 @@ def object_of(entry: Any) -> DetectedObject:
     score, sector = entry.get("score"), entry.get("sector")
     box, class_id = entry.get("box"), entry.get("class_id")
     # Python's JSON takes NaN and Infinity, and integers that no float holds.
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    if not (is_number and 0 <= score <= 1) and not (score is None and "class_id" in entry):
+    has_none = score is None and "class_id" in entry  # a segment of a map of classes
+    if not has_none and not _is_share(score):
         raise BadMessageError(f"score must be a number from 0 to 1, not {_shown(score)}")
     corners = read_corners(entry.get("corners"))
     return DetectedObject(
         # Nothing may have been read in a line of text.
         label="" if corners and entry.get("label") == "" else _text(entry, "label"),
-        score=None if score is None else float(score),
+        score=float(score) if _is_share(score) else None,
         sector=(str(sector[0]), str(sector[1]))
         if isinstance(sector, list) and len(sector) == 2
         else None,
@@ -243,6 +243,10 @@ def object_of(entry: Any) -> DetectedObject:
         keypoints=read_keypoints(entry.get("keypoints")),
         corners=corners,
     )
+
+
+def _is_share(score: Any) -> TypeGuard[float]:
+    return isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
 
 
 def _box(sides: Any) -> tuple[float, float, float, float] | None:

@@ -122,9 +122,8 @@ def test_all_that_a_bundle_finds_is_in_rows_messages_events_and_pictures(
         for file in (tmp_path / "json").rglob("*.json")
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
-    assert [len(line[value]) for line in lines if line["error"] is None] == [
-        len(rows[0][value])
-    ] * 2
+    found = len(rows[0][value])
+    assert [len(line[value]) for line in lines if line["error"] is None] == [found] * 2
     events = [
         json.loads(line)["event_type"]
         for file in (tmp_path / "events").rglob("*.json")
