@@ -104,5 +104,5 @@ def _box(
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     name = drawable(text) if isinstance(text, str) else ""
     score = line.get("score")
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    return Box(xyxy, CLASS_ID, name or f"#{number}", float(score) if is_number else None)
+    known = float(score) if isinstance(score, int | float) else None
+    return Box(xyxy, CLASS_ID, name or f"#{number}", known)

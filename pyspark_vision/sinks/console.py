@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.sinks import terminal
@@ -48,7 +49,7 @@ def _line(row: Row) -> str:
         return f"{name:<{_NAME_CHARS}} {len(fields['embedding'] or [])} numbers"
     if "event" in fields:
         return f"{name:<{_NAME_CHARS}} {_event(fields['event'])}"
-    items = next((fields[column] for column in _LISTS if fields.get(column)), [])
+    items: Sequence[Row] = next((fields[column] for column in _LISTS if fields.get(column)), [])
     found = ", ".join(_item(item.asDict()) for item in items)
     return f"{name:<{_NAME_CHARS}} {found or 'nothing detected'}"
 

@@ -67,7 +67,10 @@ RUN = {
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
-    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    (
+        "text.md",
+        "from pyspark_vision import ModelSpec, draw_text_lines",
+    ): "tests/unit/test_guides.py",
     ("text.md", "import io"): "tests/unit/test_guides.py",
     ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
@@ -417,6 +420,7 @@ def test_text_md_text_is_read_and_pictures_are_named_and_found(
     exec(search, names)
 
     assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
+    assert Image.open(io.BytesIO(names["drawn"]["jpeg"])).size == (400, 300)
     assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
     assert names["found"].count() == 6
 
