@@ -60,7 +60,7 @@ def frame(image: Image.Image, number: int) -> bytes:
 # Model, the column of rows, fields that objects have beside PyctureStream's and ours, labels.
 KINDS: dict[str, tuple[Callable[[Path], ModelSpec], str, set[str], set[str]]] = {
     "masks": (segmenter, "segments", BEFORE | {"area", "mask"}, {"red", "blue"}),
-    "points": (poser, "poses", BEFORE - {"box"} | {"keypoints"}, {"person"}),
+    "points": (poser, "poses", BEFORE - {"box"} | {"keypoints"}, {"#0"}),
     "faces": (faces, "detections", BEFORE | {"keypoints"}, {"face"}),
     "text": (reader, "lines", BEFORE - {"class_id"} | {"corners"}, {"ab"}),
 }

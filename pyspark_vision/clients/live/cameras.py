@@ -219,7 +219,7 @@ class Cameras:
             if not is_past and (known is None or known.result is None):
                 camera.results_seen += 1
                 camera.matched += known is not None and known.picture is not None
-                self.labels.add((item.label for item in result.objects), at)
+                self.labels.add((item.label for item in result.objects if item.label), at)
             frame = self._kept(camera, result.timestamp, at, result=result, drawn=drawn)
             if _is_later(frame, camera.newest_result):
                 camera.newest_result = frame
