@@ -30,13 +30,14 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
         columns = ("origin", *_LISTS, "embedding", "event", "error")
         shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).orderBy("origin").limit(rows).collect():
-            if not terminal.say(f"batch {batch_id}: {_line(row)}", sys.stdout):
+            if not terminal.say(f"batch {batch_id}: {line_of(row)}", sys.stdout):
                 break
 
     return write
 
 
-def _line(row: Row) -> str:
+def line_of(row: Row) -> str:
+    """A row of results as a line: what it is of, and what was found or why not."""
     fields: dict[str, Any] = row.asDict()
     origin = str(fields.get("origin") or "-")
     # A record is known by topic/partition/offset, a file by its name.

@@ -20,7 +20,7 @@ from pyspark_vision.clients.stream_messages import (
     readable_parts,
 )
 from pyspark_vision.messages import pycturestream
-from pyspark_vision.sinks.console import _line
+from pyspark_vision.sinks.console import line_of
 
 NO_BOX = dict.fromkeys(("xmin", "ymin", "xmax", "ymax"))
 BOX = {"xmin": 0.0, "ymin": 0.5, "xmax": 0.25, "ymax": 1.0}
@@ -179,7 +179,7 @@ def test_detections_are_sent_as_before(spark: SparkSession) -> None:
     ],
 )
 def test_the_console_says_what_was_found(fields: dict[str, Any], line: str) -> None:
-    said = _line(Row(**{"origin": "kafka:t/0/1", "error": None, **fields}))
+    said = line_of(Row(**{"origin": "kafka:t/0/1", "error": None, **fields}))
 
     assert said.split(maxsplit=1) == ["t/0/1", line]
 
