@@ -56,7 +56,10 @@ def line_of(row: Row) -> str:
 
 
 def _item(item: dict[str, Any]) -> str:
-    label = item.get("text", item.get("label")) or f"#{item.get('class_id')}"
+    if "text" in item:
+        label = item["text"] or "no text"
+    else:
+        label = item["label"] or f"#{item['class_id']}"
     score = "" if item["score"] is None else f" {item['score']:.2f}"
     return f"{_printable(label)}{score}"
 

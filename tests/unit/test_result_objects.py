@@ -173,7 +173,7 @@ def test_detections_are_sent_as_before(spark: SparkSession) -> None:
         ({"segments": [Row(label="sky", class_id=2, score=None)]}, "sky"),
         ({"poses": [Row(label=None, class_id=2, score=0.875)]}, "#2 0.88"),
         ({"lines": [Row(text="Spark\x1b 42", score=0.97)]}, "Spark� 42 0.97"),
-        ({"lines": [Row(text="", score=0.1)]}, "#None 0.10"),
+        ({"lines": [Row(text="", score=0.1)]}, "no text 0.10"),
         ({"lines": []}, "nothing detected"),
         ({"segments": None, "error": Row(code="truncated", message="cut")}, "! truncated: cut"),
     ],
