@@ -120,6 +120,8 @@ def read(file: str) -> None:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.log.level", "ERROR")
+        # 4,096 rows, the default, would be 430 MB in one array: more than its heap has room for.
+        .config("spark.sql.parquet.columnarReaderBatchSize", "256")
         .getOrCreate()
     )
     how = FrameFormat("UTC")

@@ -4,12 +4,17 @@ Same pictures, same engine, same decode, one thread each, two processes; rounds 
 A B A B, so that a machine whose speed drifts does not favour one side. Prints the median images/s
 of each, and the ratio pair by pair. Then, with a small model on small pictures, our Arrow-native
 UDF beside the same function as a pandas UDF.
+
+``python -m benchmarks.quick --before FOLDER``: only ``classify_image`` of this checkout beside that
+of another one (``git worktree add FOLDER COMMIT``), with its own ``.venv`` if it has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import models
 from benchmarks.figures import ratio
@@ -21,9 +26,16 @@ from benchmarks.races import job_of
 IMAGES, TINY_IMAGES, ROUNDS = 600, 6000, 9
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="the other checkout")
+    before = parser.parse_args(argv).before
     models.make_models()
     usual = job_of(IMAGES)
+    if before is not None:
+        now = Entry("contenders.ours", usual, IMAGES)
+        print_ratio("before", {"now": now, "before": replace(now, checkout=before.resolve())})
+        return
     print_ratio(
         "classify",
         {

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from local_services import proc
@@ -27,9 +28,8 @@ WARM_UP_ROUNDS = 2
 # A contender that is asked to end stops Spark or Ray first; one that hangs is killed after this.
 STOP_TIMEOUT_S = 30.0
 
-# Spark's workers are to be the Python of this environment; Ray reports nothing to anyone.
+# Ray reports nothing to anyone.
 _ENVIRONMENT = {
-    "PYSPARK_PYTHON": sys.executable,
     "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",
     "PYTHONWARNINGS": "ignore",
@@ -46,6 +46,8 @@ class Entry:
     """A contender: its module, what it does, the images of a round, and the core it is bound to.
 
     ``min_agreement``: on how many of the check pictures it must name the best class of the first.
+    ``checkout``: the folder of this project whose code it runs, with the packages of its ``.venv``
+    if it has one.
     """
 
     module: str
@@ -53,6 +55,13 @@ class Entry:
     images: int = 0
     pinned_to: int | None = None
     min_agreement: float = MIN_AGREEMENT
+    checkout: Path = ROOT
+
+    @property
+    def python(self) -> str:
+        """The interpreter that has the packages of its checkout."""
+        own = self.checkout / ".venv" / "bin" / "python"
+        return sys.executable if self.checkout == ROOT or not own.exists() else str(own)
 
 
 class Process:
@@ -70,12 +79,12 @@ class Process:
         module = f"benchmarks.{entry.module}"
         with log.open("w") as stderr:
             self._process = subprocess.Popen(
-                [*tied, *pin, sys.executable, "-m", module, entry.job.as_json()],
+                [*tied, *pin, entry.python, "-m", module, entry.job.as_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                cwd=ROOT,
-                env=os.environ | _ENVIRONMENT,
+                cwd=entry.checkout,
+                env=os.environ | _ENVIRONMENT | {"PYSPARK_PYTHON": entry.python},
                 text=True,
                 start_new_session=True,  # by which all that it starts is found, and ended
             )

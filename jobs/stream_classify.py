@@ -296,7 +296,8 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; flags that are wrong, or do not go together, end in one line and exit code 2."""
     job = parser()
     options = job.parse_job(argv)
     try:
@@ -308,7 +309,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.refuse_taken_port(options)
     except PysparkVisionError as error:
         job.error(arguments.with_flags(str(error), options))
-    return command_line.run_job(job.prog, run, options)
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command_line.run_job("stream_classify", run, parsed(argv))
 
 
 if __name__ == "__main__":

@@ -15,79 +15,56 @@ is null, an empty one empty); so have the frames of an animation or TIFF with ``
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.bundles.spec import ModelSpec
-from pyspark_vision.bundles.storage import publish
-from pyspark_vision.columns.label_vectors import label_vectors
+from pyspark_vision.columns.model_functions import (
+    classifying,
+    detecting,
+    embedding,
+    embedding_texts,
+    finding_keypoints,
+    reading_text,
+    segmenting,
+)
 from pyspark_vision.columns.options import (
-    DECODE_KEYS,
     DEFAULT_FETCH_ATTEMPTS,
     DEFAULT_FETCH_CONCURRENCY,
     DEFAULT_FETCH_TIMEOUT_S,
-    at_least_one,
     decode_options,
     fetch_options,
-    texts,
-    within_unit,
 )
+from pyspark_vision.columns.picture_functions import decoding, drawing
+from pyspark_vision.columns.read_columns import (
+    ReadColumn,
+    mark_decoded,
+    mark_fetched,
+    read_column,
+)
+from pyspark_vision.columns.sql_functions import sql_udf
 from pyspark_vision.columns.type_checks import (
     ENCODED,
     GENERATION,
     IMAGES,
-    REFERENCE,
     TEXT,
     URI,
-    Accepted,
-    by_array,
     checked,
     named,
-    or_arrays,
 )
-from pyspark_vision.columns.udf import vision_udf
-from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.heads import (
-    ClassifyOptions,
-    DetectOptions,
-    EmbedOptions,
-    HeadOptions,
-    MatchOptions,
-    PoseOptions,
-    ReadOptions,
-    SegmentOptions,
-    default_iou_threshold,
-)
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, FIRST, DecodeOptions
-from pyspark_vision.executor.pipeline import Inference
-from pyspark_vision.executor.text_embeddings import TextInference
-from pyspark_vision.spark.session import active_session, row_timeout_s
+from pyspark_vision.columns.worker_functions import WorkerFunction, applied, once
+from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.spark.session import active_session
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from pyspark.sql import Column, SparkSession
-    from pyspark.sql.udf import UserDefinedFunction
 
     ColumnOrName = Column | str
-
-# Of MoveNet's points, the least that TensorFlow's demo crops by (`MIN_CROP_KEYPOINT_SCORE`).
-_DEFAULT_MEAN_SCORE = 0.2
-# A line would be larger than most pictures; in use are 1.5 to 2.
-_MAX_UNCLIP_RATIO = 10
-
-
-# Set on the Columns that decode_image and fetch_object return, so that an image function right
-# around them does all in one pass instead of handing pixels or files from one UDF to the next.
-_DECODE_MARK = "_pyspark_vision_decode"
-_FETCH_MARK = "_pyspark_vision_fetch"
 
 
 class DecodeKeywords(TypedDict, total=False):
@@ -139,15 +116,17 @@ def fetch_object(
     options = fetch_options(
         active_session(), prefixes, max_bytes, concurrency, max_attempts, timeout_s
     )
-    udf = vision_udf("fetch_objects", options, schemas.FETCHED, name="fetch_object")
+    # Not deterministic: a store may answer differently the second time it is asked.
+    fetching = WorkerFunction(
+        "fetch_object", "fetch_objects", options, schemas.FETCHED, is_deterministic=False
+    )
     reference = checked("fetch_object", col, URI)
     if generation is not None:
         number = checked("fetch_object(generation=…)", generation, GENERATION)
         # As text: pandas, through which PySpark before 4.1 goes, makes floats of numbers and nulls.
         reference = F.struct(reference.alias("uri"), number.cast("string").alias("generation"))
-    # Not deterministic: a store may answer differently the second time it is asked.
-    column = named("fetch_object", col, udf.asNondeterministic()(reference))
-    column.__dict__[_FETCH_MARK] = (reference, options)
+    column = named("fetch_object", col, fetching.udf()(reference))
+    mark_fetched(column, reference, options)
     return column
 
 
@@ -174,10 +153,9 @@ def decode_image(col: ColumnOrName, **decode: Unpack[DecodeKeywords]) -> Column:
     +-----+------+
     """
     options = decode_options("decode_image", decode)
-    read = _Read(col, options)
-    result = _by_type("decode_image", ENCODED, _decode_udfs(None, None, read), read)
-    column = named("decode_image", col, result)
-    column.__dict__[_DECODE_MARK] = (col, options)
+    read = ReadColumn(col, options)
+    column = named("decode_image", col, applied(decoding(read), read, ENCODED))
+    mark_decoded(column, col, options)
     return column
 
 
@@ -222,9 +200,9 @@ def classify_image(
     >>> dual = ModelSpec.load("models/demo-dual-encoder")
     >>> best = classify_image("content", dual, top_k=1, labels=["a red car", "a blue boat"])
     """
-    read = _read("classify_image", col, decode, timings=timings)
-    udfs = _classify_udfs(active_session(), model, read, top_k, score_threshold, labels)
-    return _applied("classify_image", col, udfs, read)
+    read = read_column("classify_image", col, decode, timings=timings)
+    function = classifying(active_session(), model, read, top_k, score_threshold, labels)
+    return named("classify_image", col, once(applied(function, read)))
 
 
 def detect_objects(
@@ -251,11 +229,11 @@ def detect_objects(
     not. ``timings`` adds what a row cost
     (:data:`schemas.TIMINGS`).
     """
-    read = _read("detect_objects", col, decode, timings=timings)
-    udfs = _detect_udfs(
+    read = read_column("detect_objects", col, decode, timings=timings)
+    function = detecting(
         active_session(), model, read, score_threshold, max_detections, iou_threshold
     )
-    return _applied("detect_objects", col, udfs, read)
+    return named("detect_objects", col, once(applied(function, read)))
 
 
 def segment_image(
@@ -291,8 +269,8 @@ def segment_image(
 
     >>> df.select(segment_image("content", spec).alias("r")).select("r.segments.area").show()
     """
-    read = _read("segment_image", col, decode, timings=timings)
-    udfs = _segment_udfs(
+    read = read_column("segment_image", col, decode, timings=timings)
+    function = segmenting(
         active_session(),
         model,
         read,
@@ -301,7 +279,7 @@ def segment_image(
         iou_threshold,
         mask_threshold,
     )
-    return _applied("segment_image", col, udfs, read)
+    return named("segment_image", col, once(applied(function, read)))
 
 
 def detect_keypoints(
@@ -329,9 +307,11 @@ def detect_keypoints(
 
     >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
     """
-    read = _read("detect_keypoints", col, decode, timings=timings)
-    udfs = _keypoints_udfs(active_session(), model, read, score_threshold, max_poses, iou_threshold)
-    return _applied("detect_keypoints", col, udfs, read)
+    read = read_column("detect_keypoints", col, decode, timings=timings)
+    function = finding_keypoints(
+        active_session(), model, read, score_threshold, max_poses, iou_threshold
+    )
+    return named("detect_keypoints", col, once(applied(function, read)))
 
 
 def embed_image(
@@ -350,9 +330,9 @@ def embed_image(
     a Keras model it can be a layer (``ModelSpec.inspect(path, task="embed", layer="fc2")``).
     ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
-    read = _read("embed_image", col, decode, timings=timings)
-    udfs = _embed_udfs(active_session(), model, read, normalize)
-    return _applied("embed_image", col, udfs, read)
+    read = read_column("embed_image", col, decode, timings=timings)
+    function = embedding(active_session(), model, read, normalize)
+    return named("embed_image", col, once(applied(function, read)))
 
 
 def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> Column:
@@ -367,8 +347,9 @@ def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> 
     >>> dual = ModelSpec.load("models/demo-dual-encoder")
     >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))
     """
-    udfs = _embed_text_udfs(active_session(), model, _Read(col, DecodeOptions()), normalize)
-    return named("embed_text", col, _once(udfs.one(checked("embed_text", col, TEXT))))
+    read = ReadColumn(col, DecodeOptions())
+    function = embedding_texts(active_session(), model, read, normalize)
+    return named("embed_text", col, once(applied(function, read, TEXT)))
 
 
 def read_text(
@@ -397,11 +378,11 @@ def read_text(
     >>> reader = ModelSpec.load("bundles/ppocr")  # pyspark-vision bundle build FOLDER
     >>> df.select(F.explode(read_text("content", reader)["lines"]["text"])).show()
     """
-    read = _read("read_text", col, decode, timings=timings)
-    udfs = _read_text_udfs(
+    read = read_column("read_text", col, decode, timings=timings)
+    function = reading_text(
         active_session(), model, read, score_threshold, box_threshold, unclip_ratio
     )
-    return _applied("read_text", col, udfs, read)
+    return named("read_text", col, once(applied(function, read)))
 
 
 def draw_detections(
@@ -470,320 +451,13 @@ def register(
     takes arrays of pictures, and only those: a SQL function has one type. Raises for a name that is
     no identifier, another function, or an option that it does not have.
     """
-    if not name.isidentifier():
-        raise InvalidOptionError(f"name={name!r} is not a SQL identifier: letters, digits and _")
-    make_udfs = _UDF_MAKERS.get(getattr(function, "__name__", ""))
-    if make_udfs is None:
-        raise InvalidOptionError(
-            f"function={function!r} cannot be registered; choose one of {', '.join(_UDF_MAKERS)}"
-        )
-    own = {
-        key: parameter.default
-        for key, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    if unknown := sorted(set(options) - {*own, *DECODE_KEYS}):
-        raise InvalidOptionError(
-            f"{function.__name__} does not take {', '.join(unknown)}; it takes "
-            f"{', '.join([*own, *DECODE_KEYS])}"
-        )
-    decode = {key: options.pop(key) for key in DECODE_KEYS if key in options}
-    values = {**own, **options}
-    read = _Read("", decode_options(name, decode), timings=bool(values.pop("timings", False)))
-    udfs = make_udfs(session, model, read, **values)
-    udf = udfs.one if read.decode.frames == FIRST else udfs.lists
-    if arrays:
-        if read.decode.frames != FIRST or udfs.lists is None:
-            raise InvalidOptionError(
-                f"{name}: arrays=True with {function.__name__}, frames={read.decode.frames!r}; it "
-                "goes with functions that give a result for each picture, of its first frame"
-            )
-        udf = udfs.lists
-    assert udf is not None
+    udf = sql_udf(session, name, function, model, options, arrays=arrays)
     session.udf.register(name, udf if deterministic else udf.asNondeterministic())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """The column that the worker gets, and how it makes pixels of it."""
-
-    col: ColumnOrName
-    decode: DecodeOptions
-    fetch: FetchOptions | None = None
-    timings: bool = False
-
-
-def _read(function: str, col: ColumnOrName, decode: Any, *, timings: bool = False) -> _Read:
-    """Right around ``decode_image(x)`` or ``fetch_object(x)`` the column read is ``x`` itself."""
-    options = decode_options(function, decode)
-    marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
-    if marked is not None:
-        if others := sorted(set(decode) - {"exact"}):
-            raise InvalidOptionError(
-                f"{function}: {', '.join(others)} must be decode_image's, which is inside of it"
-            )
-        col, inner = marked
-        options = dataclasses.replace(inner, exact=inner.exact or options.exact)
-    marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
-    uri, fetch = marked or (col, None)
-    return _Read(uri, options, fetch, timings)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Udfs:
-    """A function for a picture in each row, and for several: the same results in an array."""
-
-    one: UserDefinedFunction
-    lists: UserDefinedFunction | None
-
-
-def _applied(function: str, col: ColumnOrName, udfs: _Udfs, read: _Read) -> Column:
-    accepted = IMAGES if read.fetch is None else REFERENCE
-    return named(function, col, _once(_by_type(function, accepted, udfs, read)))
-
-
-def _by_type(function: str, accepted: Accepted, udfs: _Udfs, read: _Read) -> Column:
-    """Arrays of pictures and several frames of a picture give an array of results."""
-    assert udfs.lists is not None
-    if read.decode.frames != FIRST:
-        return udfs.lists(checked(function, read.col, accepted))
-    if read.fetch is not None:
-        return udfs.one(checked(function, read.col, accepted))
-    column = checked(function, read.col, or_arrays(accepted))
-    return by_array(column, udfs.lists(column), udfs.one(column))
-
-
 def _drawn(function: str, col: ColumnOrName, items: ColumnOrName, decode: Any) -> Column:
-    read = _read(function, col, decode)
+    read = read_column(function, col, decode)
     # The pixels of a fetched object are drawn on as they came: it is not asked for again.
     source = col if read.fetch is not None else read.col
-    udf = _draw_udf(function, read)
+    udf = drawing(function, read).udf()
     return named(function, col, udf(checked(function, source, IMAGES), items))
-
-
-def _once(result: Column) -> Column:
-    """The same column, in a plan that runs the model once, however often the column is used.
-
-    Two things are wanted of Spark. Calls that stand beside each other (``r["label"], r["score"]``)
-    become one only where they are deterministic, which ours are. Deterministic ones it runs again
-    for a filter on the result, which it pushes below; so what is around them is not, though its
-    value is always true. (``rand() >= 0`` would be: Spark's optimizer knows that.)
-    """
-    return F.when(F.spark_partition_id() >= 0, result)
-
-
-def _decode_udfs(session: Any, model: None, read: _Read) -> _Udfs:
-    one = vision_udf("decode_images", read.decode, schemas.IMAGE, name="decode_image")
-    several = ArrayType(schemas.IMAGE)
-    return _Udfs(one, vision_udf("decode_image_lists", read.decode, several, name="decode_image"))
-
-
-def _classify_udfs(
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    top_k: int,
-    score_threshold: float,
-    labels: Sequence[str] | None,
-) -> _Udfs:
-    at_least_one("top_k", top_k)
-    within_unit("score_threshold", score_threshold)
-    is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"
-    if labels is None and not is_dual:
-        head = ClassifyOptions(top_k, score_threshold)
-        return _inference_udfs("classify_image", ("classify",), session, model, read, head)
-    if isinstance(model, ModelSpec) and not is_dual:
-        raise InvalidOptionError(
-            f"classify_image: labels are for a dual encoder; the task of model {model.name!r} is "
-            f"{model.task!r}, and a classifier has labels of its own (ModelSpec.inspect(labels=…))"
-        )
-    if labels is None:
-        raise InvalidOptionError(
-            "classify_image: a dual encoder needs labels=, the texts to compare pictures with"
-        )
-    named_labels = texts("labels", labels)
-    spec = _check_model("classify_image", ("dual_encoder",), model)
-    vectors = label_vectors(spec, named_labels)
-    match = MatchOptions(top_k, score_threshold, named_labels, vectors)
-    return _inference_udfs("classify_image", ("dual_encoder",), session, model, read, match)
-
-
-def _detect_udfs(
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    score_threshold: float,
-    max_detections: int,
-    iou_threshold: float | None,
-) -> _Udfs:
-    within_unit("score_threshold", score_threshold)
-    at_least_one("max_detections", max_detections)
-    iou_threshold = _suppression(model, iou_threshold)
-    head = DetectOptions(score_threshold, max_detections, iou_threshold)
-    return _inference_udfs("detect_objects", ("detect",), session, model, read, head)
-
-
-def _segment_udfs(
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    score_threshold: float | None,
-    max_segments: int,
-    iou_threshold: float | None,
-    mask_threshold: float,
-) -> _Udfs:
-    roles = _roles(model)
-    if score_threshold is None:
-        score_threshold = 0.0 if roles & {"pixel_scores", "pixel_classes"} else 0.5
-    within_unit("score_threshold", score_threshold)
-    at_least_one("max_segments", max_segments)
-    within_unit("mask_threshold", mask_threshold)
-    iou_threshold = _suppression(model, iou_threshold)
-    head = SegmentOptions(score_threshold, max_segments, iou_threshold, mask_threshold)
-    return _inference_udfs("segment_image", ("segment",), session, model, read, head)
-
-
-def _keypoints_udfs(
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    score_threshold: float | None,
-    max_poses: int,
-    iou_threshold: float | None,
-) -> _Udfs:
-    roles = _roles(model)
-    if score_threshold is None:
-        is_mean = "keypoints" in roles and "presence" not in roles
-        score_threshold = _DEFAULT_MEAN_SCORE if is_mean else 0.5
-    within_unit("score_threshold", score_threshold)
-    at_least_one("max_poses", max_poses)
-    iou_threshold = _suppression(model, iou_threshold)
-    head = PoseOptions(score_threshold, max_poses, iou_threshold)
-    return _inference_udfs("detect_keypoints", ("keypoints",), session, model, read, head)
-
-
-def _roles(model: ModelSpec | None) -> set[str]:
-    return set(dict(model.file.outputs)) if isinstance(model, ModelSpec) else set()
-
-
-def _suppression(model: ModelSpec | None, iou_threshold: float | None) -> float | None:
-    if iou_threshold is not None:
-        within_unit("iou_threshold", iou_threshold)
-    elif isinstance(model, ModelSpec):
-        return default_iou_threshold(model)
-    return iou_threshold
-
-
-def _embed_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
-    head = EmbedOptions(bool(normalize))
-    return _inference_udfs("embed_image", ("embed", "dual_encoder"), session, model, read, head)
-
-
-def _embed_text_udfs(session: Any, model: ModelSpec | None, read: _Read, normalize: bool) -> _Udfs:
-    if read.decode != DecodeOptions():
-        raise InvalidOptionError(f"embed_text reads no pictures: it takes no {read.decode}")
-    spec = _check_model("embed_text", ("dual_encoder",), model)
-    inference = TextInference(spec, publish(spec, session), bool(normalize))
-    udf = vision_udf("embed_texts", inference, schemas.TEXT_EMBEDDING, name="embed_text")
-    return _Udfs(udf, None)
-
-
-def _read_text_udfs(
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    score_threshold: float,
-    box_threshold: float,
-    unclip_ratio: float,
-) -> _Udfs:
-    within_unit("score_threshold", score_threshold)
-    within_unit("box_threshold", box_threshold)
-    if not isinstance(unclip_ratio, (int, float)) or not 0 < unclip_ratio <= _MAX_UNCLIP_RATIO:
-        raise InvalidOptionError(
-            f"unclip_ratio={unclip_ratio!r} must be a number above 0, at most {_MAX_UNCLIP_RATIO}"
-        )
-    head = ReadOptions(score_threshold, box_threshold, unclip_ratio)
-    return _inference_udfs("read_text", ("ocr",), session, model, read, head)
-
-
-def _draw_udf(function: str, read: _Read) -> UserDefinedFunction:
-    if read.decode.frames != FIRST:
-        raise InvalidOptionError(
-            f"{function}: frames={read.decode.frames!r}; it draws on one picture, the first"
-        )
-    return vision_udf(_DRAWINGS[function], read.decode, BinaryType(), name=function)
-
-
-def _drawer(function: str) -> Callable[..., _Udfs]:
-    return lambda session, model, read: _Udfs(_draw_udf(function, read), None)
-
-
-# The functions of `executor.pipeline` that draw.
-_DRAWINGS = {
-    "draw_detections": "draw_on_images",
-    "draw_masks": "draw_masks_on_images",
-    "draw_keypoints": "draw_keypoints_on_images",
-    "draw_text_lines": "draw_text_lines_on_images",
-}
-
-_UDF_MAKERS: dict[str, Callable[..., _Udfs]] = {
-    "decode_image": _decode_udfs,
-    "classify_image": _classify_udfs,
-    "detect_objects": _detect_udfs,
-    "segment_image": _segment_udfs,
-    "detect_keypoints": _keypoints_udfs,
-    "embed_image": _embed_udfs,
-    "embed_text": _embed_text_udfs,
-    "read_text": _read_text_udfs,
-    **{function: _drawer(function) for function in _DRAWINGS},
-}
-
-_RESULT_TYPES: dict[type, StructType] = {
-    ClassifyOptions: schemas.PREDICTIONS,
-    MatchOptions: schemas.PREDICTIONS,
-    DetectOptions: schemas.DETECTIONS,
-    SegmentOptions: schemas.SEGMENTS,
-    PoseOptions: schemas.POSES,
-    EmbedOptions: schemas.EMBEDDING,
-    ReadOptions: schemas.TEXT_LINES,
-}
-
-
-def _check_model(function: str, tasks: Sequence[str], model: ModelSpec | None) -> ModelSpec:
-    if not isinstance(model, ModelSpec):
-        raise InvalidModelError(
-            f"{function}: model is {model!r}; it must be a ModelSpec, from ModelSpec.load(bundle) "
-            "or ModelSpec.inspect(model file)"
-        )
-    if model.task not in tasks:
-        raise InvalidModelError(
-            f"{function}: model {model.name!r} has task {model.task!r}, not "
-            f"{' or '.join(map(repr, tasks))}; use the function of its task, or inspect it again "
-            "with task=…"
-        )
-    return model
-
-
-def _inference_udfs(
-    function: str,
-    tasks: Sequence[str],
-    session: Any,
-    model: ModelSpec | None,
-    read: _Read,
-    head: HeadOptions,
-) -> _Udfs:
-    model = _check_model(function, tasks, model)
-    published = publish(model, session)
-    inference = Inference(
-        model, published, read.decode, head, read.fetch, read.timings, row_timeout_s(session)
-    )
-    is_detector = isinstance(head, DetectOptions)
-    has_keypoints = is_detector and model.keypoint_names
-    result_type = schemas.DETECTIONS_WITH_KEYPOINTS if has_keypoints else _RESULT_TYPES[type(head)]
-    if read.timings:
-        result_type = StructType([*result_type, *schemas.TIMINGS])
-    one = vision_udf("infer", inference, result_type, name=function)
-    several = vision_udf("infer_lists", inference, ArrayType(result_type), name=function)
-    if read.timings:  # what a row cost is another number each time
-        return _Udfs(one.asNondeterministic(), several.asNondeterministic())
-    return _Udfs(one, several)

@@ -21,6 +21,7 @@ from pyspark_vision.executor.heads import (
     PoseOptions,
     Predictions,
     SegmentOptions,
+    TextLines,
 )
 from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.masks import decoded
@@ -49,6 +50,10 @@ _CANDIDATES = 1000
 _LEAST_SEGMENT_SCORE = 0.25
 # Of a picture: a smaller mask moves by more than `MIN_BOX_IOU` allows when one pixel does.
 _LEAST_AREA = 1e-3
+# Of a point: below it says nothing of where it is (as MoveNet's demo has it, and `draw_keypoints`).
+_LEAST_POINT_SCORE = 0.2
+# Of a pose or a line, in parts of the picture: its diagonal is a measure down to this.
+_LEAST_EXTENT = 0.01
 
 # Two classes whose scores lie closer than this are one top-1: float32 rounding decides there.
 _TIE = 1e-6
@@ -62,8 +67,9 @@ class Agreement:
       on the same box; embeddings: the original's nearest embedding is that of the same picture).
     - ``max_score_difference``: of any class (logits: relative to the picture's largest), of a
       matched detection, or of any element of an L2-normalized embedding.
-    - ``min_box_iou``, ``mean_box_iou``: of the best detections (masks, boxes around points) with
-      their match of the same class; ``None`` where the task has no boxes or nothing was detected.
+    - ``min_box_iou``, ``mean_box_iou``: of the best detections (masks) with their match of the same
+      class; of poses and text lines 1 less the largest distance of a point, in diagonals of the
+      pose or line; ``None`` where the task has no places or nothing was detected.
     """
 
     images: int
@@ -144,10 +150,11 @@ def compare_values(
     if task == "detect":
         return _compare_detections(pairs, asked_back_from)
     if task == "keypoints":
-        boxed = [(_boxed(one), _boxed(other)) for one, other in pairs]
-        return _compare_detections(boxed, asked_back_from)
+        return _compare_poses(pairs, asked_back_from)
     if task == "segment":
-        return _compare_segments(pairs)
+        return _compare_segments(pairs, asked_back_from)
+    if task == "ocr":
+        return _compare_lines(pairs)
     return _compare_embeddings(pairs)
 
 
@@ -177,43 +184,103 @@ def _full_head(spec: ModelSpec) -> HeadOptions:
     return EmbedOptions(normalize=True)
 
 
-def _boxed(poses: Poses) -> Detections:
-    """The boxes around the points, which a model's own need not be."""
-    points = np.nan_to_num(poses.points[:, :, :2])
-    corners = [points.min(axis=1), points.max(axis=1)] if len(points) else np.empty((2, 0, 2))
-    boxes = np.concatenate(corners, axis=1)
-    return Detections(poses.class_ids, np.nan_to_num(poses.scores, nan=1.0), boxes)
+def _compare_poses(pairs: Sequence[tuple[Poses, Poses]], asked_back_from: float) -> Agreement:
+    """As of boxes; how near a pose is to its like its points say, and their scores count, too."""
+    agreed = 0
+    matches: list[tuple[float, float]] = []
+    for one, other in pairs:
+        found = list(_pose_matches(one, other, -np.inf))
+        agreed += not found or found[0][0] >= MIN_BOX_IOU
+        matches += found + list(_pose_matches(other, one, asked_back_from))
+    return _agreement(len(pairs), agreed, matches)
 
 
-def _compare_segments(pairs: Sequence[tuple[Segments, Segments]]) -> Agreement:
+def _pose_matches(one: Poses, other: Poses, least: float) -> Iterator[tuple[float, float]]:
+    for index, score in enumerate(one.scores[:_COMPARED_DETECTIONS].tolist()):
+        if score < least:
+            continue
+        points = one.points[index]
+        best = 0.0, 1.0 if np.isnan(score) else score
+        for like in np.flatnonzero(other.class_ids == one.class_ids[index]).tolist():
+            seen = ~(np.fmin(points[:, 2], other.points[like, :, 2]) < _LEAST_POINT_SCORE)
+            difference = np.abs(
+                np.append(other.points[like, seen, 2] - points[seen, 2], other.scores[like] - score)
+            )
+            largest = float(np.nan_to_num(difference).max())
+            near = _nearness(points[seen, :2], other.points[like, seen, :2])
+            best = _nearer(best, (near, largest))
+        yield best
+
+
+def _nearness(points: Array, others: Array) -> float:
+    """1 for the same points ``(P, 2)``, and less by the largest distance of two in diagonals of
+    their extent; 0 from one diagonal on."""
+    if not len(points):
+        return 1.0
+    diagonal = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
+    distance = float(np.linalg.norm(points - others, axis=1).max())
+    return max(0.0, 1 - distance / max(diagonal, _LEAST_EXTENT))
+
+
+def _nearer(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Of two (IoU, score difference) the one with the larger IoU, then the smaller difference."""
+    return max(one, other, key=lambda match: (match[0], -match[1]))
+
+
+def _compare_lines(pairs: Sequence[tuple[TextLines, TextLines]]) -> Agreement:
+    """The same texts, each nearest to its like; those in another order are the same."""
+    agreed = 0
+    matches: list[tuple[float, float]] = []
+    for one, other in pairs:
+        agreed += sorted(one.texts) == sorted(other.texts)
+        for text, score, corners in zip(one.texts, one.scores.tolist(), one.corners, strict=True):
+            best = 0.0, score
+            for like in (index for index, own in enumerate(other.texts) if own == text):
+                difference = abs(float(other.scores[like]) - score)
+                best = _nearer(best, (_nearness(corners, other.corners[like]), difference))
+            matches.append(best)
+    return _agreement(len(pairs), agreed, matches)
+
+
+def _agreement(images: int, agreed: int, matches: Sequence[tuple[float, float]]) -> Agreement:
+    """Of (IoU, score difference) of all that was compared, maybe nothing."""
+    if not matches:
+        return Agreement(images, agreed / images, 0.0)
+    ious, differences = np.array(matches).T
+    return Agreement(
+        images,
+        agreed / images,
+        float(differences.max()),
+        float(ious.min()),
+        float(ious.mean()),
+    )
+
+
+def _compare_segments(
+    pairs: Sequence[tuple[Segments, Segments]], asked_back_from: float
+) -> Agreement:
     """As of boxes, with the masks' own IoU; those of less than a thousandth of a picture, whose
     every pixel counts, are left out."""
     agreed = 0
     matches: list[tuple[float, float]] = []
     for one, other in pairs:
-        found = list(_mask_matches(one, other))
+        found = list(_mask_matches(one, other, -np.inf))
         agreed += not found or found[0][0] >= MIN_BOX_IOU
-        matches += found + list(_mask_matches(other, one))
-    ious, differences = np.array(matches or [(1.0, 0.0)]).T
-    return Agreement(
-        len(pairs),
-        agreed / len(pairs),
-        float(differences.max()),
-        float(ious.min()) if matches else None,
-        float(ious.mean()) if matches else None,
-    )
+        matches += found + list(_mask_matches(other, one, asked_back_from))
+    return _agreement(len(pairs), agreed, matches)
 
 
-def _mask_matches(one: Segments, other: Segments) -> Iterator[tuple[float, float]]:
+def _mask_matches(one: Segments, other: Segments, least: float) -> Iterator[tuple[float, float]]:
     height, width = one.hw
-    for index in np.flatnonzero(one.areas >= _LEAST_AREA * height * width).tolist():
+    is_compared = (one.areas >= _LEAST_AREA * height * width) & ~(one.scores < least)
+    for index in np.flatnonzero(is_compared).tolist():
         mask = decoded(one.hw, one.counts[index])
         best = 0.0, float(np.nan_to_num(one.scores[index], nan=1.0))
         for like in np.flatnonzero(other.class_ids == one.class_ids[index]).tolist():
             same = decoded(other.hw, other.counts[like])
             iou = float((mask & same).sum() / (mask | same).sum())
             difference = abs(float(np.nan_to_num(one.scores[index] - other.scores[like])))
-            best = max(best, (iou, difference))
+            best = _nearer(best, (iou, difference))
         yield best
 
 
@@ -240,16 +307,7 @@ def _compare_detections(
         found = list(_matches(one, other))
         agreed += not found or (found[0][0] >= MIN_BOX_IOU)
         matches += found + list(_matches(_scoring(other, asked_back_from), one))
-    if not matches:
-        return Agreement(len(pairs), agreed / len(pairs), 0.0)
-    ious, differences = np.array(matches).T
-    return Agreement(
-        len(pairs),
-        agreed / len(pairs),
-        float(differences.max()),
-        float(ious.min()),
-        float(ious.mean()),
-    )
+    return _agreement(len(pairs), agreed, matches)
 
 
 def _scoring(found: Detections, least: float) -> Detections:

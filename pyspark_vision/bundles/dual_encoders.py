@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
-from pyspark_vision.bundles.overrides import overridden
+from pyspark_vision.bundles.json_file import json_object
 from pyspark_vision.bundles.readers.contents import ModelFound
 from pyspark_vision.bundles.readers.image_processor import preparation
 from pyspark_vision.bundles.readers.onnx import read_graph
-from pyspark_vision.bundles.scratch import scratch_folder
-from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelFile, ModelSpec
+from pyspark_vision.bundles.several_files import spec_of, staged_files
+from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelSpec
 from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.model_files import (
@@ -33,7 +32,6 @@ from pyspark_vision.executor.model_files import (
     TEXT_INPUT,
     TEXT_TOWER,
     TOKENIZER,
-    sha256_of,
 )
 from pyspark_vision.executor.text_tower import TextInput, TextTower
 
@@ -84,38 +82,26 @@ def propose_dual_encoder(
     """
     towers = _towers(folder)
     image, text = read_graph(towers.image), read_graph(towers.text)
-    config = _json(folder / "config.json")
+    config = json_object(folder / "config.json")
     named = dict(outputs or {})
     image_output = named.get("embedding") or _embedding(image, "image", towers.image)
     text_output = named.get("text_embedding") or _embedding(text, "text", towers.text)
-    root = scratch_folder()
-    staged = root / _PLACE
-    staged.mkdir()
-    shutil.copyfile(towers.image, staged / IMAGE_TOWER)
-    shutil.copyfile(towers.text, staged / TEXT_TOWER)
-    shutil.copyfile(folder / TOKENIZER, staged / TOKENIZER)
     settings = _text_input(folder, text, text_output, config, towers.text)
-    written = json.dumps(dataclasses.asdict(settings), indent=1) + "\n"
-    (staged / TEXT_INPUT).write_text(written, encoding="utf-8")
-    overrides = dict(overrides)
-    said = {name: overrides.pop(name, None) for name in ("name", "source")}
+    staged = staged_files(
+        _PLACE,
+        {IMAGE_TOWER: towers.image, TEXT_TOWER: towers.text, TOKENIZER: folder / TOKENIZER},
+        {TEXT_INPUT: json.dumps(dataclasses.asdict(settings), indent=1) + "\n"},
+    )
     fields, open_fields = _fields(folder, image, config)
-    spec = ModelSpec(
-        name=said["name"] or folder.name,
-        task="dual_encoder",
-        files=(
-            ModelFile(
-                engine="onnx",
-                format=DUAL_ENCODER,
-                path=_PLACE,
-                sha256=sha256_of(staged),
-                input_tensor=image.inputs[0].name,
-                outputs=(("embedding", image_output),),
-            ),
-        ),
-        source=said["source"] or str(folder),
-        root=str(root),
-        **overridden(fields, overrides),
+    spec = spec_of(
+        folder,
+        staged,
+        "dual_encoder",
+        DUAL_ENCODER,
+        {"embedding": image_output},
+        fields,
+        overrides,
+        input_tensor=image.inputs[0].name,
     )
     _check_vectors(spec)
     guesses = {name: guess for name, guess in open_fields.items() if name not in overrides}
@@ -151,7 +137,7 @@ def _fields(
     }
     processor = folder / "preprocessor_config.json"
     if processor.is_file():
-        prepared = preparation(_json(processor), str(processor))
+        prepared = preparation(json_object(processor), str(processor))
         fields |= prepared.fields
         for name, why in prepared.unsaid.items():
             guesses[name] = Guess(why, _CHOICES.get(name, "a value"))
@@ -189,8 +175,8 @@ def _text_input(
             f"{', '.join(sorted(_TEXT_INPUTS))}"
         )
     ids = next(tensor for tensor in text.inputs if tensor.name == "input_ids")
-    about = _json(folder / "tokenizer_config.json")
-    tokenizer = _json(folder / TOKENIZER)
+    about = json_object(folder / "tokenizer_config.json")
+    tokenizer = json_object(folder / TOKENIZER)
     of_text = config.get("text_config") or {}
     fixed = ids.shape[1] if ids.shape[1] > 0 else None
     lengths = (
@@ -312,15 +298,3 @@ def _embedding(found: ModelFound, tower: str, path: Path) -> str:
         f"{path}: which of its outputs ({described}) is the embedding is not clear; name it with "
         f"outputs={{{role!r}: 'NAME'}}"
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidModelError(f"{path} is no JSON object")
-    return value

@@ -18,6 +18,7 @@ import numpy as np
 
 from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
+from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -37,7 +38,12 @@ from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.small_readings import small_readings
 from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
 from pyspark_vision.bundles.text_readers import check_text_reader
-from pyspark_vision.bundles.trial import trial_hw, trial_pictures, trial_runs
+from pyspark_vision.bundles.trial import (
+    NoAxisOfPicturesError,
+    trial_hw,
+    trial_pictures,
+    trial_runs,
+)
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import EmbedOptions, embed
 from pyspark_vision.executor.model_files import sha256_of
@@ -189,7 +195,11 @@ def propose_model(
         spec = _guess_labels(spec, found, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
             check_fits(spec, found)
-        runs = _tried(spec, found)
+        try:
+            runs = _tried(spec, found)
+        except NoAxisOfPicturesError as error:
+            problems.append(f"as {_shown(reading)}, {error}")
+            continue
         why_not = plausibility.why_not(spec, runs) or (reading.check and reading.check(runs))
         if why_not is None:
             plausible.append((reading, spec, plausibility.parts_of(spec, runs)))
@@ -229,6 +239,8 @@ def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
     """The model's answers to the drawn pictures; where it has none, what it was taken for."""
     try:
         return trial_runs(spec, trial_pictures(trial_hw(spec)))
+    except NoAxisOfPicturesError:  # another reading may have none
+        raise
     except InvalidModelError as error:
         taken_for = f"; {found.evidence}" if found.evidence else ""
         raise InvalidModelError(f"{error}{taken_for}") from error
@@ -252,6 +264,12 @@ def _candidates(
         said = {"box_format"} if any(r.startswith("detr") for r in outputs) else {*conventions}
         settled = tuple(said & {"box_format", "normalization"})
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
+    if _reads_lines(found, image):
+        raise InvalidModelError(
+            f"{file}: a picture of a fixed height and any width, and an output of steps "
+            f"({_described(found.outputs)}): it reads a line of text. read_text reads with it, in "
+            "a folder with the detector that finds the lines (docs/text.md)"
+        )
     size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
     known = list(readings(found, size, classes))
@@ -445,12 +463,10 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
     if kind is not None:
         return model_folders.read_folder(kind, path)
     if path.is_dir() and not (path / "saved_model.pb").is_file():
-        hint = (
-            "; it holds model.json: use ModelSpec.load for a bundle"
-            if (path / "model.json").is_file()
-            else ""
+        hint = why_no_folder(path)
+        raise InvalidModelError(
+            f"{path} is a folder without saved_model.pb{'; ' if hint else ''}{hint}"
         )
-        raise InvalidModelError(f"{path} is a folder without saved_model.pb{hint}")
     if suffix == ".tflite":
         from pyspark_vision.bundles.readers.tflite import read_tflite
 
@@ -467,11 +483,7 @@ def read_model(path: Path, signature: str | None = None, layer: str | None = Non
         if suffix == ".pb":
             return tensorflow.read_frozen_graph(path)
         return tensorflow.read_keras(path, layer)
-    raise InvalidModelError(
-        f"{path}: no reader for {suffix or 'a file without suffix'!r}; supported are .tflite, "
-        ".task, .onnx, .keras, .h5, .hdf5, a frozen graph .pb, SavedModel folders, and folders of "
-        "Hugging Face's with model.onnx"
-    )
+    raise InvalidModelError(f"{path}: {why_not_read(path)}")
 
 
 def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
@@ -552,6 +564,15 @@ def _shape_hw(image: TensorFound) -> tuple[int, int] | None:
     _, *rest = image.shape
     height, width = rest[:2] if rest[2] in (1, 3) or rest[0] not in (1, 3) else rest[1:]
     return (height, width) if height > 0 and width > 0 else None
+
+
+def _reads_lines(found: ModelFound, image: TensorFound) -> bool:
+    """Whether a model is a recognizer of text lines: of any width, which its steps follow."""
+    channels_last = image.shape[3] in (1, 3)
+    height, width = image.shape[1:3] if channels_last else image.shape[2:]
+    shapes = [tensor.shape for tensor in found.outputs]
+    is_of_steps = len(shapes) == 1 and len(shapes[0]) == 3 and -1 in shapes[0][:2]
+    return height > 0 and width == -1 and is_of_steps and found.task is None
 
 
 def _image_input(found: ModelFound, path: Path) -> TensorFound:

@@ -66,6 +66,8 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
 
     ``runs``: of :func:`trial_pictures`, of which the first is blank.
     """
+    if steps := _why_steps(runs):
+        return steps
     try:
         parts = parts_of(spec, runs)
     except (ValueError, IndexError, KeyError) as error:
@@ -79,6 +81,22 @@ def why_not(spec: ModelSpec, runs: Sequence[Mapping[str, Array]]) -> str | None:
     return next((why for part in parts if (why := _why_no_boxes(part, spec))), None) or (
         _why_not_on_blank(parts[0], spec)
     )
+
+
+def _why_steps(runs: Sequence[Mapping[str, Array]]) -> str | None:
+    """Rows that each add up to one are choices among classes: no boxes, and no tokens."""
+    for role in {*TABLES, "yolox", "detr_rows", "embedding"} & set(runs[0]):
+        rows = [run[role].astype(np.float64) for run in runs]
+        if all(one.ndim == 2 and len(one) > 1 and one.shape[1] > 2 for one in rows) and all(
+            _are_probabilities(one) and np.abs(one.sum(axis=1) - 1).max() < _SOFTMAX_ROUNDING
+            for one in rows
+        ):
+            return (
+                f"each of its {len(rows[0])} rows of {rows[0].shape[1]} numbers adds up to one: "
+                "steps of a text line, it seems, which read_text reads in a folder with the "
+                "detector of the lines (docs/text.md)"
+            )
+    return None
 
 
 def long_axes(values: Array) -> int:

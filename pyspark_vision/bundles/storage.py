@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.downloads import download
 from pyspark_vision.bundles.inspection import check_fits, propose_model
+from pyspark_vision.bundles.json_file import json_object
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.proof import of_record
 from pyspark_vision.bundles.registry import is_registered, registered_model, registered_name
@@ -290,16 +291,13 @@ def _read_record(path: Path, uri: str) -> dict[str, Any]:
             f"{uri} has no {MODEL_JSON}; for a bare model file or SavedModel folder use "
             "ModelSpec.inspect"
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidModelError(f"{path} is not JSON: {error}") from None
-    version = record.pop("format_version", None) if isinstance(record, dict) else None
+    record = json_object(path)
+    version = record.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InvalidModelError(
             f"{path}: format_version is {version!r}; this library reads {FORMAT_VERSION}"
         )
-    return record  # type: ignore[no-any-return]
+    return record
 
 
 def _inside(folder: Path, name: Any, uri: str) -> Path:

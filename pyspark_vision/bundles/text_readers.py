@@ -8,7 +8,6 @@ of our own becomes the model: what else lies in the folder is none of it.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.guesses import Guess, Proposal
-from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_graph
-from pyspark_vision.bundles.scratch import scratch_folder
-from pyspark_vision.bundles.spec import TEXT_READER, ModelFile, ModelSpec
+from pyspark_vision.bundles.several_files import spec_of, staged_files
+from pyspark_vision.bundles.spec import TEXT_READER, ModelSpec
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
 from pyspark_vision.executor.loaded import load_model
@@ -30,7 +28,6 @@ from pyspark_vision.executor.model_files import (
     DETECTOR,
     DIRECTION,
     RECOGNIZER,
-    sha256_of,
 )
 from pyspark_vision.executor.text_lines import line_input
 from pyspark_vision.executor.text_reader import RECOGNIZER_HW, TextReader
@@ -97,30 +94,19 @@ def propose_text_reader(
         _check_input(found[role].inputs, path, is_open=role == "text_map")
     named, whence = _characters(characters, files["characters"], folder)
     classes = found["characters"].outputs[0].shape[-1]
-    root = scratch_folder()
-    staged = root / _PLACE
-    staged.mkdir()
-    for role, path in files.items():
-        shutil.copyfile(path, staged / _FILES[role])
-    text = json.dumps(_by_class(named, classes, whence), ensure_ascii=False)
-    (staged / CHARACTERS).write_text(text, encoding="utf-8")
-    overrides = dict(overrides)
-    said = {name: overrides.pop(name, None) for name in ("name", "source")}
-    spec = ModelSpec(
-        name=said["name"] or folder.name,
-        task="ocr",
-        files=(
-            ModelFile(
-                engine="onnx",
-                format=TEXT_READER,
-                path=_PLACE,
-                sha256=sha256_of(staged),
-                outputs=tuple((role, one.outputs[0].name) for role, one in found.items()),
-            ),
-        ),
-        source=said["source"] or str(folder),
-        root=str(root),
-        **overridden(_PREPARATION, overrides),
+    staged = staged_files(
+        _PLACE,
+        {_FILES[role]: path for role, path in files.items()},
+        {CHARACTERS: json.dumps(_by_class(named, classes, whence), ensure_ascii=False)},
+    )
+    spec = spec_of(
+        folder,
+        staged,
+        "ocr",
+        TEXT_READER,
+        {role: one.outputs[0].name for role, one in found.items()},
+        _PREPARATION,
+        overrides,
     )
     check_text_reader(spec)
     guesses = {}
@@ -158,7 +144,7 @@ def check_text_reader(spec: ModelSpec) -> None:
         grey = np.full((*_TRIAL_HW, 3), 128, np.uint8)
         score_map = reader.score_map(grey)
         hw = reader.recognizer.hw(RECOGNIZER_HW)
-        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])[0]
+        steps = reader.recognizer.run(line_input(grey, hw)[np.newaxis])
     except ImportError as error:
         raise MissingDependencyError(str(error)) from None
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
@@ -170,6 +156,11 @@ def check_text_reader(spec: ModelSpec) -> None:
             f"model {spec.name!r}: the detector gives {score_map.shape} values for a picture of "
             f"{_TRIAL_HW}, from {score_map.min():.3g} to {score_map.max():.3g}; it must give a "
             "probability (0..1) for each place, as PP-OCR's do"
+        )
+    if steps.ndim != 3 or len(steps) != 1:
+        raise InvalidModelError(
+            f"model {spec.name!r}: the recognizer gives {list(steps.shape)} for one line; it must "
+            "give (lines, steps, classes). Export it with the axis of pictures first"
         )
     if not _within_unit(steps) or not np.allclose(steps.sum(axis=-1), 1, atol=0.02):
         raise InvalidModelError(

@@ -16,6 +16,10 @@ from pyspark_vision.executor.preprocess import Preprocessor
 Array = np.ndarray[Any, Any]
 
 
+class NoAxisOfPicturesError(InvalidModelError):
+    """An output whose first axis does not count pictures, of which a row of it is no answer."""
+
+
 # A model that takes pictures in their own shape is tried with less than the largest.
 _LARGEST_OWN_SHAPE = 512
 
@@ -48,7 +52,8 @@ def trial_pictures(input_hw: tuple[int, int]) -> tuple[Array, ...]:
 def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Array]]:
     """What the model says of each picture: role -> its output, without the axis of pictures.
 
-    The model is loaded once. Raises :class:`InvalidModelError` where it cannot run.
+    The model is loaded once. Raises :class:`InvalidModelError` where it cannot run, and
+    :class:`NoAxisOfPicturesError` where an output does not have as many places as pictures.
     """
     preprocessor = Preprocessor(spec)
     batch = preprocessor.empty_batch(spec.fixed_batch or 1)
@@ -58,16 +63,26 @@ def trial_runs(spec: ModelSpec, pictures: Sequence[Array]) -> list[dict[str, Arr
         for pixels in pictures:
             for index in range(len(batch)):
                 placement = preprocessor.fill(batch, index, Image.fromarray(pixels))
-            outputs = engine.run(preprocessor.filled(batch, placement))
-            runs.append(
-                {
-                    role: values[0] if spec.batched_outputs else values
-                    for role, values in outputs.items()
-                }
-            )
+            runs.append(engine.run(preprocessor.filled(batch, placement)))
     except Exception as error:  # whatever an engine raises, the caller learns which model it was
         raise InvalidModelError(
             f"{spec.path} cannot run on {spec.file.engine} with a {batch.shape} {batch.dtype} "
             f"input: {type(error).__name__}: {error}"
         ) from error
-    return runs
+    if not spec.batched_outputs:
+        return runs
+    return [
+        {role: _of_first(values, role, len(batch)) for role, values in run.items()} for run in runs
+    ]
+
+
+def _of_first(values: Array, role: str, pictures: int) -> Array:
+    """The first picture's part of an output."""
+    if values.ndim and len(values) == pictures:
+        own: Array = values[0]
+        return own
+    raise NoAxisOfPicturesError(
+        f"its output for {role} has the shape {list(values.shape)} for {pictures} "
+        f"picture{'s' * (pictures > 1)}: the first axis does not count pictures. Steps of a text "
+        "line (CTC) come so; export the model with the axis of pictures first"
+    )

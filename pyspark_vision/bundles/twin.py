@@ -148,6 +148,7 @@ def convert(spec: ModelSpec, path: Path, calibration: Sequence[bytes]) -> str | 
         # the quiet: the log says nothing that the error does not.
         try:
             _export(tf, spec, exported)
+            engine.collect_garbage()
             give_back()
             path.write_bytes(_converted(tf, exported, _prepared(spec, calibration)))
         except Exception as error:

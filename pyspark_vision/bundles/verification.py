@@ -1,15 +1,9 @@
 """Does a bundle say what its reference says? Answers of the model's own code, beside ours.
 
 A reference is a ``.npz`` of expected answers, or a Python script that has a function
-``reference(image)``: upright RGB pixels ``(H, W, 3)`` uint8 -> a dictionary of arrays. Both speak
-of the model's own class indices, scores as rows have them, and pixels of the picture:
-
-- ``classify``: ``scores`` ``(C,)``
-- ``detect``: ``boxes`` ``(K, 4)`` xyxy, ``scores`` ``(K,)``, ``classes`` ``(K,)``: those that the
-  reference gives after its own threshold and suppression
-- ``embed``: ``embedding`` ``(D,)``
-
-In a ``.npz`` each array is named ``PICTURE/NAME``: ``cat.jpg/scores``.
+``reference(image)``: upright RGB pixels ``(H, W, 3)`` uint8 -> a dictionary of arrays, which are
+those of :mod:`reference_values`. In a ``.npz`` each array is named ``PICTURE/NAME``:
+``cat.jpg/scores``.
 """
 
 from __future__ import annotations
@@ -38,22 +32,27 @@ from pyspark_vision.bundles.agreement import (
     compare_values,
 )
 from pyspark_vision.bundles.proof import Proof
+from pyspark_vision.bundles.reference_values import value_of
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import (
     ClassifyOptions,
     Detections,
     DetectOptions,
     EmbedOptions,
     HeadOptions,
+    PoseOptions,
     Predictions,
+    ReadOptions,
+    SegmentOptions,
     default_iou_threshold,
 )
 from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.model_files import sha256_of
 from pyspark_vision.executor.parent import child_environment
-from pyspark_vision.executor.predictor import Predictor
+from pyspark_vision.executor.poses import Poses
 from pyspark_vision.executor.row_errors import RowError
+from pyspark_vision.executor.segments import Segments
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -62,14 +61,11 @@ Array = np.ndarray[Any, Any]
 # By picture: the arrays of its answer.
 Answers = dict[str, dict[str, Array]]
 
-_ARRAYS = {
-    "classify": ("scores",),
-    "detect": ("boxes", "scores", "classes"),
-    "embed": ("embedding",),
-}
 _MOST_BOXES = 1000
-# Of detect_objects, where the reference has found nothing in any picture.
+# Of the functions, where the reference has found nothing in any picture.
 _DEFAULT_THRESHOLD = 0.5
+_BOX_THRESHOLD = 0.5
+_UNCLIP_RATIO = 1.6
 # What computes, by engine, as its distribution is called.
 _DISTRIBUTIONS = {
     "litert": "ai-edge-litert",
@@ -88,10 +84,11 @@ def verify(
 ) -> Proof:
     """Compare a model with its reference on encoded pictures (name -> bytes); give the proof.
 
-    Boxes must have an IoU of 0.99 with the reference's of the same class, and scores must differ
-    by at most ``tolerance`` (embeddings: in each element, L2-normalized). Pictures are decoded
-    exactly. ``score_threshold``: that of the detector's reference; by default the score of its
-    weakest box, below which nothing is asked.
+    Boxes and masks must have an IoU of 0.99 with the reference's of the same class, points and
+    corners lie within a hundredth of the pose's or line's diagonal, texts be the same, and scores
+    differ by at most ``tolerance`` (embeddings: in each element, L2-normalized). Pictures are
+    decoded exactly. ``score_threshold``: that of the reference; by default the score of the weakest
+    that it has found, below which nothing is asked (of text lines: 0.5, as of ``read_text``).
 
     Raises :class:`InvalidModelError` with the figures where the model is beyond that, and for a
     reference that fails; :class:`InvalidOptionError` for one that does not fit the pictures.
@@ -101,10 +98,6 @@ def verify(
         raise InvalidOptionError(f"`reference` {file} is not a file")
     if file.suffix not in (".npz", ".py"):
         raise InvalidOptionError(f"`reference` {file} is neither a .npz nor a .py file")
-    if spec.task not in _ARRAYS:
-        raise InvalidOptionError(
-            f"model {spec.name!r} is for task {spec.task!r}; verify compares {', '.join(_ARRAYS)}"
-        )
     expected = _of_npz(file) if file.suffix == ".npz" else _of_script(file, pictures)
     missing = sorted(set(expected) - set(pictures))
     if missing:
@@ -114,12 +107,18 @@ def verify(
         )
     used = {name: pictures[name] for name in sorted(expected)}
     agreement = agreement_with(spec, expected, used, tolerance, score_threshold)
-    agrees = agreement.top1_agreement == 1.0 and agreement.max_score_difference <= tolerance
-    if not agrees or (agreement.min_box_iou or 1.0) < MIN_BOX_IOU:
+    # Written so that NaN fails as well.
+    agrees = (
+        agreement.top1_agreement == 1.0
+        and agreement.max_score_difference <= tolerance
+        and (agreement.min_box_iou is None or agreement.min_box_iou >= MIN_BOX_IOU)
+    )
+    if not agrees:
         raise InvalidModelError(
             f"model {spec.name!r} disagrees with {file}: {agreement}; required are top-1 100%, a "
-            f"score difference of at most {tolerance:g} and an IoU of {MIN_BOX_IOU}. See how the "
-            "spec prepares pictures and reads outputs, or allow more (`tolerance`)"
+            f"score difference of at most {tolerance:g}"
+            + ("" if agreement.min_box_iou is None else f" and an IoU of {MIN_BOX_IOU}")
+            + ". See how the spec prepares pictures and reads outputs, or allow more (`tolerance`)"
         )
     together = hashlib.sha256()
     for content in used.values():
@@ -150,20 +149,37 @@ def agreement_with(
 
     Arguments as of :func:`verify`; within ``tolerance`` of the threshold a box need not be found.
     """
-    pixels = {name: _upright_wh(content, name) for name, content in pictures.items()}
-    references = [_value(spec, expected[name], pixels[name], name) for name in pictures]
-    # From the reference's weakest box on: it had a threshold of its own.
-    found = [one.scores for one in references if spec.task == "detect"]
-    weakest = min((float(s.min()) for s in found if s.size), default=_DEFAULT_THRESHOLD)
-    # A mean of overlapping boxes is of all above the threshold: it must be the reference's.
-    least = weakest - tolerance if score_threshold is None else score_threshold
-    ours = _our_values(spec, list(pictures.values()), _head(spec, least))
+    references = [_value(spec, expected[name], content, name) for name, content in pictures.items()]
+    weakest = _weakest(references)
+    threshold = _threshold(spec, weakest, tolerance, score_threshold)
+    ours = _our_values(spec, list(pictures.values()), _head(spec, threshold))
     _check_sizes(spec, dict(zip(pictures, zip(references, ours, strict=True), strict=True)))
     return compare_values(
         spec.task,
         list(zip(references, ours, strict=True)),
-        asked_back_from=weakest + tolerance,
+        asked_back_from=-np.inf if weakest is None else weakest + tolerance,
     )
+
+
+def _weakest(references: Sequence[Any]) -> float | None:
+    """The least score of what a reference has found; ``None`` where it says none."""
+    found = [one.scores for one in references if isinstance(one, Detections | Segments | Poses)]
+    known = [scores[~np.isnan(scores)] for scores in found]
+    return min((float(scores.min()) for scores in known if scores.size), default=None)
+
+
+def _threshold(
+    spec: ModelSpec, weakest: float | None, tolerance: float, given: float | None
+) -> float:
+    """From which score on our model is asked what it finds."""
+    if weakest is None:
+        shows_classes = {"pixel_scores", "pixel_classes"} & dict(spec.file.outputs).keys()
+        usual = 0.0 if shows_classes else _DEFAULT_THRESHOLD
+        least = usual if given is None else given
+        return least if spec.task == "ocr" else least + tolerance
+    # From the reference's weakest on: it had a threshold of its own. A mean of overlapping boxes is
+    # of all above the threshold: it must be the reference's.
+    return max(0.0, weakest - tolerance) if given is None else given
 
 
 def _of_npz(file: Path) -> Answers:
@@ -219,60 +235,39 @@ def _pixels(content: bytes, name: str) -> Array:
     return np.asarray(image)
 
 
-def _upright_wh(content: bytes, name: str) -> Array:
+def _value(spec: ModelSpec, arrays: Mapping[str, Array], content: bytes, name: str) -> Any:
     height, width, _ = _pixels(content, name).shape
-    return np.array([width, height], np.float32)
-
-
-def _value(spec: ModelSpec, arrays: Mapping[str, Array], size_wh: Array, name: str) -> Any:
-    """A reference's arrays as the head's value of that picture."""
-    wanted = _ARRAYS[spec.task]
-    if not set(wanted) <= set(arrays):
-        raise InvalidOptionError(
-            f"the reference's answer to {name} has {', '.join(arrays) or 'nothing'}; for task "
-            f"{spec.task!r} it needs {', '.join(wanted)}"
-        )
-    values = [np.asarray(arrays[role], np.float32) for role in wanted]
-    if spec.task == "embed":
-        return _normalized(values[0].reshape(-1))
-    if spec.task == "classify":
-        scores = values[0].reshape(-1)
-        best = np.argsort(-scores, kind="stable")
-        return Predictions(best, scores[best])
-    boxes, scores, classes = values[0].reshape(-1, 4), values[1].reshape(-1), values[2].reshape(-1)
-    if not len(boxes) == len(scores) == len(classes):
-        raise InvalidOptionError(
-            f"the reference's answer to {name} has {len(boxes)} boxes, {len(scores)} scores and "
-            f"{len(classes)} classes: they must be as many"
-        )
-    best = np.argsort(-scores, kind="stable")
-    xyxy = np.clip(boxes / np.tile(size_wh, 2), 0, 1)
-    return Detections(classes[best].astype(np.int64), scores[best], xyxy[best])
+    try:
+        return value_of(spec, arrays, (width, height))
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"the reference's answer to {name} {error}") from None
 
 
 def _check_sizes(spec: ModelSpec, pairs: Mapping[str, tuple[Any, Any]]) -> None:
-    """A reference of another number of classes, or of another vector, is not of this model."""
+    """A reference of another number of classes, points or numbers is not of this model."""
     for name, (reference, own) in pairs.items():
-        if spec.task == "classify":
+        if isinstance(own, Predictions):
             sizes = (reference.scores.size, own.scores.size + (spec.background_class is not None))
-        elif spec.task == "embed":
+        elif isinstance(own, Poses) and len(own.points) and len(reference.points):
+            sizes = (reference.points.shape[1], own.points.shape[1])
+        elif isinstance(own, np.ndarray):
             sizes = (reference.size, own.size)
         else:
             continue
         if sizes[0] != sizes[1]:
+            what = "keypoints" if isinstance(own, Poses) else "numbers"
             raise InvalidOptionError(
-                f"the reference's answer to {name} has {sizes[0]:,} numbers, and the model gives "
+                f"the reference's answer to {name} has {sizes[0]:,} {what}, and the model gives "
                 f"{sizes[1]:,}"
             )
 
 
 def _our_values(spec: ModelSpec, contents: Sequence[bytes], head: HeadOptions) -> list[Any]:
-    engine = load_engine(spec, spec.path, os.cpu_count() or 1)
+    model = load_model(spec, spec.path, os.cpu_count() or 1)
     # In the model's own indices, as references are.
     own = spec.with_options(label_offset=0)
-    predictor = Predictor(own, engine, DecodeOptions(exact=True), head)
     values = []
-    for row in predictor.predict(contents):
+    for row in predictor_of(own, model, DecodeOptions(exact=True), head).predict(contents):
         if row.error is not None:
             raise InvalidModelError(
                 f"model {spec.name!r} fails on a picture that its reference answers: "
@@ -282,17 +277,18 @@ def _our_values(spec: ModelSpec, contents: Sequence[bytes], head: HeadOptions) -
     return values
 
 
-def _head(spec: ModelSpec, score_threshold: float) -> HeadOptions:
+def _head(spec: ModelSpec, threshold: float) -> HeadOptions:
     if spec.task == "classify":
         return ClassifyOptions(np.iinfo(np.int32).max, -np.inf)
-    if spec.task == "embed":
-        return EmbedOptions(normalize=True)
-    return DetectOptions(score_threshold, _MOST_BOXES, default_iou_threshold(spec))
-
-
-def _normalized(vector: Array) -> Array:
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    return vector if norm == 0 else (vector / norm).astype(np.float32)
+    if spec.task == "detect":
+        return DetectOptions(threshold, _MOST_BOXES, default_iou_threshold(spec))
+    if spec.task == "segment":
+        return SegmentOptions(threshold, _MOST_BOXES, default_iou_threshold(spec), 0.5)
+    if spec.task == "keypoints":
+        return PoseOptions(threshold, _MOST_BOXES, default_iou_threshold(spec))
+    if spec.task == "ocr":
+        return ReadOptions(threshold, _BOX_THRESHOLD, _UNCLIP_RATIO)
+    return EmbedOptions(normalize=True)
 
 
 def _versions(spec: ModelSpec) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,8 @@ HEX_LETTERS = 16
 _PLAIN = bytes.maketrans(b"-_", b"+/")
 _BREAKS = b" \t\r\n"
 _HEX = re.compile(rb"[0-9a-fA-F]++")
+# As programs and databases write it: 0xffd8, \xffd8.
+_HEX_MARK = re.compile(rb"(?:0[xX]|\\x)(?=[0-9a-fA-F])")
 _ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -57,12 +59,24 @@ def of_data_uri(text: bytes) -> bytes | None:
 
 
 def is_hexadecimal(text: bytes, at_least: int = HEX_LETTERS) -> bool:
-    """Whether text of so many letters or more is pairs of hexadecimal digits."""
+    """Whether text of so many letters or more is pairs of hexadecimal digits, perhaps with ``0x``
+    or a backslash and ``x`` in front."""
+    text = hex_digits(text)
     # The beginning first: most pictures end it there.
     if not _HEX.fullmatch(text[:HEX_LETTERS].translate(None, _BREAKS)):
         return False
     digits = text.translate(None, _BREAKS)
     return len(digits) >= at_least and len(digits) % 2 == 0 and bool(_HEX.fullmatch(digits))
+
+
+def hex_digits(text: bytes) -> bytes:
+    """Hexadecimal text without what says in front that it is some.
+
+    >>> hex_digits(b"0xffd8"), hex_digits(b"ffd8")
+    (b'ffd8', b'ffd8')
+    """
+    mark = _HEX_MARK.match(text)
+    return text[mark.end() :] if mark else text
 
 
 def decoded(text: bytes) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 
 
 def give_back() -> None:
@@ -13,6 +12,5 @@ def give_back() -> None:
     glibc keeps what was freed in small pieces for the next allocation. Other C libraries have no
     such call, and there nothing is done.
     """
-    gc.collect()  # Keras' and TensorFlow's objects refer to one another
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

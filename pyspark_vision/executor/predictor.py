@@ -20,6 +20,7 @@ from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning
 from pyspark_vision.executor.segments import segment
 from pyspark_vision.executor.source_rows import Source, pictures_of
+from pyspark_vision.executor.suspicions import suspicions
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -39,7 +40,7 @@ class _Waiting:
 
 
 class Predictor:
-    """A loaded model with its options; ``watch`` adds what it finds to rows' warnings."""
+    """A loaded model with its options; ``watch`` sees all answers, and changes none."""
 
     def __init__(
         self,
@@ -120,13 +121,19 @@ class Predictor:
         if not self._spec.batched_outputs:
             outputs = {role: values[np.newaxis] for role, values in outputs.items()}
         model_ms = _ms_since(started) / count
-        offset = start if batch is self._batch else 0
-        for position, one in enumerate(waiting):
-            own = {role: values[offset + position] for role, values in outputs.items()}
-            value = self._value(own, one)
+        if batch is self._batch:
+            outputs = {role: values[start : start + count] for role, values in outputs.items()}
+        found = [
+            self._value({role: values[place] for role, values in outputs.items()}, one)
+            for place, one in enumerate(waiting)
+        ]
+        doubts = suspicions(self._spec, outputs, found)
+        if self._watch is not None:
+            self._watch.note(self._batch[start : start + count], outputs, found, doubts)
+        for place, (one, value) in enumerate(zip(waiting, found, strict=True)):
             warnings = (*one.warnings, *getattr(value, "warnings", ()))
-            if self._watch is not None:
-                warnings += self._watch.note(self._batch[start + position], own, value)
+            if place in doubts:
+                warnings += tuple(doubt.warning(self._spec.name) for doubt in doubts[place])
             one.rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
 
     def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:

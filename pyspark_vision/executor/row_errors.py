@@ -47,7 +47,7 @@ class WarningCode(StrEnum):
     PICTURE_INCOMPLETE = "picture_incomplete"
     PROFILE_IGNORED = "profile_ignored"
     FRAMES_CAPPED = "frames_capped"
-    # Of the model, not of the row that shows it first.
+    # Of the model, which its answer to this picture shows.
     MODEL_SUSPECT = "model_suspect"
 
 

@@ -71,7 +71,8 @@ def add_message_form(group: argparse._ArgumentGroup, fields: Sequence[str]) -> N
     group.add_argument(
         "--timestamp-unit",
         choices=list(MICROSECONDS),
-        help="take numbers as timestamps: seconds, milliseconds or microseconds since 1970",
+        help="take numbers as timestamps: seconds, milliseconds, microseconds or nanoseconds "
+        "since 1970",
     )
     group.add_argument(
         "--coerce",

@@ -68,7 +68,12 @@ def with_base64(
     not_base64 = F.col("_content").isNull() | (
         is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
     )
-    hint = F.when(bare.rlike("^b['\"]"), hints.PYTHON_BYTES).otherwise("")
+    hint = (
+        F.when(bare.rlike("^b['\"]"), hints.PYTHON_BYTES)
+        # No base64 has a backslash.
+        .when(bare.rlike(r"^\\x[0-9a-fA-F]{8}"), hints.PICTURE_HEX)
+        .otherwise("")
+    )
     problem = (
         F.when(problem.isNotNull(), problem)
         .when(
@@ -95,9 +100,11 @@ def _is_hexadecimal() -> Column:
     """
     content = F.col("_content")
     begins = F.base64(F.substring(content, 1, HEX_LETTERS * 3 // 4))
+    digits = "[0-9a-fA-F]"
     whole = F.translate(F.base64(content), "\r\n", "")
     is_hex = F.when(
-        begins.rlike(f"^[0-9a-fA-F]{{{HEX_LETTERS}}}$"), whole.rlike("^[0-9a-fA-F]+.?=*$")
+        begins.rlike(f"^({digits}{{{HEX_LETTERS}}}|0[xX]{digits}{{{HEX_LETTERS - 2}}})$"),
+        whole.rlike(f"^(0[xX])?{digits}+.?=*$"),
     )
     return F.coalesce(is_hex, F.lit(False))
 

@@ -56,10 +56,8 @@ def line_of(row: Row) -> str:
 
 
 def _item(item: dict[str, Any]) -> str:
-    if "text" in item:
-        label = item["text"] or "no text"
-    else:
-        label = item["label"] or f"#{item['class_id']}"
+    named = item["text"] if "text" in item else item["label"]
+    label = named or ("no text" if "text" in item else f"#{item['class_id']}")
     score = "" if item["score"] is None else f" {item['score']:.2f}"
     return f"{_printable(label)}{score}"
 

@@ -111,7 +111,8 @@ def connect_settings() -> dict[str, str]:
 def executor_count(session: SparkSession) -> int:
     """By Scala's ``SparkStatusTracker``, which counts the driver. Missing: the doctor says so."""
     infos = session.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
-    return max(len(infos) - 1, str(session.sparkContext.master).startswith("local"))
+    is_local = str(session.sparkContext.master).startswith("local")
+    return max(len(infos) - 1, int(is_local))
 
 
 def let_jvm_call_python(session: SparkSession) -> None:

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.streaming.counts import Counts, Measures
-
-# As a batch's line.
-_log = logging.getLogger("pyspark_vision.streaming")
-_doubted: set[str] = set()
-
-
-def warn_of_model(report: BatchReport) -> None:
-    """Say what a worker doubts of the model: once in a job, though each worker says it once."""
-    text = report.measures.model_suspect
-    if text is None:
-        return
-    model = text.partition(": ")[0]
-    if model not in _doubted:
-        _doubted.add(model)
-        _log.warning("%s", text)
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,8 @@ class BatchReport:
             "dropped": dict(self.counts.dropped),
             "retried": measures.retried_rows,
             "sinks": list(self.sinks),
-            "model_suspect": measures.model_suspect,
+            "suspect": measures.suspect_rows or None,
+            "model_suspect": measures.model_suspect or measures.boxes_outside,
             "payload_bytes": measures.payload_bytes,
             "decode_ms": _sum_and_mean(measures.decode_ms, measures.decoded_rows),
             "model_ms": _sum_and_mean(measures.model_ms, measures.model_rows),

@@ -86,8 +86,10 @@ class Measures:
     ``payload_bytes``: ``None`` where no column says it: executors read the bytes themselves.
     ``retried_rows``, of those not dropped, were fetched again or their task was run again.
     ``oldest_5_percent``: 5% of the rows are from before it, so their results' age is above the
-    95th percentile. ``model_suspect``: why a worker doubts the model, of one of the rows that say
-    so (:mod:`executor.answer_watch`).
+    95th percentile. ``suspect_rows`` say that their model may be read wrongly
+    (:mod:`executor.suspicions`), one of them in the words of ``model_suspect``. Those with no box
+    but outside of their picture, which a right model may have, are ``outside_rows``, and
+    ``boxes_outside`` is the text of one.
     """
 
     payload_bytes: int | None = None
@@ -99,6 +101,9 @@ class Measures:
     median_time: float | None = None
     oldest_5_percent: float | None = None
     model_suspect: str | None = None
+    suspect_rows: int = 0
+    boxes_outside: str | None = None
+    outside_rows: int = 0
 
 
 def count_results(results: DataFrame, value: str) -> Counts:
@@ -176,6 +181,9 @@ def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
         median_time=median_time,
         oldest_5_percent=oldest,
         model_suspect=seen["model_suspect"],
+        suspect_rows=seen["suspect_rows"],
+        boxes_outside=seen["boxes_outside"],
+        outside_rows=seen["outside_rows"],
     )
 
 
@@ -199,6 +207,8 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         name: F.col(name).cast("double") if name in schema.names else F.lit(None).cast("double")
         for name in ("decode_ms", "model_ms", "attempts")
     }
+    suspicion = of_kept(_suspicion(schema))
+    is_outside = _is_outside(schema, value)
     aggregates = {
         "rows": F.count(F.lit(1)),
         "with_result": _count_if(of_kept(_has_result(schema, value))),
@@ -212,7 +222,10 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         "model_ms": F.sum(numbers["model_ms"]),
         "model_rows": F.count(numbers["model_ms"]),
         "retried_rows": _count_if(of_kept(numbers["attempts"] > 1)),
-        "model_suspect": F.max(_suspicion(schema)),
+        "model_suspect": F.max(F.when(~is_outside, suspicion)),
+        "suspect_rows": F.count(suspicion),
+        "boxes_outside": F.max(F.when(is_outside, suspicion)),
+        "outside_rows": F.count(F.when(is_outside, suspicion)),
         # Within a hundredth of a percent of the rows, in bounded memory.
         "times": F.percentile_approx(of_kept(_time(schema)), [0.5, 0.05]),
     }
@@ -225,6 +238,15 @@ def _suspicion(schema: StructType) -> Column:
         return F.lit(None).cast("string")
     suspect = F.filter("warnings", lambda one: one["code"] == WarningCode.MODEL_SUSPECT.value)
     return F.element_at(F.transform(suspect, lambda one: one["message"]), 1)
+
+
+def _is_outside(schema: StructType, value: str) -> Column:
+    """Whether all the boxes that a detector has found were outside of the picture."""
+    if value != "detections" or "warnings" not in schema.names:
+        return F.lit(False)
+    without_area = WarningCode.BOXES_WITHOUT_AREA.value
+    has_warning = F.exists("warnings", lambda one: one["code"] == without_area)
+    return F.coalesce(has_warning & (F.size(value) == 0), F.lit(False))
 
 
 def _payload_bytes(schema: StructType) -> Column:

@@ -31,6 +31,7 @@ class StreamMetrics:
         self._counts = Counts()
         self._batches = 0
         self._retried_rows = 0
+        self._suspect_rows = 0
         self._payload_bytes = 0
         self._decode_s = 0.0
         self._model_s = 0.0
@@ -44,6 +45,7 @@ class StreamMetrics:
             self._counts.add(report.counts)
             self._batches += 1
             self._retried_rows += report.measures.retried_rows
+            self._suspect_rows += report.measures.suspect_rows
             self._payload_bytes += report.measures.payload_bytes or 0
             self._decode_s += report.measures.decode_ms / 1000
             self._model_s += report.measures.model_ms / 1000
@@ -88,6 +90,7 @@ class StreamMetrics:
             by_label("rows_failed_total", "Rows with an error", "code", self._counts.failed)
             by_label("rows_dropped_total", "Rows left out", "reason", self._counts.dropped)
             total("rows_retried_total", "Rows worked on again", self._retried_rows)
+            total("rows_suspect_total", "Rows that no right model has", self._suspect_rows)
             total("payload_bytes_total", "Bytes of the rows read", self._payload_bytes)
             total("decode_seconds_total", "Decoding", self._decode_s)
             total("model_seconds_total", "In the model", self._model_s)

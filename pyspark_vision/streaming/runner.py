@@ -16,7 +16,6 @@ from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.spark import error_texts
 from pyspark_vision.spark.checkpoint_logs import written_at_once
 from pyspark_vision.streaming import signals
-from pyspark_vision.streaming.batch_report import warn_of_model
 from pyspark_vision.streaming.counts import (
     Counts,
     measure_results,
@@ -25,6 +24,7 @@ from pyspark_vision.streaming.counts import (
 )
 from pyspark_vision.streaming.metrics import StreamMetrics, served
 from pyspark_vision.streaming.micro_batch import compute_batch, with_payload_bytes
+from pyspark_vision.streaming.model_doubts import warn_of_model
 from pyspark_vision.streaming.running_stream import RunningStream
 from pyspark_vision.streaming.triggers import AVAILABLE_NOW as AVAILABLE_NOW
 from pyspark_vision.streaming.triggers import checked_trigger

@@ -15,9 +15,9 @@ from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
 from pyspark_vision.spark import internals
-from pyspark_vision.streaming.batch_report import warn_of_model
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results, observed_batch
 from pyspark_vision.streaming.micro_batch import compute_batch
+from pyspark_vision.streaming.model_doubts import warn_of_model
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

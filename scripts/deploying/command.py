@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import io
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +90,9 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
     except (DeployError, SubmitError) as error:
         print(f"deploy_dataproc: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head`, `| less`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("deploy_dataproc: stopped; run it again to go on, or --cleanup", file=sys.stderr)
         return 130
@@ -95,15 +101,34 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
 def planned(options: argparse.Namespace, job_flags: tuple[str, ...]) -> Plan:
     """The plan, with programs and packages unless it is only to be removed."""
     names = ("region", "name", *_NAMES, "workers", "image_version")
-    plan = Plan(options.project_id, **{name: getattr(options, name) for name in names})
+    values = {name: getattr(options, name) for name in names}
     if options.cleanup:
-        return plan
-    return Plan(
-        **{name: getattr(plan, name) for name in ("project_id", *names)},
-        pip_packages=pinned_packages(),
-        job_flags=job_flags,
-        files=programs(),
+        return Plan(options.project_id, **values)
+    plan = Plan(options.project_id, **values, job_flags=job_flags)
+    if plan.image_version.startswith("2") and plan.input_source != "kafka":
+        raise DeployError(
+            f"--image-version {plan.image_version} has Spark 3.5, and the job reads Pub/Sub, "
+            "which needs Spark 4: choose 3.0-debian12, or add -- --input-source kafka"
+        )
+    if job_flags:
+        refuse_wrong_flags(plan.stream_flags)
+    return dataclasses.replace(plan, pip_packages=pinned_packages(), files=programs())
+
+
+def refuse_wrong_flags(flags: Sequence[str]) -> None:
+    """Raise :class:`DeployError` for flags that the job refuses.
+
+    On a cluster it would say so in its log, minutes after the first machine is paid for.
+    """
+    program = (
+        "import sys\nsys.path[:0] = sys.argv[1:3]\n"
+        "import stream_classify\nstream_classify.parsed(sys.argv[3:])"
     )
+    places = (str(ROOT), str(ROOT / "jobs"))
+    check = [sys.executable, "-c", program, *places, *flags]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    if done.returncode == 2:  # a mistake; another code is of a job that cannot be run here
+        raise DeployError(f"flags after --: {done.stderr.strip().splitlines()[-1]}")
 
 
 def programs() -> tuple[Path, ...]:
@@ -148,7 +173,8 @@ def _run(plan: Plan, options: argparse.Namespace, services: Services) -> int:
         if options.yes:
             print(question, file=sys.stderr)
             return True
-        return deploy.ask(question, sys.stdin, sys.stdin.isatty())
+        answers = sys.stdin or io.StringIO()  # closed: `<&-`
+        return deploy.ask(question, answers, answers.isatty())
 
     if options.cleanup:
         done = deploy.cleanup(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,23 +18,36 @@ FOLDERS = ("input-images/", "apps/", "checkpoints/", "outputs/", "models/")
 INPUT = FOLDERS[0]
 KAFKA_TOPICS = (IMAGE_TOPIC, IMAGE_RESULT_TOPIC)
 # The services' own rules for names, https://cloud.google.com/docs, each in its words.
+_MESSAGING = (
+    r"(?!goog)[A-Za-z][\w.~+%-]{2,254}",
+    "3 to 255 letters, digits and -_.~+%, without goog in front",
+)
 _RULES = {
     "project_id": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "6 to 30 of a-z, 0-9 and -"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region such as us-central1"),
     "name": (r"[a-z][a-z0-9-]{0,38}[a-z0-9]", "2 to 40 of a-z, 0-9 and -, a letter first"),
-    "bucket": (r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]", "3 to 63 of a-z, 0-9, _ and -"),
-    "topic": (r"[A-Za-z][\w.~+%-]{2,254}", "3 to 255 letters, digits and -_.~+%"),
-    "subscription": (r"[A-Za-z][\w.~+%-]{2,254}", "3 to 255 letters, digits and -_.~+%"),
+    "bucket": (
+        r"(?!goog)(?!.*google)[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]",
+        "3 to 63 of a-z, 0-9, _ and -, without goog in front or google in it",
+    ),
+    "topic": _MESSAGING,
+    "subscription": _MESSAGING,
     "dataset": (r"[A-Za-z0-9_]{1,1024}", "letters, digits and _"),
     "table": (r"[A-Za-z0-9_]{1,1024}", "letters, digits and _"),
     "cluster": (r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?", "1 to 51 of a-z, 0-9 and -, a letter first"),
-    "image_version": (r"[23]\.[0-9]+(\.[0-9]+)?(-[a-z]+[0-9]+)?", "2.2 or newer: 3.0-debian12"),
+    "image_version": (
+        r"(2\.[2-9]|3\.[0-9]+)(\.[0-9]+)?(-[a-z]+[0-9]+)?",
+        "2.2 or newer: 3.0-debian12",
+    ),
 }
 # Of Spark's own releases, for the Spark and the Scala of an image: 2.2 and 2.3 have Spark 3.5.
 _KAFKA_PACKAGES = {
     "2": "org.apache.spark:spark-sql-kafka-0-10_2.12:3.5.3",
     "3": "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
 }
+
+
+_INPUT_SOURCE, _BOTH = "--input-source", "both"
 
 
 class DeployError(ValueError):
@@ -94,6 +108,16 @@ class Plan:
         return f"{self.cluster}-m:9092"
 
     @property
+    def input_source(self) -> str:
+        """What the job reads: both, unless its own flags say otherwise."""
+        source = _BOTH
+        for word, following in itertools.pairwise((*self.job_flags, "")):
+            name, equals, value = word.partition("=")
+            if name == _INPUT_SOURCE:
+                source = value if equals else following
+        return source
+
+    @property
     def kafka_package(self) -> str:
         """Spark's Kafka connector for the image's Spark."""
         return _KAFKA_PACKAGES[self.image_version[0]]
@@ -112,9 +136,10 @@ class Plan:
         """Week 9's flags of the job, and what the user adds."""
         root = f"gs://{self.bucket}"
         return (
-            *("--input-source", "both"),
+            *(_INPUT_SOURCE, _BOTH),
             *("--kafka-servers", self.kafka_servers, "--kafka-topic", IMAGE_TOPIC),
-            *("--project-id", self.project_id, "--pubsub-subscription", self.subscription),
+            *("--project-id", self.project_id),
+            *(("--pubsub-subscription", self.subscription) if self.input_source != "kafka" else ()),
             *("--model-type", "mobilenet", "--confidence-threshold", "0.1"),
             *("--checkpoint", f"{root}/checkpoints/streaming"),
             *("--output-bq-table", self.table_path),

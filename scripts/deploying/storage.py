@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,10 @@ from google.api_core.exceptions import Forbidden, NotFound
 from .parts import Call, Kept, State
 from .plan import FOLDERS, INPUT, NAME_LABEL, Plan, is_ours
 from .services import Services
+
+# A right that was given counts some seconds later, says Google's documentation of IAM, and
+# Cloud Storage looks whether it may publish to the topic when a notification is made.
+RIGHTS_S, RIGHTS_POLL_S = 90.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Notification:
         bucket = self.services.storage.bucket(self.plan.bucket)
         try:
             every = list(bucket.list_notifications())
-        except NotFound:
+        except (NotFound, Forbidden):  # of somebody else's bucket, whose name is refused there
             return []
         mark = {NAME_LABEL: self.plan.name}.items()
         return [
@@ -180,6 +185,16 @@ class Notification:
         yield Call("storage.notifications.insert", said, self._insert)
 
     def _insert(self) -> None:
+        deadline = time.monotonic() + RIGHTS_S
+        while True:
+            try:
+                return self._insert_now()
+            except Forbidden as error:
+                if "publish" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(RIGHTS_POLL_S)
+
+    def _insert_now(self) -> None:
         self.services.storage.bucket(self.plan.bucket).notification(
             topic_name=self.plan.topic,
             topic_project=self.plan.project_id,

@@ -56,6 +56,8 @@ class Cloud:
     # The change of this number (from 0) fails, once.
     fails_at: int | None = None
     fails_after_its_work: bool = False
+    # So many notifications are refused before a right that was given counts.
+    rights_count_after: int = 0
     http_port: int = 0
     grpc_port: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -156,6 +158,9 @@ def _storage(cloud: Cloud, method: str, words: list[str], said: dict[str, Any]) 
             policy = cloud.things.get(f"{topic}/policy", policy_pb2.Policy())
             if not any(f"serviceAccount:{ACCOUNT}" in b.members for b in policy.bindings):
                 raise Refused(403, "the service account of Storage cannot publish to the topic")
+            if cloud.rights_count_after > 0:
+                cloud.rights_count_after -= 1
+                raise Refused(403, "the account does not have permission to publish messages")
             number = str(len(cloud.changes))
             thing = {**said, "id": number}
             return cloud.insert(f"b/{name}/notificationConfigs/{number}", thing)

@@ -77,7 +77,7 @@ def _answer(registry: Registry, path: str, authorization: str | None) -> tuple[i
             return 404, {"error_code": 40403, "message": "Schema not found"}
         case ["subjects", subject, "versions", version]:
             return 200, registry.versions[subject, int(version)]
-    return 404, "no registry"
+    return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
 
 
 def avro(schema: Any, value: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import google_cloud
 import guides
 import pytest
-from deploying import command, dataproc, deploy
+from deploying import command, dataproc, deploy, storage
 from deploying.plan import DeployError, Plan
 from deploying.services import Services
 from google.cloud.dataproc_v1 import types
@@ -152,6 +153,17 @@ def test_the_job_takes_the_flags_that_it_is_submitted_with(root: Path) -> None:
     assert options.output_bq_table == f"{PROJECT}.ml_streaming.image_predictions"
     assert options.checkpoint == f"gs://{PROJECT}-week9-streaming-data/checkpoints/streaming"
     assert options.confidence_threshold == 0.5
+
+
+@pytest.mark.parametrize("flags", [("--input-source", "kafka"), ("--input-source=kafka",)])
+def test_a_job_of_kafka_alone_is_not_told_of_a_subscription(
+    flags: tuple[str, ...], root: Path
+) -> None:
+    plan = Plan(PROJECT, job_flags=flags)
+
+    job = guides.script(root / "jobs" / "stream_classify.py")
+
+    assert job.parsed(plan.stream_flags).pubsub_subscription == []
 
 
 def test_a_newer_image_has_the_connector_of_its_scala() -> None:
@@ -365,10 +377,56 @@ def test_a_cleanup_of_nothing_says_so(cloud: Cloud, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "== nothing of deployment week9-streaming is there\n"
 
 
-def test_without_a_terminal_and_without_yes_it_refuses_in_one_line(
+def test_a_cleanup_passes_a_bucket_that_is_not_to_be_looked_into(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    run(cloud, "--yes")
+    look = cloud.get
+
+    def get(path: str) -> Any:
+        if path == BUCKET:
+            raise google_cloud.Refused(403, "somebody does not have storage.buckets.get access")
+        return look(path)
+
+    monkeypatch.setattr(cloud, "get", get)
+
+    assert run(cloud, "--cleanup", "--yes") == 0
+
+    assert CLUSTER not in cloud.things
+    assert TOPIC not in cloud.things
+    assert BUCKET in cloud.things
+    assert "made by somebody else, left alone" in capsys.readouterr().out
+
+
+def test_a_right_that_counts_a_little_later_is_waited_for(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RIGHTS_POLL_S", 0.01)
+    cloud.rights_count_after = 3
+
+    assert run(cloud, "--yes") == 0
+
+    assert [word for word in existing(cloud) if word.startswith("notification")]
+
+
+def test_a_reader_of_the_dry_run_that_goes_ends_it_without_a_word(root: Path) -> None:
+    script = [str(root / "scripts" / "deploy_dataproc"), *ARGUMENTS, "--dry-run"]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as dry_run:
+        assert dry_run.stdout is not None
+        assert dry_run.stderr is not None
+        dry_run.stdout.readline()
+        dry_run.stdout.close()
+        assert dry_run.stderr.read() == b""
+
+
+@pytest.mark.parametrize("answers", [io.StringIO("y\n"), None], ids=["a pipe", "closed"])
+def test_without_a_terminal_and_without_yes_it_refuses_in_one_line(
+    answers: io.StringIO | None,
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", answers)
 
     assert run(cloud) == 2
 
@@ -392,6 +450,18 @@ def test_only_yes_is_taken_for_yes(answer: str, expected: bool) -> None:
     ("arguments", "said"),
     [
         (["--bucket", "A b"], "--bucket 'A b': it must be 3 to 63"),
+        (["--bucket", "my-google-bucket"], "--bucket 'my-google-bucket': it must be 3 to 63"),
+        (["--topic", "goog-images"], "--topic 'goog-images': it must be 3 to 255"),
+        (["--image-version", "2.0"], "--image-version '2.0': it must be 2.2 or newer"),
+        (
+            ["--image-version", "2.3"],
+            "--image-version 2.3 has Spark 3.5, and the job reads",
+        ),
+        (
+            ["--", "--confidense-threshold", "0.5"],
+            "flags after --: stream_classify: error: there is no option --confidense-threshold; "
+            "did you mean --confidence-threshold?",
+        ),
         (["--workers", "1"], "--workers 1: it must be 2 to 100"),
         (["--image-version", "1.5"], "--image-version '1.5': it must be"),
         (["--name", "Ä"], "--name 'Ä': it must be"),

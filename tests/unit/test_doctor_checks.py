@@ -98,6 +98,7 @@ def test_all_is_well_where_all_is_well_and_nothing_is_left_behind(
     assert done.returncode == 0, done.stdout
     assert {found[check][0] for check in (*asked, "output", "checkpoint")} == {"ok"}
     assert found["kafka brokers"] == ("not checked", "give --kafka-servers")
+    assert found["executors"][1].startswith("1 of 1 executors on ")
     assert found["executors"][1].endswith(", as here")
     assert done.stdout.splitlines()[-1] == "doctor: 10 ok, 0 failed, 8 not checked"
     assert tree(tmp_path) == before

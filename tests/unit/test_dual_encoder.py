@@ -258,7 +258,7 @@ def test_files_beside_json_that_is_damaged_are_refused_by_name(tmp_path: Path) -
     folder = tiny.save_dual_encoder(tmp_path / "model")
     (folder / "config.json").write_text("{", encoding="utf-8")
 
-    with pytest.raises(InvalidModelError, match=r"config\.json cannot be read"):
+    with pytest.raises(InvalidModelError, match=r"config\.json is not JSON"):
         ModelSpec.inspect(folder)
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision import schemas
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.functions import classify_image, detect_objects
-from pyspark_vision.streaming import batch_report
+from pyspark_vision.streaming import model_doubts
 from pyspark_vision.streaming.counts import measure_results
 from pyspark_vision.streaming.runner import run_batch
 from pyspark_vision.transformations import explode_detections, flatten_result
@@ -68,13 +68,13 @@ def test_a_detector_without_points_has_rows_as_before(images: DataFrame, tmp_pat
     assert len(result.collect()[0]["result"]["detections"]) == 1
 
 
-def test_a_doubted_model_is_said_on_one_row_and_once_in_a_jobs_log(
+def test_a_doubted_model_is_said_on_each_row_and_once_in_a_jobs_log(
     images: DataFrame,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_report, "_doubted", set())
+    monkeypatch.setattr(model_doubts, "_doubted", set())
     path = save_constant(tmp_path / "wrong.onnx", {"scores": [[90.0, 0.5]]})
     model = ModelSpec.inspect(
         path, task="classify", normalization="unit", score_kind="probability", accept=True
@@ -85,11 +85,14 @@ def test_a_doubted_model_is_said_on_one_row_and_once_in_a_jobs_log(
 
     warned = [row["warnings"] for row in results.collect()]
     text = "model 'wrong' may be read wrongly: its scores are from 0.5 to 90 in one picture"
-    assert [one and one[0]["code"] for one in warned] == ["model_suspect", None, None]
+    # The one without a picture has no answer.
+    assert [one and one[0]["code"] for one in warned] == ["model_suspect", None, "model_suspect"]
     assert warned[0][0]["message"].startswith(text)
-    said = measure_results(results, "predictions")[1].model_suspect
+    measures = measure_results(results, "predictions")[1]
+    said = measures.model_suspect
     assert said is not None
     assert said.startswith(text)
+    assert (measures.suspect_rows, measures.outside_rows) == (2, 0)
 
     def ignore(*_: Any) -> None:
         pass
@@ -99,3 +102,34 @@ def test_a_doubted_model_is_said_on_one_row_and_once_in_a_jobs_log(
             run_batch(results, batch_id, {"none": ignore}, value="predictions")
     messages = [record.getMessage() for record in caplog.records]
     assert [message for message in messages if "may be read wrongly" in message] == [said]
+
+
+def test_rows_do_not_depend_on_what_their_worker_had_before(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 16)).save(file, "PNG")
+    images = spark.createDataFrame(
+        [(0, file.getvalue()), (1, None), (2, file.getvalue())], "id int, content binary"
+    ).coalesce(1)
+    # In the padding above a wide picture, in any of them.
+    outputs = {"boxes": [[[0.2, 0.05, 0.6, 0.2]]], "scores": [[0.9]], "classes": [[0.0]]}
+    model = ModelSpec.inspect(
+        save_constant(tmp_path / "padding.onnx", outputs),
+        normalization="unit",
+        box_format="xyxy",
+        resize="letterbox",
+        accept=True,
+    )
+    column = images.select("id", detect_objects("content", model).alias("result"))
+
+    # The second run finds the worker, and the model in it.
+    first, again = column.collect(), column.collect()
+
+    assert first == again
+    codes = [[one["code"] for one in row["result"]["warnings"] or ()] for row in first]
+    both = ["boxes_without_area", "model_suspect"]
+    assert codes == [both, [], both]
+    measures = measure_results(flatten_result(column), "detections")[1]
+    assert (measures.model_suspect, measures.suspect_rows, measures.outside_rows) == (None, 2, 2)
+    assert "1 of 1 boxes above the threshold" in (measures.boxes_outside or "")

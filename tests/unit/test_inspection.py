@@ -255,7 +255,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("m.pt", "'.pt'"), ("model", "'a file without suffix'")],
+    [("m.bin", "'.bin'"), ("model", "'a file without suffix'")],
 )
 def test_unsupported_suffix_names_the_supported(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")

@@ -46,7 +46,8 @@ def results(spark: SparkSession) -> DataFrame:
 
 def report(**given: Any) -> BatchReport:
     counts = Counts(4, 1, Counter(truncated=1), Counter(stale=1))
-    measures = Measures(1350, 6.0, 2, 30.0, 2, 2, NOON.timestamp() + 10, NOON.timestamp())
+    times = (NOON.timestamp() + 10, NOON.timestamp())
+    measures = Measures(1350, 6.0, 2, 30.0, 2, 2, *times, boxes_outside="why", suspect_rows=3)
     ended_at = NOON.timestamp() + 21
     return BatchReport(7, counts, measures, 2.0, ended_at, ("parquet",), **given)
 
@@ -106,6 +107,8 @@ def test_a_batch_is_one_line_of_json() -> None:
         "dropped": {"stale": 1},
         "retried": 2,
         "sinks": ["parquet"],
+        "suspect": 3,
+        "model_suspect": "why",
         "payload_bytes": 1350,
         "decode_ms": {"sum": 6.0, "mean": 3.0},
         "model_ms": {"sum": 30.0, "mean": 15.0},
@@ -149,6 +152,7 @@ def test_metrics_add_up_over_batches_under_the_names_and_labels_of_dashboards() 
         ("counter", "pyspark_vision_rows_failed_total", "Rows with an error", failed, own): 2,
         ("counter", "pyspark_vision_rows_dropped_total", "Rows left out", own, dropped): 2,
         ("counter", "pyspark_vision_rows_retried_total", "Rows worked on again", own): 4,
+        ("counter", "pyspark_vision_rows_suspect_total", "Rows that no right model has", own): 6,
         ("counter", "pyspark_vision_payload_bytes_total", "Bytes of the rows read", own): 2700,
         ("counter", "pyspark_vision_decode_seconds_total", "Decoding", own): 0.012,
         ("counter", "pyspark_vision_model_seconds_total", "In the model", own): 0.06,

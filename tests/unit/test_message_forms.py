@@ -233,13 +233,15 @@ REFUSED = [
     (framed(1, b"\x02\x04\x06"), "`schema_registry` URL"),
     (JPEG, "`payload` image of stream_detect reads"),
     (json.dumps({**GOOD, "camera_id": 7}).encode(), "`coerce` takes numbers as ids"),
-    (json.dumps({**GOOD, "timestamp": 17}).encode(), "`timestamp_unit` s, ms or us"),
-    (json.dumps({**GOOD, "timestamp": 1.5}).encode(), "`timestamp_unit` s, ms or us"),
+    (json.dumps({**GOOD, "timestamp": 17}).encode(), "`timestamp_unit` s, ms, us or ns"),
+    (json.dumps({**GOOD, "timestamp": 1.5}).encode(), "`timestamp_unit` s, ms, us or ns"),
     (json.dumps({**GOOD, "timestamp": "17.5"}).encode(), "with `coerce` reads digits"),
     (json.dumps({"payload": GOOD}).encode(), "no camera_id: it has payload; `field` camera_id"),
     (json.dumps({**GOOD, "image": None, "a": 1}).encode(), "no image: it has image, timestamp"),
     (json.dumps({**GOOD, "image": JPEG.hex()}).encode(), "`unpack` hex reads"),
     (json.dumps({**GOOD, "image": JPEG[:9].hex().upper()}).encode(), "`unpack` hex reads"),
+    (json.dumps({**GOOD, "image": "0x" + JPEG.hex()}).encode(), "`unpack` hex reads"),
+    (json.dumps({**GOOD, "image": "\\x" + JPEG.hex()}).encode(), "`unpack` hex reads"),
     (json.dumps({**GOOD, "image": str(JPEG)}).encode(), "`unpack` python-bytes reads"),
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx_models import save_constant, save_with_sizes
 from proposals import answer, proposed
+from tiny_text_reader import save_recognizer
 
 from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
@@ -245,3 +246,42 @@ def test_the_verdict_says_what_it_rests_on(tmp_path: Path) -> None:
     unknown = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]})
     assert unknown.verdict == "proposed: output [1, 3]: one long axis"
     assert "normalization (proposed: torch;" in unknown.question()
+
+
+def steps(*shape: int) -> Array:
+    """Of each step of a line, how likely each of the classes is."""
+    logits = np.random.default_rng(0).normal(0, 3, shape)
+    likely: Array = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    return likely
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"task": "classify", "normalization": "none", "score_kind": "probability"}],
+    ids=["nothing said", "taken for a classifier"],
+)
+def test_steps_with_time_first_are_refused_since_a_row_is_no_picture(
+    said: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidModelError, match="the first axis does not count pictures"):
+        proposed(tmp_path, {"logits": steps(20, 1, 37)}, **said)
+
+
+@pytest.mark.parametrize("shape", [(1, 84, 37), (1, 20, 37), (1, 20, 6)])
+@pytest.mark.parametrize("task", [None, "embed", "detect", "keypoints"])
+def test_steps_of_a_text_line_are_neither_boxes_nor_points_nor_tokens(
+    task: str | None, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InvalidModelError, match=r"rows of \d+ numbers adds up to one|fit|cannot tell"
+    ):
+        proposed(tmp_path, {"output": steps(*shape)}, task=task)
+
+
+def test_a_recognizer_of_text_lines_alone_is_refused_with_the_way_to_read_text(
+    tmp_path: Path,
+) -> None:
+    for softmax in (True, False):
+        path = save_recognizer(tmp_path / "rec.onnx", softmax=softmax)
+        with pytest.raises(InvalidModelError, match=r"reads a line of text\. read_text reads"):
+            propose_model(path)

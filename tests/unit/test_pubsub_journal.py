@@ -96,6 +96,24 @@ def test_a_segment_that_is_gone_is_said_in_one_line(tmp_path: Path) -> None:
         Journal(LocalStore(tmp_path)).read(7)
 
 
+@pytest.mark.parametrize("kept", [0, 3, 0.5, 0.9], ids=["empty", "three", "half", "most"])
+def test_a_file_that_was_cut_short_is_said_in_one_line(kept: float, tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    for number in (1, 2):
+        journal.write(number, content(number))
+    journal.keep_keys(1, [KEY])
+    for file in (*tmp_path.glob("segments/*"), *tmp_path.glob("acknowledged/*")):
+        whole = file.read_bytes()
+        file.write_bytes(whole[: int(kept if kept >= 1 else kept * len(whole))])
+
+    after = Journal(LocalStore(tmp_path))
+
+    with pytest.raises(StreamError, match="the journal's segments/000000000002 is damaged"):
+        after.read(2)
+    with pytest.raises(StreamError, match="the journal's acknowledged/000000000001 is damaged"):
+        after.kept_keys()
+
+
 def test_names_of_unfinished_files_are_nobodys(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write("segments/000000000001", content(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ def test_names_are_completed_by_the_project_and_whole_names_stay() -> None:
         ({"maxBytesPerBatch": "many"}, "maxBytesPerBatch='many' must be a whole number"),
         ({"ackDeadlineSeconds": "9"}, "from 10 to 600"),
         ({"readers": "²"}, "readers='²' must be"),
+        ({"maxMessagePerBatch": "5"}, "no option maxMessagePerBatch; did you mean maxMessages"),
+        ({"path": "x"}, "no option path; it has subscription, project, "),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(changed: dict[str, str], said: str) -> None:
@@ -94,6 +97,21 @@ def test_what_the_service_refuses_is_one_line(
         service.pull("projects/p/subscriptions/s", 1)
 
     assert "\n" not in str(raised.value)
+
+
+def test_an_emulator_may_be_named_as_a_browser_has_it() -> None:
+    with Service("http://127.0.0.1:1/") as service:
+        assert service.place == "127.0.0.1:1"
+
+
+def test_a_request_is_tried_again_no_longer_than_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyspark_vision.sources.pubsub.service._REQUEST_TIMEOUT_S", 0.5)
+    began = time.monotonic()
+
+    with Service("127.0.0.1:1") as service, pytest.raises(AwayError, match=r"within 0\.5 s"):
+        service.is_ordered("projects/p/subscriptions/s")
+
+    assert time.monotonic() - began < 10
 
 
 def test_an_empty_answer_in_time_is_no_message() -> None:

@@ -142,6 +142,11 @@ def test_a_registry_that_stays_away_or_refuses_us_is_no_messages_fault(
         read(framed(1, avro(FIRST, {"id": "a"})), client(registry, patience_s=patience_s))
 
 
+def test_a_path_that_the_server_does_not_have_is_no_unknown_schema(registry: Registry) -> None:
+    with pytest.raises(SchemaRegistryError, match="HTTP 404: is it the registry's address?"):
+        check(SchemaRegistry(f"{registry.url}/api", patience_s=5.0))
+
+
 def test_a_port_where_nobody_listens_is_a_registry_that_is_away() -> None:
     with running_registry() as gone:
         url = gone.url

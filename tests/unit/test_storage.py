@@ -154,7 +154,14 @@ def test_record_that_is_not_json_is_named(content: bytes, bundle: Path) -> None:
         ModelSpec.load(bundle)
 
 
-@pytest.mark.parametrize("content", ['{"format_version": 2}', "{}", "[]", "7"])
+@pytest.mark.parametrize("content", ["[]", "7"])
+def test_a_record_that_is_no_object_is_named(content: str, bundle: Path) -> None:
+    (bundle / "model.json").write_text(content)
+    with pytest.raises(InvalidModelError, match=r"/model\.json is no JSON object$"):
+        ModelSpec.load(bundle)
+
+
+@pytest.mark.parametrize("content", ['{"format_version": 2}', "{}"])
 def test_other_format_version_is_named_with_the_one_read(content: str, bundle: Path) -> None:
     (bundle / "model.json").write_text(content)
     with pytest.raises(

@@ -254,16 +254,6 @@ def test_a_mistake_is_one_line_and_exit_2(
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_task_that_is_not_compared_is_said(tmp_path: Path) -> None:
-    path = save_constant(tmp_path / "m.onnx", {"out": np.zeros((1, 3, 32, 32))})
-    spec = inspect_model(
-        path, "segment", outputs={"pixel_scores": "out"}, normalization="unit", accept=True
-    )
-
-    with pytest.raises(InvalidOptionError, match="verify compares classify, detect, embed"):
-        verify(spec, script(tmp_path), {"a.png": png((1, 2, 3))})
-
-
 def test_a_bundle_that_cannot_be_written_is_one_line(
     classifier: Path,
     pictures: Path,

@@ -7,12 +7,12 @@ file how pictures are prepared (:mod:`image_processor`). timm's says both (:mod:
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pyspark_vision.bundles.json_file import json_object
 from pyspark_vision.bundles.readers import image_processor, timm
 from pyspark_vision.bundles.readers.contents import (
     ModelFound,
@@ -80,7 +80,7 @@ def with_folder(found: ModelFound, file: Path) -> ModelFound:
     Raises :class:`InvalidModelError` for files that cannot be read, for models of another task, and
     for a size that is not the model's own.
     """
-    config = _record(_beside(file, CONFIG))
+    config = json_object(_beside(file, CONFIG))
     folder = file.parent.parent if file.parent.name == "onnx" else file.parent
     processor = _processor(file)
     is_config = bool(config) and ("model_type" in config or "architectures" in config)
@@ -129,23 +129,11 @@ def _beside(file: Path, name: str) -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _record(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise InvalidModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise InvalidModelError(f"{path} is no JSON object")
-    return record
-
-
 def _processor(file: Path) -> dict[str, Any]:
     """``preprocessor_config.json``, or the image processor in ``processor_config.json``."""
-    record = _record(_beside(file, PREPROCESSOR))
+    record = json_object(_beside(file, PREPROCESSOR))
     if not record:
-        inside = _record(_beside(file, PROCESSOR)).get("image_processor")
+        inside = json_object(_beside(file, PROCESSOR)).get("image_processor")
         record = inside if isinstance(inside, dict) else {}
     # Of an audio model, it says nothing of pictures.
     of_pictures = {"size", "image_mean", "do_resize", "do_normalize", "pretrained_cfg"}

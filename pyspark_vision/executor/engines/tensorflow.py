@@ -9,6 +9,7 @@ forks Spark's Python workers never holds it.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -82,7 +83,10 @@ class TensorFlowEngine:
         TensorFlow's thread pools are a setting of the process: the first model's ``threads`` hold.
         """
         self._tensorflow = start_tensorflow(threads)
-        self._function = load_function(spec.file, path)
+        try:
+            self._function = load_function(spec.file, path)
+        finally:
+            collect_garbage()
         self.batch_size = spec.fixed_batch or BATCH_SIZE
         takes_many = spec.fixed_batch is None and spec.resize != "keep_aspect"
         if takes_many and self._tensorflow.config.list_logical_devices("GPU"):
@@ -104,6 +108,11 @@ class TensorFlowEngine:
             return images
         self.run(np.zeros(spec.input_shape(smallest), spec.input_dtype))
         return smallest
+
+
+def collect_garbage() -> None:
+    """Free what Keras and TensorFlow have built on the way: their objects refer to one another."""
+    gc.collect()
 
 
 def start_tensorflow(threads: int | None = None) -> Any:

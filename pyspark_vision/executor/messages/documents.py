@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -35,20 +36,24 @@ def document(value: bytes | None, form: MessageForm) -> Any:
             f"{len(value)} bytes; the limit is max_message_bytes={form.max_bytes}",
         )
     data, schema_id = unpacked(value, form.layers, form.max_bytes)
-    whole = _avro(data, schema_id, form) if form.is_avro else json_value(data)
+    whole = _avro(data, schema_id, form) if form.is_avro else json_value(data, form.layers)
     return _object(_unwrapped(whole, form))
 
 
-def json_value(data: bytes) -> Any:
-    """Bytes of one JSON value, strictly; else ``bad_message``, with the option that reads it."""
+def json_value(data: bytes, unpacked: Collection[str] = ()) -> Any:
+    """Bytes of one JSON value, strictly; else ``bad_message``, with the option that reads it.
+
+    ``unpacked``: the layers that were taken off them.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise _bad(f"the message is not UTF-8{hints.of_message(data)}") from None
+        raise _bad(f"the message is not UTF-8{hints.of_message(data, unpacked)}") from None
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
     except (ValueError, RecursionError, ArithmeticError):
-        raise _bad(f"the message is not a JSON object{hints.of_message(data)}") from None
+        hint = hints.of_message(data, unpacked)
+        raise _bad(f"the message is not a JSON object{hint}") from None
 
 
 def at(value: Any, path: tuple[str, ...]) -> Any:
@@ -100,7 +105,7 @@ def _avro(data: bytes, schema_id: int | None, form: MessageForm) -> Any:
         except UnknownSchemaError:
             raise _bad(f"the schema registry has no schema {schema_id}") from None
         if registered.kind == "JSON":
-            return json_value(data)
+            return json_value(data, form.layers)
         if registered.kind != "AVRO":
             raise _bad(f"{said} is {registered.kind}; Avro and JSON are read")
         text, named = registered.text, registered.named
@@ -121,7 +126,8 @@ def _unwrapped(value: Any, form: MessageForm) -> Any:
     inside = at(_object(value), form.unwrap)
     if isinstance(inside, (str, bytes)):  # a document as text in the other
         data = inside.encode("utf-8", "replace") if isinstance(inside, str) else inside
-        return json_value(unpacked(data, form.layers - {Layer.CONFLUENT}, form.max_bytes)[0])
+        layers = form.layers - {Layer.CONFLUENT}
+        return json_value(unpacked(data, layers, form.max_bytes)[0], layers)
     return inside
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from pyspark_vision.executor.messages.schema_registry import SchemaRegistry
@@ -29,7 +30,12 @@ class Layer(StrEnum):
 
 
 # Of one unit of `timestamp_unit`.
-MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+MICROSECONDS = {
+    "s": Decimal(1_000_000),
+    "ms": Decimal(1_000),
+    "us": Decimal(1),
+    "ns": Decimal("0.001"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,8 @@ class MessageForm:
     - ``max_bytes``: of a message, as it came and unpacked.
     - ``layers``: what may be around a document or a picture's text. It need not be there.
     - ``unwrap``: the path of the document in its envelope.
-    - ``timestamp_unit``: what numbers count since 1970: ``s``, ``ms``, ``us``; ``None``: numbers
-      are no timestamps.
+    - ``timestamp_unit``: what numbers count since 1970: ``s``, ``ms``, ``us``, ``ns``;
+      ``None``: numbers are no timestamps.
     - ``coerce``: a number is taken as an id, and digits in text as a timestamp's number.
     - ``avro_schema``: JSON; ``registry``: where schemas are by their ids. Neither: JSON messages.
     """

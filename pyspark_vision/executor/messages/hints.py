@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # Options are named as parameters: `unpack` is the flag `unpack` of a job.
 GZIP = ": it is gzip, which `unpack` gzip reads"
 BOM = ": it begins with a byte order mark, which `unpack` bom reads"
@@ -14,8 +16,8 @@ CONFLUENT_AVRO = (
 PICTURE = ": it is a picture itself, which `payload` image of stream_detect reads"
 PICTURE_HEX = ": it is hexadecimal, which `unpack` hex reads"
 NUMBER_AS_ID = "; `coerce` takes numbers as ids"
-NUMBER_AS_TIME = "; `timestamp_unit` s, ms or us reads a number"
-DIGITS_AS_TIME = "; `timestamp_unit` s, ms or us with `coerce` reads digits"
+NUMBER_AS_TIME = "; `timestamp_unit` s, ms, us or ns reads a number"
+DIGITS_AS_TIME = "; `timestamp_unit` s, ms, us or ns with `coerce` reads digits"
 FIELD = "`field` {}=PATH says where it is, `unwrap` NAME what it lies in"
 
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
@@ -26,14 +28,25 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 PICTURE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 
 
-def of_message(value: bytes) -> str:
-    """What a message that is no JSON object looks like, and what reads that; or nothing."""
+def of_message(value: bytes, unpacked: Collection[str] = ()) -> str:
+    """What a message that is no JSON object looks like, and what reads that; or nothing.
+
+    ``unpacked``: the layers that were taken off, where they were.
+    """
+    layer, hint = _looks_like(value)
+    if layer in unpacked:
+        return f": it is {layer} within {layer}, or has it twice, and one of each is taken off"
+    return hint
+
+
+def _looks_like(value: bytes) -> tuple[str, str]:
+    """A layer by its name in `unpack`, and what reads it."""
     if value.startswith(GZIP_MAGIC):
-        return GZIP
+        return "gzip", GZIP
     if value.startswith(MARKS):
-        return BOM
+        return "bom", BOM
     if value.startswith(LITERALS):
-        return PYTHON_BYTES
+        return "python-bytes", PYTHON_BYTES
     if value.startswith(b"\0") and len(value) > 5:
-        return CONFLUENT_JSON if value[5:6] == b"{" else CONFLUENT_AVRO
-    return PICTURE if value.startswith(PICTURE_MAGICS) else ""
+        return "confluent", CONFLUENT_JSON if value[5:6] == b"{" else CONFLUENT_AVRO
+    return "", PICTURE if value.startswith(PICTURE_MAGICS) else ""

@@ -34,6 +34,10 @@ UNKNOWN_FOR_S = 5.0
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 
+# Confluent's numbers for a subject, a version, a schema that is not there. A 404 of another kind is
+# of a path that the server does not have: another program's, or the registry's with a prefix.
+_NOT_THERE = (40401, 40402, 40403)
+
 _TIMEOUT_S = 10.0
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _MEDIA_TYPES = "application/vnd.schemaregistry.v1+json, application/json"
@@ -190,7 +194,7 @@ def _raise_refused(where: str, error: urllib.error.HTTPError) -> None:
         said = _json_object(error.read(_MAX_ANSWER_BYTES)) or {}
     except (OSError, http.client.HTTPException):
         said = {}
-    if status == 404 and "error_code" in said:
+    if status == 404 and said.get("error_code") in _NOT_THERE:
         raise UnknownSchemaError
     if status in (401, 403):
         raise SchemaRegistryError(

@@ -23,7 +23,7 @@ from pyspark_vision.executor.row_errors import ErrorCode, RowError
 # The first and last moments that Spark knows: the years 1 to 9999.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _LIKELY_US = (946_684_800_000_000, 4_102_444_800_000_000)  # the years 2000 to 2099
-_MOST_DIGITS = 20  # more than the last moment has in microseconds
+_MOST_DIGITS = 21  # as many as the last moment has in nanoseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _DIGITS = re.compile(r"\s*-?\d+(?:\.\d+)?\s*")
@@ -86,7 +86,7 @@ def picture(raw: Any, field: Field, layers: frozenset[Layer]) -> bytes:
         raise RowError(
             ErrorCode.BAD_BASE64, f"{_place(field)} is {kind_of(raw)}; it must be base64 text"
         )
-    text = base64_text.of_data_uri(raw.encode("utf-8", "replace"))
+    text = base64_text.of_data_uri(raw.encode("utf-8", "replace").strip())
     if text is None:
         raise RowError(ErrorCode.BAD_BASE64, "the image is not base64")
     if Layer.PYTHON_BYTES in layers and is_literal(text):
@@ -95,7 +95,7 @@ def picture(raw: Any, field: Field, layers: frozenset[Layer]) -> bytes:
         if not _BASE64.fullmatch(text):
             return text
     if Layer.HEX in layers and base64_text.is_hexadecimal(text, at_least=0):
-        return bytes.fromhex(text.decode())
+        return bytes.fromhex(base64_text.hex_digits(text).decode())
     if base64_text.is_hexadecimal(text):
         raise RowError(ErrorCode.BAD_BASE64, f"the image is not base64{hints.PICTURE_HEX}")
     try:
@@ -128,17 +128,25 @@ def moment(raw: Any, field: Field, form: MessageForm) -> Moment:
 
 def _micros(raw: float | Decimal, unit: str, field: Field) -> int:
     number = Decimal(repr(raw)) if isinstance(raw, float) else Decimal(raw)
-    hint = ""
+    if number.is_nan():
+        raise _bad(f"{_place(field)} is no number (NaN)")
+    is_beyond, hint = "before the year 1" if number < 0 else "beyond the year 9999", ""
     # By its size first: 1e999999999 has as many digits.
     if number.is_finite() and number.adjusted() < _MOST_DIGITS:
         exact = number * MICROSECONDS[unit]
         micros = int(exact.to_integral_value(ROUND_HALF_EVEN))
-        if _FIRST_US <= micros <= _LAST_US:
+        by = [name for name, count in MICROSECONDS.items() if _is_likely(number * count)]
+        is_within = _FIRST_US <= micros <= _LAST_US
+        # Seconds taken for milliseconds are in January 1970.
+        if is_within and (micros >= _LIKELY_US[0] or not by):
             return micros
-        for other, count in MICROSECONDS.items():
-            if _LIKELY_US[0] < number * count < _LIKELY_US[1]:
-                hint = f"; by `timestamp_unit` {other} it would be of this century"
-    raise _bad(f"{_place(field)} {_shown(raw)} is beyond the year 9999 in {unit}{hint}")
+        is_beyond = "of the year 1970" if is_within else is_beyond
+        hint = f"; by `timestamp_unit` {by[0]} it would be of this century" if by else ""
+    raise _bad(f"{_place(field)} {_shown(raw)} is {is_beyond} in {unit}{hint}")
+
+
+def _is_likely(micros: Decimal) -> bool:
+    return _LIKELY_US[0] < micros < _LIKELY_US[1]
 
 
 def _text(raw: Any, field: Field, form: MessageForm) -> str:
@@ -197,7 +205,12 @@ def _required(message: Any, field: Field) -> Any:
     try:
         return at(message, field.path)
     except RowError as error:
-        raise _bad(f"{error}; {hints.FIELD.format(field.name)}") from None
+        path = ".".join(field.path)
+        hint = hints.FIELD.format(field.name)
+        if isinstance(message, dict) and len(field.path) > 1 and path in message:
+            escaped = path.replace(".", r"\.")
+            hint = f"that is one name here: `field` {field.name}={escaped} reads it"
+        raise _bad(f"{error}; {hint}") from None
 
 
 def _whole(text: str) -> str:

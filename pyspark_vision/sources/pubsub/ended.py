@@ -29,11 +29,12 @@ def acknowledge(session: SparkSession, checkpoint: str, journal: str, service: S
     up_to = next((end for end in ends if end is not None), 0)
     names = hadoop.list_names(session, f"{journal}/segments") or []
     for name in sorted(name for name in names if name.isdigit() and int(name) <= up_to):
-        batch = messages.from_bytes(hadoop.read_bytes(session, f"{journal}/segments/{name}"))
+        content = hadoop.read_bytes(session, f"{journal}/segments/{name}")
         ids: dict[str, list[str]] = {}
-        for row in batch.select(["subscription", "ack_ids"]).to_pylist():
-            ids.setdefault(row["subscription"], []).extend(row["ack_ids"])
         try:
+            batch = messages.journalled(content, f"segments/{name}")
+            for row in batch.select(["subscription", "ack_ids"]).to_pylist():
+                ids.setdefault(row["subscription"], []).extend(row["ack_ids"])
             for subscription, ack_ids in ids.items():
                 service.acknowledge(subscription, ack_ids)
         except StreamError as error:

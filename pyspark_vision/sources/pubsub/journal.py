@@ -45,14 +45,15 @@ class Journal:
 
     def read(self, number: int) -> pa.RecordBatch:
         """The messages of a segment; :class:`StreamError` if they are not there any more."""
-        content = self._store.read(_name(_SEGMENTS, number))
+        name = _name(_SEGMENTS, number)
+        content = self._store.read(name)
         if content is None:
             raise StreamError(
                 f"Pub/Sub: the journal has no segment {number}, and the checkpoint asks for it: "
                 "was one of them put back from a copy without the other? Put both back, or choose "
                 "a new checkpoint and output"
             )
-        return messages.from_bytes(content)
+        return messages.journalled(content, name)
 
     def keep_keys(self, up_to: int, keys: Iterable[bytes]) -> None:
         """All segments up to this one are acknowledged: their keys stay, the messages go."""
@@ -69,9 +70,10 @@ class Journal:
         """What was kept, oldest first: up to which segment, and the keys."""
         found = []
         for number in self._acknowledged:
-            content = self._store.read(_name(_ACKNOWLEDGED, number))
+            name = _name(_ACKNOWLEDGED, number)
+            content = self._store.read(name)
             if content is not None:
-                batch = messages.from_bytes(content)
+                batch = messages.journalled(content, name)
                 found.append((number, batch.column("key").to_pylist()))
         return found
 

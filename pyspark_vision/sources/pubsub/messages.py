@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from pyspark_vision.errors import StreamError
 from pyspark_vision.messages.topics import REPLAYED_LETTER
 
 # What a task gives to Spark; the data source's schema says the same in Spark's words.
@@ -98,6 +99,18 @@ def from_bytes(content: bytes) -> pa.RecordBatch:
     """What :func:`to_bytes` made."""
     with pa.ipc.open_stream(content) as reader:
         return reader.read_next_batch()
+
+
+def journalled(content: bytes, name: str) -> pa.RecordBatch:
+    """:func:`from_bytes` of a journal's file; :class:`StreamError` if it is damaged."""
+    try:
+        return from_bytes(content)
+    except (pa.ArrowException, OSError, StopIteration) as error:
+        why = str(error) or "it ends too early"
+        raise StreamError(
+            f"Pub/Sub: the journal's {name} is damaged ({why}). Put it back from a copy; or begin "
+            "with a new checkpoint and output: messages that were not acknowledged come again"
+        ) from None
 
 
 def slices(batch: pa.RecordBatch, count: int) -> list[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ MOST_BYTES = 100 * 1024 * 1024
 DEFAULT_ACK_DEADLINE_S = 60
 # The longest deadline that Pub/Sub has (600 s), twice.
 DEFAULT_WINDOW_S = 1200.0
+
+
+OPTIONS = (
+    *("subscription", "project", "journal", "journalDoor", "endpoint", "idAttributes"),
+    *("maxMessagesPerBatch", "maxBytesPerBatch", "maxWaitingMessages", "maxWaitingBytes"),
+    *("readers", "partitions", "ackDeadlineSeconds", "windowSeconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ def whole_name(name: str, project: str | None, kind: str = "subscription") -> st
 
 def reader_options(given: Mapping[str, str]) -> ReaderOptions:
     """Of ``option(…)`` calls; raises :class:`InvalidOptionError` in words of these."""
+    _refuse_unknown(given)
     names = [name.strip() for name in given.get("subscription", "").split(",")]
     names = [name for name in names if name]
     if not names:
@@ -115,6 +124,16 @@ def reader_options(given: Mapping[str, str]) -> ReaderOptions:
         window_s=float(_number(given, "windowSeconds", int(DEFAULT_WINDOW_S), 0, 7 * 24 * 3600)),
         endpoint=given.get("endpoint") or None,
     )
+
+
+def _refuse_unknown(given: Mapping[str, str]) -> None:
+    # Spark hands over names as they were written, or in small letters.
+    known = {name.lower(): name for name in OPTIONS}
+    for name in given:
+        if name.lower() not in known:
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            meant = f"did you mean {known[near[0]]}?" if near else f"it has {', '.join(OPTIONS)}"
+            raise InvalidOptionError(f"Pub/Sub: there is no option {name}; {meant}")
 
 
 def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -5,17 +5,16 @@ From the driver, as they are read. Each subscription to a topic gets what is pub
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources.pubsub.service import (
-    EMULATOR,
     Asked,
     RefusedError,
     client,
+    emulator_place,
     first_line,
     in_words,
 )
@@ -48,7 +47,7 @@ class Publisher:
     """One connection to the service, or to the emulator of ``PUBSUB_EMULATOR_HOST``."""
 
     def __init__(self) -> None:
-        emulator = os.environ.get(EMULATOR) or None
+        emulator = emulator_place()
         self.place = emulator or "Google Cloud"
         self._client = client(emulator, publishes=True)
 

@@ -39,7 +39,7 @@ class Service:
     """One connection; for several threads."""
 
     def __init__(self, endpoint: str | None = None) -> None:
-        emulator = endpoint or os.environ.get(EMULATOR) or None
+        emulator = emulator_place(endpoint)
         self.place = emulator or "Google Cloud"
         self._client = client(emulator)
 
@@ -63,7 +63,7 @@ class Service:
         try:
             with self._in_words(subscription, _REQUEST_TIMEOUT_S, passes=Forbidden):
                 found = self._client.get_subscription(
-                    subscription=subscription, timeout=_REQUEST_TIMEOUT_S
+                    subscription=subscription, retry=_retry(), timeout=_REQUEST_TIMEOUT_S
                 )
         except Forbidden:
             # Reading is another right than looking: what comes is given back at once.
@@ -80,7 +80,7 @@ class Service:
         asked = Asked(f"the subscription {subscription}", "look at", "roles/pubsub.viewer")
         with in_words(asked, self.place, _REQUEST_TIMEOUT_S):
             there = self._client.get_subscription(
-                subscription=subscription, timeout=_REQUEST_TIMEOUT_S
+                subscription=subscription, retry=_retry(), timeout=_REQUEST_TIMEOUT_S
             )
         if there.topic == _DELETED:
             raise RefusedError(f"Pub/Sub: the topic of {asked.thing} was deleted")
@@ -112,6 +112,7 @@ class Service:
                     self._client.acknowledge,
                     subscription=subscription,
                     ack_ids=piece,
+                    retry=_retry(),
                     timeout=_REQUEST_TIMEOUT_S,
                 )
 
@@ -124,6 +125,7 @@ class Service:
                     subscription=subscription,
                     ack_ids=piece,
                     ack_deadline_seconds=deadline_s,
+                    retry=_retry(),
                     timeout=_REQUEST_TIMEOUT_S,
                 )
 
@@ -182,6 +184,17 @@ def in_words(
             f"Pub/Sub: {place} does not answer for {asked.thing} within {timeout_s:g} s "
             f"({first_line(error)})"
         ) from None
+
+
+def emulator_place(endpoint: str | None = None) -> str | None:
+    """``HOST:PORT`` of an emulator; ``None``: the service itself.
+
+    >>> emulator_place("http://127.0.0.1:8085/")
+    '127.0.0.1:8085'
+    """
+    # gRPC takes HOST:PORT alone, and people write an address as a browser has it.
+    named = (endpoint or os.environ.get(EMULATOR) or "").removeprefix("http://").rstrip("/")
+    return named or None
 
 
 def client(emulator: str | None, *, publishes: bool = False) -> Any:
@@ -247,6 +260,19 @@ def _unless_too_old(request: Any, **arguments: Any) -> None:
         request(**arguments)
     except (InvalidArgument, FailedPrecondition):
         pass
+
+
+def _retry() -> Any:
+    """Of a small request: the client's own patience is a minute, and an end would wait for it."""
+    from google.api_core import exceptions, retry
+
+    passing = (
+        exceptions.ServiceUnavailable,
+        exceptions.InternalServerError,
+        exceptions.ResourceExhausted,
+        exceptions.Aborted,
+    )
+    return retry.Retry(retry.if_exception_type(*passing), timeout=_REQUEST_TIMEOUT_S)
 
 
 def _pieces(ack_ids: Sequence[str]) -> Iterator[list[str]]:
