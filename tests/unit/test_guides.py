@@ -67,7 +67,10 @@ RUN = {
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
-    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    (
+        "text.md",
+        "from pyspark_vision import ModelSpec, draw_text_lines",
+    ): "tests/unit/test_guides.py",
     ("text.md", "import io"): "tests/unit/test_guides.py",
     ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
     ("text.md", "+-------+--------------+"): "tests/unit/test_guides.py",
@@ -423,6 +426,7 @@ def test_text_md_text_is_read_and_pictures_are_named_and_found(
     assert re.search(r"\|\s*1\|\s*abж\|", printed)
     for begins in ("+-------+--------------+", "+-------+------+\n"):
         assert guides.block("text.md", begins).text in printed
+    assert Image.open(io.BytesIO(names["drawn"]["jpeg"])).size == (400, 300)
 
 
 def test_your_model_md_a_bundle_is_proven_by_a_script(

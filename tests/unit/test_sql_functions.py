@@ -22,7 +22,7 @@ from pyspark_vision.clients import scenes
 
 ROW = re.compile(r"^\| `(\"\w+\", .*)` \| `(SELECT .*)` \|$", re.MULTILINE)
 # Of two pictures, a drawn scene and one with the text "ab": what each line's query gives.
-EXPECTED = 13
+EXPECTED = 14
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_each_line_of_the_guide_registers_a_function_and_has_answers(
     assert answers["embed_query"] == [pytest.approx([1, 0, 0])]
     assert answers["read_lines"][1:] == [["ab"], None]
     assert answers["decode_picture"][1:] == [400, None]
-    for name in ("draw", "draw_masks", "draw_pose"):
+    for name in ("draw", "draw_masks", "draw_pose", "draw_lines"):
         assert bytes(answers[name][1]).startswith(b"\xff\xd8")
         assert answers[name][2] is None
     assert [len(one or ()) for one in answers["classify_all"]] == [5, 5, 0]
