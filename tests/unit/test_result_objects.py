@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -110,7 +110,7 @@ SHAPES: dict[str, tuple[str, StructType, list[dict[str, Any]], list[DetectedObje
 def flat(spark: SparkSession, value: str, item: StructType, rows: list[Any]) -> DataFrame:
     """A frame for each list of items; ``None`` is a failed one."""
     fields = "origin string, camera_id string, timestamp_text string, model string"
-    schema = StructType.fromDDL(f"{fields}, model_digest string, image binary")
+    schema = cast(StructType, StructType.fromDDL(f"{fields}, model_digest string, image binary"))
     schema = schema.add("error", schemas.ERROR).add(value, ArrayType(item))
     frames = []
     for number, items in enumerate(rows):
