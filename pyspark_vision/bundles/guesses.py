@@ -28,6 +28,7 @@ _CHOICES = {
     "pooling": " | ".join(POOLINGS[1:]),
     "box_format": " | ".join(BOX_FORMATS),
     "pad_value": "0 … 255",
+    "color_order": "rgb | bgr",
     "score_kind": "logit (softmax) | sigmoid",
 }
 

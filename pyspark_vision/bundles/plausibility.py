@@ -98,11 +98,9 @@ def _why_no_classes(parts: Sequence[Mapping[str, Array]]) -> str | None:
     shape = parts[0]["scores"].shape
     if long_axes(parts[0]["scores"]) > 1:
         return f"scores of classes have one long axis, and the output has {list(shape)}"
-    dtype = parts[0]["scores"].dtype
-    if dtype.kind in "iu" and dtype.itemsize > 1:  # quantized scores are of bytes
-        return (
-            f"its numbers are {dtype}: ids of classes, not their scores; export it without argmax"
-        )
+    if _are_ids(parts[0]["scores"]):
+        dtype = parts[0]["scores"].dtype
+        return f"its numbers are {dtype}: ids of classes, not scores; export it without argmax"
     if not all(np.isfinite(part["scores"]).all() for part in parts):
         return "its scores are not finite"
     return None
