@@ -154,3 +154,37 @@ def test_a_graph_without_steps_leaves_its_normalization_open(tmp_path: Path) -> 
     proposal = propose_model(save_scaled(tmp_path / "m.onnx", []), "classify")
 
     assert (proposal.spec.normalization, "normalization" in proposal.open_fields) == ("torch", True)
+
+
+def test_rows_of_box_score_and_class_may_be_of_other_detectors_than_yolo(tmp_path: Path) -> None:
+    """EfficientDet's are the same, of pictures that are normalized."""
+    path = save_constant(tmp_path / "m.onnx", {"detections": rows((*XYXY, 0.9, 1))})
+
+    assert propose_model(path).open_fields == ["normalization"]
+    spec = inspect_model(path, normalization="torch", resize="stretch")
+
+    value = answer(spec, DetectOptions(0.3, 10, None))
+    assert value.xyxy[0].tolist() == pytest.approx(EXPECTED, abs=1e-5)
+
+
+def test_places_and_sides_are_not_read_as_corners(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"detections": rows((40, 40, 20, 10, 0.9, 2))})
+
+    with pytest.raises(InvalidModelError, match="most of its boxes end before they begin"):
+        inspect_model(path, "detect", accept=True)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"output": np.zeros((0, 7))},
+        {"det_boxes": np.zeros((1, 20, 4)), "det_scores": np.zeros((1, 20))},
+    ],
+    ids=["no row", "padding"],
+)
+def test_the_unit_of_boxes_that_no_drawn_picture_has_is_asked(
+    outputs: dict[str, Array], tmp_path: Path
+) -> None:
+    proposal = propose_model(save_constant(tmp_path / "m.onnx", outputs), "detect")
+
+    assert "coordinates" in proposal.open_fields
