@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.bundles.spec import (
     BOX_FORMATS,
+    COORDINATES,
     NORMALIZATIONS,
     POOLINGS,
     RESIZE_FILTERS,
@@ -27,7 +28,9 @@ _CHOICES = {
     "resize_filter": " | ".join(RESIZE_FILTERS),
     "pooling": " | ".join(POOLINGS[1:]),
     "box_format": " | ".join(BOX_FORMATS),
+    "coordinates": " | ".join(COORDINATES),
     "pad_value": "0 … 255",
+    "color_order": "rgb | bgr",
     "score_kind": "logit (softmax) | sigmoid",
 }
 

@@ -238,6 +238,9 @@ def propose_model(
     if spec.background_class is not None:
         given.add("background_class")
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
+    if spec.task == "detect" and plausibility.coordinates(parts) is None:
+        why = "the model found nothing in the drawn pictures, which would show it"
+        found = replace(found, unsaid=(*found.unsaid, ("coordinates", why)))
     if _says_classes(spec, parts, named):
         given.add("task")
     evidence = found.evidence or hugging_face.lacking(place)

@@ -31,6 +31,8 @@ _EMBEDDING_NAMES = ("embedding", "feature_vector", "image_embeds", "pooler_outpu
 # A model that suppresses its own boxes returns a few hundred (Ultralytics: 300); a raw one-class
 # YOLOv5, whose rows are six numbers too, thousands.
 _MOST_END_TO_END_BOXES = 1000
+# A box without an object may be anything.
+_LEAST_ORDERED = 0.75
 # Of RT-DETR's and DETR's configurations: 100, 300; D-FINE and RT-DETRv2 have 300, Co-DETR 900.
 _MOST_QUERIES = 1000
 # Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
@@ -362,7 +364,7 @@ def table_readings(
     table = shown(tensor)
     counts = _grid_counts(input_hw)
     if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
-        yield _raw("end_to_end", tensor, f"{table}: a few rows of box, score and class")
+        yield _end_to_end(tensor, ultralytics=ultralytics)
     by_rows = _fits_grid(rows, counts, 1)
     if rows > 4 and (columns == -1 or rows < columns):
         is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
@@ -429,6 +431,22 @@ def _lie_at_cells(boxes: Array, input_hw: tuple[int, int]) -> bool | None:
     middles = (cells[own] + 0.5) * of_stride[own] / sides
     away = [np.median(np.abs(boxes[own, :2] / unit - middles).max(axis=1)) for unit in (sides, 1.0)]
     return bool(min(away) < _NEAR_CELLS)
+
+
+def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
+    """Of YOLO, or of EfficientDet, whose pictures are prepared in another way."""
+
+    def are_corners(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        rows = np.concatenate([run["end_to_end"] for run in runs])
+        left, top, right, bottom = rows[rows[:, 4] > 0][:, :4].T
+        ordered = (right >= left) & (bottom >= top)
+        if not ordered.size or ordered.mean() >= _LEAST_ORDERED:
+            return None
+        return "most of its boxes end before they begin: their numbers are no corners"
+
+    why = f"{shown(tensor)}: a few rows of box, score and class"
+    reading = _raw("end_to_end", tensor, why, is_certain=ultralytics)
+    return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
 
 
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import save_constant
+from onnx_models import save_constant, save_scaled
 from proposals import answer
 
-from pyspark_vision.bundles.inspection import inspect_model
+from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
 Array = np.ndarray[Any, Any]
 XYXY, UNIT_CXCYWH = (19.2, 9.6, 44.8, 22.4), (0.5, 0.25, 0.4, 0.2)
 EXPECTED = [0.3, 0.15, 0.7, 0.35]
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def test_scores_without_an_axis_of_pictures_are_of_the_one_picture(tmp_path: Path) -> None:
@@ -126,3 +127,64 @@ def test_depths_of_places_are_no_tokens(side: int, tmp_path: Path) -> None:
 
     with pytest.raises(InvalidModelError, match="cannot be read|no known reading"):
         inspect_model(path, accept=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "normalization", "order"),
+    [
+        ([("Div", 255.0), ("Sub", MEAN), ("Div", STD)], "none", "rgb"),
+        ([("Sub", MEAN), ("Div", STD)], "unit", "rgb"),
+        ([("Sub", 255 * MEAN[::-1]), ("Mul", 1 / 57.0)], "none", "bgr"),
+        ([("Mul", 1 / 127.5), ("Sub", 1.0)], "none", None),
+    ],
+)
+def test_a_graph_that_scales_its_pixels_is_given_them_unscaled(
+    steps: Any, normalization: str, order: str | None, tmp_path: Path
+) -> None:
+    proposal = propose_model(save_scaled(tmp_path / "m.onnx", steps), "classify")
+
+    assert proposal.spec.normalization == normalization
+    assert "normalization" not in proposal.open_fields
+    assert ("color_order" in proposal.open_fields) == (order is None)
+    assert order is None or proposal.spec.color_order == order
+    assert "it begins with its own" in proposal.why
+
+
+def test_a_graph_without_steps_leaves_its_normalization_open(tmp_path: Path) -> None:
+    proposal = propose_model(save_scaled(tmp_path / "m.onnx", []), "classify")
+
+    assert (proposal.spec.normalization, "normalization" in proposal.open_fields) == ("torch", True)
+
+
+def test_rows_of_box_score_and_class_may_be_of_other_detectors_than_yolo(tmp_path: Path) -> None:
+    """EfficientDet's are the same, of pictures that are normalized."""
+    path = save_constant(tmp_path / "m.onnx", {"detections": rows((*XYXY, 0.9, 1))})
+
+    assert propose_model(path).open_fields == ["normalization"]
+    spec = inspect_model(path, normalization="torch", resize="stretch")
+
+    value = answer(spec, DetectOptions(0.3, 10, None))
+    assert value.xyxy[0].tolist() == pytest.approx(EXPECTED, abs=1e-5)
+
+
+def test_places_and_sides_are_not_read_as_corners(tmp_path: Path) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"detections": rows((40, 40, 20, 10, 0.9, 2))})
+
+    with pytest.raises(InvalidModelError, match="most of its boxes end before they begin"):
+        inspect_model(path, "detect", accept=True)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"output": np.zeros((0, 7))},
+        {"det_boxes": np.zeros((1, 20, 4)), "det_scores": np.zeros((1, 20))},
+    ],
+    ids=["no row", "padding"],
+)
+def test_the_unit_of_boxes_that_no_drawn_picture_has_is_asked(
+    outputs: dict[str, Array], tmp_path: Path
+) -> None:
+    proposal = propose_model(save_constant(tmp_path / "m.onnx", outputs), "detect")
+
+    assert "coordinates" in proposal.open_fields

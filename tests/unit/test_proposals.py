@@ -64,7 +64,7 @@ def boxes(spec: ModelSpec) -> list[tuple[int, float, list[float]]]:
         ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), CELLS).transpose(0, 2, 1)}, None, "yolov8"),
         ({"output0": table((*CXCYWH, 0, 0.9, 0), CELLS)}, ULTRALYTICS, "yolov8_rows"),
         ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), 20)}, ULTRALYTICS, "detr_rows"),
-        ({"output0": table((*XYXY, 0.9, 1), 20)}, None, "end_to_end"),
+        ({"output0": table((*XYXY, 0.9, 1), 20)}, ULTRALYTICS, "end_to_end"),
         ({"output": table((*CXCYWH, 0.9, 0, 1, 0), 3 * CELLS)}, None, "yolov5"),
         ({"output": np.array([[0, *XYXY, 1, 0.9]], np.float32)}, None, "batch_rows"),
     ],
@@ -285,7 +285,7 @@ def test_a_job_refuses_a_proposal_and_names_the_way_on(tmp_path: Path) -> None:
 
 
 def test_the_verdict_says_what_it_rests_on(tmp_path: Path) -> None:
-    known = proposed(tmp_path, {"output0": table((*XYXY, 0.9, 1), 20)})
+    known = proposed(tmp_path, {"output0": table((*XYXY, 0.9, 1), 20)}, ULTRALYTICS)
     assert known.verdict == "known: output0 [1, 20, 6]: a few rows of box, score and class"
 
     unknown = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]})

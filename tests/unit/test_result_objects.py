@@ -110,7 +110,7 @@ SHAPES: dict[str, tuple[str, StructType, list[dict[str, Any]], list[DetectedObje
 def flat(spark: SparkSession, value: str, item: StructType, rows: list[Any]) -> DataFrame:
     """A frame for each list of items; ``None`` is a failed one."""
     fields = "origin string, camera_id string, timestamp_text string, model string"
-    schema = cast(StructType, StructType.fromDDL(f"{fields}, model_digest string, image binary"))
+    schema = cast("StructType", StructType.fromDDL(f"{fields}, model_digest string, image binary"))
     schema = schema.add("error", schemas.ERROR).add(value, ArrayType(item))
     frames = []
     for number, items in enumerate(rows):

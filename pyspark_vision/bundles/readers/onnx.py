@@ -14,6 +14,8 @@ import numpy as np
 from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.keras import prepared_by
+from pyspark_vision.bundles.readers.onnx_graph import preparing_of_onnx
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
@@ -27,8 +29,23 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 def read_onnx(path: Path) -> ModelFound:
     """As :func:`read_graph`, with what Hugging Face's and timm's files beside it say."""
     found = read_graph(path)
-    says_all = found.family is not None or found.roles
-    return found if says_all else hugging_face.with_folder(found, path)
+    if found.family is not None or found.roles:
+        return found
+    with_files = hugging_face.with_folder(found, path)
+    return with_files if with_files is not found else _with_steps(found, path)
+
+
+def _with_steps(found: ModelFound, path: Path) -> ModelFound:
+    """With what the graph's own first operators do to pixels, which are no bytes."""
+    if len(found.inputs) != 1 or not found.inputs[0].dtype.startswith("float"):
+        return found
+    own = preparing_of_onnx(path, found.inputs[0].name)
+    return replace(
+        found,
+        fields=(*found.fields, *own.fields.items()),
+        unsaid=(*found.unsaid, *own.unsaid.items()),
+        evidence=found.evidence or prepared_by(own),
+    )
 
 
 def read_graph(path: Path) -> ModelFound:
