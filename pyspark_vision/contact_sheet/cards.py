@@ -97,7 +97,7 @@ def card_view(
         alt=f"{name}: {found}" if found else name,
         items=items,
         items_total=card.items_total,
-        boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
+        boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio, keeps_clear=task == "ocr"),
         points=[place for row in rows for place in _points(row)] if has_points else [],
         outlined=task not in ("segment", "ocr"),
         vector=_vector(card) if task == "embed" else None,
@@ -149,10 +149,16 @@ def _name(card: Card) -> str:
     return (last if "." in last else origin) or f"Row {card.number:,}"
 
 
-def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) -> list[Box]:
-    """Places are parts of the picture, so it may scale."""
+def _boxes(
+    items: Sequence[Mapping[str, Any]], width_px: float, ratio: float, *, keeps_clear: bool
+) -> list[Box]:
+    """Places are parts of the picture, so it may scale.
+
+    With `keeps_clear` a plate rather stands beside its box than over another one.
+    """
     boxes: list[Box] = []
-    placed: list[Edges] = []
+    all_edges = [edges for item in items if (edges := clipped_xyxy(item)) is not None]
+    placed: list[Edges] = all_edges if keeps_clear else []
     for number, item in enumerate(items, start=1):
         edges = clipped_xyxy(item)
         if edges is None:
@@ -162,7 +168,8 @@ def _boxes(items: Sequence[Mapping[str, Any]], width_px: float, ratio: float) ->
         label = class_name(item.get("class_id"), item.get("label"))
         text = label if len(items) == 1 else f"{number} {label}"
         text = text if len(items) <= OPEN_ITEMS else str(number)
-        place, plate = _place(edges, len(text) * LETTER_PX + 10.0, width_px, ratio, placed)
+        plate_px = len(text) * LETTER_PX + 10.0
+        place, plate = _place(edges, plate_px, width_px, ratio, placed, beside=keeps_clear)
         placed.append(plate)
         size = f"width:{right - left:.2%};height:{bottom - top:.2%}"
         box = f"left:{left:.2%};top:{top:.2%};{size};{style}"
@@ -179,7 +186,13 @@ def _points(item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _place(
-    box: Edges, plate_px: float, width_px: float, ratio: float, taken: Sequence[Edges]
+    box: Edges,
+    plate_px: float,
+    width_px: float,
+    ratio: float,
+    taken: Sequence[Edges],
+    *,
+    beside: bool,
 ) -> tuple[str, Edges]:
     """Find a plate's place at its box where it covers no other: (CSS, edges as parts)."""
     left, top, right, bottom = box
@@ -196,7 +209,13 @@ def _place(
         (f"bottom:{1.0 - bottom:.2%}", bottom - height),
     ):
         tries += [(f"{css_x};{css_y}", (x, y, x + width, y + height)) for css_x, x in sides]
-    for css, plate in tries:
+    first: list[tuple[str, Edges]] = []
+    if beside:
+        y = (top + bottom - height) / 2
+        first.append((f"right:{1.0 - left:.2%};top:{y:.2%}", (left - width, y, left, y + height)))
+        if right + width <= 1.0:
+            first.append((f"left:{right:.2%};top:{y:.2%}", (right, y, right + width, y + height)))
+    for css, plate in (*first, *tries):
         inside = plate[1] >= 0.0 and plate[3] <= 1.0 and plate[0] >= 0.0
         if inside and not any(_overlap(plate, other) for other in taken):
             return css, plate

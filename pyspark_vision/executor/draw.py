@@ -262,6 +262,8 @@ def draw_plates(
         plate_w = min(width, math.ceil(font.getlength(text)) + 2 * pad_px)
         plate = _place(box.xyxy, (plate_w, plate_h), size_wh, line_px, placed)
         if plate is None and keeps_clear:
+            plate = _beside(box.xyxy, (plate_w, plate_h), size_wh, placed)
+        if plate is None and keeps_clear:
             text = _shortened(box.name, tail, font, max(box_w, 4 * font_px) - 2 * pad_px)
             plate_w = min(width, math.ceil(font.getlength(text)) + 2 * pad_px)
         plate = plate or _kept_inside(box.xyxy, (plate_w, plate_h), size_wh, covers=keeps_clear)
@@ -289,6 +291,20 @@ def _place(
     for y in (top - plate_h, top + line_px, bottom + 1, bottom + 1 - line_px - plate_h):
         plate = (x, y, x + plate_w - 1, y + plate_h - 1)
         if 0 <= y <= lowest and not any(_overlap(plate, other) for other in taken):
+            return plate
+    return None
+
+
+def _beside(
+    box: Xyxy, plate_wh: tuple[int, int], size_wh: tuple[int, int], taken: list[Xyxy]
+) -> Xyxy | None:
+    """A plate right or left of the box where it covers nothing; None where there is no room."""
+    (left, top, right, bottom), (plate_w, plate_h) = box, plate_wh
+    y = max(0, min((top + bottom + 1 - plate_h) // 2, size_wh[1] - plate_h))
+    for x in (right + 1, left - plate_w):
+        plate = (x, y, x + plate_w - 1, y + plate_h - 1)
+        is_inside = x >= 0 and x + plate_w <= size_wh[0]
+        if is_inside and not any(_overlap(plate, other) for other in taken):
             return plate
     return None
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from pyspark_vision.executor.draw import (
     BLACK,
+    MIN_LINE_PX,
     Box,
     class_color_rgb,
     draw_plates,
@@ -55,7 +56,8 @@ def draw_text_lines(
             continue
         outline = [(x * picture.width, y * picture.height) for x, y in corners]
         outline += outline[:2]  # so that the first corner is joined, too
-        draw.line(outline, fill=BLACK, width=line_px + 2, joint="curve")
+        if line_px > MIN_LINE_PX:  # where it is at its thinnest the dark would outweigh it
+            draw.line(outline, fill=BLACK, width=line_px + 2, joint="curve")
         draw.line(outline, fill=color, width=line_px, joint="curve")
         boxes.append(_box(line, number, outline, picture.size))
     if named:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql.types import ArrayType, StructType
+from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField, StructType
 
 from pyspark_vision import schemas
 from pyspark_vision.clients.found_shapes import Keypoint, Mask
@@ -109,9 +109,10 @@ SHAPES: dict[str, tuple[str, StructType, list[dict[str, Any]], list[DetectedObje
 
 def flat(spark: SparkSession, value: str, item: StructType, rows: list[Any]) -> DataFrame:
     """A frame for each list of items; ``None`` is a failed one."""
-    fields = "origin string, camera_id string, timestamp_text string, model string"
-    schema = cast("StructType", StructType.fromDDL(f"{fields}, model_digest string, image binary"))
-    schema = schema.add("error", schemas.ERROR).add(value, ArrayType(item))
+    texts = ("origin", "camera_id", "timestamp_text", "model", "model_digest")
+    schema = StructType([StructField(name, StringType()) for name in texts])
+    schema = schema.add("image", BinaryType()).add("error", schemas.ERROR)
+    schema = schema.add(value, ArrayType(item))
     frames = []
     for number, items in enumerate(rows):
         moment = f"2026-11-21T08:00:0{number}"

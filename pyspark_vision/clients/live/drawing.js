@@ -160,20 +160,24 @@ function drawPlate(context, width, height, object, [left, top, right, bottom], s
     return { text, wide: Math.min(width, Math.ceil(context.measureText(text).width) + 2 * pad) };
   };
   let { text, wide } = written(Math.max(right - left, width / 2, 90 * scale));
-  const x = () => Math.max(0, Math.min(left, width - wide));
-  const isFree = (y) =>
-    y >= 0 && y + tall <= height &&
+  const isFree = ([x, y]) =>
+    x >= 0 && x + wide <= width && y >= 0 && y + tall <= height &&
     !placed.some((other) =>
-      x() < other.x + other.wide && other.x < x() + wide && y < other.y + other.tall && other.y < y + tall);
-  let y = [top - tall, top + line, bottom, bottom - line - tall].find(isFree);
-  if (y === undefined && isText) {
+      x < other.x + other.wide && other.x < x + wide && y < other.y + other.tall && other.y < y + tall);
+  const within = (length, side) => Math.max(0, Math.min(length, side));
+  const x = within(left, width - wide);
+  const tries = [top - tall, top + line, bottom, bottom - line - tall].map((y) => [x, y]);
+  const middle = within(Math.round((top + bottom - tall) / 2), height - tall);
+  if (isText) tries.push([right + line, middle], [left - line - wide, middle]);
+  let at = tries.find(isFree);
+  if (!at && isText) {
     // Rather over its own line than over another one.
     ({ text, wide } = written(Math.max(right - left, 50 * scale)));
-    y = Math.max(0, Math.min(top, height - tall));
+    at = [within(left, width - wide), within(top, height - tall)];
   }
-  y ??= Math.max(0, Math.min(top - tall, height - tall));
-  placed.push({ x: x(), y, wide, tall });
-  drawWritten(context, object, text, x(), y, wide, tall, pad, scale);
+  at ??= [x, within(top - tall, height - tall)];
+  placed.push({ x: at[0], y: at[1], wide, tall });
+  drawWritten(context, object, text, ...at, wide, tall, pad, scale);
 }
 
 function drawWritten(context, object, text, x, y, wide, tall, pad, scale) {
