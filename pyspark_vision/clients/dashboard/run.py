@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import webbrowser
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -18,6 +19,7 @@ from pyspark_vision.clients.dashboard.places import KAFKA_SCHEME, Place, find_pl
 from pyspark_vision.clients.dashboard.source import Source
 from pyspark_vision.clients.dashboard.watch import Watch
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks import terminal
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ def run(source: Source, served: Served) -> None:
         server.guard(app, served.host, token)
         url = access.page_url(served.host, listening.getsockname()[1], token)
         with Watch(source, served.refresh_s):
-            print(f"dashboard: {source.shown} at {url}", flush=True)
-            print("dashboard: Ctrl-C ends it", flush=True)
+            terminal.say(f"dashboard: {source.shown} at {url}", sys.stdout)
+            terminal.say("dashboard: Ctrl-C ends it", sys.stdout)
             if served.opens:
                 with contextlib.suppress(webbrowser.Error):
                     webbrowser.open(url)
             server.serve(app, listening)
-    print("dashboard: ended", flush=True)
+    terminal.say("dashboard: ended", sys.stdout)
 
 
 def _title(source: Source) -> str:
