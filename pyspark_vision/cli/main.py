@@ -53,6 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the command listens to signals, or one that does not
         print("pyspark-vision: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    finally:
+        _finish_stdout()
+
+
+def _finish_stdout() -> None:
+    """Write what is left in it; Python would do so later, and show a traceback of a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        terminal.leave(sys.stdout)
+        reason = f"standard output cannot be written: {error.strerror}"
+        print(f"pyspark-vision: {reason}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _run(given: Sequence[str]) -> int:

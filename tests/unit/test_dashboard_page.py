@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -218,6 +219,18 @@ def test_a_mistake_is_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("pyspark-vision dashboard: ")
     assert said in line
+
+
+@pytest.mark.parametrize("name", ["pipe", "events.json"])
+def test_what_is_neither_a_folder_nor_a_file_is_refused_and_not_waited_for(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / name)
+
+    assert pyspark_vision(["dashboard", str(tmp_path / name), "--no-open"]) == 2
+
+    said = f"{tmp_path / name} is neither a folder nor a file: name one"
+    assert capsys.readouterr().err == f"pyspark-vision dashboard: {said}\n"
 
 
 @pytest.mark.parametrize("words", [["--port", "x"], ["--port", "65536"], ["--refresh", "0"]])
