@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -95,6 +96,21 @@ def _run(given: Sequence[str]) -> int:
         said = with_flags(" ".join(str(error).split()), arguments)
         print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
         return 2
+    except FileNotFoundError:
+        if _has_folder():
+            raise
+        said = "the folder that you are in was removed: go to another one, and start again"
+        print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
+        return 2
+
+
+def _has_folder() -> bool:
+    """Whether the current folder is there, which all relative paths are of."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _module(command: str) -> Any:

@@ -209,6 +209,10 @@ def test_labels_beyond_the_colours_are_one() -> None:
         ),
         (["hdfs://name:node/x"], "hdfs://name:node/x: it is no address: port could not be cast"),
         ([".", "--host", "x" * 64], "it is no address of this machine"),
+        (
+            [".", "--host", "203.0.113.1"],
+            "203.0.113.1: it is no address of this machine (Cannot assign requested address)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -219,6 +223,19 @@ def test_a_mistake_is_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("pyspark-vision dashboard: ")
     assert said in line
+
+
+def test_a_folder_that_was_removed_under_the_shell_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert pyspark_vision(["dashboard", ".", "--no-open"]) == 2
+
+    said = "the folder that you are in was removed: go to another one, and start again"
+    assert capsys.readouterr().err == f"pyspark-vision dashboard: {said}\n"
 
 
 @pytest.mark.parametrize("name", ["pipe", "events.json"])

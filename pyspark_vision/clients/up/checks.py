@@ -12,7 +12,6 @@ from pyspark_vision.clients.submitting.errors import SubmitError
 from pyspark_vision.clients.submitting.surroundings import Surroundings, surroundings
 from pyspark_vision.doctor import machine
 from pyspark_vision.errors import (
-    InvalidOptionError,
     MissingDependencyError,
     WorkerEnvironmentError,
 )
@@ -31,12 +30,7 @@ def refuse_lacks(port: int | None) -> Surroundings:
 
     Raises a :class:`~pyspark_vision.errors.PysparkVisionError`.
     """
-    try:
-        os.getcwd()
-    except FileNotFoundError:  # Java starts nowhere else, and does not say why in a way to act on
-        raise InvalidOptionError(
-            "the folder that you are in was removed: go to another one, and start again"
-        ) from None
+    os.getcwd()  # without it Java does not start, nor say why in a way to act on; cli.main does
     lacking = [name for name in _MODULES if find_spec(name) is None]
     if lacking:
         extras = ",".join(_MODULES[name] for name in lacking)
