@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the command listens to signals, or one that does not
         print("pyspark-vision: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    finally:
+        _finish_stdout()
+
+
+def _finish_stdout() -> None:
+    """Write what is left in it; Python would do so later, and show a traceback of a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        terminal.leave(sys.stdout)
+        reason = f"standard output cannot be written: {error.strerror}"
+        print(f"pyspark-vision: {reason}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _run(given: Sequence[str]) -> int:
@@ -82,6 +96,21 @@ def _run(given: Sequence[str]) -> int:
         said = with_flags(" ".join(str(error).split()), arguments)
         print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
         return 2
+    except FileNotFoundError:
+        if _has_folder():
+            raise
+        said = "the folder that you are in was removed: go to another one, and start again"
+        print(f"pyspark-vision {arguments.command}: {said}", file=sys.stderr)
+        return 2
+
+
+def _has_folder() -> bool:
+    """Whether the current folder is there, which all relative paths are of."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _module(command: str) -> Any:

@@ -43,4 +43,6 @@ def _why(host: str, port: int, error: OSError) -> str:
         return f"--port {port}: another program has it; choose another (0: any that is free)"
     if error.errno == errno.EACCES:
         return f"--port {port}: this user may not have it (most systems keep those below 1024)"
-    return f"--host {host}: it is no address of this machine ({error.strerror or error})"
+    # `create_server` adds the address, in a bracket of its own.
+    reason = str(error.strerror or error).partition(" (while")[0]
+    return f"--host {host}: it is no address of this machine ({reason})"

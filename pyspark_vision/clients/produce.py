@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pyspark_vision.clients.progress import Progress
 from pyspark_vision.clients.pycturestream import Frame
 from pyspark_vision.clients.tally import Tally, counted, total
 from pyspark_vision.messages.topics import FRAME_TOPIC, IMAGE_TOPIC
+from pyspark_vision.sinks import terminal
 
 # For what is under way at the end. Brokers that are there answer in milliseconds.
 FLUSH_S = 10.0
@@ -93,10 +95,10 @@ def produce(cameras: Sequence[Camera], pacing: Pacing, target: Target, tried: Se
     progress.end()
     if len(cameras) > 1:
         for camera_id, tally in tallies.items():
-            print(f"produce: {camera_id}: {counted(tally)}")
+            terminal.say(f"produce: {camera_id}: {counted(tally)}", sys.stdout)
     interrupted = sum(ending.failed_times for ending in endings.values())
     whole = total(tallies.values())
     cameras_failed = f", cameras failed {interrupted} times" if interrupted else ""
-    print(f"produce: {counted(whole)} to {topic}{cameras_failed}")
+    terminal.say(f"produce: {counted(whole)} to {topic}{cameras_failed}", sys.stdout)
     is_failing = any(ending.is_failing for ending in endings.values())
     return 1 if whole.failed or is_failing else 0

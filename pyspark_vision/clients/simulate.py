@@ -6,6 +6,7 @@ import functools
 import io
 import itertools
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pyspark_vision.clients.progress import Progress
 from pyspark_vision.clients.pycturestream import Frame
 from pyspark_vision.clients.scenes import draw_single
 from pyspark_vision.clients.tally import Tally, counted
+from pyspark_vision.sinks import terminal
 
 # Week 9's.
 QUALITY = 85
@@ -97,7 +99,7 @@ def simulate(
             outbox.close(FLUSH_S, stop)
     progress.end()
     for name, tally in tallies.items():
-        print(f"simulate: {name}: {counted(tally, 'images')}")
+        terminal.say(f"simulate: {name}: {counted(tally, 'images')}", sys.stdout)
     return 1 if any(tally.failed for tally in tallies.values()) else 0
 
 

@@ -1,8 +1,9 @@
 """Standard output and error that no letter and no closed pipe can break.
 
 A terminal of another encoding than UTF-8 (``LC_ALL=C``, ``PYTHONIOENCODING=ascii``, cp1252) has not
-every letter that a label or a file name has, ``job | head`` closes the pipe, and a window is closed
-with what runs in it: none of them may end a stream.
+every letter that a label or a file name has, ``job | head`` closes the pipe, a window is closed
+with what runs in it, a log fills its disk, and ``>&-`` or a careless service starts a program with
+no stream at all: none of them may end a stream.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ def make_tolerant() -> None:
     """Let ``sys.stdout`` and ``sys.stderr`` write escapes for letters that they lack.
 
     Where they are those that Python opened, what is written after their reader has gone goes
-    nowhere. Streams that somebody else has put there keep their own way with that.
+    nowhere, and of standard error also what its disk has no room for. Streams that somebody else
+    has put there keep their own way with that. One that was closed at the start goes nowhere.
     """
+    _fill_closed()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, _Unbreakable) or not isinstance(stream, io.TextIOWrapper):
@@ -34,11 +37,15 @@ def make_tolerant() -> None:
 
 
 def say(text: str, stream: TextIO) -> bool:
-    """Print a line to any stream, with escapes for what it lacks; ``False`` if nobody reads it."""
+    """Print a line to any stream, with escapes for what it lacks.
+
+    ``False`` if nobody reads it, or it cannot be written: no more comes then.
+    """
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, _ERRORS).decode(encoding), file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError:
+        leave(stream)
         return False
     return True
 
@@ -108,6 +115,22 @@ def _unbreakable(stream: io.TextIOWrapper) -> TextIO:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
-    if stream.isatty():
+    if stream.isatty() or stream is sys.__stderr__:
         made.gone = (OSError,)
     return made
+
+
+def _fill_closed() -> None:
+    """Put what goes nowhere in the place of standard streams that are closed.
+
+    Else the next files that are opened get their numbers, and what a library tells standard error
+    is written into a file of results.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free; those below are taken by now.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import signal
@@ -9,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import fake_cameras
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 from local_services import proc
 from local_services.process import wait_until
 
 from pyspark_vision.clients.pycturestream import read_result
 from pyspark_vision.clients.up.commands import JOB, PAGE, PRODUCER
+from pyspark_vision.messages.topics import LETTER_HEADER_PREFIX
 
 BROKER = "kafka"
 # In the command line of each part.
@@ -170,6 +175,43 @@ def test_boxes_come_to_the_page_beside_a_second_run_and_ctrl_c_leaves_nothing(
         assert up.says("all has ended").endswith(str(up.folder))
         assert "Traceback" not in up.said.read() + up.logs()
         assert not (up.folder / "tmp").exists()
+
+
+@pytest.mark.slow
+def test_a_frame_that_fails_is_a_dead_letter_on_the_page_with_its_reason_and_picture(
+    tmp_path: Path,
+) -> None:
+    # Its job runs without generated code (up/commands.py), so on paths that no other job takes.
+    frame = fake_cameras.drawn(2, 0, (320, 240))
+    cut = base64.b64encode(base64.b64decode(frame.image)[:2000]).decode()
+    message = {"image": cut, "timestamp": fake_cameras.timestamp_now(), "camera_id": "hall"}
+    with running_up(tmp_path) as up:
+        up.says("first boxes", BOXES_S)
+        producer = Producer({"bootstrap.servers": up.servers})
+        producer.produce("pycturestream", json.dumps(message).encode())
+        assert producer.flush(30) == 0
+        consumer = {"bootstrap.servers": up.servers, "group.id": "test"}
+        letters = Consumer({**consumer, "auto.offset.reset": "earliest"})
+        letters.subscribe(["deadletters"])
+        letter = letters.poll(60)
+        letters.close()
+
+        assert letter is not None, up.logs()
+        headers = dict(letter.headers() or [])
+        assert headers[f"{LETTER_HEADER_PREFIX}error_code"] == b"truncated"
+        assert json.loads(letter.value() or b"") == message
+
+        def picture() -> bytes | None:
+            try:
+                with urllib.request.urlopen(f"{up.page}letters/0/picture", timeout=10) as answer:
+                    return bytes(answer.read())
+            except urllib.error.HTTPError:
+                return None
+
+        assert wait_until(lambda: picture() is not None, 15.0)
+        assert picture() == base64.b64decode(cut)
+        os.killpg(up.process.pid, signal.SIGINT)
+        assert up.process.wait(ENDED_S) == 0, up.lines
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,21 @@ def test_exit_code_is_that_of_the_command(code: int, monkeypatch: pytest.MonkeyP
     assert cli.main(["bundle", "inspect", "x"]) == code
 
 
+def test_output_that_a_full_disk_has_no_room_for_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pyspark_vision.cli.main", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    said = "pyspark-vision: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_module_can_be_run() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pyspark_vision.cli.main", "--version"],

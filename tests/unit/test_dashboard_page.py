@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -208,6 +209,10 @@ def test_labels_beyond_the_colours_are_one() -> None:
         ),
         (["hdfs://name:node/x"], "hdfs://name:node/x: it is no address: port could not be cast"),
         ([".", "--host", "x" * 64], "it is no address of this machine"),
+        (
+            [".", "--host", "203.0.113.1"],
+            "203.0.113.1: it is no address of this machine (Cannot assign requested address)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -218,6 +223,31 @@ def test_a_mistake_is_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("pyspark-vision dashboard: ")
     assert said in line
+
+
+def test_a_folder_that_was_removed_under_the_shell_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert pyspark_vision(["dashboard", ".", "--no-open"]) == 2
+
+    said = "the folder that you are in was removed: go to another one, and start again"
+    assert capsys.readouterr().err == f"pyspark-vision dashboard: {said}\n"
+
+
+@pytest.mark.parametrize("name", ["pipe", "events.json"])
+def test_what_is_neither_a_folder_nor_a_file_is_refused_and_not_waited_for(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / name)
+
+    assert pyspark_vision(["dashboard", str(tmp_path / name), "--no-open"]) == 2
+
+    said = f"{tmp_path / name} is neither a folder nor a file: name one"
+    assert capsys.readouterr().err == f"pyspark-vision dashboard: {said}\n"
 
 
 @pytest.mark.parametrize("words", [["--port", "x"], ["--port", "65536"], ["--refresh", "0"]])

@@ -223,7 +223,8 @@ def test_a_journal_is_of_one_process_one_topic_and_no_others_folder(
     (others / "letter.txt").write_text("mine")
     with pytest.raises(JournalError, match=r"is no journal and has letter\.txt in it"):
         Opened(ExitStack(), others, "events", MB)
-    with pytest.raises(JournalError, match="cannot be written: Not a directory"):
+    assert [path.name for path in others.iterdir()] == ["letter.txt"]
+    with pytest.raises(JournalError, match="cannot be written: Not a directory. Choose a folder"):
         Opened(ExitStack(), others / "letter.txt" / "j", "events", MB)
 
 

@@ -127,3 +127,51 @@ def test_a_stream_that_somebody_else_has_put_there_is_kept(
 
     assert sys.stdout is own
     assert own.errors == "backslashreplace"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_at_the_start_goes_nowhere(closed: str, tmp_path: Path) -> None:
+    program = (
+        f"{TOLERANT}\n"
+        "import os, sys\n"
+        "results = open('results', 'w')\n"
+        "print('out'); print('err', file=sys.stderr); sys.stdout.flush()\n"
+        "os.write(2, b'of a library')\n"
+        "results.write('whole')\n"
+    )
+
+    shell = f'exec "$0" -c "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable, program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results").read_text() == "whole"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("full", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
+def test_a_line_that_a_full_disk_has_no_room_for_ends_nothing(full: str, other: str) -> None:
+    program = (
+        f"{TOLERANT}; import sys\n"
+        f"for line in range(3): terminal.say('line', sys.{full})\n"
+        f"print('end', file=sys.{other})"
+    )
+
+    with open("/dev/full", "w") as device:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=device if full == "stdout" else subprocess.PIPE,
+            stderr=device if full == "stderr" else subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stdout or done.stderr) == (0, "end\n")

@@ -171,6 +171,21 @@ def test_a_port_that_another_program_has_is_one_line(
     assert said.startswith(f"pyspark-vision up: --port {port}: another program has it")
 
 
+def test_a_folder_that_was_removed_under_the_shell_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    [said] = up_says(capsys, tmp_path)
+
+    assert said == (
+        "pyspark-vision up: the folder that you are in was removed: go to another one, and start "
+        "again"
+    )
+
+
 def test_a_cache_that_cannot_be_written_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ class PictureFolder:
 
     def _jpeg(self, file: Path) -> bytes:
         try:
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+                raise BadPictureError("unreadable", f"{file}: it is no file")
             data = file.read_bytes()
         except OSError as error:
             raise BadPictureError("unreadable", f"{file}: {error.strerror}") from None

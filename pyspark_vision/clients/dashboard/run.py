@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import webbrowser
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -18,6 +20,7 @@ from pyspark_vision.clients.dashboard.places import KAFKA_SCHEME, Place, find_pl
 from pyspark_vision.clients.dashboard.source import Source
 from pyspark_vision.clients.dashboard.watch import Watch
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks import terminal
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def find_source(where: str, brokers: Brokers, window_s: float, time_zone: str) -
     place = find_place(where)
     if _is_events_file(place):
         return EventsFile(place.path)
-    _refuse_missing(place)
+    _refuse_unfit(place)
     return Folder(place, time_zone)
 
 
@@ -65,13 +68,13 @@ def run(source: Source, served: Served) -> None:
         server.guard(app, served.host, token)
         url = access.page_url(served.host, listening.getsockname()[1], token)
         with Watch(source, served.refresh_s):
-            print(f"dashboard: {source.shown} at {url}", flush=True)
-            print("dashboard: Ctrl-C ends it", flush=True)
+            terminal.say(f"dashboard: {source.shown} at {url}", sys.stdout)
+            terminal.say("dashboard: Ctrl-C ends it", sys.stdout)
             if served.opens:
                 with contextlib.suppress(webbrowser.Error):
                     webbrowser.open(url)
             server.serve(app, listening)
-    print("dashboard: ended", flush=True)
+    terminal.say("dashboard: ended", sys.stdout)
 
 
 def _title(source: Source) -> str:
@@ -84,6 +87,8 @@ def _is_events_file(place: Place) -> bool:
     if not place.path.endswith(".json") or "://" in place.shown:
         return False
     try:
+        if os.path.exists(place.path) and not os.path.isfile(place.path):
+            return False
         with open(place.path, "rb") as file:
             return file.read(64).lstrip()[:1] in (b"[", b"")
     except FileNotFoundError:
@@ -92,11 +97,12 @@ def _is_events_file(place: Place) -> bool:
         return False
 
 
-def _refuse_missing(place: Place) -> None:
+def _refuse_unfit(place: Place) -> None:
     """A folder that is not there may be a mistyped one: said at once, not on the page."""
     try:
         [info] = place.system.get_file_info([place.path])
         missing = info.type.name == "NotFound"
+        is_other = info.type.name == "Unknown"  # a pipe or a device: reading it would wait
     except (OSError, ValueError) as error:
         raise InvalidOptionError(why_unreadable(place, error)) from None
     if missing:
@@ -104,3 +110,5 @@ def _refuse_missing(place: Place) -> None:
             f"{place.shown} is not there: name the folder or file that a job wrote, "
             "events.json, or kafka:TOPIC"
         )
+    if is_other:
+        raise InvalidOptionError(f"{place.shown} is neither a folder nor a file: name one")

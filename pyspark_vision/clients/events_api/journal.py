@@ -272,9 +272,12 @@ def open_journal(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_others(folder)  # nothing of ours is left among it, not even the lock
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise JournalError(f"--journal {folder} cannot be written: {error.strerror}") from None
+        raise JournalError(
+            f"--journal {folder} cannot be written: {error.strerror}. Choose a folder that can be"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -304,16 +307,23 @@ def _name(folder: Path, topic: str) -> str:
     """The journal's own name, which no other has; a new one in an empty folder."""
     known = _json(folder / _IDENTITY)
     if known is None:
-        others = sorted(path.name for path in folder.iterdir() if path.name != _LOCK)
-        if [name for name in others if not name.endswith(".part")]:
-            raise JournalError(
-                f"--journal {folder} is no journal and has {others[0]} in it: choose a folder of "
-                "its own"
-            )
         return uuid.uuid4().hex[:12]
     if known.get("format") != _FORMAT:
         raise JournalError(f"--journal {folder} is of another version of pyspark-vision")
     return str(known["name"])
+
+
+def _refuse_others(folder: Path) -> None:
+    """A folder with anything in it is a journal, or somebody's."""
+    if (folder / _IDENTITY).exists():
+        return
+    others = sorted(path.name for path in folder.iterdir() if path.name != _LOCK)
+    others = [name for name in others if not name.endswith(".part")]
+    if others:
+        raise JournalError(
+            f"--journal {folder} is no journal and has {others[0]} in it: choose a folder of its "
+            "own"
+        )
 
 
 def _refuse_other_topic(folder: Path, topic: str) -> None:

@@ -13,6 +13,7 @@ from pyspark_vision.clients import access, stopping
 from pyspark_vision.clients.live.app import live_app
 from pyspark_vision.clients.live.guard import Door
 from pyspark_vision.clients.live.live import Live, LiveOptions
+from pyspark_vision.sinks import terminal
 
 # Near those of Spark's own pages (4040) and Dash (8050), which others have.
 DEFAULT_PORT = 8040
@@ -35,9 +36,9 @@ def serve(options: LiveOptions, listening: socket.socket, host: str, *, opens: b
         try:
             live.start()
             address = access.page_url(host, port, token)
-            print(f"live: {address} (Ctrl-C ends it)", flush=True)
+            terminal.say(f"live: {address} (Ctrl-C ends it)", sys.stdout)
             if opens and not _open(address):
-                print("live: no browser could be opened; open it yourself", file=sys.stderr)
+                terminal.say("live: no browser could be opened; open it yourself", sys.stderr)
             server.run(sockets=[listening])
         finally:
             live.stop()

@@ -30,6 +30,7 @@ def refuse_lacks(port: int | None) -> Surroundings:
 
     Raises a :class:`~pyspark_vision.errors.PysparkVisionError`.
     """
+    os.getcwd()  # without it Java does not start, nor say why in a way to act on; cli.main does
     lacking = [name for name in _MODULES if find_spec(name) is None]
     if lacking:
         extras = ",".join(_MODULES[name] for name in lacking)
