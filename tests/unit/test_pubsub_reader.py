@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pyspark_vision.sources.pubsub import reader as reader_module
 from pyspark_vision.sources.pubsub.journal import Journal
 from pyspark_vision.sources.pubsub.messages import Message, keys_of
 from pyspark_vision.sources.pubsub.options import reader_options
@@ -78,3 +81,25 @@ def test_a_stop_while_a_batch_is_being_acknowledged_keeps_what_it_was_and_says_n
     assert failures == []
     assert service.acknowledged == ["ack-1"]
     assert Journal(store).kept_keys() == [(segment, list(keys_of(MESSAGE, ())))]
+
+
+def test_a_reader_that_has_read_all_has_acknowledged_before_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_KEEP_EVERY_S", 60.0)  # a machine that is busy
+    monkeypatch.setattr(reader_module, "_DRAINED_S", 0.1)
+    service, store = SlowService(), LocalStore(tmp_path)
+    service.answers.set()
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    reader = Reader(options, store, service)  # type: ignore[arg-type]
+    reader.start()
+    reader.begin_to_drain()
+
+    first = reader.latest(0)
+    held = list(service.acknowledged)
+    last = reader.latest(first)
+
+    assert (first, held) == (1, [])
+    assert (last, service.acknowledged) == (first, ["ack-1"])
+    assert Journal(store).segments == []
+    reader.stop()

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -100,6 +101,11 @@ class Reader:
             return self._told
         taken = self._take()
         if not taken:
+            if self._drains:
+                # Spark ends the query and this process next, and need not call `stop` before. What
+                # fails here is done by the next start.
+                with suppress(StreamError, OSError):
+                    self._acknowledge()
             return self._told
         held = [message for message, _ in taken]
         leases = [lease for _, lease in taken]
