@@ -4,7 +4,7 @@ Each file is read by ``inspect`` as a person's would be: *known*, *asked* (propo
 then said as the model's publisher says it) or *refused*. What is used is held against the
 publisher's own arithmetic on real pictures (``plain_models``). Wrong is a model that is used and
 does not agree, or a field that is neither right nor asked for. ``--docs`` writes the table into
-docs/models.md.
+docs/models_at_hand.md.
 
 Models: the repository's, ``../shared/data``'s where it is, and what packages ship
 (``packaged_models``: 70 MB, fetched once).
@@ -39,7 +39,7 @@ from pyspark_vision.executor.predictor import Predictor
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Path, Image.Image], dict[str, Array]]
 
-DOCS = ROOT / "docs" / "models.md"
+DOCS = ROOT / "docs" / "models_at_hand.md"
 BEGIN, END = "<!-- models at hand: made by a command -->", "<!-- end of models at hand -->"
 
 # Kernels of quantized models round each in their own way.

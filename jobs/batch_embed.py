@@ -27,7 +27,6 @@ from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError
 from pyspark_vision.functions import embed_image, fetch_object
 from pyspark_vision.job import (
     admission,
-    arguments,
     batch_output,
     batch_rows,
     command_line,
@@ -133,7 +132,7 @@ def parser() -> command_line.JobParser:
         help="where vectors go: files in --output, or the Delta table --table, which knows by its "
         "rows what is done (default: files)",
     )
-    flags.add_table(sink)
+    flags.add_table(sink, [flags.DELTA])
     sink.add_argument(
         "--format", choices=["parquet", "csv"], default="parquet", help="the format of --output"
     )
@@ -459,12 +458,7 @@ def completed(options: argparse.Namespace) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
-    options = job.parse_job(argv)
-    try:
-        completed(options)
-    except InvalidOptionError as error:
-        job.error(arguments.with_flags(str(error), options))
-    return command_line.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, job.parse_job(argv, completed))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.errors import InvalidOptionError, PysparkVisionError
-from pyspark_vision.job import arguments, command_line, flags, outputs, start
+from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.job import command_line, flags, outputs, start
 from pyspark_vision.job.outputs import Output, StreamPlaces
 from pyspark_vision.job.places import Place
 from pyspark_vision.messages import events
@@ -391,12 +391,7 @@ def check(options: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     job = parser()
-    options = job.parse_job(argv)
-    try:
-        check(options)
-    except PysparkVisionError as error:
-        job.error(arguments.with_flags(str(error), options))
-    return command_line.run_job(job.prog, run, options)
+    return command_line.run_job(job.prog, run, job.parse_job(argv, check))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ OUTSIDE = {
 }
 
 _LINK = re.compile(r"\]\(\.\./([^)#]+)(#[^)]*)?\)")
+# A link that is called as its file, which is how the guides are read in the repository.
+_NAMED_AS_FILE = re.compile(r"\[(?:docs/|benchmarks/)?([\w/]+\.md)\](?=\()")
+_TITLE = re.compile(r"^# ([^:\n]+)", re.MULTILINE)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -29,9 +32,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links out of docs/, and back into it, lead to pages of the site."""
+    """Links out of docs/, and back into it, lead to pages of the site, and have their titles."""
     pages = {place: name for name, place in OUTSIDE.items()}
+    markdown = _NAMED_AS_FILE.sub(lambda link: f"[{_title(link.group(1))}]", markdown)
     return _LINK.sub(lambda link: _inside(link, pages), markdown)
+
+
+def _title(page: str) -> str:
+    """What a page is called before its colon; the name of a file that is no page stays."""
+    path = ROOT / OUTSIDE.get(page, f"docs/{page}")
+    title = _TITLE.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return title.group(1).strip() if title else page
 
 
 def _inside(link: re.Match[str], pages: dict[str, str]) -> str:

@@ -90,15 +90,18 @@ class Agreement:
             f"{self.max_score_difference:.2g}{boxes}"
         )
 
-    def check(self, tolerance: float, name: str) -> None:
-        """Raise :class:`InvalidModelError` with the figures if the twin is beyond the tolerance."""
-        # Written so that NaN fails as well.
-        agrees = (
+    def is_within(self, tolerance: float) -> bool:
+        """Whether best classes are the same, scores as near as that, and boxes in their places."""
+        # Written so that NaN is not.
+        return (
             self.top1_agreement == 1.0
             and self.max_score_difference <= tolerance
             and (self.min_box_iou is None or self.min_box_iou >= MIN_BOX_IOU)
         )
-        if not agrees:
+
+    def check(self, tolerance: float, name: str) -> None:
+        """Raise :class:`InvalidModelError` with the figures if the twin is beyond the tolerance."""
+        if not self.is_within(tolerance):
             raise InvalidModelError(
                 f"model {name!r}: the twin disagrees with the original: {self}; required are "
                 f"top-1 100%, a score difference of at most {tolerance:g}"

@@ -107,13 +107,7 @@ def verify(
         )
     used = {name: pictures[name] for name in sorted(expected)}
     agreement = agreement_with(spec, expected, used, tolerance, score_threshold)
-    # Written so that NaN fails as well.
-    agrees = (
-        agreement.top1_agreement == 1.0
-        and agreement.max_score_difference <= tolerance
-        and (agreement.min_box_iou is None or agreement.min_box_iou >= MIN_BOX_IOU)
-    )
-    if not agrees:
+    if not agreement.is_within(tolerance):
         raise InvalidModelError(
             f"model {spec.name!r} disagrees with {file}: {agreement}; required are top-1 100%, a "
             f"score difference of at most {tolerance:g}"

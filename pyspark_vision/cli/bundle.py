@@ -69,7 +69,8 @@ _FIELDS: tuple[tuple[str, tuple[str, ...] | None], ...] = (
 # Shown as well where they are not at their defaults.
 _PREPARATION = (
     *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
-    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
+    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "letterbox_rounding"),
+    *("pad_value", "stride"),
     *("anchor_layers", "anchor_clip", "anchor_variances", "anchor_sides"),
     *("suppression", "iou_threshold", "keypoint_names"),
 )
@@ -178,8 +179,8 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=float,
         metavar="SCORE",
-        help="that of the reference (default: the score of the weakest that it has found; of text "
-        "lines 0.5)",
+        help="the score threshold of the reference (default: the score of the weakest that it has "
+        "found; of text lines 0.5)",
     )
 
 

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="where the page is served. Elsewhere than on this machine it wants the token that is "
-        "printed",
+        help="the address to serve at. At another than this machine's own the page wants the token "
+        "that is printed with it",
     )
     parser.add_argument(
         "--port",

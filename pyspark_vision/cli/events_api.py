@@ -19,13 +19,15 @@ _PORT = 5000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `events-api` to its parser."""
     brokers.add_flags(parser)
-    parser.add_argument("--kafka-topic", default=EVENT_TOPIC, metavar="TOPIC", help="where to")
+    parser.add_argument(
+        "--kafka-topic", default=EVENT_TOPIC, metavar="TOPIC", help="the topic of the events"
+    )
     parser.add_argument(
         "--form",
         choices=[form.value for form in Form],
         default=Form.METADATA.value,
-        help="an event is a word; JSON with its type; that with the request's headers; that with "
-        "the request's parameters as description and metadata",
+        help="what an event is: a word, JSON with its type, that with the request's headers, or "
+        "that with the request's parameters as description and metadata, too",
     )
     parser.add_argument(
         "--journal",
@@ -39,11 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=flag_values.megabytes,
         default=DEFAULT_MAX_BYTES // _MB,
         metavar="MB",
-        help="the journal has at most so much; what comes when it is full is answered by 507",
+        help="the largest size of the journal. An event that comes when it is full is answered by "
+        "507",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument(
-        "--port", type=flag_values.port, default=_PORT, metavar="PORT", help="0: any that is free"
+        "--port",
+        type=flag_values.port,
+        default=_PORT,
+        metavar="PORT",
+        help="the port to listen at. 0 takes one that is free",
     )
 
 

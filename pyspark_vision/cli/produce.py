@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=flag_values.quality,
         metavar="1-95",
-        help=f"of the JPEGs that are made (default: {DEFAULT_QUALITY}). Without it and --size a "
-        "folder's JPEGs are sent as they are",
+        help=f"the quality of the JPEGs that are made (default: {DEFAULT_QUALITY}). Without it and "
+        "--size a folder's JPEGs are sent as they are",
     )
     parser.add_argument(
         "--loop", action="store_true", help="begin files and folders again at their end"

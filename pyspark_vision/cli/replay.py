@@ -32,7 +32,7 @@ from pyspark_vision.sinks.dead_letters import (
     HEADERS_TYPE,
     LETTER,
     PAYLOAD_LEFT_OUT,
-    from_records_with_size,
+    from_records,
 )
 from pyspark_vision.sinks.kafka import KafkaTopic, send
 from pyspark_vision.sources import kafka_record, kafka_start
@@ -199,7 +199,7 @@ def _replay_topic(
     with kafka_record.agreed(session, source, args.checkpoint) as check:
 
         def take(batch: DataFrame, _: int) -> None:
-            letters = from_records_with_size(batch).persist()
+            letters = from_records(batch).persist()
             try:
                 send_back(letters)
             except PysparkVisionError as error:
@@ -247,7 +247,7 @@ def _replay_folder(
             send_back(fresh)
             remember(session, fresh, args.checkpoint)
     except PySparkException as error:
-        if not any(words in str(error) for words in error_texts.FILE_GONE):
+        if not error_texts.file_gone(str(error)):
             raise
         raise StreamError(
             f"{args.letters}: letters were written again while they were read; run replay again"

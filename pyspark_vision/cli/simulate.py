@@ -47,10 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the names of objects begin with",
     )
     parser.add_argument(
-        "--image-width", type=flag_values.side, default=224, metavar="PIXELS", help="of the images"
+        "--image-width",
+        type=flag_values.side,
+        default=224,
+        metavar="PIXELS",
+        help="the width of the images",
     )
     parser.add_argument(
-        "--image-height", type=flag_values.side, default=224, metavar="PIXELS", help="of the images"
+        "--image-height",
+        type=flag_values.side,
+        default=224,
+        metavar="PIXELS",
+        help="the height of the images",
     )
 
 

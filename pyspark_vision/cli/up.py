@@ -16,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="a run's own folder is made in it: the broker's data, the last pictures, logs "
+        help="where each run makes a folder: the broker's data, the last pictures, logs "
         f"(default: {run_folder.default_base()})",
     )
     parser.add_argument(
         "--port",
         type=flag_values.port,
         metavar="PORT",
-        help="of the page, on 127.0.0.1 (default: a free one)",
+        help="the page's port on 127.0.0.1 (default: 8040, or the next that is free)",
     )
     parser.add_argument(
         "--open",
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="open the page in the browser",
     )
     parser.add_argument(
-        "--drawn", action="store_true", help="drawn scenes, though there is a webcam"
+        "--drawn", action="store_true", help="take drawn scenes, even where there is a webcam"
     )
 
 

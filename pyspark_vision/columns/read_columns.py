@@ -16,6 +16,7 @@ from pyspark_vision.columns.type_checks import IMAGES, REFERENCE, Accepted
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.fetched import FetchOptions
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.spark import internals
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -43,12 +44,12 @@ class ReadColumn:
 
 def mark_decoded(column: Column, col: ColumnOrName, options: DecodeOptions) -> None:
     """``column`` is ``decode_image(col)``."""
-    column.__dict__[_DECODE_MARK] = (col, options)
+    internals.mark(column, _DECODE_MARK, (col, options))
 
 
 def mark_fetched(column: Column, reference: Column, options: FetchOptions) -> None:
     """``column`` is ``fetch_object`` of ``reference``."""
-    column.__dict__[_FETCH_MARK] = (reference, options)
+    internals.mark(column, _FETCH_MARK, (reference, options))
 
 
 def read_column(
@@ -56,7 +57,7 @@ def read_column(
 ) -> ReadColumn:
     """What ``function(col, **decode)`` reads; :class:`InvalidOptionError` for a wrong keyword."""
     options = decode_options(function, decode)
-    marked = None if isinstance(col, str) else col.__dict__.get(_DECODE_MARK)
+    marked = internals.mark_of(col, _DECODE_MARK)
     if marked is not None:
         if others := sorted(set(decode) - {"exact"}):
             raise InvalidOptionError(
@@ -64,6 +65,6 @@ def read_column(
             )
         col, inner = marked
         options = dataclasses.replace(inner, exact=inner.exact or options.exact)
-    marked = None if isinstance(col, str) else col.__dict__.get(_FETCH_MARK)
+    marked = internals.mark_of(col, _FETCH_MARK)
     uri, fetch = marked or (col, None)
     return ReadColumn(uri, options, fetch, timings)

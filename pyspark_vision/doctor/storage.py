@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pyspark_vision.spark import gcs_connector
+from pyspark_vision.spark import error_texts, gcs_connector
 from pyspark_vision.spark.hadoop import literal
 from pyspark_vision.spark.internals import hadoop_configuration, jvm
 from pyspark_vision.spark.java_errors import Problem, Remedies, explained, has_class
@@ -54,37 +54,26 @@ _CONNECTORS = {
 # What to do, by what the JVM's exception says; the first that fits.
 _REMEDIES: Remedies = (
     (
-        ("No FileSystem for scheme", "ClassNotFoundException", "NoClassDefFoundError"),
+        error_texts.NO_CONNECTOR,
         "The connector's jars are missing: scripts/submit brings kafka, s3a and gs, --packages "
         "others",
     ),
     (
-        ("ConnectException", "NoRouteToHost", "UnknownHost", "SocketTimeout", "Unable to execute"),
+        error_texts.NOTHING_ANSWERS,
         "Nothing answers there: check host and port, for s3a also fs.s3a.endpoint, for gs "
         "fs.gs.storage.root.url",
     ),
+    (error_texts.NOT_ALLOWED, "Give this user, or the role of executors, the right to it"),
     (
-        (
-            "AccessControl",
-            "AccessDenied",
-            "Forbidden",
-            "Status Code: 403",
-            "401 Unauthorized",
-            "InvalidAccessKeyId",
-            "Signature",
-        ),
-        "Give this user, or the role of executors, the right to it",
-    ),
-    (
-        ("NoAuthWithAWS", "NoAwsCredentials", "Unable to load credentials"),
+        error_texts.NO_AWS_CREDENTIALS,
         "Give executors a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
-    (("Permission denied", "ParentNotDirectory", "Not a directory"), "Choose a folder of yours"),
+    (error_texts.NOT_OURS, "Choose a folder of yours"),
     (
-        ("default credentials", "access token"),
+        error_texts.NO_GOOGLE_CREDENTIALS,
         "Give this machine and the executors application-default credentials (docs/gcs.md)",
     ),
-    (("NoSuchBucket", "does not exist", "404 Not Found"), "Create it, or correct the path"),
+    (error_texts.NOT_THERE, "Create it, or correct the path"),
 )
 
 

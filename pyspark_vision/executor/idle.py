@@ -14,6 +14,10 @@ import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+# Set by Spark for its workers; a process of another kind keeps its ways. Unknown: a worker that
+# ends between two tasks may print a traceback.
+_ON_UNIX_SOCKETS = "PYTHON_UNIX_DOMAIN_ENABLED"
+
 
 def in_task(pieces: Iterable[Any]) -> Iterator[Any]:
     """``pieces``, which a task computes; before and after them the worker waits.
@@ -33,8 +37,7 @@ def wait_quietly() -> None:
 
 
 def _on_broken_pipe(action: signal.Handlers) -> None:
-    # Set by Spark for its workers; a process of another kind keeps its ways.
-    if os.environ.get("PYTHON_UNIX_DOMAIN_ENABLED", "").lower() != "true":
+    if os.environ.get(_ON_UNIX_SOCKETS, "").lower() != "true":
         return
     try:
         signal.signal(signal.SIGPIPE, action)

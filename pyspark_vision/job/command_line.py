@@ -54,14 +54,27 @@ class JobParser(Parser):
             "--dry-run", action="store_true", help="print the options and Spark's plan, then stop"
         )
 
-    def parse_job(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Flags over the TOML file's values over defaults; errors end with exit code 2."""
+    def parse_job(
+        self,
+        argv: Sequence[str] | None = None,
+        check: Callable[[argparse.Namespace], object] = lambda options: None,
+    ) -> argparse.Namespace:
+        """Flags over the TOML file's values over defaults; errors end with exit code 2.
+
+        ``check`` completes the options, and refuses by :class:`PysparkVisionError` those that do
+        not go together.
+        """
         terminal.make_tolerant()  # before --help, whose metavars have letters beyond ASCII
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         finder.add_argument("--config", nargs="?")  # without a value: the parser below says so
         config = finder.parse_known_args(argv)[0].config
         from_file = self._arguments(Path(config)) if config else []
-        return self.parse_args([*from_file, *(sys.argv[1:] if argv is None else argv)])
+        options = self.parse_args([*from_file, *(sys.argv[1:] if argv is None else argv)])
+        try:
+            check(options)
+        except PysparkVisionError as error:
+            self.error(with_flags(str(error), options))
+        return options
 
     def _arguments(self, path: Path) -> list[str]:
         """The file's options as command line arguments, so that one parser checks both."""

@@ -180,13 +180,14 @@ def add_dead_letters(group: argparse._ArgumentGroup) -> None:
 TABLE_SINKS = DELTA, ICEBERG = "delta", "iceberg"
 
 
-def add_table(group: argparse._ArgumentGroup) -> None:
-    """``--table`` and what is said of it."""
+def add_table(group: argparse._ArgumentGroup, sinks: Sequence[str] = TABLE_SINKS) -> None:
+    """``--table`` of these sinks, and what is said of it."""
+    names = ". Of Iceberg it may also be CATALOG.DATABASE.TABLE" if ICEBERG in sinks else ""
     group.add_argument(
         "--table",
         metavar="URI",
-        help="the table of the delta or iceberg sink: a new one, or one with the same columns. Of "
-        "Iceberg it may also be CATALOG.DATABASE.TABLE",
+        help=f"the table of the {' or '.join(sinks)} sink: a new one, or one with the same "
+        f"columns{names}",
     )
     group.add_argument(
         "--table-partition-by",

@@ -204,13 +204,11 @@ def _of_others(headers: Column) -> Column:
 
 
 def from_records(records: DataFrame) -> DataFrame:
-    """``key, value, headers`` of a dead-letter topic -> letters; records of others have nulls."""
-    return from_records_with_size(records).drop(PAYLOAD_LEFT_OUT, HEADERS)
+    """``key, value, headers`` of a dead-letter topic -> letters; records of others have nulls.
 
-
-def from_records_with_size(records: DataFrame) -> DataFrame:
-    """As :func:`from_records`, and ``payload_left_out``: bytes that the topic did not take; and
-    ``headers``: those that the record had beside the letter's."""
+    Beside a letter's own columns there are ``payload_left_out``, bytes that the topic did not take,
+    and ``headers``, those that the record had beside the letter's.
+    """
     headers = F.col("headers")
 
     def field(name: str) -> Column:

@@ -21,7 +21,7 @@ from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sinks import owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
-from pyspark_vision.spark import hadoop, iceberg
+from pyspark_vision.spark import error_texts, hadoop, iceberg
 from pyspark_vision.spark.checkpoint_logs import last_batch
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "pyspark_vision_batch"
 _OPTION = "snapshot-property."
 
 _NAME = re.compile(r"\w+(\.\w+)+", re.ASCII)
-_REFUSAL = re.compile(r"org\.apache\.iceberg\.exceptions\.(\w+): ([^\n]*)")
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,7 @@ def _append(table: IcebergTable, rows: DataFrame, shown: str, properties: dict[s
     try:
         writer.append()
     except Exception as error:
-        if refusal := _REFUSAL.search(str(error)):
-            why = f"{refusal.group(2).strip()} ({refusal.group(1)})"
+        if why := error_texts.table_refusal(str(error)):
             raise StreamError(f"{FLAG} {table.uri} refuses {shown}, whole: {why}") from None
         raise
 

@@ -17,13 +17,11 @@ from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.spark import hadoop
-from pyspark_vision.spark.internals import JavaError, java_exception, jvm
+from pyspark_vision.spark.internals import LISTING_TASKS, JavaError, java_exception, jvm
 from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-_LOOKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 
 _ROW = StructType([StructField("origin", StringType()), StructField("picture", schemas.ENCODED)])
 
@@ -128,17 +126,17 @@ def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str,
 
 
 def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:
-    before = session.conf.get(_LOOKS, None)
+    before = session.conf.get(LISTING_TASKS, None)
     # Spark has a task look at each path otherwise.
-    session.conf.set(_LOOKS, str(parallelism(session)))
+    session.conf.set(LISTING_TASKS, str(parallelism(session)))
     try:
         reader = session.read.format("binaryFile").option("ignoreMissingFiles", True)
         files = reader.load([hadoop.literal(uri) for uri in uris])
     finally:
         if before is None:
-            session.conf.unset(_LOOKS)
+            session.conf.unset(LISTING_TASKS)
         else:
-            session.conf.set(_LOOKS, before)
+            session.conf.set(LISTING_TASKS, before)
     content = F.struct(F.col("content"), F.lit(None).alias("error")).cast(schemas.ENCODED)
     return files.select(F.col("path").alias("origin"), content.alias("picture"))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Of the client, for one answer.
 _TIMEOUT_MS = 10_000
 
+# By names of Kafka's public exceptions.
 _REMEDIES: Remedies = (
     (("SaslAuthentication",), "Correct user and password in the file of `kafka_config`"),
     (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in `kafka_config`"),

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import warnings
+import weakref
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ _RUNTIME_DEFAULTS = {
 }
 
 _PACKAGE_ZIP = "pyspark_vision.zip"
+
+_shipped_to: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def is_wanted() -> bool:
@@ -88,7 +91,7 @@ def _ship(session: Any, submitted: Mapping[str, str]) -> None:
     spark-submit itself sends them to classic clusters only. The package always: what executors
     may have installed can be of another version than this one.
     """
-    if session.__dict__.setdefault("_pyspark_vision_shipped", False):
+    if session in _shipped_to:
         return
     py_files = _listed(submitted, "spark.submit.pyFiles")
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +108,7 @@ def _ship(session: Any, submitted: Mapping[str, str]) -> None:
     for file in _listed(submitted, "spark.files"):  # spark-submit lists the py-files here again
         if Path(file).name not in names:
             session.addArtifacts(file, file=True)
-    session.__dict__["_pyspark_vision_shipped"] = True
+    _shipped_to.add(session)
 
 
 def _listed(settings: Mapping[str, str], key: str) -> list[str]:

@@ -1,7 +1,8 @@
 """All that the package reads out of the texts of Spark's errors, which Spark does not promise.
 
-An error that crosses from a task or from the JVM is text: no class of Kafka or of Python is left.
-Where a text is another one, the error still ends the job; its last line is then Spark's own.
+Nor do Hadoop, the connectors of stores, Delta Lake and Iceberg promise theirs. An error that
+crosses from a task or from the JVM is text: no class of Kafka or of Python is left. Where a text is
+another one, the error still ends the job; its last line is then Spark's own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,35 @@ NO_TOPIC = "UnknownTopicOrPartitionException"
 _OWN = re.compile(r"^(?:pyspark_vision\.[\w.]+Error): (Pub/Sub: .+)$", re.M)
 
 # Of a file that was there when Spark's reader listed it.
-FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
+_FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
+
+# Delta's, when another has changed the table since it was read: whoever tries again finds the new
+# one. Unknown: the stream ends, and its next start sends the batch again.
+_DELTA_CONFLICT = re.compile(
+    "DELTA_CONCURRENT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED|ConcurrentModification"
+)
+# A table's refusal of rows. Unknown: a failure with a traceback, and not one line.
+_DELTA_REFUSAL = re.compile(r"\[(DELTA_[A-Z_.]+)\]\s*([^\n]*)")
+_ICEBERG_REFUSAL = re.compile(r"org\.apache\.iceberg\.exceptions\.(\w+): ([^\n]*)")
+
+# Cloud Storage's answer when a file is closed that another has made, to which the connector gives
+# no class. Unknown: the job says that the folder cannot be written.
+_MADE_BY_ANOTHER = "412 Precondition Failed"
+
+# What a Hadoop file system says, by what is wrong; classes and words, for a class often says no
+# more than `IOException`. Unknown: the doctor shows the error, without what to do.
+NO_CONNECTOR = ("No FileSystem for scheme", "ClassNotFoundException", "NoClassDefFoundError")
+NOTHING_ANSWERS = (
+    *("ConnectException", "NoRouteToHost", "UnknownHost", "SocketTimeout", "Unable to execute"),
+)
+NOT_ALLOWED = (
+    *("AccessControl", "AccessDenied", "Forbidden", "Status Code: 403", "401 Unauthorized"),
+    *("InvalidAccessKeyId", "Signature"),
+)
+NO_AWS_CREDENTIALS = ("NoAuthWithAWS", "NoAwsCredentials", "Unable to load credentials")
+NO_GOOGLE_CREDENTIALS = ("default credentials", "access token")
+NOT_OURS = ("Permission denied", "ParentNotDirectory", "Not a directory")
+NOT_THERE = ("NoSuchBucket", "does not exist", "404 Not Found")
 
 _RECORD_TOO_LARGE = re.compile(r"RecordTooLarge(?:Exception: ([^\n]+))?")
 
@@ -73,6 +102,34 @@ def too_large_record(message: str) -> str | None:
     """Why Kafka's producer refused a record for its size (may be empty); ``None``: it did not."""
     refused = _RECORD_TOO_LARGE.search(message)
     return None if refused is None else (refused.group(1) or "").rstrip(". ")
+
+
+def delta_conflict(message: str) -> bool:
+    """Whether a commit failed because another came first."""
+    return _DELTA_CONFLICT.search(message) is not None
+
+
+def table_refusal(message: str) -> str | None:
+    """Why a Delta or Iceberg table refused rows, with its own name of it; ``None``: it did not.
+
+    >>> table_refusal("[DELTA_INVARIANT_VIOLATION] CHECK constraint score violated by row")
+    'CHECK constraint score violated by row (DELTA_INVARIANT_VIOLATION)'
+    """
+    refused = _DELTA_REFUSAL.search(message) or _ICEBERG_REFUSAL.search(message)
+    if refused is None:
+        return None
+    name, why = refused.groups()
+    return f"{why.strip() or name} ({name})"
+
+
+def file_gone(message: str) -> bool:
+    """Whether a file went, or was written anew, between its listing and its reading."""
+    return any(words in message for words in _FILE_GONE)
+
+
+def made_by_another(message: str) -> bool:
+    """Whether an object could not be made because another has made it meanwhile."""
+    return _MADE_BY_ANOTHER in message
 
 
 def no_schema_registry(message: str) -> str | None:

@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.spark import gcs_connector
-from pyspark_vision.spark.internals import JavaError, hadoop_configuration, java_exception, jvm
+from pyspark_vision.spark import error_texts, gcs_connector
+from pyspark_vision.spark.internals import (
+    FILE_STATUS,
+    JavaError,
+    hadoop_configuration,
+    java_exception,
+    jvm,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,14 +37,6 @@ _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 # time, and the last one's stays: whose it is shows when both have been written.
 _ATOMIC = ("file", "hdfs", "viewfs")
 _SETTLED_AFTER_S = 2.0
-_PRECONDITION = "412 Precondition Failed"
-
-# How a status prints itself. A name may hold anything, so its end is the last that fits.
-_STATUS = re.compile(
-    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
-    r" modification_time=(?P<time>\d+);",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _by_their_text(session: SparkSession, listed: Any) -> list[Status]:
     java.System.arraycopy(listed, 0, objects, 0, len(listed))
     # No name has a zero byte.
     texts = jvm(session).org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
-    known = [_STATUS.match(text) for text in texts[: len(listed)]]
+    known = [FILE_STATUS.match(text) for text in texts[: len(listed)]]
     return [
         Status(text["path"], text["folder"] == "true", int(text["size"] or 0), int(text["time"]))
         if text
@@ -302,8 +300,7 @@ def is_made_by_another(error: Exception) -> bool:
     # The second: on HDFS, while the other is still writing it.
     if is_java_error(error, "FileAlreadyExistsException", "AlreadyBeingCreatedException"):
         return True
-    # Cloud Storage's answer when the file is closed, to which the connector gives no class.
-    return any(_PRECONDITION in str(java) for java in _with_causes(error))
+    return any(error_texts.made_by_another(str(java)) for java in _with_causes(error))
 
 
 def is_java_error(error: Exception, *names: str) -> bool:

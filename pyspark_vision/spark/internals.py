@@ -2,14 +2,19 @@
 
 Seen on PySpark 3.5.9 to 4.3.0. ``tests/unit/test_public_api.py`` refuses any other use. Beside this
 module, :mod:`~pyspark_vision.spark.checkpoint_logs` alone knows the files of a checkpoint, and
-:mod:`~pyspark_vision.spark.error_texts` what errors say.
+:mod:`~pyspark_vision.spark.error_texts` what errors say, those of Hadoop and of tables included.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -51,12 +56,36 @@ LOCAL_CHECKPOINT_WRITERS = (
 # What PySpark starts a JVM with. Unknown: `--conf spark.driver.memory` of commands does nothing.
 SUBMIT_ARGS, RESOURCE = "PYSPARK_SUBMIT_ARGS", "pyspark-shell"
 
+# Java's options of a spark-submit, as its scripts read them. Unknown: `--fast-start` does nothing.
+SUBMIT_JAVA_OPTIONS = "SPARK_SUBMIT_OPTS"
+
+# Settings that Spark's documentation does not have (`SET -v` leaves them out). Spark takes a name
+# that it does not know, too; then:
+WINDOW_SPILL_BYTES = "spark.sql.windowExec.buffer.spill.size.threshold"  # frames may fill a heap
+ARROW_BATCH_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"  # rows alone bound a batch
+CONNECT_PYTHON = "spark.sql.execution.pyspark.python"  # workers run the `python3` of the path
+LISTING_TASKS = (
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism"  # a task looks at each path
+)
+WHOLE_STAGE_CODE = "spark.sql.codegen.wholeStage"  # small batches wait for compiled code
+CODE_FACTORY = "spark.sql.codegen.factoryMode"  # the same
+
+# How a Hadoop `FileStatus` prints itself, by which many are read in one call. A name may hold
+# anything, so its end is the last that fits. In another form: five calls into the JVM for each.
+FILE_STATUS = re.compile(
+    r"\w+\{path=(?P<path>.*); isDirectory=(?P<folder>true|false);(?: length=(?P<size>\d+);.*?)?"
+    r" modification_time=(?P<time>\d+);",
+    re.DOTALL,
+)
+
 # Set by PySpark where it has made a Connect session, and where it has started that one's server.
 # Unknown: SPARK_REMOTE says whether to use Connect, and workers run the `python3` of the path.
 CONNECT_SESSION, CONNECT_SERVER = "SPARK_CONNECT_MODE_ENABLED", "SPARK_LOCAL_REMOTE"
 
 _SUBMIT_GATEWAY = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
 _CONNECT_CONF = "PYSPARK_REMOTE_INIT_CONF"
+
+_log = logging.getLogger(__name__)
 
 
 def jvm(session: SparkSession) -> Any:
@@ -123,6 +152,52 @@ def let_jvm_call_python(session: SparkSession) -> None:
     start(session.sparkContext._gateway)
 
 
+def heard_by_jvm(
+    session: SparkSession, names: Sequence[str], heard: Callable[[], None]
+) -> Callable[[], None]:
+    """Let the JVM call ``heard`` for signals (``TERM``); gives what takes that back.
+
+    By ``sun.misc.Signal``, which the JDK has beside its public API: there is no other way, and the
+    JVM would shut down in the middle of a batch. Missing: a warning, and it does so.
+    """
+    java_signal = jvm(session).sun.misc.Signal
+    handler = _JvmSignalHandler(heard)
+    before: list[tuple[Any, Any]] = []
+
+    def unheard() -> None:
+        for signal, had in before:
+            java_signal.handle(signal, had)
+
+    let_jvm_call_python(session)
+    try:
+        for name in names:
+            signal = java_signal(name)
+            before.append((signal, java_signal.handle(signal, handler)))
+    except (TypeError, GatewayError):  # no such class, or a JVM that was told to leave signals
+        _log.warning("Spark's JVM does not pass signals on: one that it gets cuts a batch short")
+    return unheard
+
+
+class _JvmSignalHandler:
+    """``sun.misc.SignalHandler``, called by the JVM in a thread of its own."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard = heard
+
+    def handle(self, number: Any) -> None:
+        self._heard()
+
+    class Java:
+        implements: ClassVar = ["sun.misc.SignalHandler"]
+
+
+def spark_version(home: Path) -> str | None:
+    """Of the Spark in a folder, by the name of a jar. Missing: it counts as a folder without."""
+    for jar in home.glob("jars/spark-core_*.jar"):
+        return jar.stem.split("-", 2)[2]
+    return None
+
+
 def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     """What ``DataFrame.observe`` has counted as ``name`` in the batch in hand, once it was read.
 
@@ -135,6 +210,24 @@ def observed_metrics(query: StreamingQuery, name: str) -> dict[str, Any] | None:
     except (AttributeError, TypeError, GatewayError):
         return None
     return metrics
+
+
+def mark(column: Column, name: str, value: Any) -> None:
+    """Note something on a Column, which has room for it as most Python objects have.
+
+    Without room: it is not noted, and what looks for it goes without (two passes instead of one).
+    """
+    with suppress(TypeError):
+        vars(column)[name] = value
+
+
+def mark_of(column: Column | str, name: str) -> Any:
+    """What :func:`mark` has noted; ``None`` of any other column, and of a name."""
+    # Not by getattr, by which a Column has a field of any name.
+    try:
+        return vars(column).get(name)
+    except TypeError:
+        return None
 
 
 def not_compiled(value: Column) -> Column:

@@ -114,7 +114,7 @@ def _refuse_other_spark() -> None:
     home = os.environ.get("SPARK_HOME")
     if not home:
         return
-    version = spark_version(Path(home))
+    version = internals.spark_version(Path(home))
     if version is None:
         raise WorkerEnvironmentError(f"SPARK_HOME={home} holds no Spark: unset it, or correct it")
     if version.split(".")[:2] != pyspark.__version__.split(".")[:2]:
@@ -122,13 +122,6 @@ def _refuse_other_spark() -> None:
             f"SPARK_HOME={home} is Spark {version}, and {sys.executable} has PySpark "
             f"{pyspark.__version__}: unset SPARK_HOME, or install pyspark=={version}"
         )
-
-
-def spark_version(home: Path) -> str | None:
-    """The version of the Spark in a folder, by its jars; ``None`` where there is none."""
-    for jar in home.glob("jars/spark-core_*.jar"):
-        return jar.stem.split("-", 2)[2]
-    return None
 
 
 def _refuse_too_late(settings: Mapping[str, str], known: Any) -> None:

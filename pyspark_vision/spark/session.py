@@ -83,8 +83,10 @@ def use_own_python_locally(session: Any) -> None:
         return
     if is_connect(session):
         # Set by PySpark where this process has started the server: remote("local").
-        if internals.CONNECT_SERVER in os.environ and not session.conf.get(_CONNECT_PYTHON, None):
-            session.conf.set(_CONNECT_PYTHON, sys.executable)
+        if internals.CONNECT_SERVER in os.environ and not session.conf.get(
+            internals.CONNECT_PYTHON, None
+        ):
+            session.conf.set(internals.CONNECT_PYTHON, sys.executable)
         return
     context = session.sparkContext
     # Asked for with each UDF, and each look at a setting is a call to the JVM.
@@ -136,7 +138,7 @@ JOB_DEFAULTS = {
     # Encoded pictures are large rows, copied several times between Parquet and Python: pieces that
     # stay in the processor's cache, and below what allocators keep (`make bench` runs with these).
     "spark.sql.execution.arrow.maxRecordsPerBatch": "128",
-    "spark.sql.execution.arrow.maxBytesPerBatch": "4m",
+    internals.ARROW_BATCH_BYTES: "4m",
     "spark.sql.parquet.columnarReaderBatchSize": "64",
     # Results on their way from a worker wait until they fill its buffer (64 KB, which a small
     # batch of a stream never does). Less than Arrow's smallest message, so that none waits. The
@@ -146,7 +148,7 @@ JOB_DEFAULTS = {
     **BOUNDED_ARROW_INPUT,
     # Freshness and dedupe sort frames by camera: in Spark's windows 4,096 rows of a group may stay
     # in memory, which is 10 GB of large frames.
-    "spark.sql.windowExec.buffer.spill.size.threshold": "64m",
+    internals.WINDOW_SPILL_BYTES: "64m",
     # Shuffles are small: counts per error code, frames by camera within a batch.
     "spark.sql.shuffle.partitions": "4",
     # Errors would say on which line of Python a column was made: eight calls to the JVM for each
@@ -161,8 +163,6 @@ JOB_DEFAULTS = {
     "spark.sql.redaction.options.regex": f"(?i)url|{_SECRETS.removeprefix('(?i)')}",
 }
 
-_CONNECT_PYTHON = "spark.sql.execution.pyspark.python"
-
 _HOW_TO_SET = (
     "Set --conf spark.pyspark.python=PATH (or PYSPARK_PYTHON) to a Python that every node has, or "
     "ship one: --archives env.tar.gz#environment --conf "
@@ -173,8 +173,8 @@ _HOW_TO_SET = (
 _HOW_TO_SET_CONNECT = (
     "Start the Spark Connect server with PYSPARK_PYTHON set to a Python that every node has, or "
     "ship one: spark.addArtifacts('env.tar.gz#environment', archive=True) and "
-    f"spark.conf.set('{_CONNECT_PYTHON}', 'environment/bin/python') (spark-submit --remote: "
-    f"--archives and --conf); the package itself travels with "
+    f"spark.conf.set('{internals.CONNECT_PYTHON}', 'environment/bin/python') "
+    "(spark-submit --remote: --archives and --conf); the package itself travels with "
     "spark.addArtifacts('dist/pyspark_vision.zip', pyfile=True)"
 )
 

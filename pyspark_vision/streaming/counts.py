@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
@@ -106,19 +105,13 @@ class Measures:
     outside_rows: int = 0
 
 
-def count_results(results: DataFrame, value: str) -> Counts:
-    """Count flat results (columns ``value``, ``error``, maybe ``dropped``) in one pass.
-
-    A row that was dropped is neither failed nor a result.
-    """
-    return measure_results(results, value)[0]
-
-
 def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
-    """:func:`count_results` and the measures that the columns allow, in the same pass.
+    """Counts of flat results (columns ``value``, ``error``, maybe ``dropped``), and what else the
+    columns allow, in one pass.
 
-    Not by :func:`observe_results`: its counts come over Spark's bus of listeners, which drops
-    events when it is full, and who waits for them waits for ever.
+    A row that was dropped is neither failed nor a result. Not by Spark's ``Observation``: its
+    counts come over the bus of listeners, which drops events when it is full, and who waits for
+    them waits for ever.
     """
     [seen] = results.agg(*_aggregates(results.schema.json(), value)).collect()
     return _measured(seen.asDict())
@@ -150,17 +143,6 @@ def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures] | None:
     """
     metrics = internals.observed_metrics(query, OBSERVED)
     return None if metrics is None else _measured(metrics)
-
-
-def observe_results(results: DataFrame, value: str) -> tuple[DataFrame, Observation]:
-    """Count while another action runs, without a pass of its own; then :func:`observed_counts`."""
-    observation = Observation()
-    return results.observe(observation, *_aggregates(results.schema.json(), value)), observation
-
-
-def observed_counts(observation: Observation) -> Counts:
-    """The counts of an observed action that has finished."""
-    return _measured(observation.get)[0]
 
 
 def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:

@@ -11,9 +11,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.spark.internals import jvm, let_jvm_call_python
+from pyspark_vision.spark.internals import heard_by_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,28 +60,11 @@ def listening(session: SparkSession, request: StopRequest) -> Iterator[None]:
     def on_signal(number: int, frame: Any) -> None:
         request.signalled()
 
-    jvm_signal = jvm(session).sun.misc.Signal
-    let_jvm_call_python(session)
-    passed_on = _JvmSignalHandler(request)
     own = {name: signal.signal(getattr(signal, f"SIG{name}"), on_signal) for name in _SIGNALS}
-    of_jvm = {name: jvm_signal.handle(jvm_signal(name), passed_on) for name in _SIGNALS}
+    unheard = heard_by_jvm(session, _SIGNALS, request.signalled)
     try:
         yield
     finally:
-        for name, handler in of_jvm.items():
-            jvm_signal.handle(jvm_signal(name), handler)
+        unheard()
         for name, handler in own.items():
             signal.signal(getattr(signal, f"SIG{name}"), handler)
-
-
-class _JvmSignalHandler:
-    """``sun.misc.SignalHandler``, called by the JVM in a thread of its own."""
-
-    def __init__(self, request: StopRequest) -> None:
-        self._request = request
-
-    def handle(self, number: Any) -> None:
-        self._request.signalled()
-
-    class Java:
-        implements: ClassVar = ["sun.misc.SignalHandler"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -27,7 +25,7 @@ from kafka_topics import make_topic
 from local_services import jars
 from local_services.bigquery import BigQuery
 from local_services.kafka import Kafka
-from local_services.process import DIE_WITH_PARENT
+from own_session import in_own_session
 from pictures import scene_jpeg
 
 _CONF = {
@@ -56,23 +54,9 @@ class ClassifyJob:
         """The job until the block ends; then nothing of it is left."""
         conf = {**_CONF, "spark.jars": ",".join(map(str, jars.files("kafka")))}
         job = [sys.executable, str(self.root / "jobs" / "stream_classify.py"), *self.flags, *flags]
-        with (
-            (self.folder / "logged").open("ab") as log,
-            subprocess.Popen(
-                [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *job],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**job_environment(conf), **self.environment},
-                start_new_session=True,  # by which its JVM is found
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+        environment = {**job_environment(conf), **self.environment}
+        with in_own_session(job, self.folder / "logged", environment) as process:
+            yield process
 
     def batches(self, log: str) -> int:
         """In ``offsets`` (planned) or ``commits`` (done)."""

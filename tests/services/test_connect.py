@@ -43,7 +43,6 @@ COMPARED = (
     "split",
     "newest",
     "written",
-    "counted while written",
     "counted",
 )
 PYTHON_SETTING = "spark.sql.execution.pyspark.python"
@@ -155,7 +154,7 @@ def test_bad_rows_carry_their_reasons_under_connect(answers: dict[str, Any]) -> 
         3: "truncated",
         4: "unsupported_format",
     }
-    assert answers["counted while written"]["failed"] == {
+    assert answers["counted"]["failed"] == {
         "null_input": 1,
         "truncated": 1,
         "unsupported_format": 1,

@@ -5,25 +5,24 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import job_runs as jobs
 import pytest
+from claims import owns_alone
 from gcs_conditions import GcsConditions
 from job_environment import job_environment
 from lease_race import outcomes_of_two
 from local_services import jars
 from local_services.gcs import Gcs
+from own_session import in_own_session
 from pictures import scene_jpeg
 from planted_secrets import leaks
 from pyspark.sql import SparkSession
@@ -148,30 +147,8 @@ def test_a_lease_is_renewed_as_long_as_it_is_held(
 def test_a_folder_has_one_owner_whoever_comes_at_the_same_time(
     spark: SparkSession, gcs: Gcs, gcs_bucket: Any
 ) -> None:
-    folder = f"gs://{gcs_bucket.name}/out [1]"
-    won: list[str] = []
-    refused: list[str] = []
-    barrier = threading.Barrier(4)
+    owns_alone(spark, f"gs://{gcs_bucket.name}/out [1]")
 
-    def come(number: int) -> None:
-        mark = Mark("stream_detect", "parquet", f"id-{number}", f"/checkpoints/{number}")
-        barrier.wait()
-        try:
-            won.append(owner.claim(spark, folder, mark, "--output", adopts=False).owner)
-        except InvalidOptionError as error:
-            refused.append(str(error))
-
-    threads = [threading.Thread(target=come, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    there = owner.read_mark(spark, folder)
-    assert there is not None
-    assert won == [there.owner]
-    assert all("belongs to stream_detect" in said for said in refused)
-    assert len(refused) == 3
     put(gcs_bucket, "pictures/a.jpg", b"mine")
     mark = Mark("stream_detect", "parquet", "id")
     with pytest.raises(InvalidOptionError, match=r"holds a\.jpg"):
@@ -317,21 +294,9 @@ def streaming(
         *(str(Path(sys.executable).parent / "spark-submit"), *flags, *conf),
         *(str(root / "jobs" / "stream_detect.py"), *detect_flags(root, home, "2")),
     ]
-    with (
-        log.open("ab") as file,
-        subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**job_environment(), "PYTHONPATH": str(root), **gcs.environment()},
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):  # it has ended
-                os.killpg(process.pid, signal.SIGKILL)
+    environment = {**job_environment(), "PYTHONPATH": str(root), **gcs.environment()}
+    with in_own_session(command, log, environment) as process:
+        yield process
 
 
 def detect_flags(root: Path, home: str, files: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,8 +17,9 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 from job_environment import job_environment
-from local_services.process import DIE_WITH_PARENT, wait_until
+from local_services.process import wait_until
 from local_services.pubsub import PubSub
+from own_session import in_own_session, kill_session
 from pubsub_topics import Topic
 from pyspark.sql import DataFrame, SparkSession
 
@@ -260,22 +259,8 @@ def test_pubsub_md_the_stream_has_the_columns_that_the_guide_names(
 def job(topic: Topic, folder: Path, trigger: str) -> Iterator[subprocess.Popen[bytes]]:
     conf = {"spark.master": "local[2]", "spark.ui.enabled": "false"}
     command = [sys.executable, str(JOB), topic.endpoint, topic.subscription, str(folder), trigger]
-    with (
-        (folder / "log").open("ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=job_environment(conf),
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    with in_own_session(command, folder / "log", job_environment(conf)) as process:
+        yield process
 
 
 def values(folder: Path) -> list[int]:
@@ -296,7 +281,7 @@ def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
 
     with job(topic, tmp_path, "0 seconds") as process:
         assert wait_until(lambda: (offsets / "3").exists(), 180), (tmp_path / "log").read_text()
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_session(process)
     with job(topic, tmp_path, "0 seconds") as process:
         assert wait_until(lambda: len(values(tmp_path)) >= 300, 180), values(tmp_path)
         pubsub.server.kill()
@@ -304,6 +289,6 @@ def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
         topic.make()
         topic.publish([str(number).encode() for number in range(300, 320)])
         assert wait_until(lambda: len(values(tmp_path)) >= 320, 120), (tmp_path / "log").read_text()
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_session(process)
 
     assert values(tmp_path) == list(range(320))

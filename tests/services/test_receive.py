@@ -215,7 +215,7 @@ def _events_of(value: bytes) -> list[dict[str, str]]:
     ]
 
 
-def test_streams_md_the_example_keeps_events_and_pictures(
+def test_receive_md_the_example_keeps_events_and_pictures(
     servers: str, topic: str, producer: Producer, tmp_path: Path
 ) -> None:
     words = {
@@ -223,7 +223,7 @@ def test_streams_md_the_example_keeps_events_and_pictures(
         "resultstream": topic,
         "build/": f"{tmp_path}/build/",
     }
-    [line] = guides.block("streams.md", "pyspark-vision receive", words).commands
+    [line] = guides.block("receive.md", "pyspark-vision receive", words).commands
     flags = shlex.split(line)[2:]
     assert flags[:4] == ["--kafka-servers", servers, "--kafka-topic", topic]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -28,6 +25,7 @@ from local_services.bigquery import BigQuery
 from local_services.kafka import Kafka
 from local_services.process import wait_until
 from local_services.pubsub import PubSub
+from own_session import in_own_session
 from pictures import scene_jpeg
 from service_folders import service_folder
 
@@ -69,22 +67,9 @@ def submitted(root: Path, flags: list[str], log: Path, env: dict[str, str]) -> I
     conf = [word for pair in settings.items() for word in ("--conf", "=".join(pair))]
     submit = [str(Path(sys.executable).parent / "spark-submit"), *conf]
     job = str(root / "tests" / "support" / "drawn_weights_job.py")
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(
-            [*submit, job, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**job_environment(), "PYTHONPATH": str(root), **env},
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    environment = {**job_environment(), "PYTHONPATH": str(root), **env}
+    with in_own_session([*submit, job, *flags], log, environment) as process:
+        yield process
 
 
 @pytest.mark.slow

@@ -15,9 +15,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from http_double import HttpDouble
 
 _JOBS = re.compile(r"/(?:upload/)?bigquery/v2/projects/([^/]+)/jobs")
 _JOB = re.compile(r"/bigquery/v2/projects/([^/]+)/jobs/([^/]+)")
@@ -44,7 +46,7 @@ class _Job:
         return {**self.resource, "status": {"state": "RUNNING"}}
 
 
-class BigQueryProxy:
+class BigQueryProxy(HttpDouble):
     """``misbehave(how, 2)``: the next two jobs that are sent meet that.
 
     ``how``: a reason of :data:`REFUSALS`: the insert is refused; ``"failed REASON"``: the job is
@@ -56,6 +58,7 @@ class BigQueryProxy:
     """
 
     def __init__(self, target: str) -> None:
+        super().__init__()
         self.bring: Callable[[str], object] = lambda uri: None
         self._target = urlsplit(target).netloc
         self._lock = threading.RLock()
@@ -65,30 +68,6 @@ class BigQueryProxy:
         self._uploads: dict[str, str] = {}
         self.jobs: dict[str, _Job] = {}
         self.refused = 0
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                proxy._answer(self)
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> BigQueryProxy:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def misbehave(self, how: str, times: int = 1) -> None:
         """From now on, so many times."""

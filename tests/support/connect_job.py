@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.functions import embed_image
 from pyspark_vision.spark.session import check_workers, is_connect, job_session
-from pyspark_vision.streaming.counts import observe_results, observed_counts
+from pyspark_vision.streaming.counts import measure_results
 from pyspark_vision.transformations import flatten_result
 
 
@@ -29,10 +29,10 @@ def main() -> None:
     spec = ModelSpec.load(model)
     files = session.read.format("binaryFile").load(images)
     embedded = files.select("path", embed_image("content", spec).alias("result"))
-    observed, observation = observe_results(embedded.transform(flatten_result), "embedding")
-    observed.write.parquet(output)
+    results = embedded.transform(flatten_result)
+    results.write.parquet(output)
     print(f"connect: {is_connect(session)}; package: {worker[0]}")
-    print(observed_counts(observation).summary("images", "embedded"))
+    print(measure_results(results, "embedding")[0].summary("images", "embedded"))
 
 
 if __name__ == "__main__":

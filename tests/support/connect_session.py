@@ -36,7 +36,7 @@ from pyspark_vision.functions import (
     register,
     segment_image,
 )
-from pyspark_vision.streaming.counts import count_results, observe_results, observed_counts
+from pyspark_vision.streaming.counts import measure_results
 from pyspark_vision.transformations import (
     explode_detections,
     explode_predictions,
@@ -73,8 +73,7 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
     register(spark, "classify_in_sql", classify_image, classifier, top_k=2)
     df.createOrReplaceTempView("images_of_this_test")
     target = str(folder / "vectors")
-    observed, observation = observe_results(embedded.transform(flatten_result), "embedding")
-    observed.write.parquet(target)
+    embedded.transform(flatten_result).write.parquet(target)
     return {
         "classified": rows(classified),
         "decoded in the same pass": rows(fused),
@@ -101,8 +100,7 @@ def answers(spark: SparkSession, models: Path, folder: Path) -> dict[str, Any]:
         "split": [rows(half) for half in split_failed(classified)],
         "newest": rows(_frames(spark).transform(newest_per_key, "camera", "at")),
         "written": rows(spark.read.parquet(target)),
-        "counted while written": vars(observed_counts(observation)),
-        "counted": vars(count_results(classified.transform(flatten_result), "predictions")),
+        "counted": vars(measure_results(classified.transform(flatten_result), "predictions")[0]),
         "wrong type": _refusal(lambda: df.select(classify_image("id", classifier)).schema),
     }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,8 +14,9 @@ from typing import Any
 
 from job_environment import job_environment
 from local_services import jars, proc
-from local_services.process import DIE_WITH_PARENT, wait_until
+from local_services.process import wait_until
 from numbered_frames import Sent
+from own_session import in_own_session, kill_session
 
 _CONF = {
     "spark.master": "local[2]",
@@ -65,29 +64,13 @@ class DetectJob:
         all_jars = ",".join(str(jar) for jar in jars.files("kafka"))
         environment = job_environment({**_CONF, "spark.jars": all_jars, **self.conf})
         command = [sys.executable, str(self.root / "jobs" / "stream_detect.py"), *self.all_flags()]
-        # It ends with the tests, even with tests that were killed.
-        tied = [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid()), *self.launcher]
-        with (
-            self.log.open("ab") as log,
-            subprocess.Popen(
-                [*tied, *command, "--trigger", trigger],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**environment, **self.environment},
-                start_new_session=True,  # by which its JVM is found
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                self.kill(process)
+        command = [*self.launcher, *command, "--trigger", trigger]
+        with in_own_session(command, self.log, {**environment, **self.environment}) as process:
+            yield process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to the driver, Python and JVM; its workers end when the JVM is gone."""
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        kill_session(process)
 
     def finish(self, timeout_s: float = 600) -> int:
         """Read what is left, and stop; the exit code."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import random
-import ssl
 import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from http_double import HttpDouble
 
 _ANSWERS = {
     "throttle": (503, "SlowDown"),
@@ -23,7 +23,7 @@ _SLOW_S = 2.0
 _OWN_HEADERS = ("connection", "transfer-encoding", "content-length")
 
 
-class FaultyProxy:
+class FaultyProxy(HttpDouble):
     """``misbehave("throttle", 2)``: the next two GETs get that answer instead of the store's.
 
     ``throttle`` 503, ``fail`` 500, ``deny`` 403, ``short`` (the body is cut off), ``reset`` (the
@@ -35,6 +35,7 @@ class FaultyProxy:
     def __init__(
         self, target: str, certificate: Path | None = None, *, own_host: bool = False
     ) -> None:
+        super().__init__(certificate)
         self._target = urlsplit(target).netloc
         self._own_host = own_host
         self._lock = threading.Lock()
@@ -44,28 +45,6 @@ class FaultyProxy:
         self.faults_left = 0
         self.requests = 0
         self.lists = 0
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                proxy._answer(self)
-
-            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        # The signature covers the Host header: clients must name the store itself.
-        scheme = "http" if certificate is None else "https"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def misbehave(self, fault: str, times: int, path: str = "") -> None:
         """Fail so many GETs of paths that begin so."""
@@ -76,14 +55,6 @@ class FaultyProxy:
         """From now on each GET meets a fault with its chance; without ``chances``, none."""
         with self._lock:
             self._chances, self._random = chances, random.Random(seed)
-
-    def __enter__(self) -> FaultyProxy:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         with self._lock:

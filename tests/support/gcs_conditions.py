@@ -10,45 +10,23 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, quote, urlsplit
+
+from http_double import HttpDouble
 
 _OF_ONE_HOP = ("connection", "transfer-encoding", "content-length", "host")
 
 
-class GcsConditions:
+class GcsConditions(HttpDouble):
     """``refused``: how many uploads were refused, because the object had another generation."""
 
     def __init__(self, target: str) -> None:
+        super().__init__()
         self._target = urlsplit(target).netloc
         self._uploads: dict[str, tuple[str, int]] = {}
         self._one_by_one = threading.Lock()
         self.refused = 0
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                proxy._answer(self)
-
-            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> GcsConditions:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = _body(request)

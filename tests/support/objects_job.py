@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +20,7 @@ from image_messages import results_by_id
 from job_environment import job_environment
 from local_services import jars
 from local_services.gcs import Gcs
-from local_services.process import DIE_WITH_PARENT
+from own_session import in_own_session, kill_session
 
 _CONF = {
     "spark.master": "local[2]",
@@ -59,30 +57,14 @@ class ObjectsJob:
         all_jars = ",".join(str(jar) for jar in jars.files("kafka", "delta"))
         environment = job_environment({**_CONF, "spark.jars": all_jars, **hadoop})
         command = [sys.executable, str(self.root / "jobs" / "stream_classify.py")]
-        with (
-            self.log.open("ab") as log,
-            subprocess.Popen(
-                [
-                    *(sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid())),
-                    *(*command, *self.all_flags(), "--max-offsets-per-trigger", str(batch)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**environment, **self.objects.pubsub.environment(), **self.environment},
-                start_new_session=True,  # by which its JVM is found
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                self.kill(process)
+        command += [*self.all_flags(), "--max-offsets-per-trigger", str(batch)]
+        environment |= {**self.objects.pubsub.environment(), **self.environment}
+        with in_own_session(command, self.log, environment) as process:
+            yield process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to the driver, Python and JVM, and to the process of the source."""
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        kill_session(process)
 
     @property
     def log(self) -> Path:

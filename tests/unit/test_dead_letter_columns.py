@@ -60,7 +60,8 @@ def test_letters_come_back_from_a_topic_as_they_went(spark: SparkSession) -> Non
     records = dead_letters.to_records(dead_letters.letters(kept))
 
     assert records.columns == ["key", "value", "headers"]
-    assert_df_equality(dead_letters.from_records(records), expected(spark), ignore_nullable=True)
+    back = dead_letters.from_records(records).drop("payload_left_out", "headers")
+    assert_df_equality(back, expected(spark), ignore_nullable=True)
 
 
 def test_the_time_of_a_letter_is_the_same_in_another_time_zone(spark: SparkSession) -> None:
@@ -138,7 +139,7 @@ def test_headers_that_a_job_read_go_with_the_letter_and_come_back_without_its_ow
 
     letters = dead_letters.letters(kept)
     records = dead_letters.to_records(letters)
-    back = dead_letters.from_records_with_size(records).orderBy("offset").collect()
+    back = dead_letters.from_records(records).orderBy("offset").collect()
     [small, _] = dead_letters.to_records(letters, 500).collect()
 
     assert kept.where("error IS NULL").select("headers").collect() == [(None,)]
@@ -162,7 +163,7 @@ def test_a_letter_of_pubsub_has_its_subscription_and_its_attributes_as_headers(
     )
 
     letters = dead_letters.letters(kept)
-    back = dead_letters.from_records_with_size(dead_letters.to_records(letters)).collect()
+    back = dead_letters.from_records(dead_letters.to_records(letters)).collect()
 
     for letter in (*letters.collect(), *back):
         assert letter.subscription == sub

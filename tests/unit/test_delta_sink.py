@@ -150,6 +150,31 @@ def test_a_folder_of_something_else_is_no_table(spark: SparkSession, tmp_path: P
 
 
 @with_delta
+def test_a_table_whose_log_is_damaged_is_refused_in_one_line(
+    spark: SparkSession, table: Path
+) -> None:
+    target = DeltaTable(str(table))
+    for name in ("a", "b", "c"):
+        delta.append(spark, target, rows(spark, name), "batch")
+    first, second, third = sorted((table / "_delta_log").glob("*.json"))
+    whole = third.read_bytes()
+
+    for kept in (0, len(whole) // 2):
+        third.write_bytes(whole[:kept])
+        with pytest.raises(InvalidOptionError, match=f"{third.name}, is cut short") as cut:
+            delta.check(spark, target, rows(spark).schema)
+        assert "\n" not in str(cut.value)
+    third.write_bytes(whole)
+    moved = table / "elsewhere"
+    shutil.copytree(table / "_delta_log", moved / "_delta_log")
+    (moved / "_delta_log" / second.name).unlink()  # of a folder that Delta has not read yet
+    with pytest.raises(InvalidOptionError, match="cannot be read as a Delta table: ") as gap:
+        delta.check(spark, DeltaTable(str(moved)), rows(spark).schema)
+    assert "\n" not in str(gap.value)
+    assert first.exists()
+
+
+@with_delta
 @pytest.mark.slow
 def test_a_first_commit_that_was_cut_short_is_no_table_and_the_next_start_makes_it(
     spark: SparkSession, table: Path, tmp_path: Path

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.streaming.counts import Counts, count_results
+from pyspark_vision.streaming.counts import Counts, measure_results
 from pyspark_vision.streaming.runner import run_batch
 from pyspark_vision.transformations import mark_dropped
 
@@ -143,7 +143,7 @@ def counted(spark: SparkSession) -> DataFrame:
 
 
 def test_counts_tell_dropped_from_failed(spark: SparkSession) -> None:
-    counts = count_results(counted(spark), "found")
+    counts, _ = measure_results(counted(spark), "found")
 
     assert counts.summary("frames", "detected") == (
         "frames in 6, detected 1, failed 1 (truncated 1), dropped 3 (stale 2, superseded 1), "

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import events
 from pyspark_vision.messages.events import EventFormat
-from pyspark_vision.streaming.counts import Counts, count_results
+from pyspark_vision.streaming.counts import Counts, measure_results
 
 RECEIVED = dt.datetime(2026, 11, 21, 8, 0, 0, 123000)
 RECORDS = (
@@ -267,7 +267,7 @@ def test_events_and_errors_are_counted(spark: SparkSession) -> None:
     sent = [b"default", b"{}", b"", b"[", b"{"]
     read = events.read_events(records(spark, *sent), EventFormat())
 
-    counts = count_results(read, "event")
+    counts, _ = measure_results(read, "event")
 
     assert counts == Counts(5, 2, counts.failed)
     assert counts.summary("messages", "events") == (

@@ -20,6 +20,7 @@ from submitting.line import COMMANDS, Baggage, Submission, spark_submit_line
 from pyspark_vision.clients.submitting import fast_start
 from pyspark_vision.clients.submitting.errors import SubmitError
 from pyspark_vision.clients.submitting.surroundings import surroundings
+from pyspark_vision.spark.internals import SUBMIT_JAVA_OPTIONS
 
 PACKAGE = Path("/checkout/dist/pyspark_vision.zip")
 ENVIRONMENT = Path("/cache/environment.tar.gz")
@@ -427,7 +428,7 @@ def test_a_mistake_is_said_with_exit_code_2(arguments: list[str], says: str, roo
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and nothing set that keeps a JVM from an archive of classes."""
-    for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", fast_start.OPTIONS):
+    for name in ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", SUBMIT_JAVA_OPTIONS):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "cache"
     monkeypatch.setenv("PYSPARK_VISION_CACHE", str(folder))

@@ -1,6 +1,6 @@
 """Read TensorFlow's model files on the driver: what goes in, what comes out, what is refused.
 
-SavedModel folders and frozen graphs are here, Keras files in :mod:`keras_reader`. A SavedModel is
+SavedModel folders and frozen graphs are here, Keras files in :mod:`.keras`. A SavedModel is
 described from its protocol buffer; nothing of it runs.
 """
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pyspark_vision.clients import carried
 from pyspark_vision.clients.local_services.java import java
+from pyspark_vision.spark import internals
 
 IVY_FILE = carried.path("conf/ivy.xml")
 # Registries hiccup: pauses in seconds before the second, the third and the last attempt.
@@ -55,9 +56,8 @@ def _of_this_spark(configuration: str) -> str:
 
 def _minor_version() -> str | None:
     """``4.2`` of PySpark here; ``None`` if its jars do not say it."""
-    for jar in (pyspark_home() / "jars").glob("spark-core_*.jar"):
-        return ".".join(jar.stem.rpartition("-")[2].split(".")[:2])
-    return None
+    version = internals.spark_version(pyspark_home())
+    return None if version is None else ".".join(version.split(".")[:2])
 
 
 def folder(configuration: str) -> Path:

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from pyspark_vision.clients import carried
 from pyspark_vision.clients.local_services import jars
+from pyspark_vision.spark.internals import SUBMIT_JAVA_OPTIONS
 
-# What spark-submit's own JVM is started with, beside --conf.
-OPTIONS = "SPARK_SUBMIT_OPTS"
 # Beside Spark's jars they are on the JVM's class path, where an archive allows empty folders only.
 _FOLDERS = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
 # Of why hundreds of classes cannot be archived, or that an archive does not fit.
@@ -66,7 +65,7 @@ def archived(variables: Mapping[str, str]) -> Path:
 
 
 def options(archive: Path) -> str:
-    """Of a JVM that uses it, for SPARK_SUBMIT_OPTS."""
+    """Of a JVM that uses it, for SUBMIT_JAVA_OPTIONS."""
     return f"-XX:SharedArchiveFile={shlex.quote(str(archive))} {_QUIET}"
 
 
@@ -80,8 +79,10 @@ def archive_file(variables: Mapping[str, str]) -> Path:
     if "SPARK_HOME" not in variables:
         raise NoArchiveError("SPARK_HOME is not set, and there is no PySpark beside this Python")
     home, java = Path(variables["SPARK_HOME"]), _java(variables)
-    if "-Xshare" in variables.get(OPTIONS, "") or "SharedArchive" in variables.get(OPTIONS, ""):
-        raise NoArchiveError(f"{OPTIONS} says already which archive is used")
+    if "-Xshare" in variables.get(SUBMIT_JAVA_OPTIONS, "") or "SharedArchive" in variables.get(
+        SUBMIT_JAVA_OPTIONS, ""
+    ):
+        raise NoArchiveError(f"{SUBMIT_JAVA_OPTIONS} says already which archive is used")
     for name in _FOLDERS:
         if variables.get(name):
             raise NoArchiveError(f"{name} is set, and an archive holds no folder of settings")
@@ -108,7 +109,7 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
     )
     archive.parent.mkdir(parents=True, exist_ok=True)
     # Without what the user has set for other jobs, which may keep a JVM from archiving.
-    variables = {k: v for k, v in variables.items() if k not in (*_FOLDERS, OPTIONS)}
+    variables = {k: v for k, v in variables.items() if k not in (*_FOLDERS, SUBMIT_JAVA_OPTIONS)}
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as folder:
         work = Path(folder)
         made = work / archive.name
@@ -148,7 +149,10 @@ def _draw_frames(folder: Path) -> None:
 
 
 def _added(variables: Mapping[str, str], options: str) -> dict[str, str]:
-    return {**variables, OPTIONS: f"{variables.get(OPTIONS, '')} {options}".strip()}
+    return {
+        **variables,
+        SUBMIT_JAVA_OPTIONS: f"{variables.get(SUBMIT_JAVA_OPTIONS, '')} {options}".strip(),
+    }
 
 
 def _java(variables: Mapping[str, str]) -> Path:

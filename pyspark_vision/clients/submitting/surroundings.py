@@ -11,7 +11,7 @@ from pathlib import Path
 from pyspark_vision.clients.submitting.errors import SubmitError
 from pyspark_vision.doctor.machine import PYSPARK
 from pyspark_vision.errors import WorkerEnvironmentError
-from pyspark_vision.spark import own_jvm
+from pyspark_vision.spark import internals, own_jvm
 
 # spark-submit's own scripts run the first of these for a Python, whatever --conf says: jupyter, or
 # a Python that another project needs. --python and --conf spark.pyspark.python name ours.
@@ -53,7 +53,7 @@ def surroundings(given: Mapping[str, str]) -> Surroundings:
 
 def _unfit(home: Path) -> str | None:
     """Why a ``SPARK_HOME`` cannot be used; an edge node's own Spark can."""
-    version = own_jvm.spark_version(home)
+    version = internals.spark_version(home)
     if version is None or not (home / "bin" / "spark-submit").is_file():
         return "there is no Spark"
     first, below = PYSPARK

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pyspark_vision.clients import carried
 from pyspark_vision.clients.local_services import jars
-from pyspark_vision.clients.submitting import fast_start
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
 from pyspark_vision.spark import internals
 
@@ -30,8 +29,8 @@ _JOB_STOPS_S = "10"
 _SMALL_BATCHES = {
     # Code would be generated as text for each batch, and compiled at the start, to be run for five
     # rows. Spark's own expressions, uncompiled, give the same.
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    internals.WHOLE_STAGE_CODE: "false",
+    internals.CODE_FACTORY: "NO_CODEGEN",
     # A drawing of each plan, for a UI that is off.
     "spark.sql.ui.explainMode": "simple",
     "spark.ui.enabled": "false",
@@ -95,7 +94,7 @@ def environment(run: Run, variables: Mapping[str, str]) -> dict[str, str]:
     settings = {"spark.master": f"local[{_tasks()}]", **_SMALL_BATCHES}
     conf = [*(f"{name}={value}" for name, value in settings.items()), *_local_settings(run)]
     options = [
-        variables.get(fast_start.OPTIONS, ""),
+        variables.get(internals.SUBMIT_JAVA_OPTIONS, ""),
         # Of a stream's first two minutes, Java's second compiler takes most of two cores.
         "-XX:TieredStopAtLevel=1",
         f"-Djava.io.tmpdir={shlex.quote(str(run.scratch))}",
@@ -107,7 +106,7 @@ def environment(run: Run, variables: Mapping[str, str]) -> dict[str, str]:
         internals.SUBMIT_ARGS: shlex.join(
             [*(word for pair in conf for word in ("--conf", pair)), internals.RESOURCE]
         ),
-        fast_start.OPTIONS: " ".join(option for option in options if option),
+        internals.SUBMIT_JAVA_OPTIONS: " ".join(option for option in options if option),
         "TMPDIR": str(run.scratch),
     }
 
