@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +12,27 @@ from typing import Any
 import guides
 import job_runs as jobs
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from announced_objects import bucket_of
 from confluent_kafka import Producer
 from image_messages import image_message
+from job_environment import job_environment
 from local_services import gcs as local_gcs
 from local_services.kafka import Kafka
+from local_services.process import wait_until
 from local_services.pubsub import PubSub
+from own_session import in_own_session
 from pictures import scene_jpeg
 from pubsub_topics import PROJECT, Topic
 from pyspark.sql import SparkSession
 from service_folders import service_folder
 
 from pyspark_vision.cli.main import main as pyspark_vision
+
+IS_OLD = pyspark.__version__.startswith("3.")
+# Before it, a Python source is not asked for all that is there.
+READS_ALL_AND_ENDS = pyspark.__version__ >= "4.2"
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +57,17 @@ def announcing(
             hadoop.unset(key) if value is None else hadoop.set(key, value)
 
 
-def run(tmp_path: Path, source: str, topic: Topic, *more: object) -> int:
-    return jobs.run(
-        "stream_classify",
+def flags(tmp_path: Path, source: str, topic: Topic, trigger: str) -> list[object]:
+    return [
         *("--input-source", source, "--project-id", PROJECT, "--subscription", topic.name),
         *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
-        *("--checkpoint", tmp_path / "checkpoint", "--trigger-seconds", "available-now"),
+        *("--checkpoint", tmp_path / "checkpoint", "--trigger-seconds", trigger),
         *("--output-gcs-path", tmp_path / "out", "--dead-letters", tmp_path / "dead"),
-        *more,
-    )
+    ]
+
+
+def run(tmp_path: Path, source: str, topic: Topic, *more: object) -> int:
+    return jobs.run("stream_classify", *flags(tmp_path, source, topic, "available-now"), *more)
 
 
 def rows(tmp_path: Path) -> list[dict[str, Any]]:
@@ -83,9 +94,9 @@ def test_objects_and_kafkas_images_are_rows_of_one_stream(
     replaced.upload_from_string(good, "image/jpeg")
     replaced.upload_from_string(scene_jpeg(4), "image/jpeg")  # an event of deletion, a new object
     jobs.produce(producer, topic, image_message("from-kafka", good))
-    flags = ("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic)
+    brokers = ("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic)
 
-    code = run(tmp_path, "both", notified, *flags, "--starting-offsets", "earliest")
+    code = run(tmp_path, "both", notified, *brokers, "--starting-offsets", "earliest")
 
     found = rows(tmp_path)
     by_name = {row["object_name"]: row for row in found if row["error_message"] is None}
@@ -189,4 +200,48 @@ def test_a_dry_run_asks_nobody_and_says_what_would_be_read(tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert code == 0
     assert "['projects/p-1/subscriptions/nobody']" in said
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.every_spark
+@pytest.mark.skipif(IS_OLD, reason="before PySpark 4.0 there are no Python data sources")
+@pytest.mark.slow
+def test_a_job_reads_what_is_announced_until_it_is_asked_to_stop(
+    pubsub: PubSub, gcs_server: local_gcs.Gcs, gcs_bucket: Any, root: Path, tmp_path: Path
+) -> None:
+    topic = Topic(pubsub.endpoint).make()
+    for name in ("of cats/ä#1+%.jpg", "2.jpg"):
+        gcs_bucket.blob(name).upload_from_string(scene_jpeg(3), "image/jpeg")
+    for name in ("of cats/ä#1+%.jpg", "2.jpg", "gone.jpg"):
+        notified = {"kind": "storage#object", "bucket": gcs_bucket.name, "name": name}
+        topic.publish([json.dumps(notified).encode()], {"eventType": "OBJECT_FINALIZE"})
+    conf = {"spark.master": "local[2]", "spark.ui.enabled": "false"}
+    conf |= {f"spark.hadoop.{key}": value for key, value in gcs_server.hadoop_conf().items()}
+    command = [sys.executable, str(root / "jobs" / "stream_classify.py")]
+    command += [str(word) for word in flags(tmp_path, "pubsub", topic, "1")]
+    log, environment = tmp_path / "log", {**job_environment(conf), **pubsub.environment()}
+
+    with in_own_session(command, log, environment) as process:
+        assert wait_until(lambda: len(rows(tmp_path)) >= 3, 120), log.read_text()[-3000:]
+        process.terminate()
+        assert process.wait(90) == 0, log.read_text()[-3000:]
+
+    errors = {row["object_name"]: row["error_message"] for row in rows(tmp_path)}
+    assert errors.pop("gone.jpg").startswith("fetch_not_found")
+    assert errors == {"of cats/ä#1+%.jpg": None, "2.jpg": None}
+    assert "images in 3, classified 2, failed 1 (fetch_not_found 1)" in log.read_text()
+    assert wait_until(lambda: topic.left() == 0, 30)
+
+
+@pytest.mark.every_spark
+@pytest.mark.skipif(IS_OLD or READS_ALL_AND_ENDS, reason="Spark 4.0 and 4.1")
+def test_where_a_python_source_cannot_end_available_now_is_refused_in_one_line(
+    tmp_path: Path, capsys: Any
+) -> None:
+    nobody = Topic("127.0.0.1:1")
+
+    assert run(tmp_path, "pubsub", nobody) == 2
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "--trigger-seconds available-now with Pub/Sub needs PySpark 4.2 or newer" in said
     assert not (tmp_path / "checkpoint").exists()

@@ -280,15 +280,15 @@ def test_a_killed_driver_and_a_killed_server_lose_and_repeat_nothing(
     offsets = tmp_path / "checkpoint" / "offsets"
 
     with job(topic, tmp_path, "0 seconds") as process:
-        assert wait_until(lambda: (offsets / "3").exists(), 60), (tmp_path / "log").read_text()
+        assert wait_until(lambda: (offsets / "3").exists(), 180), (tmp_path / "log").read_text()
         kill_session(process)
     with job(topic, tmp_path, "0 seconds") as process:
-        assert wait_until(lambda: len(values(tmp_path)) >= 300, 90), values(tmp_path)
+        assert wait_until(lambda: len(values(tmp_path)) >= 300, 180), values(tmp_path)
         pubsub.server.kill()
         pubsub.server.start()
         topic.make()
         topic.publish([str(number).encode() for number in range(300, 320)])
-        assert wait_until(lambda: len(values(tmp_path)) >= 320, 60), (tmp_path / "log").read_text()
+        assert wait_until(lambda: len(values(tmp_path)) >= 320, 120), (tmp_path / "log").read_text()
         kill_session(process)
 
     assert values(tmp_path) == list(range(320))

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pyspark_vision.sources.pubsub import reader as reader_module
 from pyspark_vision.sources.pubsub.journal import Journal
 from pyspark_vision.sources.pubsub.messages import Message, keys_of
 from pyspark_vision.sources.pubsub.options import reader_options
@@ -30,7 +33,7 @@ class SlowService:
     def is_ordered(self, subscription: str) -> bool:
         return True  # one request at a time
 
-    def pull(self, subscription: str, count: int) -> list[Message]:
+    def pull(self, subscription: str, count: int, timeout_s: float) -> list[Message]:
         self._closed.wait(0.01)
         pulled, self._waiting = self._waiting, []
         return pulled
@@ -78,3 +81,48 @@ def test_a_stop_while_a_batch_is_being_acknowledged_keeps_what_it_was_and_says_n
     assert failures == []
     assert service.acknowledged == ["ack-1"]
     assert Journal(store).kept_keys() == [(segment, list(keys_of(MESSAGE, ())))]
+
+
+def test_a_reader_that_has_read_all_has_acknowledged_before_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_KEEP_EVERY_S", 60.0)  # a machine that is busy
+    monkeypatch.setattr(reader_module, "_DRAINED_S", 0.1)
+    service, store = SlowService(), LocalStore(tmp_path)
+    service.answers.set()
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    reader = Reader(options, store, service)  # type: ignore[arg-type]
+    reader.begin_to_drain()
+    reader.start()
+
+    first = reader.latest(0)
+    held = list(service.acknowledged)
+    last = reader.latest(first)
+
+    assert (first, held) == (1, [])
+    assert (last, service.acknowledged) == (first, ["ack-1"])
+    assert Journal(store).segments == []
+    reader.stop()
+
+
+def test_all_is_read_when_the_service_has_said_so_however_long_it_takes_to_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_DRAINED_S", 0.1)
+    service, answers = SlowService(), threading.Event()
+    service.answers.set()
+    at_once = service.pull
+
+    def pull(subscription: str, count: int, timeout_s: float) -> list[Message]:
+        answers.wait(TIMEOUT_S)
+        return at_once(subscription, count, timeout_s)
+
+    service.pull = pull  # type: ignore[method-assign]
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    reader = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
+    reader.begin_to_drain()
+    reader.start()
+    threading.Timer(0.5, answers.set).start()
+
+    assert reader.latest(0) == 1
+    reader.stop()

@@ -63,6 +63,7 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def __init__(self, options: ReaderOptions) -> None:
         self._options = options
         self._reader: Any = None
+        self._drains = False
 
     def initialOffset(self) -> dict[str, int]:
         """Of a new checkpoint."""
@@ -80,7 +81,7 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def prepareForTriggerAvailableNow(self) -> None:
         """Read what is there, then end."""
-        self._running().begin_to_drain()
+        self._drains = True
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[_Slice]:
         """The messages of a batch, of which each task gets a part."""
@@ -113,6 +114,8 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             # Of a process of Spark's, whose stderr is the driver's.
             logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
             reader = Reader(self._options, store_of(self._options), Service(self._options.endpoint))
+            if self._drains:
+                reader.begin_to_drain()
             try:
                 reader.start()
             except OSError as error:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,13 @@ from pyspark_vision.sources.pubsub import messages
 from pyspark_vision.sources.pubsub.inbox import Inbox, Lease
 from pyspark_vision.sources.pubsub.journal import Journal
 from pyspark_vision.sources.pubsub.options import ReaderOptions
-from pyspark_vision.sources.pubsub.service import MOST_PULLED, AwayError, RefusedError, Service
+from pyspark_vision.sources.pubsub.service import (
+    MOST_PULLED,
+    PULL_TIMEOUT_S,
+    AwayError,
+    RefusedError,
+    Service,
+)
 from pyspark_vision.sources.pubsub.stores import DoorStore, LocalStore, Store
 
 # How long an empty inbox is waited for: Spark asks again at once, and each question costs the
@@ -34,7 +41,7 @@ _KEEP_EVERY_S = 0.5
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 # A subscription that was there and is not: made anew by somebody, or rights that are being changed.
 _PATIENCE_S = 60.0
-# With nothing more for so long, what was there is read.
+# With empty answers for so long, what was there is read.
 _DRAINED_S = 3.0
 _STOP_TIMEOUT_S = 5.0
 
@@ -68,7 +75,9 @@ class Reader:
         self._failure: StreamError | None = None
         self._threads: list[threading.Thread] = []
         self._drains = False
-        self._last_arrival = time.monotonic()
+        # Since when the answers for a subscription have been empty.
+        self._quiet_since: dict[str, float] = {}
+        self._is_ordered = False
         self._journal_lock = threading.Lock()
         self._acknowledging = threading.Lock()
 
@@ -80,6 +89,7 @@ class Reader:
             name: 1 if self._service.is_ordered(name) else self._options.readers
             for name in self._options.subscriptions
         }
+        self._is_ordered = 1 in readers.values()
         self._restore()
         for name, count in readers.items():
             for _ in range(count):
@@ -138,9 +148,8 @@ class Reader:
         self._inbox.commit(end)
 
     def begin_to_drain(self) -> None:
-        """From now on, an inbox that stays empty says that all was read."""
+        """All was read when the service has nothing for a while; called before :meth:`start`."""
         self._drains = True
-        self._last_arrival = time.monotonic()
 
     def stop(self) -> None:
         """Acknowledge what is committed, give back what waits, and end."""
@@ -158,13 +167,24 @@ class Reader:
 
     def _take(self) -> list[tuple[messages.Message, Lease]]:
         options = self._options
+        if self._drains:
+            # Spark ends the query and this process after the last batch, and need not call `stop`
+            # before. What fails here is done by the next start.
+            with suppress(StreamError, OSError):
+                self._acknowledge()
         taken = self._inbox.take(options.max_messages, options.max_bytes, _WAIT_S)
         while self._drains and not taken:
             self._raise_failure()
-            if time.monotonic() - self._last_arrival > _DRAINED_S:
+            if self._is_drained():
                 break
             taken = self._inbox.take(options.max_messages, options.max_bytes, _WAIT_S)
         return taken
+
+    def _is_drained(self) -> bool:
+        quiet = list(self._quiet_since.values())
+        if len(quiet) < len(self._options.subscriptions):
+            return False
+        return time.monotonic() - max(quiet) > _DRAINED_S
 
     def _restore(self) -> None:
         now = time.monotonic()
@@ -208,10 +228,14 @@ class Reader:
                 self._stopping.wait(_ROOM_EVERY_S)
                 continue
             try:
-                arrived = self._service.pull(subscription, min(room, MOST_PULLED))
+                # Google's service answers late where it has nothing.
+                timeout_s = _DRAINED_S if self._drains else PULL_TIMEOUT_S
+                arrived = self._service.pull(subscription, min(room, MOST_PULLED), timeout_s)
                 trouble.over()
-                if arrived:
-                    self._last_arrival = time.monotonic()
+                if not arrived:
+                    self._quiet_since.setdefault(subscription, time.monotonic())
+                else:
+                    self._quiet_since.clear()
                     done = self._inbox.add(arrived, time.monotonic())
                     for name, ack_ids in done.items():
                         self._service.acknowledge(name, ack_ids)
@@ -251,6 +275,9 @@ class Reader:
                 return
             for subscription, ack_ids in ids.items():
                 self._service.acknowledge(subscription, ack_ids)
+            if self._is_ordered:
+                # What comes next of a key may have waited for this.
+                self._quiet_since.clear()
             keys = self._inbox.acknowledged(segments, time.monotonic())
             with self._journal_lock:
                 self._journal.keep_keys(segments[-1], keys)

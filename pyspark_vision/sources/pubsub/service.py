@@ -21,7 +21,7 @@ _IDS_PER_REQUEST = 1000
 # Of one answer, by Pub/Sub's own limit.
 MOST_PULLED = 1000
 # How long a request for messages waits for some; the service may answer earlier without any.
-_PULL_TIMEOUT_S = 20.0
+PULL_TIMEOUT_S = 20.0
 _REQUEST_TIMEOUT_S = 10.0
 # What the service has for the topic of a subscription whose topic is gone.
 _DELETED = "_deleted-topic_"
@@ -87,7 +87,7 @@ class Service:
         return str(there.topic)
 
     def pull(
-        self, subscription: str, count: int, timeout_s: float = _PULL_TIMEOUT_S
+        self, subscription: str, count: int, timeout_s: float = PULL_TIMEOUT_S
     ) -> list[Message]:
         """Up to ``count`` messages; none if none came in time."""
         from google.api_core.exceptions import DeadlineExceeded
