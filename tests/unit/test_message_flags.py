@@ -42,7 +42,7 @@ def refused(name: str, root: Path, tmp_path: Path, arguments: list[str], capsys:
         ("--field image=header:x", "a header holds ids and times"),
         ("--unwrap a.", "--unwrap 'a.' is no path"),
         ("--unpack zip", "invalid choice: 'zip'"),
-        ("--timestamp-unit ns", "invalid choice: 'ns'"),
+        ("--timestamp-unit min", "invalid choice: 'min'"),
         ("--header-columns a-b a.b", "both would be the column header_a_b"),
         ("--header-columns a a", "both would be the column header_a"),
         ("--avro-schema {tmp}/none.avsc", "none.avsc: No such file or directory"),
