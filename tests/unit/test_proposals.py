@@ -213,6 +213,15 @@ def test_seven_scores_are_of_seven_classes_though_rows_of_boxes_have_seven_numbe
     assert (proposal.open_fields, proposal.spec.task) == ([], "classify")
 
 
+def test_a_classifier_of_unknown_preparation_says_that_its_way_to_the_input_is_a_guess(
+    tmp_path: Path,
+) -> None:
+    outputs = {"output": [[0.2, 0.7, 0.1]]}
+
+    assert "how a picture comes to" in proposed(tmp_path, outputs).guesses["resize"].why
+    assert "resize" not in proposed(tmp_path, outputs, resize="stretch").guesses
+
+
 def test_logits_are_of_exclusive_classes_or_not_by_the_users_word(tmp_path: Path) -> None:
     path = save_constant(tmp_path / "m.onnx", {"output": [[0.0, 2.0, -1.0]]})
     proposal = propose_model(path, "classify", normalization="unit")
