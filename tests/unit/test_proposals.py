@@ -336,6 +336,16 @@ def test_a_recognizer_of_text_lines_alone_is_refused_with_the_way_to_read_text(
     tmp_path: Path,
 ) -> None:
     for softmax in (True, False):
-        path = save_recognizer(tmp_path / "rec.onnx", softmax=softmax)
-        with pytest.raises(InvalidModelError, match=r"reads a line of text\. read_text reads"):
+        path = save_recognizer(tmp_path / "rec.onnx", None, softmax=softmax)
+        with pytest.raises(InvalidModelError, match=r"height and any width, .* read_text reads"):
             propose_model(path)
+
+
+def test_a_recognizer_that_names_its_characters_is_one_whatever_its_input(tmp_path: Path) -> None:
+    outputs = {"output": np.random.default_rng(0).normal(0, 3, (1, 20, 5))}
+
+    with pytest.raises(InvalidModelError, match=r"metadata has 3 characters, .* read_text reads"):
+        proposed(tmp_path, outputs, {"character": "a\nb\nж"})
+    # As many as there are classes: they are their names.
+    named = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]}, {"character": "a\nb\nж"})
+    assert named.spec.labels == ((0, "a"), (1, "b"), (2, "ж"))
