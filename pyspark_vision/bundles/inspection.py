@@ -280,10 +280,15 @@ def _candidates(
         settled = tuple(said & {"box_format", "normalization"})
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
     if _reads_lines(found, image):
+        what = (
+            f"its metadata has {found.characters:,} characters"
+            if found.characters
+            else "a picture of a fixed height and any width"
+        )
         raise InvalidModelError(
-            f"{file}: a picture of a fixed height and any width, and an output of steps "
-            f"({_described(found.outputs)}): it reads a line of text. read_text reads with it, in "
-            "a folder with the detector that finds the lines (docs/text.md)"
+            f"{file}: {what}, and an output of steps ({_described(found.outputs)}): it reads a "
+            "line of text. read_text reads with it, in a folder with the detector that finds the "
+            "lines (docs/text.md)"
         )
     size = hw or _shape_hw(image) or _OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
@@ -619,7 +624,12 @@ def _shape_hw(image: TensorFound) -> tuple[int, int] | None:
 
 
 def _reads_lines(found: ModelFound, image: TensorFound) -> bool:
-    """Whether a model is a recognizer of text lines: of any width, which its steps follow."""
+    """Whether a model is a recognizer of text lines: of any width, which its steps follow.
+
+    Or one whose metadata says its characters.
+    """
+    if found.characters:
+        return True
     channels_last = image.shape[3] in (1, 3)
     height, width = image.shape[1:3] if channels_last else image.shape[2:]
     shapes = [tensor.shape for tensor in found.outputs]

@@ -29,6 +29,7 @@ def test_no_model_at_hand_is_wrong() -> None:
         "face_landmark_with_attention.tflite",
         "iris_landmark.tflite",
         "hand_recrop.tflite",
+        "captcha_crnn.onnx",
         "ch_PP-OCRv4_det_infer.onnx",
         "ch_PP-OCRv4_rec_infer.onnx",
         "ch_ppocr_mobile_v2.0_cls_infer.onnx",

@@ -213,6 +213,15 @@ def test_seven_scores_are_of_seven_classes_though_rows_of_boxes_have_seven_numbe
     assert (proposal.open_fields, proposal.spec.task) == ([], "classify")
 
 
+def test_a_classifier_of_unknown_preparation_says_that_its_way_to_the_input_is_a_guess(
+    tmp_path: Path,
+) -> None:
+    outputs = {"output": [[0.2, 0.7, 0.1]]}
+
+    assert "how a picture comes to" in proposed(tmp_path, outputs).guesses["resize"].why
+    assert "resize" not in proposed(tmp_path, outputs, resize="stretch").guesses
+
+
 def test_logits_are_of_exclusive_classes_or_not_by_the_users_word(tmp_path: Path) -> None:
     path = save_constant(tmp_path / "m.onnx", {"output": [[0.0, 2.0, -1.0]]})
     proposal = propose_model(path, "classify", normalization="unit")
@@ -327,6 +336,16 @@ def test_a_recognizer_of_text_lines_alone_is_refused_with_the_way_to_read_text(
     tmp_path: Path,
 ) -> None:
     for softmax in (True, False):
-        path = save_recognizer(tmp_path / "rec.onnx", softmax=softmax)
-        with pytest.raises(InvalidModelError, match=r"reads a line of text\. read_text reads"):
+        path = save_recognizer(tmp_path / "rec.onnx", None, softmax=softmax)
+        with pytest.raises(InvalidModelError, match=r"height and any width, .* read_text reads"):
             propose_model(path)
+
+
+def test_a_recognizer_that_names_its_characters_is_one_whatever_its_input(tmp_path: Path) -> None:
+    outputs = {"output": np.random.default_rng(0).normal(0, 3, (1, 20, 5))}
+
+    with pytest.raises(InvalidModelError, match=r"metadata has 3 characters, .* read_text reads"):
+        proposed(tmp_path, outputs, {"character": "a\nb\nж"})
+    # As many as there are classes: they are their names.
+    named = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]}, {"character": "a\nb\nж"})
+    assert named.spec.labels == ((0, "a"), (1, "b"), (2, "ж"))

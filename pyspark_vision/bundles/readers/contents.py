@@ -26,7 +26,8 @@ class ModelFound:
     what the metadata says that the model is for. ``quantization``: scale and zero point of a
     quantized input. ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of
     ``ModelSpec`` that the file, or where it comes from, says; ``unsaid`` those that it should say
-    and does not, each with the reason. ``evidence``: where ``roles``, ``task`` and ``fields`` come
+    and does not, each with the reason. ``characters``: how many of a recognizer of text lines the
+    metadata names. ``evidence``: where ``roles``, ``task`` and ``fields`` come
     from, in words.
     """
 
@@ -43,6 +44,7 @@ class ModelFound:
     quantization: tuple[float, int] | None = None
     fields: tuple[tuple[str, Any], ...] = ()
     unsaid: tuple[tuple[str, str], ...] = ()
+    characters: int = 0
     evidence: str = ""
 
 

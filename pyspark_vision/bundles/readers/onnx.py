@@ -91,6 +91,7 @@ def read_graph(path: Path) -> ModelFound:
         ),
         family="unit" if written else None,
         task=ultralytics.task_of(written, path),
+        characters=_of_lines(metadata, outputs),
     )
     has_sizes = SIZES_INPUT in [value.name for value in session.get_inputs()]
     return _with_sizes(found) if has_sizes else found
@@ -101,6 +102,13 @@ def _characters(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> 
     names = metadata.get("character", "").splitlines()
     fits = any(tensor.shape and tensor.shape[-1] == len(names) for tensor in outputs)
     return tuple(enumerate(names)) if fits else ()
+
+
+def _of_lines(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> int:
+    """How many characters a recognizer names, whose classes have a blank, and a space, besides."""
+    count = len(metadata.get("character", "").splitlines())
+    is_of_steps = len(outputs) == 1 and len(outputs[0].shape) == 3
+    return count if is_of_steps and outputs[0].shape[-1] - count in (1, 2) else 0
 
 
 def _with_sizes(found: ModelFound) -> ModelFound:
