@@ -88,6 +88,14 @@ def parser() -> command_line.JobParser:
         metavar="SCORE",
         help="a label below it is kept and marked below_threshold",
     )
+    model.add_argument(
+        "--top-k",
+        type=command_line.positive,
+        default=1,
+        metavar="K",
+        help="above 1, results have a field `predictions` besides: the K best classes with their "
+        "scores. A BigQuery table has the best one alone",
+    )
     decode_flags.add_decode(model)
     sink = job.add_argument_group("sink")
     sink.add_argument(
@@ -138,14 +146,16 @@ def classify(
     model: ModelSpec,
     *,
     confidence_threshold: float,
+    top_k: int = 1,
     table: Table | None = None,
     decode: DecodeKeywords | None = None,
 ) -> DataFrame:
     """Images (:func:`image_source.images`) in, one row of week 9's result columns each; no I/O.
 
-    With a ``table`` the row also says whether that takes it. ``decode``: how pictures are read.
+    ``predictions``, which is there besides, has ``top_k`` classes. With a ``table`` the row also
+    says whether that takes it. ``decode``: how pictures are read.
     """
-    found = classify_image("picture", model, top_k=1, timings=True, **(decode or {}))
+    found = classify_image("picture", model, top_k=top_k, timings=True, **(decode or {}))
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
     flat = flatten_result(sized.withColumn("result", found))
     results = image_stream.results(flat, confidence_threshold)
@@ -170,24 +180,30 @@ def sinks(
 ) -> dict[str, Sink]:
     made: dict[str, Sink] = {}
     kept = functools.partial(image_stream.kept, failures=options.failures)
+    all_classes = options.top_k > 1
     if options.output_kafka_topic:
         target = flags.kafka_topic(
             session, options, "--output-kafka-topic", options.output_kafka_topic
         )
         limit = min(options.max_message_bytes, largest_value_bytes(target))
         made["kafka"] = kafka_sink(
-            target, lambda results: image_stream.result_messages(kept(results), limit)
+            target,
+            lambda results: image_stream.result_messages(
+                kept(results), limit, all_classes=all_classes
+            ),
         )
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
-        made["json"] = through(lambda results: image_stream.table(kept(results)), lines)
+        made["json"] = through(
+            lambda results: image_stream.table(kept(results), all_classes=all_classes), lines
+        )
     if table is not None:
         made["bigquery"] = through(
             kept, bigquery.sink(session, options, table, wanted_table(options))
         )
     if (lake := flags.lake_table(options)) is not None:
         made[flags.lake_sink_name(options)] = through(
-            lambda results: image_stream.table(kept(results)),
+            lambda results: image_stream.table(kept(results), all_classes=all_classes),
             lake_tables.lake_sink(session, lake, options.checkpoint),
         )
     if options.dead_letters:
@@ -246,11 +262,12 @@ def run(options: argparse.Namespace) -> None:
     results = functools.partial(
         classify,
         confidence_threshold=options.confidence_threshold,
+        top_k=options.top_k,
         table=table,
         decode=decode_flags.decode_keywords(options),
     )
     if (lake := flags.lake_table(options)) is not None:
-        rows = image_stream.table(results(images, model.newest()))
+        rows = image_stream.table(results(images, model.newest()), all_classes=options.top_k > 1)
         lake_tables.check(session, lake, rows.schema, options.checkpoint)
     if options.dry_run:
         outputs.beyond(session, written)

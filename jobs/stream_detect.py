@@ -1,5 +1,8 @@
 """Detect objects in the frames of a stream: PyctureStream's topics, or a folder of pictures.
 
+By the model that is given they are objects, masks of objects or classes, points of persons, hands
+and faces, or lines of text.
+
 spark-submit --py-files dist/pyspark_vision.zip jobs/stream_detect.py --help
 """
 
@@ -13,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pyspark_vision.bundles import by_name
+from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.executor.messages.form import Field, Kind, MessageForm
@@ -26,7 +29,7 @@ from pyspark_vision.job import (
     outputs,
     start,
 )
-from pyspark_vision.job.detection import Detection, detect, steps
+from pyspark_vision.job.detection import TASKS, Detection, detect, steps
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place, Topic
 from pyspark_vision.messages import pictures, pycturestream
@@ -60,6 +63,8 @@ from pyspark_vision.streaming.micro_batch import PAYLOAD_BYTES
 
 # Of PyctureStream's frames, two of its triggers and a bit.
 MAX_AGE_S = 5.0
+# PyctureStream's, which detections in messages are above.
+DETECTION_SCORE = 0.5
 # Of a frame; and where PyctureStream's messages have its picture.
 FIELDS, IMAGE_FIELD = ("image", "camera_id", "timestamp"), "image"
 
@@ -144,21 +149,22 @@ def parser() -> command_line.JobParser:
     )
     message_flags.add_message_form(job.add_argument_group("messages"), FIELDS)
     model = job.add_argument_group("model")
-    flags.add_model(model, "a detector")
+    flags.add_model(model, "a detector, a segmenter, a finder of keypoints or a text reader")
     flags.add_labels(model)
     model.add_argument(
         "--score-threshold",
         type=command_line.unit_interval,
-        default=0.5,
+        default=None,
         metavar="SCORE",
-        help="an object needs a score above it",
+        help="an object needs a score above it (default: 0.5; of maps of classes none, of poses "
+        "whose score is the mean of their points' 0.2)",
     )
     model.add_argument(
         "--max-detections",
         type=command_line.positive,
-        default=100,
+        default=None,
         metavar="N",
-        help="a frame has at most so many objects: the best ones",
+        help="a frame has at most so many objects, segments or poses: the best ones (default: 100)",
     )
     decode_flags.add_decode(model, exact=True, warnings=True)
     sink = job.add_argument_group("sink")
@@ -184,7 +190,7 @@ def parser() -> command_line.JobParser:
     sink.add_argument(
         "--annotate",
         action="store_true",
-        help="add a column `image`: a JPEG with the boxes drawn. The kafka sink always has it",
+        help="add a column `image`: a JPEG with what was found drawn. The kafka sink always has it",
     )
     flags.add_dead_letters(sink)
     flags.add_stream(job.add_argument_group("stream"), "3 seconds")
@@ -239,7 +245,7 @@ def table(results: DataFrame, *, with_image: bool) -> DataFrame:
 
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
-    threshold = options.score_threshold
+    threshold = DETECTION_SCORE if options.score_threshold is None else options.score_threshold
     made: dict[str, Sink] = {}
     # First: somebody waits for messages.
     if "kafka" in options.sink:
@@ -330,13 +336,24 @@ def read(
     return folder.records()
 
 
+def loaded(options: argparse.Namespace) -> ModelSpec:
+    """The model of ``--model``, which is for one of the :data:`TASKS`."""
+    model = by_name.model(options.model, tuple(TASKS), options.labels)
+    if options.max_detections is not None and TASKS[model.task].most is None:
+        raise InvalidOptionError(
+            f"--max-detections {options.max_detections}: model {model.name!r} reads text, of which "
+            "all lines are kept. Leave the flag out; --score-threshold says which lines count"
+        )
+    return model
+
+
 def run(options: argparse.Namespace) -> None:
     start.refuse_mixed(all_places(options), all_topics(options))
     form = message_form(options)
     source = kafka_source(options, form)
     if source is None:
         folders.check_before_spark(options.input)
-    load = functools.partial(by_name.model, options.model, "detect", options.labels)
+    load = functools.partial(loaded, options)
     first = load_before_spark(options.model, load)
     written = places(options)
     session = start.session_for(
@@ -389,7 +406,7 @@ def run(options: argparse.Namespace) -> None:
             model.newest,
             made,
             flags.stream_options(options, options.trigger),
-            value="detections",
+            value=TASKS[model.newest().task].value,
             name=written.job,
             words=("frames", "detected"),
             hold=lambda lost: held(session, source, folder, written, lost),

@@ -419,6 +419,17 @@ def draw_keypoints(
     return _drawn("draw_keypoints", col, poses, decode)
 
 
+def draw_text_lines(
+    col: ColumnOrName, lines: ColumnOrName, **decode: Unpack[DecodeKeywords]
+) -> Column:
+    """The upright picture with the outlines of its lines of text and what they say, as JPEG bytes.
+
+    ``lines`` is the array of :func:`read_text` (``F.col("result.lines")``). Texts with other
+    letters than Latin ones are drawn as their numbers (``#3``). Else as :func:`draw_detections`.
+    """
+    return _drawn("draw_text_lines", col, lines, decode)
+
+
 def register(
     session: SparkSession,
     name: str,

@@ -31,6 +31,7 @@ from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.spark import delta_lake
+from pyspark_vision.spark.table_packages import package_for
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,8 +91,8 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     connectors = jars.files(
         *(["kafka", "s3a", "gs"] if pyspark.__version__ >= "4.2" else ["kafka"])
     )
-    # Delta Lake's classes are for one Spark; a session takes its settings only when it is made.
-    has_delta = pyspark.__version__.startswith("4.2.")
+    # Not every Spark has Delta Lake; a session takes its settings only when it is made.
+    has_delta = package_for(delta_lake.PACKAGES) is not None
     connectors += jars.files("delta") if has_delta else []
     connectors += jars.files("iceberg") if "iceberg" in jars.configurations() else []
     settings: dict[str, bool | float | int | str | None] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers import hugging_face
 from pyspark_vision.bundles.readers.keras_applications import (
@@ -29,13 +31,22 @@ CUSTOM = "custom"
 # The Dataproc classifier's word for it; keras.applications gives the name to the first version.
 _OTHER_NAMES = {"mobilenet": "mobilenet_v2"}
 
+# What runs models of a task.
+_JOBS = {"classify": "stream_classify", "embed": "batch_embed", "dual_encoder": "batch_embed"}
+_OTHER_JOB = "stream_detect"
+
 _log = logging.getLogger(__name__)
 
 
 def model(
-    uri: str, task: str | None = None, labels: str | None = None, **settings: Any
+    uri: str,
+    task: str | Sequence[str] | None = None,
+    labels: str | None = None,
+    **settings: Any,
 ) -> ModelSpec:
     """The bundle or bare model file at ``uri`` (local or any Hadoop URI), for ``task`` or any.
+
+    Of several tasks a bare file is for that which its outputs say, and else for the first.
 
     A bundle says itself how it is run. For a file (SavedModel folder, ``.keras``, ``.h5``, frozen
     ``.pb``, ``.tflite``, ``.onnx``) a spec is proposed: ``labels`` is its label file, ``settings``
@@ -44,6 +55,7 @@ def model(
     Raises :class:`InvalidModelError` for a model that is not there, cannot be read or is of another
     task, and for ``labels`` of a bundle, which has its own.
     """
+    tasks = (task,) if isinstance(task, str) else tuple(task or ())
     path = local_copy(uri)
     here = uri if is_on_this_machine(uri) else str(path)
     try:
@@ -60,7 +72,7 @@ def model(
                 )
             spec = load_bundle(here)
         else:
-            spec = _inspected(path, uri, task, labels, settings)
+            spec = _inspected(path, uri, tasks, labels, settings)
     except OSError as error:
         raise InvalidModelError(f"{uri} cannot be read: {error}") from error
     except InvalidModelError as error:
@@ -69,10 +81,10 @@ def model(
         raise InvalidModelError(str(error).replace(str(path), uri)) from error
     # Its image side is a model for embeddings.
     serves = "embed" if spec.task == "dual_encoder" else spec.task
-    if task not in (None, spec.task, serves):
+    if tasks and not {spec.task, serves} & set(tasks):
         raise InvalidModelError(
             f"{uri}: the task of model {spec.name!r} is {spec.task!r}; this job needs a model for "
-            f"{task!r}"
+            f"{' or '.join(map(repr, tasks))}. jobs/{_JOBS.get(spec.task, _OTHER_JOB)}.py runs it"
         )
     return spec
 
@@ -115,12 +127,15 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _inspected(
-    path: Path, uri: str, task: str | None, labels: str | None, settings: dict[str, Any]
+    path: Path, uri: str, tasks: Sequence[str], labels: str | None, settings: dict[str, Any]
 ) -> ModelSpec:
     if is_registered(uri):
         settings = {"name": registered_name(uri), **settings}
+    proposal = _by_its_outputs(path, uri, tasks, labels, settings) if len(tasks) > 1 else None
     try:
-        proposal = propose_model(path, task, labels, source=uri, **settings)
+        if proposal is None:
+            task = tasks[0] if tasks else None
+            proposal = propose_model(path, task, labels, source=uri, **settings)
     except InvalidModelError as error:
         # It speaks of parameters, which a bundle keeps and a job does not have.
         hint = f". {_how_to_settle(uri)}" if "=" in str(error) else ""
@@ -131,6 +146,17 @@ def _inspected(
             f"{_how_to_settle(uri)}"
         )
     return proposal.spec.with_options(on_every_node=uri.startswith("local:"))
+
+
+def _by_its_outputs(
+    path: Path, uri: str, tasks: Sequence[str], labels: str | None, settings: dict[str, Any]
+) -> Proposal | None:
+    """What is proposed without a task, if that is known and of one of these; else nothing."""
+    try:
+        proposal = propose_model(path, None, labels, source=uri, **settings)
+    except InvalidModelError:
+        return None
+    return proposal if proposal.spec.task in tasks and not proposal.open_fields else None
 
 
 def _how_to_settle(uri: str) -> str:

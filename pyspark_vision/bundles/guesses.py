@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.bundles.spec import (
     BOX_FORMATS,
+    COORDINATES,
     NORMALIZATIONS,
     POOLINGS,
     RESIZE_FILTERS,
@@ -27,7 +28,9 @@ _CHOICES = {
     "resize_filter": " | ".join(RESIZE_FILTERS),
     "pooling": " | ".join(POOLINGS[1:]),
     "box_format": " | ".join(BOX_FORMATS),
+    "coordinates": " | ".join(COORDINATES),
     "pad_value": "0 … 255",
+    "color_order": "rgb | bgr",
     "score_kind": "logit (softmax) | sigmoid",
 }
 
@@ -89,7 +92,7 @@ def guessed(
     """The guesses of ``spec``, made by ``reading``; ``others`` fit the values as well.
 
     ``settled``: fields that the caller has said, the reading settles, or values have shown.
-    ``is_share``: whether probabilities of a place add up to one.
+    ``is_share``: whether probabilities, of the picture or of each place, add up to one.
     """
     guesses: dict[str, Guess] = {}
     if not reading.is_certain and others:
@@ -125,9 +128,12 @@ def guessed(
             _CHOICES["score_kind"],
         )
     if is_of_classes and spec.score_kind == "probability" and not is_share:
+        of = "picture" if spec.task == "classify" else "place"
         guesses["score_kind"] = Guess(
-            "the scores of a place lie within 0..1, but do not add up to one",
-            "probability (each place has its best class) | logit | sigmoid",
+            f"the scores of a {of} lie within 0..1, but do not add up to one",
+            "probability (each class by itself) | logit (softmax) | sigmoid"
+            if spec.task == "classify"
+            else "probability (each place has its best class) | logit | sigmoid",
         )
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
@@ -140,7 +146,16 @@ def guessed(
     for name, why in found.unsaid:
         known = guesses.get(name)
         guesses[name] = Guess(why, known.choices if known else _CHOICES.get(name, "a value"))
+    if _names_probabilities(spec):
+        guesses.pop("score_kind", None)
     return {name: guess for name, guess in guesses.items() if name not in settled}
+
+
+def _names_probabilities(spec: ModelSpec) -> bool:
+    """Whether the output of classes is called what its values are: ``Softmax``, ``probs``, …."""
+    name = dict(spec.file.outputs).get("scores", "").lower()
+    is_named = any(word in name for word in ("softmax", "sigmoid", "prob"))
+    return spec.task == "classify" and spec.score_kind == "probability" and is_named
 
 
 def _short(reading: Reading) -> str:

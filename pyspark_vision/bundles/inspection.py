@@ -19,6 +19,7 @@ import numpy as np
 from pyspark_vision.bundles import model_folders, plausibility
 from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
+from pyspark_vision.bundles.grid_readings import grid_readings
 from pyspark_vision.bundles.guesses import Proposal, guessed
 from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
@@ -86,7 +87,10 @@ _ROUNDED_LEVELS = 1.5
 _VALUES = ("normalization", "mean", "std", "pixel_scale")
 # What goes with a field's value.
 _BELONGING = {
-    "resize": ("resize_edge", "stride", "crop_rounding", "letterbox_anchor"),
+    "resize": (
+        *("resize_edge", "stride", "crop_rounding"),
+        *("letterbox_anchor", "letterbox_rounding"),
+    ),
     "normalization": ("mean", "std", "pixel_scale"),
 }
 
@@ -161,8 +165,16 @@ def propose_model(
         return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
     found = read_model(file, signature=signature, layer=layer)
     image = _image_input(found, file)
+    if found.format == "onnx" and _is_other_size(image, overrides.get("input_hw")):
+        file = _with_open_sides(file)
+        found = read_model(file)
+        image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
+    if found.engine == "onnx" and hw:
+        from pyspark_vision.bundles.readers.onnx import with_table_shapes
+
+        found = with_table_shapes(found, file, hw)
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
         "name": overrides.pop("name", None) or _name(place, file),
@@ -226,11 +238,14 @@ def propose_model(
     if spec.background_class is not None:
         given.add("background_class")
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
+    if spec.task == "detect" and plausibility.coordinates(parts) is None:
+        why = "the model found nothing in the drawn pictures, which would show it"
+        found = replace(found, unsaid=(*found.unsaid, ("coordinates", why)))
     if _says_classes(spec, parts, named):
         given.add("task")
     evidence = found.evidence or hugging_face.lacking(place)
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
-    is_share = "pixel_scores" not in parts[0] or plausibility.places_add_up_to_one(parts)
+    is_share = plausibility.are_shares(parts, spec.task)
     guesses = guessed(found, spec, reading, others, given, is_share=is_share)
     return Proposal(spec, why, guesses)
 
@@ -277,6 +292,7 @@ def _candidates(
         known = [
             *keypoint_readings(found, size, classes),
             *mask_readings(found, size, classes),
+            *grid_readings(found, size),
             *small_readings(found, size, classes),
             *known,
             *masked_boxes(found),
@@ -309,7 +325,10 @@ def _candidates(
             else f"{file} has outputs that no known reading has ({described}); name task and "
             "outputs, as task='classify', outputs={'scores': 'NAME'}"
         )
-    if task == "classify" and known[0].task == "detect" and known[0].is_certain:
+    # Rows of seven numbers are as well the scores of seven classes.
+    is_vector = all(len(tensor.shape) == 2 for tensor in found.outputs)
+    is_detector = known[0].task == "detect" and known[0].is_certain and not is_vector
+    if task == "classify" and is_detector:
         raise InvalidModelError(
             f"{file}: task='classify' does not fit, for the outputs ({_described(found.outputs)}) "
             "are a detector's; say task='detect', or name the output of the classes with "
@@ -336,6 +355,8 @@ def _fields(
     for field, of_it in _BELONGING.items():
         if field in overrides:  # what was said of another value has no meaning for this one
             said = {name: value for name, value in said.items() if name not in (field, *of_it)}
+    if _is_without_batch(found, image, reading):
+        fields["batched_outputs"] = False
     fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
         fields["fixed_batch"] = 1
@@ -345,6 +366,20 @@ def _fields(
         if found.quantization is not None:
             fields |= _quantized(found.quantization, image.dtype, overrides, values)
     return fields
+
+
+def _is_without_batch(found: ModelFound, image: TensorFound, reading: Reading) -> bool:
+    """Whether outputs begin with something else than pictures, as scores (C,) that were squeezed.
+
+    Of a detector each layout says so itself.
+    """
+    named = {name for _, name in reading.roles}
+    shapes = [tensor.shape for tensor in found.outputs if tensor.name in named and tensor.shape]
+    one_picture = image.shape[0] in (-1, 1)
+    # Pictures come second in the steps of a text line, (T, 1, C).
+    is_of_steps = any(len(shape) == 3 and shape[1] == 1 for shape in shapes)
+    is_whole = bool(shapes) and min(shape[0] for shape in shapes) > 1 and not is_of_steps
+    return reading.task != "detect" and one_picture and is_whole
 
 
 def _quantized(
@@ -440,11 +475,28 @@ def model_file(path: Path, member: str | None = None) -> Path:
     if (path / "saved_model.pb").is_file() or (path / "model.json").is_file():
         return path
     file = hugging_face.model_file(path)
+    if file is None and path.suffix.lower() == ".onnx" and path.is_file():
+        file = path  # PyTorch's exporter writes weights beside the graph since 2.9
     return path if file is None else _in_one_file(file)
 
 
+def _is_other_size(image: TensorFound, input_hw: Any) -> bool:
+    """Whether the user says a size that is not the one a model was exported with."""
+    own = _shape_hw(image)
+    return own is not None and isinstance(input_hw, tuple) and input_hw != own
+
+
+def _with_open_sides(file: Path) -> Path:
+    """A copy of an ONNX file that takes any size, for this process; a trial tells if it can."""
+    from pyspark_vision.bundles.readers import onnx
+
+    folder = scratch_folder()
+    hugging_face.copy_beside(file, folder)
+    return onnx.with_open_sides(file, folder)
+
+
 def _in_one_file(file: Path) -> Path:
-    """A folder's ONNX file as it is, or with the weights that lie beside it, for this process."""
+    """An ONNX file as it is, or with the weights that lie beside it, for this process."""
     from pyspark_vision.bundles.readers import onnx
 
     if not onnx.has_external_data(file):

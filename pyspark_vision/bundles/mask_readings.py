@@ -8,7 +8,9 @@ from dataclasses import replace
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readings import (
     Reading,
+    has_boxes,
     is_map_of_pixels,
+    nameless_boxes,
     plain,
     shortened,
     shown,
@@ -36,15 +38,21 @@ def mask_readings(
     yield from _class_maps(found, input_hw, classes)
 
 
+def _nameless(found: ModelFound) -> list[TensorFound]:
+    """torchvision's boxes, labels, scores and masks by their shapes: outputs may be numbered."""
+    masks = [tensor for tensor in found.outputs if len(tensor.shape) == 4]
+    boxes = nameless_boxes([tensor for tensor in found.outputs if tensor not in masks])
+    return [*boxes, *masks] if boxes and len(masks) == 1 else []
+
+
 def masked_boxes(found: ModelFound) -> Iterator[Reading]:
     """Boxes with a mask each: detectors, too, which they are taken for without another word."""
     named = {plain(tensor.name): tensor for tensor in found.outputs}
-    if {"boxes", "labels", "scores", "masks"} <= set(named):
-        boxes, labels, scores, masks = (
-            named[name] for name in ("boxes", "labels", "scores", "masks")
-        )
-        if len(boxes.shape) != 2:
-            return
+    names = ("boxes", "labels", "scores", "masks")
+    by_name = set(names) <= set(named)
+    of_torchvision = [named[name] for name in names] if by_name else _nameless(found)
+    if of_torchvision and len(of_torchvision[0].shape) == 2:
+        boxes, labels, scores, masks = of_torchvision
         yield Reading(
             "segment",
             (
@@ -109,9 +117,9 @@ def _class_maps(
 ) -> Iterator[Reading]:
     maps = [tensor for tensor in found.outputs if _is_map(tensor, input_hw)]
     main = [tensor for tensor in maps if plain(tensor.name) in _MAIN_NAMES]
-    maps = main if len(maps) > 1 else maps
-    has_boxes = any("boxes" in plain(tensor.name) for tensor in found.outputs)
-    if len(maps) != 1 or has_boxes or found.task not in (None, "segment"):
+    # A map among other outputs may be a prototype, a detector's grid, or one of its offsets.
+    maps = main if len(found.outputs) > 1 and found.task is None else maps
+    if len(maps) != 1 or has_boxes(found) or found.task not in (None, "segment"):
         return
     output = maps[0]
     if output.dtype in _CLASS_DTYPES and _channels(output, found, input_hw) == 1:

@@ -116,13 +116,25 @@ def _why_no_classes(parts: Sequence[Mapping[str, Array]]) -> str | None:
     shape = parts[0]["scores"].shape
     if long_axes(parts[0]["scores"]) > 1:
         return f"scores of classes have one long axis, and the output has {list(shape)}"
+    if _are_ids(parts[0]["scores"]):
+        dtype = parts[0]["scores"].dtype
+        return (
+            f"its numbers are {dtype}: ids of classes, not their scores; export it without argmax"
+        )
     if not all(np.isfinite(part["scores"]).all() for part in parts):
         return "its scores are not finite"
     return None
 
 
+def _are_ids(values: Array) -> bool:
+    """Whether numbers are whole by their type; quantized ones are of one or two bytes."""
+    return values.dtype.kind in "iu" and values.dtype.itemsize > 2
+
+
 def _why_no_vector(parts: Sequence[Mapping[str, Array]], spec: ModelSpec) -> str | None:
     output = parts[0]["embedding"]
+    if _are_ids(output):
+        return f"its numbers are {output.dtype}, which are ids, not a vector"
     if not all(np.isfinite(part["embedding"]).all() for part in parts):
         return "its numbers are not finite"
     if spec.pooling == "none" and long_axes(output) > 1:
@@ -271,6 +283,13 @@ def add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
     sums = np.array([part["scores"].astype(np.float64).sum() for part in parts])
     # 1,001 quantized scores of 1/256 each can be off by as much.
     return bool(parts[0]["scores"].size > 1 and (np.abs(sums - 1) < 0.05).all())
+
+
+def are_shares(parts: Sequence[Mapping[str, Array]], task: str) -> bool:
+    """Whether scores that exclude one another add up to one, where a task has such."""
+    if "pixel_scores" in parts[0]:
+        return places_add_up_to_one(parts)
+    return task != "classify" or parts[0]["scores"].size == 1 or add_up_to_one(parts)
 
 
 def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:

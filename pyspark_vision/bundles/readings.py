@@ -6,6 +6,7 @@ where no other is known that has such outputs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,24 +14,38 @@ from typing import Any
 import numpy as np
 
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.executor.grids import grid_cells
 from pyspark_vision.executor.small_heads import NANODET_BINS
 
+# How names end, whatever an exporter puts before them: `detection_boxes`, `det_boxes`,
+# `graph2_pred_boxes`; TensorRT's EfficientNMS calls the others `num_dets`, `det_classes`.
 _NAMES = {
-    "boxes": ("detection_boxes", "boxes", "bboxes", "box"),
-    "scores": ("detection_scores", "scores", "confidence", "score"),
-    "classes": ("detection_classes", "classes", "labels", "class_ids"),
-    "class_scores": ("class_scores",),
-    "count": ("num_detections", "num_boxes", "valid_detections", "count"),
+    "class_scores": re.compile(r"(^|_)class_scores$"),
+    "boxes": re.compile(r"(^|_)b?box(es)?$"),
+    "scores": re.compile(r"(^|_)(scores?|confidences?)$"),
+    "classes": re.compile(r"(^|_)(classes|labels|class_ids)$"),
+    "count": re.compile(r"(^|_)(num_(dets|detections|predictions|boxes)|valid_detections|count)$"),
 }
 _EMBEDDING_NAMES = ("embedding", "feature_vector", "image_embeds", "pooler_output")
 
 # A model that suppresses its own boxes returns a few hundred (Ultralytics: 300); a raw one-class
 # YOLOv5, whose rows are six numbers too, thousands.
 _MOST_END_TO_END_BOXES = 1000
+# A box without an object may be anything.
+_LEAST_ORDERED = 0.75
 # Of RT-DETR's and DETR's configurations: 100, 300; D-FINE and RT-DETRv2 have 300, Co-DETR 900.
 _MOST_QUERIES = 1000
 # Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+
+# Scores and boxes of DETR's family: Hugging Face's names, DETR's own, and RF-DETR's
+# (rfdetr/export/main.py), which are MMDetection's with another shape.
+_RF_DETR_NAMES = ("labels", "dets")
+_DETR_NAMES = (("logits", "pred_boxes"), ("pred_logits", "pred_boxes"), _RF_DETR_NAMES)
+
+# In parts of the picture: half of a grid's boxes lie nearer to their cells. Of offsets from these,
+# which are about the same in each cell, half lie a quarter of it away and more.
+_NEAR_CELLS = 0.1
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
@@ -60,6 +75,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "yolox": {
         **(_PIXELS | _LETTERBOX),
         "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
         "normalization": "none",
         "color_order": "bgr",
     },
@@ -80,6 +96,39 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         "color_order": "bgr",
         "resize": "letterbox",
         "letterbox_anchor": "top_left",
+        "iou_threshold": 0.3,
+    },
+    # InsightFace's scrfd.py: `blobFromImage` with 1/128, 127.5 and swapped colours, of a picture at
+    # the top left of a black one.
+    "score_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "values",
+        "mean": (127.5,),
+        "std": (128.0,),
+        "color_order": "rgb",
+        "resize": "letterbox",
+        "letterbox_anchor": "top_left",
+        "letterbox_rounding": "floor",
+        "resize_filter": "opencv_bilinear",
+        "iou_threshold": 0.4,
+    },
+    # PaddleDetection's picodet_reader.yml, whose Resize and NormalizeImage keep no ratio.
+    "dist_8": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "torch",
+        "resize": "stretch",
+    },
+    # CenterFace's prj-python/centerface.py: RGB in 0..255, stretched to multiples of 32.
+    "center_map": {
+        "coordinates": "pixel",
+        "box_format": "xyxy",
+        "normalization": "none",
+        "color_order": "rgb",
+        "resize": "stretch",
+        "resize_filter": "opencv_bilinear",
+        "stride": 32,
         "iou_threshold": 0.3,
     },
     # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
@@ -104,7 +153,12 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     },
 }
 # Of which the decoding gives the unit of the boxes, whatever their values are.
-COMPUTED_COORDINATES = frozenset({"yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"})
+COMPUTED_COORDINATES = frozenset(
+    {
+        *("yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+        *("score_8", "dist_8", "center_map"),
+    }
+)
 
 Array = np.ndarray[Any, Any]
 # Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
@@ -160,12 +214,9 @@ def _detectors(
     if found.roles:
         return
     named = {plain(tensor.name): tensor for tensor in found.outputs}
-    yield from _detr(named, classes)
-    yield from _torchvision(named)
-    yield from _mmdetection(named)
-    if not {"pred_boxes", "dets"} & set(named):
-        yield from _named(found)
-    tables = [tensor for tensor in found.outputs if len(tensor.shape) == 3]
+    of_a_kind = (*_detr(named, classes), *_torchvision(named), *_mmdetection(named))
+    yield from of_a_kind or _named(found)
+    tables = [tensor for tensor in found.outputs if is_table(tensor, input_hw)]
     rows_of_seven = [
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
@@ -180,9 +231,14 @@ def _detectors(
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
     """With or without "no object": only the number of classes tells, or a run."""
-    if not {"logits", "pred_boxes"} <= set(named):
+    names = next((pair for pair in _DETR_NAMES if set(pair) <= set(named)), None)
+    if names is None:
         return
-    logits, boxes = named["logits"], named["pred_boxes"]
+    logits, boxes = (named[name] for name in names)
+    if names == _RF_DETR_NAMES:
+        if len(logits.shape) == 3 and boxes.shape[-1] == 4:
+            yield _rf_detr(logits, boxes)
+        return
     for role, more, what in (
         ("detr_logits", 1, 'a softmax with "no object", as DETR'),
         ("detr_sigmoid", 0, "a sigmoid of each class, as RT-DETR"),
@@ -201,14 +257,32 @@ def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Rea
         )
 
 
+def _rf_detr(logits: TensorFound, boxes: TensorFound) -> Reading:
+    """LW-DETR's and RF-DETR's own exports: a sigmoid of each class, pictures as DETR's."""
+    return Reading(
+        "detect",
+        (("boxes", boxes.name), ("detr_sigmoid", logits.name)),
+        f"{shown(boxes)} beside {shown(logits)}: queries of boxes and classes, as RF-DETR",
+        CONVENTIONS["detr_logits"],
+        is_certain=True,
+        settled=("box_format", "coordinates"),
+    )
+
+
 def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     """Of one picture, without a batch axis: boxes x first in pixels, labels from 1 on.
 
     torchvision.models.detection: images in 0..1, which the model normalizes and resizes itself.
     """
-    if not {"boxes", "labels", "scores"} <= set(named):
+    by_name = {"boxes", "labels", "scores"} <= set(named)
+    found = (
+        [named[name] for name in ("boxes", "labels", "scores")]
+        if by_name
+        else nameless_boxes([*named.values()])
+    )
+    if len(found) != 3:
         return
-    boxes, labels, scores = (named[name] for name in ("boxes", "labels", "scores"))
+    boxes, labels, scores = found
     ranks = len(boxes.shape), len(labels.shape), len(scores.shape)
     if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
         return
@@ -225,6 +299,19 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     yield Reading("detect", roles, why, fields, is_certain=True, settled=settled)
 
 
+def nameless_boxes(tensors: Sequence[TensorFound]) -> list[TensorFound]:
+    """torchvision's boxes, labels and scores by their shapes, where outputs are numbered.
+
+    Its own example exports without names; ``[]`` where the tensors are not just these three.
+    """
+    boxes = [tensor for tensor in tensors if len(tensor.shape) == 2 and tensor.shape[1] == 4]
+    rows = [tensor for tensor in tensors if len(tensor.shape) == 1]
+    labels = [tensor for tensor in rows if tensor.dtype == "int64"]
+    scores = [tensor for tensor in rows if tensor.dtype.startswith("float")]
+    is_whole = (len(tensors), len(boxes), len(labels), len(scores)) == (3, 1, 1, 1)
+    return [*boxes, *labels, *scores] if is_whole else []
+
+
 def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     if not {"dets", "labels"} <= set(named) or named["dets"].shape[-1] != 5:
         return
@@ -238,10 +325,10 @@ def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
 def _named(found: ModelFound) -> Iterator[Reading]:
     """Boxes and scores in outputs of their own, by name or by their four columns."""
     roles: dict[str, str] = {}
-    for role, known in _NAMES.items():
-        for tensor in found.outputs:
-            if plain(tensor.name) in known:
-                roles.setdefault(role, tensor.name)
+    for tensor in found.outputs:
+        role = next((r for r, ends in _NAMES.items() if ends.search(plain(tensor.name))), None)
+        if role is not None:
+            roles.setdefault(role, tensor.name)
     for tensor in found.outputs:
         if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
             roles.setdefault("boxes", tensor.name)
@@ -277,7 +364,7 @@ def table_readings(
     table = shown(tensor)
     counts = _grid_counts(input_hw)
     if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
-        yield _raw("end_to_end", tensor, f"{table}: a few rows of box, score and class")
+        yield _end_to_end(tensor, ultralytics=ultralytics)
     by_rows = _fits_grid(rows, counts, 1)
     if rows > 4 and (columns == -1 or rows < columns):
         is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
@@ -299,12 +386,67 @@ def table_readings(
         if by_rows or rows == -1:
             if ultralytics or classes in (None, columns - 4):
                 certain = ultralytics or classes == columns - 4
-                yield _raw("yolov8_rows", tensor, f"{table}: rows of box and classes", certain)
+                rows_of_it = f"{table}: rows of box and classes"
+                yolov8 = _raw("yolov8_rows", tensor, rows_of_it, certain)
+                yield yolov8 if ultralytics else _of_cells(yolov8, input_hw, are_places=True)
             if not ultralytics and classes in (None, columns - 5):
                 certain = classes == columns - 5
                 what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
-                yield _raw("yolox", tensor, what, certain)
-                yield _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yolox = _raw("yolox", tensor, what, certain)
+                yield _of_cells(yolox, input_hw, are_places=False)
+                worked_out = _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
+                yield _of_cells(worked_out, input_hw, are_places=True)
+
+
+def _of_cells(reading: Reading, input_hw: tuple[int, int], *, are_places: bool) -> Reading:
+    """With a check that boxes lie at their cells, which offsets from these do not."""
+    ((role, _),) = reading.roles
+
+    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        lie_there = _lie_at_cells(runs[-1][role][:, :4].astype(np.float64), input_hw)
+        if lie_there in (None, are_places):
+            return None
+        if are_places:
+            return "its boxes do not lie at their cells: they are offsets, which `yolox` reads"
+        return "its boxes lie at their cells: they are worked out already"
+
+    return replace(reading, check=check)
+
+
+def _lie_at_cells(boxes: Array, input_hw: tuple[int, int]) -> bool | None:
+    """Whether rows (centre, sides), in pixels or in 0..1, lie near the cells that they are of.
+
+    ``None`` where that is not to be told.
+    """
+    for strides in _STRIDES:
+        cells, of_stride = grid_cells(input_hw, strides)
+        if len(cells) == len(boxes):
+            break
+    else:
+        return None
+    own = boxes.any(axis=1)
+    if not own.any():
+        return None
+    sides = np.array(input_hw[::-1])
+    middles = (cells[own] + 0.5) * of_stride[own] / sides
+    away = [np.median(np.abs(boxes[own, :2] / unit - middles).max(axis=1)) for unit in (sides, 1.0)]
+    return bool(min(away) < _NEAR_CELLS)
+
+
+def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
+    """Of YOLO, or of EfficientDet, whose pictures are prepared in another way."""
+
+    def are_corners(runs: Sequence[Mapping[str, Array]]) -> str | None:
+        rows = np.concatenate([run["end_to_end"] for run in runs])
+        left, top, right, bottom = rows[rows[:, 4] > 0][:, :4].T
+        ordered = (right >= left) & (bottom >= top)
+        if not ordered.size or ordered.mean() >= _LEAST_ORDERED:
+            return None
+        return "most of its boxes end before they begin: their numbers are no corners"
+
+    why = f"{shown(tensor)}: a few rows of box, score and class"
+    reading = _raw("end_to_end", tensor, why, is_certain=ultralytics)
+    return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
 
 
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
@@ -326,7 +468,7 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(found.outputs) == 1:
         yield from _yolov2(found.outputs[0], input_hw)
-        if is_map_of_pixels(found.outputs[0], input_hw):
+        if is_map_of_pixels(found.outputs[0], input_hw) or is_of_places(found.outputs[0], input_hw):
             return
     named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
     if len(found.outputs) == 1 or len(named) == 1:
@@ -334,6 +476,8 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
         if named:
             why = f"{shown(vector)}: its name says that it is a vector"
             yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
+    if has_boxes(found):
+        return  # their scores are not the picture's
     scores = [t for t in found.outputs if "score" in t.name.lower()]
     if len(found.outputs) == 1 or len(scores) == 1:
         output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
@@ -355,6 +499,16 @@ def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]
             yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
 
 
+def has_boxes(found: ModelFound) -> bool:
+    """Whether one of several outputs has a box in each row, by its name or its columns."""
+    return len(found.outputs) > 1 and any(
+        "box" in plain(tensor.name)
+        or plain(tensor.name) == "dets"
+        or (len(tensor.shape) in (2, 3) and tensor.shape[-1] == 4 and tensor.shape[-2] != 1)
+        for tensor in found.outputs
+    )
+
+
 def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     """Whether an output has a value for each place of the picture, as a segmentation has."""
     if len(tensor.shape) not in (3, 4):
@@ -365,6 +519,19 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     return any(len(p) == 2 and p[0] > height >= 1 and p[1] > width >= 1 for p in pairs) and (
         len(tensor.shape) == 4
     )
+
+
+def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether it has a number for each place, as depths ``(1, H, W)``: no table, and no tokens."""
+    return len(tensor.shape) == 3 and tensor.shape[1:] in (
+        input_hw,
+        tuple(side // 2 for side in input_hw),
+    )
+
+
+def is_table(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+    """Whether an output may be a table of boxes."""
+    return len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
 
 
 def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
@@ -404,7 +571,7 @@ def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]
     for role, axis, others in (
         *(("yolov5", 2, 5), ("yolox", 2, 5), ("yolov8", 1, 4), ("yolov8_rows", 2, 4)),
         *(("detr_rows", 2, 4), ("detr_logits", 2, 1), ("detr_sigmoid", 2, 0)),
-        ("nanodet", 2, 4 * NANODET_BINS),
+        *(("nanodet", 2, 4 * NANODET_BINS), ("score_8", 2, 0)),
     ):
         shape = shapes.get(outputs.get(role, ""), ())
         if len(shape) == 3 and shape[axis] > others:

@@ -35,6 +35,7 @@ RESIZE_FILTERS = (
 )
 LETTERBOX_ANCHORS = ("center", "top_left")
 CROP_ROUNDINGS = ("round", "floor")
+LETTERBOX_ROUNDINGS = ("round", "floor")
 BOX_FORMATS = ("yxyx", "xyxy", "xywh", "cxcywh")
 COORDINATES = ("normalized", "pixel")
 SCORE_KINDS = ("probability", "logit", "sigmoid", "binary", "binary_logit")
@@ -53,11 +54,15 @@ _DETR = ("detr_logits", "detr_sigmoid")
 _SCORED_BOXES = "scored_boxes"
 # Offsets from anchors; points beside them that are not in the same output.
 _SSD_BOXES = "ssd_boxes"
-# Of YuNet: four outputs for each of its strides.
-YUNET_STRIDES = (8, 16, 32)
-_YUNET = tuple(
-    f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in YUNET_STRIDES
+# Outputs for each of a detector's strides: of YuNet, SCRFD and PicoDet (``score``, ``dist``).
+GRID_STRIDES = (8, 16, 32, 64, 128)
+_BY_STRIDE = tuple(
+    f"{kind}_{stride}"
+    for kind in ("cls", "obj", "bbox", "kps", "score", "dist")
+    for stride in GRID_STRIDES
 )
+# Of CenterFace: a map of centres, and what belongs to each place of it.
+_CENTERS = ("center_map", "center_sides", "center_offsets", "center_points")
 
 # Tables of boxes, at whose ends an exporter puts coefficients of masks, or points.
 _TABLES = ("yolov5", "yolov8", "yolov8_rows", "end_to_end")
@@ -69,8 +74,11 @@ _POINTS = ("keypoints", "multipose")
 REQUIRED_ROLES = {
     "classify": (("scores",),),
     "detect": (
-        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8"),
-        ("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS, "cls_8"),
+        ("boxes", _SCORED_BOXES, _SSD_BOXES, *_RAW_DETECTIONS, "bbox_8", "dist_8", "center_sides"),
+        (
+            *("scores", "class_scores", _SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
+            *("cls_8", "score_8", "center_map"),
+        ),
     ),
     "embed": (("embedding",),),
     "segment": (
@@ -87,7 +95,7 @@ ROLES = {
     "detect": (
         *("boxes", "scores", "classes", "class_scores", "count"),
         *(_SCORED_BOXES, *_DETR, *_RAW_DETECTIONS),
-        *(_SSD_BOXES, "ssd_keypoints", *_YUNET),
+        *(_SSD_BOXES, "ssd_keypoints", *_BY_STRIDE, *_CENTERS),
     ),
     "embed": ("embedding",),
     "segment": (
@@ -170,11 +178,12 @@ class ModelSpec:
     - ``resize``: ``stretch``, with ``resize_edge`` to so many pixels on both sides, then the middle
       ``input_hw``; ``center_crop``, the largest part of the input's shape;
       ``letterbox``, the whole picture at ``letterbox_anchor`` (``center | top_left``), the rest
-      ``pad_value``; ``shortest_edge``: the short side to ``resize_edge`` pixels, then the middle
-      ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as torchvision,
-      ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge`` (``None``: as
-      it is), but the long one at most the longer of ``input_hw``, and the model takes it in that
-      shape, one picture at a time (DETR).
+      ``pad_value``, with sides by ``letterbox_rounding`` (``round`` as Ultralytics, ``floor`` as
+      YOLOX and InsightFace); ``shortest_edge``: the short side to ``resize_edge`` pixels, then the
+      middle ``input_hw``, of which an odd rest is halved by ``crop_rounding`` (``round`` as
+      torchvision, ``floor`` as Hugging Face); ``keep_aspect``: the short side to ``resize_edge``
+      (``None``: as it is), but the long one at most the longer of ``input_hw``, and the model takes
+      it in that shape, one picture at a time (DETR).
     - ``resize_filter``: one of Pillow's filters, antialiased; or ``opencv_bilinear``, OpenCV's
       ``INTER_LINEAR``, which is not.
     - ``stride``: ``input_hw`` must be a multiple of it, and of ``keep_aspect`` each side is cut to
@@ -236,6 +245,7 @@ class ModelSpec:
     resize_edge: int | None = None
     crop_rounding: str = "round"
     letterbox_anchor: str = "center"
+    letterbox_rounding: str = "round"
     stride: int | None = None
     score_kind: str = "probability"
     pooling: str = "none"
@@ -283,6 +293,7 @@ class ModelSpec:
             ("resize_filter", self.resize_filter, RESIZE_FILTERS),
             ("crop_rounding", self.crop_rounding, CROP_ROUNDINGS),
             ("letterbox_anchor", self.letterbox_anchor, LETTERBOX_ANCHORS),
+            ("letterbox_rounding", self.letterbox_rounding, LETTERBOX_ROUNDINGS),
             ("score_kind", self.score_kind, SCORE_KINDS),
             ("pooling", self.pooling, POOLINGS),
             ("box_format", self.box_format, BOX_FORMATS),

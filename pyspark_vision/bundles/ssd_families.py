@@ -32,8 +32,9 @@ _PALM_POINTS = (
 )
 # MediaPipe's `pose_detection_cpu.pbtxt`.
 _POSE_POINTS = ("mid_hip", "full_body_scale", "mid_shoulder", "upper_body_scale")
-# RetinaFace's five (WIDER FACE's labels), of the picture's left and right.
-_RETINA_POINTS = ("left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_corner")
+# RetinaFace's five, InsightFace's and CenterFace's (WIDER FACE's labels), of the picture's left and
+# right.
+FACE_POINTS_OF_FIVE = ("left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_corner")
 
 # `ImageToTensorCalculator` with `keep_aspect_ratio`, and OpenCV's bilinear resize.
 _MEDIAPIPE: dict[str, Any] = {
@@ -195,7 +196,7 @@ FAMILIES = (
             "iou_threshold": 0.4,
         },
         labels=_FACE_AFTER_BACKGROUND,
-        keypoints=_RETINA_POINTS,
+        keypoints=FACE_POINTS_OF_FIVE,
         own_keypoints=True,
     ),
 )

@@ -36,6 +36,10 @@ _PLACE = "reader"
 
 _FILES = {"text_map": DETECTOR, "text_direction": DIRECTION, "characters": RECOGNIZER}
 
+_SUBFOLDERS = ("det", "rec", "cls")
+# Beside a recognizer of PaddleOCR: its `PostProcess` holds the characters.
+_PADDLE_CONFIG = "inference.yml"
+
 # RapidOCR's config.yaml: `limit_side_len`, `mean`, `std`; its pictures are OpenCV's, BGR.
 _PREPARATION: dict[str, Any] = {
     "input_hw": (736, 736),
@@ -54,16 +58,24 @@ _TRIAL_HW = (64, 64)
 def parts_of(folder: Path) -> dict[str, list[Path]]:
     """Role -> the files of the folder that return what the role does."""
     parts: dict[str, list[Path]] = {role: [] for role in _FILES}
-    for path in sorted(folder.glob("*.onnx")):
+    for path in _graphs(folder):
         role = _role(read_graph(path))
         if role is not None:
             parts[role].append(path)
     return parts
 
 
+def _graphs(folder: Path) -> list[Path]:
+    """Those of the folder, or of PaddleOCR's subfolders ``det``, ``rec`` and ``cls``."""
+    beside = sorted(folder.glob("*.onnx"))
+    return beside or [
+        path for name in _SUBFOLDERS for path in sorted(folder.glob(f"{name}/*.onnx"))
+    ]
+
+
 def is_text_reader(folder: Path) -> bool:
     """Whether a folder has a detector of text and a recognizer."""
-    if len(list(folder.glob("*.onnx"))) < 2:
+    if len(_graphs(folder)) < 2:
         return False
     try:
         parts = parts_of(folder)
@@ -208,7 +220,10 @@ def _characters(
     staged = folder / CHARACTERS
     if staged.is_file():  # of a bundle of ours: with the blank, and the space where it is one
         return json.loads(staged.read_text(encoding="utf-8"))[1:], staged.name
-    texts = sorted(folder.glob("*.txt"))
+    configured = _of_paddle(recognizer.parent / _PADDLE_CONFIG)
+    if configured:
+        return configured, _PADDLE_CONFIG
+    texts = sorted({*folder.glob("*.txt"), *recognizer.parent.glob("*.txt")})
     if len(texts) != 1:
         found = ", ".join(path.name for path in texts) or "no text file"
         raise InvalidModelError(
@@ -216,6 +231,26 @@ def _characters(
             f"{found}; give the dictionary with labels=FILE, one character a line"
         )
     return _lines(texts[0]), texts[0].name
+
+
+def _of_paddle(config: Path) -> list[str]:
+    """The characters of PaddleOCR's configuration; none where it is not there, or has none."""
+    if not config.is_file():
+        return []
+    try:
+        import yaml
+    except ImportError:
+        raise MissingDependencyError(
+            f"{config} holds the characters, and reading it needs PyYAML: pip install pyyaml, or "
+            "give them with labels=FILE"
+        ) from None
+    try:
+        record = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidModelError(f"{config} is not YAML: {' '.join(str(error).split())}") from None
+    post = record.get("PostProcess") if isinstance(record, dict) else None
+    characters = post.get("character_dict") if isinstance(post, dict) else None
+    return [str(one) for one in characters] if isinstance(characters, list) else []
 
 
 def _lines(path: Path) -> list[str]:

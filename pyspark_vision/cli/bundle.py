@@ -69,7 +69,8 @@ _FIELDS: tuple[tuple[str, tuple[str, ...] | None], ...] = (
 # Shown as well where they are not at their defaults.
 _PREPARATION = (
     *("pixel_scale", "mean", "std", "input_scale", "input_zero_point"),
-    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "pad_value", "stride"),
+    *("resize_filter", "resize_edge", "crop_rounding", "letterbox_anchor", "letterbox_rounding"),
+    *("pad_value", "stride"),
     *("anchor_layers", "anchor_clip", "anchor_variances", "anchor_sides"),
     *("suppression", "iou_threshold", "keypoint_names"),
 )

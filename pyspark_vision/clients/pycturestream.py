@@ -10,8 +10,15 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
+from pyspark_vision.clients.found_shapes import (
+    Keypoint,
+    Mask,
+    read_corners,
+    read_keypoints,
+    read_mask,
+)
 from pyspark_vision.messages.topics import NOTHING_DETECTED
 
 
@@ -30,14 +37,27 @@ class Frame:
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """``score`` in [0, 1]; ``sector``: vertical, horizontal third; ``xyxy`` in [0, 1], top left
-    origin, or ``None`` in messages of PyctureStream itself, which have no boxes."""
+    """``score`` in [0, 1], or none of a map of classes; ``sector``: vertical, horizontal third;
+    ``xyxy`` in [0, 1], top left origin, or ``None``, as in messages of PyctureStream itself, which
+    have no boxes.
+
+    ``mask`` of a segment, ``keypoints`` of a pose or a face, ``corners`` of a line of text, whose
+    ``label`` is what it says: clockwise from the top left of the text.
+    """
 
     label: str
-    score: float
+    score: float | None
     sector: tuple[str, str] | None
     xyxy: tuple[float, float, float, float] | None = None
     class_id: int | None = None
+    mask: Mask | None = None
+    keypoints: tuple[Keypoint, ...] = ()
+    corners: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it can be drawn where it is."""
+        return bool(self.xyxy or self.mask or self.keypoints or self.corners)
 
 
 @dataclass(frozen=True)
@@ -74,8 +94,12 @@ def read_frame(value: bytes) -> tuple[str, str, bytes]:
 
     Raises :class:`BadMessageError`.
     """
-    fields = _fields(value)
-    jpeg = _picture(fields)
+    return frame_of(json_object(value))
+
+
+def frame_of(fields: dict[str, Any]) -> tuple[str, str, bytes]:
+    """As :func:`read_frame`, of a message's fields."""
+    jpeg = picture_of(fields)
     if jpeg is None:
         raise BadMessageError("image is missing")
     return _text(fields, "camera_id"), _text(fields, "timestamp"), jpeg
@@ -90,7 +114,11 @@ def read_result(value: bytes | None) -> Result:
     """
     if value is None:
         raise BadMessageError("it has no value")
-    fields = _fields(value)
+    return result_of(json_object(value))
+
+
+def result_of(fields: dict[str, Any]) -> Result:
+    """As :func:`read_result`, of a message's fields."""
     objects = fields.get("objects")
     if not isinstance(objects, list):
         raise BadMessageError(f"objects must be a list, not {_shown(objects)}")
@@ -98,8 +126,8 @@ def read_result(value: bytes | None) -> Result:
     return Result(
         camera_id=_text(fields, "camera_id"),
         timestamp=_text(fields, "timestamp"),
-        objects=tuple(_object(entry) for entry in objects),
-        jpeg=_picture(fields),
+        objects=tuple(object_of(entry) for entry in objects),
+        jpeg=picture_of(fields),
         model_name=model if isinstance(model, str) else None,
     )
 
@@ -129,10 +157,14 @@ def readable_parts(value: bytes) -> tuple[str | None, str | None, bytes | None]:
     >>> readable_parts(b'{"camera_id": "hall", "timestamp": 8, "image": "%"}')
     ('hall', None, None)
     """
-    fields = _fields(value)
+    return parts_of(json_object(value))
+
+
+def parts_of(fields: dict[str, Any]) -> tuple[str | None, str | None, bytes | None]:
+    """As :func:`readable_parts`, of a message's fields."""
     camera_id, timestamp = fields.get("camera_id"), fields.get("timestamp")
     try:
-        content = _picture(fields)
+        content = picture_of(fields)
     except BadMessageError:
         content = None
     return (
@@ -151,14 +183,15 @@ def events_of(result: Result) -> list[dict[str, str]]:
     >>> event["event_type"], event["timestamp"]
     ('Nothing detected', '2026-11-21 08:00:00.000000')
     """
-    labels = [item.label for item in result.objects] or [NOTHING_DETECTED]
+    labels = [item.label for item in result.objects if item.label] or [NOTHING_DETECTED]
     local = local_time(result).isoformat(" ", "microseconds")
     return [
         {"event_type": label, "timestamp": local, "camera_id": result.camera_id} for label in labels
     ]
 
 
-def _fields(value: bytes) -> dict[str, Any]:
+def json_object(value: bytes) -> dict[str, Any]:
+    """A message's fields. Raises :class:`BadMessageError` if it is no JSON object."""
     try:
         fields = json.loads(value)
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or too deep
@@ -175,33 +208,45 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _picture(fields: dict[str, Any]) -> bytes | None:
-    text = fields.get("image")
+def picture_of(fields: dict[str, Any], name: str = "image") -> bytes | None:
+    """The bytes of a base64 field, ``None`` without it. Raises :class:`BadMessageError`."""
+    text = fields.get(name)
     if text is None:
         return None
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise BadMessageError(f"image is not base64: {error}") from None
+        raise BadMessageError(f"{name} is not base64: {error}") from None
 
 
-def _object(entry: Any) -> DetectedObject:
+def object_of(entry: Any) -> DetectedObject:
+    """An object's fields. Raises :class:`BadMessageError`; what is no shape is left out."""
     if not isinstance(entry, dict):
         raise BadMessageError(f"an object must be a JSON object, not {_shown(entry)}")
     score, sector = entry.get("score"), entry.get("sector")
     box, class_id = entry.get("box"), entry.get("class_id")
     # Python's JSON takes NaN and Infinity, and integers that no float holds.
-    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+    has_none = score is None and "class_id" in entry  # a segment of a map of classes
+    if not has_none and not _is_share(score):
         raise BadMessageError(f"score must be a number from 0 to 1, not {_shown(score)}")
+    corners = read_corners(entry.get("corners"))
     return DetectedObject(
-        label=_text(entry, "label"),
-        score=float(score),
+        # Nothing may have been read in a line of text.
+        label="" if corners and entry.get("label") == "" else _text(entry, "label"),
+        score=float(score) if _is_share(score) else None,
         sector=(str(sector[0]), str(sector[1]))
         if isinstance(sector, list) and len(sector) == 2
         else None,
         xyxy=_box(box),
         class_id=class_id if isinstance(class_id, int) else None,
+        mask=read_mask(entry.get("mask")),
+        keypoints=read_keypoints(entry.get("keypoints")),
+        corners=corners,
     )
+
+
+def _is_share(score: Any) -> TypeGuard[float]:
+    return isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
 
 
 def _box(sides: Any) -> tuple[float, float, float, float] | None:

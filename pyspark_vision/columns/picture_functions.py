@@ -19,6 +19,7 @@ DRAWINGS = {
     "draw_detections": "draw_on_images",
     "draw_masks": "draw_masks_on_images",
     "draw_keypoints": "draw_keypoints_on_images",
+    "draw_text_lines": "draw_text_lines_on_images",
 }
 
 

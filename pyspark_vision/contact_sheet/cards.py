@@ -15,6 +15,7 @@ from pyspark_vision.contact_sheet.rows import Card, Failure, as_text
 from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, score_text, text_color_rgb
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
+from pyspark_vision.executor.draw_text_lines import corners_of, draw_text_lines, edges_of
 
 STAGE_RATIO = 4 / 3  # as in the style sheet
 OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only
@@ -25,7 +26,7 @@ PLATE_PX = 18.0
 LETTER_PX = 6.6
 
 # What is drawn in the colours of its classes.
-COLORED_TASKS = ("detect", "segment", "keypoints")
+COLORED_TASKS = ("detect", "segment", "keypoints", "ocr")
 
 Edges = tuple[float, float, float, float]
 
@@ -77,7 +78,7 @@ def card_view(
 ) -> CardView:
     """What one card shows; `boxes_drawn` says that the picture already carries its boxes."""
     name = _name(card)
-    rows = [item for item in card.items if isinstance(item, Mapping)]
+    rows = _rows(card, task)
     items = [_item(number, item) for number, item in enumerate(rows, start=1)]
     found = ", ".join(f"{item.name} {item.score}" for item in items[:OPEN_ITEMS])
     shown = picture if isinstance(picture, Thumbnail) else None
@@ -98,14 +99,17 @@ def card_view(
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio),
         points=[place for row in rows for place in _points(row)] if has_points else [],
-        outlined=task != "segment",
+        outlined=task not in ("segment", "ocr"),
         vector=_vector(card) if task == "embed" else None,
     )
 
 
+_PAINTED = {"segment": draw_masks, "keypoints": draw_keypoints, "ocr": draw_text_lines}
+
+
 def painter(card: Card, task: str) -> Callable[[Image.Image], Image.Image] | None:
-    """What draws a card's masks or points on its picture; None where it has none."""
-    drawing = {"segment": draw_masks, "keypoints": draw_keypoints}.get(task)
+    """What draws a card's masks, points or lines on its picture; None where it has none."""
+    drawing = _PAINTED.get(task)
     rows = [item for item in card.items if isinstance(item, Mapping)]
     if drawing is None or card.failure or not rows:
         return None
@@ -122,6 +126,20 @@ def color_style(class_id: Any) -> str:
     """Return the custom properties of a class: `--c` its colour, `--t` its text colour."""
     color = class_color_rgb(class_id if isinstance(class_id, int) else 0)
     return f"--c:#{bytes(color).hex()};--t:#{bytes(text_color_rgb(color)).hex()}"
+
+
+def _rows(card: Card, task: str) -> list[Mapping[str, Any]]:
+    """What a card lists; a line of text as something with a label and a box around its corners."""
+    rows = [item for item in card.items if isinstance(item, Mapping)]
+    return [_line_row(row) for row in rows] if task == "ocr" else rows
+
+
+def _line_row(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    corners = corners_of(line)
+    sides = edges_of(corners) if corners else (None, None, None, None)
+    box = dict(zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
+    text = as_text(line.get("text")).strip() or "no text"
+    return {"class_id": None, "label": text, "score": line.get("score"), **box}
 
 
 def _name(card: Card) -> str:

@@ -18,10 +18,12 @@ RESULT_FIELDS = {
     "predictions": "classify",
     "segments": "segment",
     "poses": "keypoints",
+    "lines": "ocr",
     "embedding": "embed",
 }
 SCORED_FIELDS = {"class_id", "label", "score"}
 BOX_FIELDS = SCORED_FIELDS | {"xmin", "ymin", "xmax", "ymax"}
+LINE_FIELDS = {"text", "score", "corners"}
 OTHER_FIELDS = ("width", "height", "model", "model_sha256", "model_digest", "error")
 SOURCE_COLUMNS = ("content",)
 ANNOTATED_COLUMNS = ("annotated", "image")
@@ -134,7 +136,8 @@ def find_layout(schema: pa.Schema, source: Path) -> Layout:
     raise ContactSheetError(
         f"{str(source)!r} has no result column: one of detections, segments or poses (array of "
         f"struct with {', '.join(sorted(BOX_FIELDS))}), predictions (array of struct with "
-        f"{', '.join(sorted(SCORED_FIELDS))}) or embedding (array of float) is needed, as a column "
+        f"{', '.join(sorted(SCORED_FIELDS))}), lines (array of struct with "
+        f"{', '.join(sorted(LINE_FIELDS))}) or embedding (array of float) is needed, as a column "
         f"or in a struct column. Columns found: {columns}"
     )
 
@@ -191,7 +194,7 @@ def _is_result(part: pa.Field) -> bool:
     item = part.type.value_type
     if part.name == "embedding":
         return bool(pa.types.is_floating(item))
-    needed = SCORED_FIELDS if part.name == "predictions" else BOX_FIELDS
+    needed = {"predictions": SCORED_FIELDS, "lines": LINE_FIELDS}.get(part.name, BOX_FIELDS)
     return pa.types.is_struct(item) and needed <= {inner.name for inner in item}
 
 

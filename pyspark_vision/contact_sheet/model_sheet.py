@@ -13,19 +13,19 @@ import pyarrow.parquet as pq
 
 from pyspark_vision.contact_sheet.files import ContactSheetError
 from pyspark_vision.contact_sheet.sheet import SheetCounts, build_contact_sheet
-from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.heads import (
     ClassifyOptions,
     DetectOptions,
     EmbedOptions,
     HeadOptions,
     PoseOptions,
+    ReadOptions,
     SegmentOptions,
     default_iou_threshold,
 )
 from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.pipeline import result_array
-from pyspark_vision.executor.predictor import Predictor
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Below detect_objects' 0.5: a model that is read wrongly is seen by its weak boxes, too.
 SCORE_THRESHOLD = 0.3
 _MASK_THRESHOLD = 0.5
+# As of read_text.
+_BOX_THRESHOLD, _UNCLIP_RATIO = 0.5, 1.6
 _TOP_CLASSES = 5
 _MOST_BOXES = 100
 
@@ -84,8 +86,8 @@ def check_output(target: Path) -> None:
 def _answers(spec: ModelSpec, pictures: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     """A picture at a time: ``origin, content, result``."""
     head = _head(spec)
-    engine = load_engine(spec, spec.path, os.cpu_count() or 1)
-    predictor = Predictor(spec, engine, DecodeOptions(), head)
+    model = load_model(spec, spec.path, os.cpu_count() or 1)
+    predictor = predictor_of(spec, model, DecodeOptions(), head)
     for file in pictures:
         content = file.read_bytes()
         result = result_array(spec, head, predictor.predict([content]))
@@ -105,4 +107,6 @@ def _head(spec: ModelSpec) -> HeadOptions:
         return SegmentOptions(least, _MOST_BOXES, suppression, _MASK_THRESHOLD)
     if spec.task == "keypoints":
         return PoseOptions(SCORE_THRESHOLD, _MOST_BOXES, suppression)
+    if spec.task == "ocr":
+        return ReadOptions(SCORE_THRESHOLD, _BOX_THRESHOLD, _UNCLIP_RATIO)
     return DetectOptions(SCORE_THRESHOLD, _MOST_BOXES, suppression)

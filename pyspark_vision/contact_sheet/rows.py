@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 
 from pyspark_vision.contact_sheet.files import Layout, ResultFile
 
+# Whose results have no classes to count.
+CLASSLESS_TASKS = ("embed", "ocr")
+
 MODEL_FIELDS = ("model", "model_sha256")
 NO_RESULT_CODE = "no_result"
 
@@ -131,7 +134,7 @@ def _count(batch: pa.RecordBatch, layout: Layout, tally: Tally) -> pa.Array:
     tally.pictures += batch.num_rows
     tally.with_results += pc.sum(filled).as_py() or 0
     tally.failed += pc.sum(failed).as_py() or 0
-    if layout.task != "embed":
+    if layout.task not in CLASSLESS_TASKS:
         good = items.filter(filled)
         # a picture counts once for its best class, or for each of its objects
         found = pc.list_element(good, 0) if layout.task == "classify" else pc.list_flatten(good)

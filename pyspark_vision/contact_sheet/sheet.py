@@ -41,6 +41,7 @@ WORDS = {
     "classify": ("predictions", "Pictures by best class"),
     "segment": ("segments", "Segments by class"),
     "keypoints": ("poses", "Poses by class"),
+    "ocr": ("text", ""),
     "embed": ("a vector", ""),
 }
 
@@ -71,10 +72,10 @@ def build_contact_sheet(
 
     In: `results`, a Parquet file or a folder of them (subfolders such as `batch_id=3` too), with
     the row contract as columns or in a struct column: one of `detections`, `predictions`,
-    `segments`, `poses`, `embedding`, and beside it `width`, `height`, `model`, `model_sha256`,
-    `error`. Pictures come from a binary column `content` (boxes, masks and points are drawn on
-    them), else from `annotated` or `image` (drawn on already), else from `origin` where that is a
-    local path or a `file:` URI.
+    `segments`, `poses`, `lines`, `embedding`, and beside it `width`, `height`, `model`,
+    `model_sha256`, `error`. Pictures come from a binary column `content` (boxes, masks, points and
+    lines of text are drawn on them), else from `annotated` or `image` (drawn on already), else
+    from `origin` where that is a local path or a `file:` URI.
     A row with an error counts as failed; one with neither result nor error too, as `no_result`.
 
     Out: the page at `output`, replaced in one step. At most `limit` cards, failed rows first;

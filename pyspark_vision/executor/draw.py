@@ -215,7 +215,7 @@ def _box(detection: Mapping[str, Any], size_wh: tuple[int, int]) -> Box | None:
     left, top = min(int(xmin * width), width - 1), min(int(ymin * height), height - 1)
     right = max(left, math.ceil(xmax * width) - 1)
     bottom = max(top, math.ceil(ymax * height) - 1)
-    name = _drawable(label) if isinstance(label, str) else ""
+    name = drawable(label) if isinstance(label, str) else ""
     return Box((left, top, right, bottom), class_id, name or f"#{class_id}", score)
 
 
@@ -232,8 +232,17 @@ def draw_outline(draw: ImageDraw.ImageDraw, box: Box, line_px: int) -> None:
     draw.rectangle(box.xyxy, outline=class_color_rgb(box.class_id), width=line_px)
 
 
-def draw_plates(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], size_wh: tuple[int, int]) -> None:
-    """Write each name on a plate of its colour; the last, best box chooses its place first."""
+def draw_plates(
+    draw: ImageDraw.ImageDraw,
+    boxes: Sequence[Box],
+    size_wh: tuple[int, int],
+    *,
+    keeps_clear: bool = False,
+) -> None:
+    """Write each name on a plate of its colour; the last, best box chooses its place first.
+
+    With `keeps_clear` a plate covers no other box, but rather its own.
+    """
     width, height = size_wh
     line_px = line_width_px(size_wh)
     font_px = max(MIN_FONT_PX, round(FONT_BASE_PX + math.sqrt(width * height) * FONT_SCALE))
@@ -243,7 +252,7 @@ def draw_plates(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], size_wh: tuple[
     plate_h = ascent + descent + pad_px
     if plate_h * 2 > height:
         return  # a plate would hide the picture
-    placed: list[Xyxy] = []
+    placed: list[Xyxy] = [box.xyxy for box in boxes] if keeps_clear else []
     plates: list[tuple[Xyxy, Box, str]] = []
     for box in boxes[: -MAX_PLATES - 1 : -1]:
         box_w = box.xyxy[2] - box.xyxy[0] + 1
@@ -252,6 +261,10 @@ def draw_plates(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], size_wh: tuple[
         text = _shortened(box.name, tail, font, room_px)
         plate_w = min(width, math.ceil(font.getlength(text)) + 2 * pad_px)
         plate = _place(box.xyxy, (plate_w, plate_h), size_wh, line_px, placed)
+        if plate is None and keeps_clear:
+            text = _shortened(box.name, tail, font, max(box_w, 4 * font_px) - 2 * pad_px)
+            plate_w = min(width, math.ceil(font.getlength(text)) + 2 * pad_px)
+        plate = plate or _kept_inside(box.xyxy, (plate_w, plate_h), size_wh, covers=keeps_clear)
         placed.append(plate)
         plates.append((plate, box, text))
     for plate, box, text in reversed(plates):
@@ -263,8 +276,11 @@ def draw_plates(draw: ImageDraw.ImageDraw, boxes: Sequence[Box], size_wh: tuple[
 
 def _place(
     box: Xyxy, plate_wh: tuple[int, int], size_wh: tuple[int, int], line_px: int, taken: list[Xyxy]
-) -> Xyxy:
-    """Find a plate's place: above the box, inside its top, below it, inside its bottom."""
+) -> Xyxy | None:
+    """Find a plate's place: above the box, inside its top, below it, inside its bottom.
+
+    None where all of them are taken.
+    """
     left, top, _, bottom = box
     plate_w, plate_h = plate_wh
     width, height = size_wh
@@ -274,7 +290,16 @@ def _place(
         plate = (x, y, x + plate_w - 1, y + plate_h - 1)
         if 0 <= y <= lowest and not any(_overlap(plate, other) for other in taken):
             return plate
-    y = max(0, min(top - plate_h, lowest))
+    return None
+
+
+def _kept_inside(
+    box: Xyxy, plate_wh: tuple[int, int], size_wh: tuple[int, int], *, covers: bool
+) -> Xyxy:
+    """A plate above the box, or on its top if it `covers` it, moved into the picture."""
+    (left, top, _, _), (plate_w, plate_h) = box, plate_wh
+    x = max(0, min(left, size_wh[0] - plate_w))
+    y = max(0, min(top if covers else top - plate_h, size_wh[1] - plate_h))
     return (x, y, x + plate_w - 1, y + plate_h - 1)
 
 
@@ -298,7 +323,7 @@ def _shortened(name: str, tail: str, font: ImageFont.FreeTypeFont, room_px: floa
     return name[:fits].rstrip() + "…" + tail if fits else tail.strip()
 
 
-def _drawable(label: str) -> str:
+def drawable(label: str) -> str:
     """Return the label as the font can write it, "" where it would lose letters."""
     kept = []
     for char in " ".join(label[:MAX_LABEL_CHARS].split()):

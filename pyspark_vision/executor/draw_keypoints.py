@@ -23,6 +23,8 @@ from pyspark_vision.executor.draw import (
 
 # Below it a point is more likely elsewhere: Ultralytics' `Annotator.kpts` leaves it out, too.
 LEAST_SCORE = 0.25
+# More points are a face's mesh: dots must not become a blot.
+MOST_LARGE_POINTS = 50
 
 # What lies next to what, by the names of COCO's and MediaPipe's points.
 _SIDES = (
@@ -97,25 +99,39 @@ def _draw_pose(
         keypoints = list(pose["keypoints"] or ())
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return
-    points = [_point(keypoint, size_wh) for keypoint in keypoints]
-    named = {name: xy for point in points if point is not None for name, xy in [point]}
-    for one, other in LINES:
-        if one in named and other in named:
-            ends = (named[one], named[other])
-            draw.line(ends, fill=BLACK, width=line_px + 3)
-            draw.line(ends, fill=color, width=line_px + 1)
-    # Many points are a face's mesh: dots must not become a blot.
-    radius = line_px * (1.5 if len(points) <= 50 else 0.5)
-    for point in points:
+    width, height = size_wh
+    drawable, lines = points_and_lines(keypoints)
+    points = [(x * width, y * height) for x, y in drawable]
+    for one, other in lines:
+        draw.line((points[one], points[other]), fill=BLACK, width=line_px + 3)
+        draw.line((points[one], points[other]), fill=color, width=line_px + 1)
+    radius = line_px * (1.5 if len(keypoints) <= MOST_LARGE_POINTS else 0.5)
+    for x, y in points:
+        draw.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), WHITE)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
+
+
+def points_and_lines(
+    keypoints: Sequence[Mapping[str, Any]],
+) -> tuple[list[tuple[float, float]], list[tuple[int, int]]]:
+    """The points that are drawn, in parts of the picture, and which of them a line joins.
+
+    >>> eyes = [{"name": "left_eye", "x": 0.6, "y": 0.5}, {"name": "right_eye", "x": 2, "y": 0.5}]
+    >>> points_and_lines([{"name": "nose", "x": 0.5, "y": 0.5, "score": 0.9}, *eyes])
+    ([(0.5, 0.5), (0.6, 0.5)], [(0, 1)])
+    """
+    points: list[tuple[float, float]] = []
+    by_name: dict[str, int] = {}
+    for keypoint in keypoints:
+        point = _point(keypoint)
         if point is not None:
-            x, y = point[1]
-            draw.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), WHITE)
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
+            by_name[point[0]] = len(points)
+            points.append(point[1])
+    joined = [(by_name[a], by_name[b]) for a, b in LINES if a in by_name and b in by_name]
+    return points, joined
 
 
-def _point(
-    keypoint: Mapping[str, Any], size_wh: tuple[int, int]
-) -> tuple[str, tuple[float, float]] | None:
+def _point(keypoint: Mapping[str, Any]) -> tuple[str, tuple[float, float]] | None:
     try:
         name, x, y = keypoint["name"], float(keypoint["x"]), float(keypoint["y"])
         name = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
@@ -126,5 +142,4 @@ def _point(
         return None
     if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
         return None
-    width, height = size_wh
-    return name, (x * width, y * height)
+    return name, (x, y)

@@ -65,6 +65,14 @@ def user_project(bucket: str, options: GcsOptions) -> str | None:
     return options.user_project if is_paid else None
 
 
+def payer_hint(error: object) -> str:
+    """What to add to a refusal for want of a payer; empty for another error."""
+    # How the service refuses who does not say who pays.
+    if "no user project" not in str(error):
+        return ""
+    return "; fs.gs.requester.pays.mode and ….project.id name who pays"
+
+
 def bucket_store(bucket: str, options: FetchOptions) -> Any:
     """obstore's client for one bucket; ``None`` where only Google's own knows the way."""
     from google.auth.exceptions import GoogleAuthError

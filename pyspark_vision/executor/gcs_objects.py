@@ -16,15 +16,18 @@ from pyspark_vision.executor.fetched import (
     failed,
     pause,
 )
-from pyspark_vision.executor.gcs_clients import bucket_store, gcs_client, user_project
+from pyspark_vision.executor.gcs_clients import (
+    bucket_store,
+    gcs_client,
+    payer_hint,
+    user_project,
+)
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
 # What obstore refuses or takes for another key: control characters; empty, . and .. segments.
 _ODD_KEY = re.compile(r"[\x00-\x1f\x7f]|(^|/)(\.{0,2})(/|$)")
 # Connections that requests keep (its DEFAULT_POOLSIZE): with more it warns for each that it closes.
 _SECOND_LOOKS = threading.BoundedSemaphore(10)
-# How the service refuses who does not say who pays.
-_NO_PAYER = "no user project"
 
 
 def get_object(bucket: str, key: str, generation: str | None, options: FetchOptions) -> Fetched:
@@ -147,7 +150,6 @@ def _may_pass(error: Any) -> bool:
 
 
 def _refused(name: str, error: Any) -> RowError:
-    if _NO_PAYER in str(error):
-        why = f"{name}: {error}; fs.gs.requester.pays.mode and ….project.id name who pays"
-        return RowError(ErrorCode.FETCH_DENIED, why)
+    if hint := payer_hint(error):
+        return RowError(ErrorCode.FETCH_DENIED, f"{name}: {error}{hint}")
     return RowError(ErrorCode.FETCH_FAILED, f"{name}: {error}")

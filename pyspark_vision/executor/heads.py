@@ -37,6 +37,7 @@ _DEFAULT_IOU_THRESHOLD = 0.5
 _UNSUPPRESSED = {
     *("class_scores", "yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
     *("ssd_boxes", "cls_8", "nanodet", "fastestdet"),
+    *("dist_8", "score_8", "center_map"),
 }
 
 
@@ -187,7 +188,7 @@ def classify(spec: ModelSpec, outputs: Outputs, options: ClassifyOptions) -> Pre
     if spec.background_class is not None:
         keep = class_ids != spec.background_class
         class_ids, scores = class_ids[keep], scores[keep]
-    best = np.argsort(-scores, kind="stable")[: options.top_k]
+    best = _best_first(scores, options.top_k)
     best = best[scores[best] >= options.score_threshold]
     return Predictions(
         (class_ids[best] + spec.label_offset).astype(np.int32), scores[best].astype(np.float32)
@@ -299,9 +300,21 @@ def match(spec: ModelSpec, outputs: Outputs, options: MatchOptions) -> Predictio
         raise ValueError("the model has no logit_scale")
     logits = np.float32(spec.logit_scale) * (vectors @ vector) + np.float32(spec.logit_bias)
     scores = probabilities(logits, spec.score_kind, exclusive=True)
-    best = np.argsort(-scores, kind="stable")[: options.top_k]
+    best = _best_first(scores, options.top_k)
     best = best[scores[best] >= options.score_threshold]
     return Predictions(best.astype(np.int32), scores[best].astype(np.float32))
+
+
+def _best_first(scores: Array, count: int) -> Array:
+    """Where the ``count`` largest of ``(C,)`` finite scores are; of equal ones the first is first.
+
+    Only those are put in order: all of 1,000 classes take twice as long, of 20,000 fifty times.
+    """
+    among = np.arange(scores.size)
+    if count < scores.size:
+        least = np.partition(scores, -count)[-count]
+        among = np.flatnonzero(scores >= least)
+    return among[np.argsort(-scores[among], kind="stable")][:count]
 
 
 def _pooled(spec: ModelSpec, output: Array) -> Array:

@@ -30,6 +30,7 @@ from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
+from pyspark_vision.executor.draw_text_lines import draw_text_lines
 from pyspark_vision.executor.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.heads import HeadOptions
 from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture
@@ -281,6 +282,13 @@ def draw_keypoints_on_images(
 ) -> Iterator[pa.Array]:
     """As :func:`draw_on_images`, with poses."""
     return _drawn_on(batches, options, draw_keypoints)
+
+
+def draw_text_lines_on_images(
+    batches: Iterator[tuple[pa.Array, pa.Array]], options: DecodeOptions
+) -> Iterator[pa.Array]:
+    """As :func:`draw_on_images`, with lines of text."""
+    return _drawn_on(batches, options, draw_text_lines)
 
 
 def _drawn_on(

@@ -77,6 +77,7 @@ class Preprocessor:
         self._stride = spec.stride or 1
         self._crop_rest = _CROP_RESTS[spec.crop_rounding]
         self._is_centered = spec.letterbox_anchor == "center"
+        self._is_cut = spec.letterbox_rounding == "floor"
         self._dtype = np.dtype(spec.input_dtype)
         is_quantized = self._dtype.kind in "ui"
         simd = not exact and (spec.precision != "float32" or not is_quantized)
@@ -111,9 +112,12 @@ class Preprocessor:
 
     def fill(self, batch: Array, index: int, image: Image.Image) -> Placement:
         """Write an upright RGB picture into ``batch[index]``; returns where it lies in it."""
+        if self._color_order == "gray":
+            # Grey first, as Keras' `load_img` and OpenCV's users: the filters' rounding differs.
+            image = image.convert("L").convert("RGB")
         resized, placement = self._placed(image)
         if self._color_order == "gray":
-            pixels = np.asarray(resized.convert("L"))[:, :, np.newaxis]
+            pixels = np.asarray(resized)[:, :, :1]
         else:
             pixels = np.asarray(resized)
             if self._color_order == "bgr":
@@ -214,22 +218,32 @@ class Preprocessor:
         )
 
     def _letterboxed(self, image: Image.Image) -> tuple[Image.Image, Placement]:
-        """As Ultralytics' ``LetterBox``: sides by ``round``, an odd rest below and on the right."""
+        """As Ultralytics' ``LetterBox``: sides by ``round``, an odd rest below and on the right.
+
+        Or as YOLOX' and InsightFace's, who cut the sides to whole pixels, and place boxes by the
+        ratio before that.
+        """
         height, width = self.hw
         source_width, source_height = image.size
         scale = min(width / source_width, height / source_height)
-        inner_width = max(1, round(source_width * scale))
-        inner_height = max(1, round(source_height * scale))
+        to_pixels = int if self._is_cut else round
+        inner_width = max(1, to_pixels(source_width * scale))
+        inner_height = max(1, to_pixels(source_height * scale))
         left_px = top_px = 0
         if self._is_centered:
             left_px, top_px = (width - inner_width) // 2, (height - inner_height) // 2
         canvas = Image.new("RGB", (width, height), self._pad_rgb)
         canvas.paste(self._to(image, (inner_width, inner_height)), (left_px, top_px))
+        placed_width, placed_height = (
+            (source_width * scale, source_height * scale)
+            if self._is_cut
+            else (inner_width, inner_height)
+        )
         return canvas, Placement(
-            width / inner_width,
-            -left_px / inner_width,
-            height / inner_height,
-            -top_px / inner_height,
+            width / placed_width,
+            -left_px / placed_width,
+            height / placed_height,
+            -top_px / placed_height,
         )
 
     def _to(self, image: Image.Image, size_wh: tuple[int, int]) -> Image.Image:

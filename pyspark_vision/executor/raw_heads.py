@@ -2,7 +2,8 @@
 
 A layout is a function ``(outputs of one picture, spec) -> boxes with class_scores, or with scores
 and classes``, and ``keypoints`` ``(N, K, 2)`` where it has them. Shapes below are of one picture: N
-boxes or queries, C classes. Those of small detectors are in :mod:`small_heads`.
+boxes or queries, C classes. Those of small detectors are in :mod:`small_heads` and
+:mod:`grid_heads`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor import small_heads
+from pyspark_vision.executor import grid_heads, small_heads
 from pyspark_vision.executor.grids import grid_cells
 from pyspark_vision.executor.scores import best_class, sigmoid, softmax
 
@@ -194,4 +195,7 @@ LAYOUTS: dict[str, Layout] = {
     "cls_8": small_heads.yunet,
     "nanodet": small_heads.nanodet,
     "fastestdet": small_heads.fastestdet,
+    "dist_8": grid_heads.distributions,
+    "score_8": grid_heads.scrfd,
+    "center_map": grid_heads.centerface,
 }

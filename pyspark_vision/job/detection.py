@@ -1,13 +1,27 @@
-"""Frames in, detected objects out: the transformation of ``jobs/stream_detect.py``."""
+"""Frames in, what is in them out: the transformation of ``jobs/stream_detect.py``.
+
+Objects, segments, poses or lines of text: what the model is for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.functions import detect_objects, draw_detections, fetch_object
+from pyspark_vision.functions import (
+    detect_keypoints,
+    detect_objects,
+    draw_detections,
+    draw_keypoints,
+    draw_masks,
+    draw_text_lines,
+    fetch_object,
+    read_text,
+    segment_image,
+)
 from pyspark_vision.messages import pictures, pycturestream
 from pyspark_vision.messages.planned_time import planned_at
 from pyspark_vision.messages.pycturestream import FrameFormat
@@ -26,6 +40,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a model is for: the column ``value`` of what is found, the function that finds it with
+    its keyword ``most`` (how many at most; ``None``: all), and the one that draws it."""
+
+    value: str
+    find: Callable[..., Column]
+    most: str | None
+    draw: Callable[..., Column]
+
+
+TASKS = {
+    "detect": Task("detections", detect_objects, "max_detections", draw_detections),
+    "segment": Task("segments", segment_image, "max_segments", draw_masks),
+    "keypoints": Task("poses", detect_keypoints, "max_poses", draw_keypoints),
+    "ocr": Task("lines", read_text, None, draw_text_lines),
+}
+"""By the task of a model's spec: all that the job runs."""
+
+
+@dataclass(frozen=True)
 class Detection:
     """How frames become results.
 
@@ -33,17 +67,18 @@ class Detection:
     - ``max_age_s``: older frames are dropped; ``None``: none are.
     - ``is_newest_only``: of each camera in a batch all frames but the newest are dropped.
     - ``uri_prefixes``: the folders of objects that messages may name.
-    - ``score_threshold``: least score, exclusive, in 0..1; ``max_detections``: of one frame.
+    - ``score_threshold``: in 0..1, exclusive of detections; ``max_detections``: of one frame, not
+      of lines of text. ``None``: the default of the model's function.
     - ``decode``: how pictures are read, keywords of ``detect_objects``.
-    - ``draws``: results have a column ``image``, a JPEG with the boxes drawn.
+    - ``draws``: results have a column ``image``, a JPEG with what was found drawn.
     """
 
     frames: FrameFormat
     max_age_s: float | None
     is_newest_only: bool
     uri_prefixes: tuple[str, ...]
-    score_threshold: float
-    max_detections: int
+    score_threshold: float | None
+    max_detections: int | None
     decode: DecodeKeywords
     draws: bool
 
@@ -51,7 +86,7 @@ class Detection:
 def detect(
     frames: DataFrame, model: ModelSpec, how: Detection, seen: SeenFrames | None = None
 ) -> DataFrame:
-    """Frames (``pycturestream.read_frames``) in, a flat row each with its detections or its error.
+    """Frames (``pycturestream.read_frames``) in, a flat row each with what was found or its error.
 
     No I/O of its own. With ``seen`` duplicates are dropped, too.
     """
@@ -61,22 +96,30 @@ def detect(
     frames = pycturestream.with_picture(_marked(frames, how), how.frames, fetch)
     if seen is not None:
         frames = seen.mark(frames)
-    result = detect_objects(
-        "picture",
-        model,
-        score_threshold=how.score_threshold,
-        max_detections=how.max_detections,
-        timings=True,
-        **how.decode,
-    )
-    results = flatten_result(frames.withColumn("result", result))
+    results = flatten_result(frames.withColumn("result", _result(model, how)))
     if how.draws:
         # Not those that failed: a picture that ends its decoder would end this one, too.
         good = F.when(F.col("error").isNull(), F.col("picture"))
-        drawn = draw_detections(good, "detections", **how.decode)
-        results = results.withColumn("image", drawn)
+        results = results.withColumn("image", _drawn(model, how, good))
     results = with_payload_if_failed(results, "value")
     return results.drop("value", "picture", "problem", "uri")
+
+
+def _result(model: ModelSpec, how: Detection) -> Column:
+    """The answer of the model's own function to ``picture``."""
+    task = TASKS[model.task]
+    limits: dict[str, Any] = {"score_threshold": how.score_threshold}
+    if task.most is not None:
+        limits[task.most] = how.max_detections
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return task.find("picture", model, **given, timings=True, **how.decode)
+
+
+def _drawn(model: ModelSpec, how: Detection, picture: Column) -> Column:
+    task = TASKS[model.task]
+    # Faces with their points are drawn as poses.
+    draw = draw_keypoints if model.keypoint_names else task.draw
+    return draw(picture, task.value, **how.decode)
 
 
 def steps(

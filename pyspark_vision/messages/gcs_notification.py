@@ -29,6 +29,8 @@ _RESOURCE = (
 )
 # What a resource says of itself, should attributes have been lost on the way.
 _KIND = "storage#object"
+# Of the service they are microseconds, 16 digits; 0 stands for no object.
+_GENERATION = r"^[1-9]\d{0,17}$"
 
 
 def read_notifications(messages: DataFrame) -> DataFrame:
@@ -37,7 +39,7 @@ def read_notifications(messages: DataFrame) -> DataFrame:
     ``bucket``, ``object_name``, ``generation`` (bigint), ``content_type``, ``object_bytes``,
     ``time_created`` (text, as it was sent), ``object_metadata`` (the object's own, or null),
     ``event_type``, ``dropped`` (``other_event``, or null), ``problem`` (``bad_message`` where no
-    object is named, else null). ``origin`` becomes ``gs://BUCKET/NAME#GENERATION``.
+    object or no generation of it is named, else null). ``origin`` becomes ``gs://BUCKET/NAME#GENERATION``.
     """
     attributes = F.col("attributes")
     text = F.when(is_valid_utf8(F.col("value").cast("string")), F.col("value").cast("string"))
@@ -49,13 +51,16 @@ def read_notifications(messages: DataFrame) -> DataFrame:
     name = F.coalesce(resource["name"], attributes["objectId"])
     generation = F.coalesce(resource["generation"], attributes["objectGeneration"])
     is_named = (F.length(bucket) > 0) & (F.length(name) > 0) & event.isNotNull()
+    # Without its generation any object of the name would be taken for the one that was announced.
+    is_odd = generation.isNotNull() & ~generation.rlike(_GENERATION)
+    said = F.concat(F.lit("generation "), F.substring(generation, 1, 40), F.lit(" is no number"))
     problem = F.when(
         ~is_other & ~F.coalesce(is_named, F.lit(False)),
         json_fields.error(
             ErrorCode.BAD_MESSAGE,
             "no notification of Cloud Storage: it names no bucket, object or event",
         ),
-    ).otherwise(json_fields.no_error())
+    ).otherwise(F.when(~is_other & is_odd, json_fields.error(ErrorCode.BAD_MESSAGE, said)))
     place = F.concat(F.lit("gs://"), bucket, F.lit("/"), name)
     origin = F.concat(place, F.coalesce(F.concat(F.lit("#"), generation), F.lit("")))
     others = [column for column in messages.columns if column != "origin"]
@@ -66,7 +71,7 @@ def read_notifications(messages: DataFrame) -> DataFrame:
         name.alias("object_name"),
         _number(generation).alias("generation"),
         resource["contentType"].alias("content_type"),
-        _number(F.coalesce(resource["size"])).alias("object_bytes"),
+        _number(resource["size"]).alias("object_bytes"),
         resource["timeCreated"].alias("time_created"),
         resource["metadata"].alias("object_metadata"),
         event.alias("event_type"),

@@ -167,9 +167,13 @@ def with_object(results: DataFrame) -> DataFrame:
     return results.select("*", *(F.lit(None).cast("string").alias(name) for name in lacking))
 
 
-def table(results: DataFrame) -> DataFrame:
-    """The columns of :data:`RESULT`, of :data:`OBJECT` where objects were read, and headers."""
-    return results.select(*_names(results), *record_headers.columns_in(results))
+def table(results: DataFrame, *, all_classes: bool = False) -> DataFrame:
+    """The columns of :data:`RESULT`, of :data:`OBJECT` where objects were read, and headers.
+
+    ``all_classes``: and ``predictions``, the best classes with their scores.
+    """
+    names = _names(results, all_classes)
+    return results.select(*names, *record_headers.columns_in(results))
 
 
 def kept(results: DataFrame, failures: str) -> DataFrame:
@@ -177,18 +181,22 @@ def kept(results: DataFrame, failures: str) -> DataFrame:
     return results.where(F.col("error").isNull()) if failures == "drop" else results
 
 
-def _names(results: DataFrame) -> list[str]:
-    return [*RESULT.names, *(name for name in OBJECT if name in results.columns)]
+def _names(results: DataFrame, all_classes: bool) -> list[str]:
+    objects = [name for name in OBJECT if name in results.columns]
+    return [*RESULT.names, *objects, *(["predictions"] if all_classes else [])]
 
 
-def result_messages(results: DataFrame, max_bytes: int) -> DataFrame:
+def result_messages(results: DataFrame, max_bytes: int, *, all_classes: bool = False) -> DataFrame:
     """Results -> ``key, value`` of the result topic; failed images too, with their reason.
 
-    A message above ``max_bytes`` is sent without its metadata, which may be of any size.
+    ``all_classes`` as of :func:`table`. A message above ``max_bytes`` is sent without its metadata,
+    which may be of any size.
     """
 
+    names = _names(results, all_classes)
+
     def value(metadata: Column) -> Column:
-        fields = [metadata if name == "metadata" else F.col(name) for name in _names(results)]
+        fields = [metadata if name == "metadata" else F.col(name) for name in names]
         return F.to_json(F.struct(*fields), {"ignoreNullFields": "false"})
 
     whole = value(F.col("metadata"))

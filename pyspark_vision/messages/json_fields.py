@@ -38,6 +38,9 @@ _WHITE_SPACE = " \t\r\n"
 _NOT_BLANK = rf"[^{_WHITE_SPACE}]"
 _ENDS_AS_OBJECT = rf"\}}[{_WHITE_SPACE}]*+$"
 
+# The years 1 to 9999.
+YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+
 _MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
 
 # Of a message's beginning and end: patterns over all of it take as long as reading its JSON.
@@ -193,15 +196,17 @@ def _refused(said: str, value: Column, hinted: bool) -> Column:
 
 
 def local_timestamp(text: Column, time_zone: str) -> Column:
-    """ISO-8601 text -> timestamp: with or without a fraction; null where it is not one.
+    """ISO-8601 text -> timestamp: with or without a fraction; null where it is not one, or not of
+    the years 1 to 9999, which readers in Python and tables hold.
 
     Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
     """
     naive, with_offset = text.rlike(_MOMENT + "$"), has_offset(text)
     dotted = F.translate(text, ",z", ".Z")
-    return F.when(naive, try_timestamp(F.concat(dotted, F.lit(time_zone)))).when(
+    moment = F.when(naive, try_timestamp(F.concat(dotted, F.lit(time_zone)))).when(
         with_offset, try_timestamp(dotted)
     )
+    return F.when(F.unix_micros(moment).between(*YEARS_US), moment)
 
 
 def has_offset(text: Column) -> Column:

@@ -2,7 +2,8 @@
 
 Frame: ``{"image": <base64 JPEG>, "timestamp": <naive local ISO-8601>, "camera_id": <string>}``.
 Result: ``{"timestamp", "camera_id", "objects": [{"label", "score", "sector": [v, h]}], "image":
-<annotated base64 JPEG>}``; we add ``box`` and ``class_id`` to each object, and ``model_name``.
+<annotated base64 JPEG>}``; we add ``box`` and ``class_id`` to each object, and ``model_name``
+(:mod:`result_objects` has the objects of masks, points and text).
 Event: ``{"event_type", "timestamp": "YYYY-MM-DD HH:MM:SS.ffffff", "camera_id"}``.
 """
 
@@ -18,7 +19,7 @@ from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.executor.messages.form import MessageForm
-from pyspark_vision.messages import json_fields, message_forms, pictures
+from pyspark_vision.messages import json_fields, message_forms, pictures, result_objects
 from pyspark_vision.messages.local_times import local_text, with_all_digits
 from pyspark_vision.messages.pictures import parent_folder
 from pyspark_vision.messages.result_key import result_key
@@ -28,9 +29,6 @@ from pyspark_vision.messages.utf8 import text_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-_VERTICAL = ("top", "middle", "bottom")
-_HORIZONTAL = ("left", "center", "right")
 
 
 @dataclass(frozen=True)
@@ -178,23 +176,27 @@ def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) 
     """Flat results -> ``key, value`` of the result topic; failed frames have none.
 
     Scores are rounded to two decimals and compared after that, as PyctureStream does. A message
-    above ``max_bytes`` is sent without its picture.
+    above ``max_bytes`` is sent without its picture, and one that still is without masks, points and
+    corners.
     """
     found = results.where(F.col("error").isNull())
-    objects = F.transform(_shown(score_threshold), _object)
     fields = [
         F.col("timestamp_text").alias("timestamp"),
         F.col("camera_id"),
-        objects.alias("objects"),
+        result_objects.objects(results, score_threshold).alias("objects"),
         F.col("model").alias("model_name"),
     ]
     # Spark breaks base64 into lines, which strict decoders refuse. (Not by `translate`, which looks
     # each letter up: of a small batch's time it took a seventh.)
     picture = F.replace(F.base64("image"), F.lit("\r\n"), F.lit("")).alias("image")
     whole = F.to_json(F.struct(*fields[:3], picture, fields[3]))
-    value = F.when(F.octet_length(whole) <= max_bytes, whole).otherwise(
-        F.to_json(F.struct(*fields))
-    )
+    bare = F.to_json(F.struct(*fields))
+    value = F.when(F.octet_length(whole) <= max_bytes, whole)
+    if result_objects.has_shapes(results):
+        value = value.when(F.octet_length(bare) <= max_bytes, bare)
+        fields[2] = result_objects.objects(results, score_threshold, shapes=False).alias("objects")
+        bare = F.to_json(F.struct(*fields))
+    value = value.otherwise(bare)
     return found.select(result_key(found).alias("key"), value.alias("value"))
 
 
@@ -203,7 +205,7 @@ def events(results: DataFrame, score_threshold: float, time_zone: str = UTC) -> 
 
     Their times are local in ``time_zone``, as are those of frames that were sent without an offset.
     """
-    labels = F.transform(_shown(score_threshold), lambda one: _label(one))
+    labels = result_objects.labels(results, score_threshold)
     named = F.when(F.size(labels) > 0, labels).otherwise(F.array(F.lit(NOTHING_DETECTED)))
     return results.where(F.col("error").isNull()).select(
         F.explode(named).alias("event_type"), _event_time(time_zone).alias("timestamp"), "camera_id"
@@ -216,40 +218,6 @@ def _event_time(time_zone: str) -> Column:
     moved = local_text(json_fields.local_timestamp(sent, time_zone), time_zone)
     local = F.when(json_fields.has_offset(sent), moved).otherwise(with_all_digits(sent))
     return F.translate(local, "T", " ")
-
-
-def _shown(score_threshold: float) -> Column:
-    return F.filter("detections", lambda one: _score(one) > score_threshold)
-
-
-def _score(detection: Column) -> Column:
-    return F.round(detection["score"].cast("double"), 2)
-
-
-def _label(detection: Column) -> Column:
-    return F.coalesce(
-        detection["label"], F.concat(F.lit("#"), detection["class_id"].cast("string"))
-    )
-
-
-def _object(detection: Column) -> Column:
-    box = F.array(*(detection[side] for side in ("xmin", "ymin", "xmax", "ymax")))
-    return F.struct(
-        _label(detection).alias("label"),
-        _score(detection).alias("score"),
-        F.array(
-            _third(detection["ymin"], detection["ymax"], _VERTICAL),
-            _third(detection["xmin"], detection["xmax"], _HORIZONTAL),
-        ).alias("sector"),
-        box.alias("box"),
-        detection["class_id"].alias("class_id"),
-    )
-
-
-def _third(low: Column, high: Column, names: Sequence[str]) -> Column:
-    """Where the middle of the box lies: the name of that third of the picture."""
-    third = F.least(F.floor((low + high) / 2 * 3), F.lit(2))
-    return F.when(third <= 0, names[0]).when(third == 1, names[1]).otherwise(names[2])
 
 
 def _unknown_camera(camera: Column, frames: FrameFormat) -> Column:

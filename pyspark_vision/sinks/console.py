@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.sinks import terminal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pyspark_vision.sinks import Sink
 
 ROWS_SHOWN = 5
+# What is found, one after the other in a row.
+_LISTS = ("detections", "segments", "poses", "lines", "predictions")
 _NAME_CHARS = 40
 _EVENT_CHARS = 200
 
@@ -24,16 +27,17 @@ def console_sink(rows: int = ROWS_SHOWN) -> Sink:
     """
 
     def write(results: DataFrame, batch_id: int) -> None:
-        columns = ("origin", "detections", "predictions", "embedding", "event", "error")
+        columns = ("origin", *_LISTS, "embedding", "event", "error")
         shown = [name for name in columns if name in results.columns]
         for row in results.select(*shown).orderBy("origin").limit(rows).collect():
-            if not terminal.say(f"batch {batch_id}: {_line(row)}", sys.stdout):
+            if not terminal.say(f"batch {batch_id}: {line_of(row)}", sys.stdout):
                 break
 
     return write
 
 
-def _line(row: Row) -> str:
+def line_of(row: Row) -> str:
+    """A row of results as a line: what it is of, and what was found or why not."""
     fields: dict[str, Any] = row.asDict()
     origin = str(fields.get("origin") or "-")
     # A record is known by topic/partition/offset, a file by its name.
@@ -46,11 +50,16 @@ def _line(row: Row) -> str:
         return f"{name:<{_NAME_CHARS}} {len(fields['embedding'] or [])} numbers"
     if "event" in fields:
         return f"{name:<{_NAME_CHARS}} {_event(fields['event'])}"
-    found = [
-        f"{_printable(one['label'] or '#' + str(one['class_id']))} {one['score']:.2f}"
-        for one in fields.get("detections") or fields.get("predictions") or []
-    ]
-    return f"{name:<{_NAME_CHARS}} {', '.join(found) or 'nothing detected'}"
+    items: Sequence[Row] = next((fields[column] for column in _LISTS if fields.get(column)), [])
+    found = ", ".join(_item(item.asDict()) for item in items)
+    return f"{name:<{_NAME_CHARS}} {found or 'nothing detected'}"
+
+
+def _item(item: dict[str, Any]) -> str:
+    named = item["text"] if "text" in item else item["label"]
+    label = named or ("no text" if "text" in item else f"#{item['class_id']}")
+    score = "" if item["score"] is None else f" {item['score']:.2f}"
+    return f"{_printable(label)}{score}"
 
 
 def _event(event: Row) -> str:

@@ -17,11 +17,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.errors import StreamError
+from pyspark.errors import PySparkException
+
+from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.spark import delta_lake, error_texts, hadoop
 from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.internals import JavaError
+from pyspark_vision.spark.java_errors import in_a_line
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 _LOG = "_delta_log"
 # A commit, or a checkpoint, which stays when the commits before it are cleaned up.
 _VERSION = re.compile(r"\d{20}\.")
+_COMMIT = re.compile(r"\d{20}\.json")
 # Commits of the table that are looked at for those of a checkpoint that knows less than the table.
 _HISTORY = 1000
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
@@ -67,8 +72,15 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
         if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
             table_columns.refuse_other_content(session, table.uri, "Delta")
         return
-    _refuse_other_partitions(session, table)
-    there = session.read.format("delta").load(table.uri).schema
+    _refuse_cut_commit(session, table.uri)
+    try:
+        there = session.read.format("delta").load(table.uri).schema
+        _refuse_other_partitions(session, table)
+    except (JavaError, PySparkException) as error:
+        why = error_texts.table_refusal(str(error)) or in_a_line(error)
+        raise InvalidOptionError(
+            f"{FLAG} {table.uri} cannot be read as a Delta table: {why}"
+        ) from None
     table_columns.refuse_differences(table.uri, there, schema, adds_columns=table.adds_columns)
 
 
@@ -175,6 +187,26 @@ def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
         if isinstance(noted, dict) and noted.get(_CHECKPOINT) == checkpoint_id:
             batches.append(int(noted[_BATCH]))
     return max(batches)
+
+
+def _refuse_cut_commit(session: SparkSession, uri: str) -> None:
+    """Raise for a newest commit that is not whole: a disk that was full, a copy that was cut short.
+
+    Delta takes an empty one for a commit without rows and appends behind one that is cut, though
+    nobody can read the table any more.
+    """
+    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
+    commits = sorted(name for name in names if _COMMIT.fullmatch(name))
+    if not commits:
+        return
+    lines = hadoop.read_bytes(session, f"{uri}/{_LOG}/{commits[-1]}").strip().split(b"\n")
+    try:
+        json.loads(lines[-1])
+    except ValueError:
+        raise InvalidOptionError(
+            f"{FLAG} {uri} is damaged: its newest commit, {_LOG}/{commits[-1]}, is cut short. Put "
+            "it back from a copy, or remove it, which takes its rows out of the table"
+        ) from None
 
 
 def _refuse_other_partitions(session: SparkSession, table: DeltaTable) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.gcs_clients import gcs_client, user_project
+from pyspark_vision.executor.gcs_clients import gcs_client, payer_hint, user_project
 from pyspark_vision.executor.s3_clients import s3_client
 
 # What both stores give at most.
@@ -79,4 +79,4 @@ def _in_gcs(prefix: str, bucket: str, start: str, options: FetchOptions) -> Iter
             # Of this generation: of what has been written over, when that was.
             yield ListedObject(blob.name, blob.size, round(blob.time_created.timestamp() * 1000))
     except (GoogleAPICallError, RetryError, GoogleAuthError, RequestException) as error:
-        raise InvalidOptionError(f"cannot list {prefix}: {error}") from None
+        raise InvalidOptionError(f"cannot list {prefix}: {error}{payer_hint(error)}") from None

@@ -48,7 +48,7 @@ def explained(what: str, remedies: Remedies) -> Iterator[None]:
     try:
         yield
     except (JavaError, PySparkException) as error:
-        said = _said(error)
+        said = in_a_line(error)
         to_do = remedy(said, what, remedies)
         raise Problem(f"{what}: {said[:300]}", to_do) from None
 
@@ -72,7 +72,7 @@ def remedy(said: str, what: str, remedies: Remedies) -> str:
     return next((do for signs, do in remedies if any(sign in said for sign in signs)), "")
 
 
-def _said(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
     """The exception and what caused it, without the stack."""
     exception = java_exception(error)
     if exception is None:

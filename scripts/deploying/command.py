@@ -108,7 +108,7 @@ def planned(options: argparse.Namespace, job_flags: tuple[str, ...]) -> Plan:
     if plan.image_version.startswith("2") and plan.input_source != "kafka":
         raise DeployError(
             f"--image-version {plan.image_version} has Spark 3.5, and the job reads Pub/Sub, "
-            "which needs Spark 4: choose 3.0-debian12, or add -- --input-source kafka"
+            "which needs Spark 4: choose 3.0-debian13, or add -- --input-source kafka"
         )
     if job_flags:
         refuse_wrong_flags(plan.stream_flags)

@@ -37,13 +37,14 @@ _RULES = {
     "cluster": (r"[a-z]([a-z0-9-]{0,49}[a-z0-9])?", "1 to 51 of a-z, 0-9 and -, a letter first"),
     "image_version": (
         r"(2\.[2-9]|3\.[0-9]+)(\.[0-9]+)?(-[a-z]+[0-9]+)?",
-        "2.2 or newer: 3.0-debian12",
+        "2.2 or newer: 3.0-debian13",
     ),
 }
-# Of Spark's own releases, for the Spark and the Scala of an image: 2.2 and 2.3 have Spark 3.5.
+# Of Spark's own releases, for the Spark and the Scala of an image: 2.2 and 2.3 have Spark 3.5,
+# 3.0.0 to 3.0.2 have 4.1.2 (docs.cloud.google.com, "3.0.x release image versions").
 _KAFKA_PACKAGES = {
     "2": "org.apache.spark:spark-sql-kafka-0-10_2.12:3.5.3",
-    "3": "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
+    "3": "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.2",
 }
 
 
@@ -72,8 +73,9 @@ class Plan:
     table: str = "image_predictions"
     cluster: str = "week9-streaming-cluster"
     workers: int = 2
-    # Python 3.11 and Spark 4.0, the first that the Pub/Sub source runs on.
-    image_version: str = "3.0-debian12"
+    # Spark 4.1 and Python 3.12. The Pub/Sub source needs Spark 4; on Debian 12 there was a release
+    # candidate alone.
+    image_version: str = "3.0-debian13"
     pip_packages: tuple[str, ...] = ()
     job_flags: tuple[str, ...] = ()
     files: tuple[Path, ...] = field(default=(), repr=False)

@@ -25,6 +25,7 @@ from pyspark_vision.executor.fetched import Fetched, FetchOptions, GcsOptions
 from pyspark_vision.executor.object_store import fetch
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import classify_image, fetch_object
+from pyspark_vision.sources.bucket_listing import objects_below
 
 NAMES = ["a b.jpg", "a#b", "a%20b", "a+b", "ü/日本.jpg", "a?b=c&d", "[a]:b"]
 # What obstore refuses, or takes for another name.
@@ -307,6 +308,21 @@ def test_executors_own_credentials_and_the_payer_go_with_each_request(
         ("/other/a", "Bearer of-this-test", None),
     ]
     assert "of-this-test" not in repr(options)
+
+
+def test_keys_are_listed_on_the_payers_account_and_without_it_the_error_says_so(
+    service: ThreadingHTTPServer,
+) -> None:
+    options = options_for(f"http://127.0.0.1:{service.server_port}", user_project="payer")
+
+    assert list(objects_below("gs://bucket/in/", options)) == []
+    assert [path for path, *_ in Service.asked if "userProject=payer" not in path] == []
+    assert Service.asked
+    unpaid = replace(options, gcs=replace(options.gcs, user_project=None))
+    with pytest.raises(
+        InvalidOptionError, match=r"cannot list gs://unpaid/.*requester\.pays\.mode"
+    ):
+        list(objects_below("gs://unpaid/in/", unpaid))
 
 
 def test_a_bucket_whose_payer_is_not_named_says_which_setting_names_it(

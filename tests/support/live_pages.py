@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -13,10 +14,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pyspark_vision.clients.brokers import Brokers
 from pyspark_vision.clients.listening_socket import listen
@@ -110,6 +112,13 @@ def served(live: Live, port: int = 0) -> Iterator[int]:
         server.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+
+
+def canvas(page: Page, selector: str) -> np.ndarray[Any, Any]:
+    """``(height, width, RGBA)`` of a canvas, at its own pixels."""
+    url = page.locator(selector).evaluate("canvas => canvas.toDataURL()")
+    png = base64.b64decode(url.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 @contextmanager

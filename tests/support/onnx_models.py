@@ -64,6 +64,20 @@ def save_classifier(
     return _save(path, nodes, weights, (input_shape, TensorProto.FLOAT), outputs, metadata)
 
 
+def save_scaled(path: Path, steps: Sequence[tuple[str, Any]]) -> Path:
+    """Logits of three classes after ``(operator, constant)`` of one number or one per colour."""
+    nodes, weights, source = [helper.make_node("Cast", ["image"], ["pixels"], to=1)], [], "pixels"
+    for index, (operator, number) in enumerate(steps):
+        values = np.array(number, np.float32).reshape(1, -1, 1, 1)
+        weights.append(numpy_helper.from_array(values, f"number_{index}"))
+        nodes.append(helper.make_node(operator, [source, f"number_{index}"], [f"step_{index}"]))
+        source = f"step_{index}"
+    nodes.append(helper.make_node("GlobalAveragePool", [source], ["means"]))
+    nodes.append(helper.make_node("Flatten", ["means"], ["logits"]))
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3))]
+    return _save(path, nodes, weights, ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None)
+
+
 def save_dense(path: Path, classes: int = 16) -> Path:
     """Logits of an 8x8 picture by one dense layer, whose weights are drawn."""
     drawn = np.random.default_rng(0).standard_normal((3 * 8 * 8, classes)).astype(np.float32)

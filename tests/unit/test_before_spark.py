@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from job_scripts import job
+from tiny_text_reader import save_text_reader
+
+from pyspark_vision.bundles import ModelSpec
 
 JOBS = {
     "stream_detect": "--input {pictures} --checkpoint {tmp}/c --output {tmp}/o",
@@ -21,6 +24,7 @@ MODEL = {"stream_classify": "--model-gcs-path"}
     [
         *((name, f"{MODEL.get(name, '--model')} {{tmp}}/none", "no model at") for name in JOBS),
         ("stream_detect", "--model {models}/demo-embedder", "this job needs a model for 'detect'"),
+        ("stream_detect", "--model {models}/demo-embedder", "jobs/batch_embed.py runs it"),
         ("stream_classify", "--model-gcs-path {models}/demo-detector", "a model for 'classify'"),
         ("batch_embed", "--model {models}/demo-detector/model.tflite", "several outputs"),
         ("batch_embed", "--model {models}/demo-classifier", "a model for 'embed'"),
@@ -43,6 +47,18 @@ def test_a_model_that_does_not_fit_is_refused_before_spark_starts(
 
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith(name)]
     assert said in line
+
+
+def test_a_limit_that_a_text_reader_does_not_have_is_refused(
+    root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    reader = ModelSpec.inspect(save_text_reader(tmp_path / "reader")).save(tmp_path / "bundle")
+    flags = f"{JOBS['stream_detect']} --model {reader} --max-detections 3"
+
+    assert refused("stream_detect", flags, root, tmp_path) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--max-detections 3: model 'reader' reads text, of which all lines are kept" in line
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from face_models import save_yunet
+from onnx_models import save_yolo_masks, save_yolo_points
 
 from pyspark_vision.bundles import ModelSpec, by_name
 from pyspark_vision.bundles.watched import WatchedBundle, load_before_spark
@@ -66,6 +68,38 @@ def test_a_bundle_says_itself_how_it_is_run(root: Path) -> None:
     spec = by_name.classifier("mobilenet_v2", str(root / "models" / "demo-classifier"), None)
 
     assert spec.name == "demo-classifier"
+
+
+SEVERAL = ("detect", "segment", "keypoints", "ocr")
+
+
+@pytest.mark.parametrize(
+    ("save", "task"),
+    [
+        (save_yolo_masks, "segment"),
+        (save_yolo_points, "keypoints"),
+        (save_yunet, "detect"),
+    ],
+)
+def test_of_several_tasks_a_bare_file_is_for_that_of_its_outputs(
+    save: Any, task: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "model.onnx")
+
+    assert by_name.model(str(path), SEVERAL).task == task
+    if task != "detect":
+        with pytest.raises(InvalidModelError):
+            by_name.model(str(path), "classify")
+
+
+def test_a_bundle_of_another_task_names_the_job_that_runs_it(root: Path) -> None:
+    said = (
+        "demo-classifier' is 'classify'; this job needs a model for 'detect' or 'segment' or "
+        "'keypoints' or 'ocr'. jobs/stream_classify.py runs it"
+    )
+
+    with pytest.raises(InvalidModelError, match=said):
+        by_name.model(str(root / "models" / "demo-classifier"), SEVERAL)
 
 
 @pytest.mark.parametrize(

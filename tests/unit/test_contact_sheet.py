@@ -30,6 +30,7 @@ ITEMS = {
     "predictions": pa.list_(pa.struct(SCORED)),
     "segments": results.SEGMENTS_TYPE,
     "poses": results.POSES_TYPE,
+    "lines": pa.list_(results.TEXT_LINE_TYPE),
     "embedding": pa.list_(pa.float32()),
 }
 BESIDE = [
@@ -150,6 +151,40 @@ def test_masks_are_drawn_on_their_pictures_and_named_without_boxes(folder: Path)
     assert 'class="box"' not in page
     image = painted(page)
     assert [is_drawn_at(image, x, 0.5) for x in (0.2, 0.8)] == [True, False]
+
+
+def text_line(text: Any = "Spark 42", score: Any = 0.97) -> dict[str, Any]:
+    """Around the middle of the picture, a bit askew."""
+    places = ((0.25, 0.4), (0.75, 0.45), (0.75, 0.65), (0.25, 0.6))
+    return {"text": text, "score": score, "corners": [{"x": x, "y": y} for x, y in places]}
+
+
+def test_lines_of_text_are_drawn_on_their_pictures_and_listed(folder: Path) -> None:
+    content = (pa.binary(), [picture((320, 240)), picture()])
+    rows = [result([text_line(), text_line("", None)], "lines"), result([], "lines")]
+    write(folder, rows, "lines", content=content)
+
+    counts, page = sheet(folder, limit=1)
+
+    assert (counts.task, counts.with_results, counts.without_results) == ("ocr", 1, 1)
+    assert counts.by_class == {}
+    assert "1 Spark 42 97% 2 no text –" in text_of(page)
+    assert page.count('class="plate"') == 2
+    assert 'class="box"' not in page
+    assert is_drawn_at(painted(page), 0.25, 0.5)
+    assert not is_drawn_at(painted(page), 0.5, 0.5)
+
+
+@pytest.mark.parametrize("corners", [None, [], [{"x": None, "y": 0.5}] * 4])
+def test_a_line_without_corners_is_listed_and_not_drawn(folder: Path, corners: Any) -> None:
+    content = (pa.binary(), [picture()])
+    line = {**text_line(), "corners": corners}
+    write(folder, [result([line], "lines")], "lines", content=content)
+
+    _, page = sheet(folder)
+
+    assert "1 Spark 42 97%" in text_of(page)
+    assert 'class="plate"' not in page
 
 
 def test_points_are_drawn_on_their_pictures_inside_their_boxes(folder: Path) -> None:

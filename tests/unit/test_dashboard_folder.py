@@ -286,7 +286,8 @@ def test_a_file_that_is_gone_when_it_is_opened_is_no_fault(
         ),
         (
             "detections",
-            "No column detections, predictions or label: there are no events.",
+            "No column detections, segments, poses, lines, predictions or label: there are no "
+            "events.",
         ),
     ],
 )
@@ -324,7 +325,10 @@ def test_a_table_of_other_things_says_which_columns_it_has(
 
     [note] = open_folder(tmp_path).status.notes
 
-    assert "prices.parquet: it has no column detections, predictions, label" in note
+    assert (
+        "prices.parquet: it has no column detections, segments, poses, lines, predictions, label"
+        in note
+    )
     assert "its columns are price, day" in note
 
 
@@ -339,6 +343,17 @@ def test_results_in_a_struct_and_predictions_are_read(tmp_path: Path, open_folde
     whole = answers(open_folder(tmp_path))
 
     assert whole.events == (("Nothing detected", 1), ("cat", 1), ("dog", 1))
+
+
+@pytest.mark.parametrize("column", ["segments", "poses", "lines"])
+def test_segments_poses_and_lines_of_text_are_events(
+    column: str, tmp_path: Path, open_folder: Open
+) -> None:
+    name = "text" if column == "lines" else "label"
+    found = [{name: "cat", "score": 0.5}, {name: "cat", "score": None}, {name: "dog"}]
+    pq.write_table(pa.table({column: [found, []]}), tmp_path / "a.parquet")
+
+    assert events(open_folder(tmp_path)) == {"cat": 2, "Nothing detected": 1, "dog": 1}
 
 
 def test_json_lines_of_the_classifier_are_read(tmp_path: Path, open_folder: Open) -> None:

@@ -47,17 +47,18 @@ def client(source: Folder, host: str = "127.0.0.1", token: str | None = None) ->
 def asked(
     browser: Any,
     cameras: list[str],
-    version: int = -1,
-    changed: str = "cameras",
+    changed: str = "cameras.value",
+    drawn: Any = None,
     menus: dict[str, Any] | None = None,
 ) -> Any:
-    """What the page's main callback answers when the filter was changed to these cameras.
+    """What the page's main callback answers when these cameras are chosen.
 
-    ``menus``: the choices that ``cameras`` and ``events`` have now.
+    ``drawn``: what the page kept of the answer before; ``menus``: the choices that ``cameras`` and
+    ``events`` have now.
     """
     known = browser.get("/_dash-dependencies").get_json()
     [main] = [one for one in known if "totals.children" in one["output"]]
-    values = {"cameras": cameras, "events": None, "axis": "minute", "tick": 1}
+    values = {"cameras": cameras, "events": None, "axis": "minute", "asked": 1}
     outputs = [part.rsplit(".", 1) for part in main["output"].strip(".").split("...")]
     return browser.post(
         "/_dash-update-component",
@@ -66,15 +67,15 @@ def asked(
             "outputs": [{"id": name, "property": what} for name, what in outputs],
             "inputs": [{**i, "value": values[i["id"]]} for i in main["inputs"]],
             "state": [
-                {"id": "version", "property": "data", "value": version},
+                {"id": "drawn", "property": "data", "value": drawn},
                 *(
                     {"id": name, "property": "options", "value": (menus or {}).get(name)}
                     for name in ("cameras", "events")
                 ),
             ],
-            "changedPropIds": [f"{changed}.{'n_intervals' if changed == 'tick' else 'value'}"],
+            "changedPropIds": [changed],
         },
-    )  # fmt: skip
+    )
 
 
 def test_the_page_is_served_whole_and_asks_nobody_else(source: Folder) -> None:
@@ -123,11 +124,21 @@ def test_a_menu_is_sent_anew_only_when_its_choices_change(source: Folder) -> Non
     assert fewer["response"]["cameras"]["options"] == menus["cameras"]
 
 
-def test_a_tick_without_anything_new_has_an_empty_answer(source: Folder) -> None:
+def test_a_question_is_answered_with_charts_unless_they_are_drawn_already(source: Folder) -> None:
     browser = client(source)
+    first = asked(browser, ["yard"], "asked.data").get_json()["response"]
+    drawn = first["drawn"]["data"]
 
-    assert asked(browser, [], source.status.version, "tick").status_code == 204
-    assert asked(browser, [], source.status.version - 1, "tick").status_code == 200
+    again = asked(browser, ["yard"], "asked.data", drawn).get_json()["response"]
+    # Its own answer may have been given up for this one.
+    other_choice = asked(browser, ["hall"], "asked.data", drawn).get_json()["response"]
+    write_batch(Path(source.shown), 1, [row("yard")])
+    source.look()
+    news = asked(browser, ["yard"], "asked.data", drawn).get_json()["response"]
+
+    assert again == {"answered": {"data": 1}}
+    assert other_choice["totals"] != first["totals"]
+    assert news["totals"] != first["totals"]
 
 
 def test_a_token_is_wanted_where_others_can_come(source: Folder) -> None:

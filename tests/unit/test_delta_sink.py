@@ -9,8 +9,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import job_runs as jobs
+import pyspark
 import pytest
 from deltalake import DeltaTable as DeltaRs
+from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from table_batches import SCHEMA, checkpoint, rows
@@ -19,6 +22,14 @@ from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import delta
 from pyspark_vision.sinks.delta import DeltaTable, delta_sink
 from pyspark_vision.spark import delta_lake
+from pyspark_vision.spark.table_packages import package_for
+
+pytestmark = pytest.mark.every_spark
+
+HAS_RELEASE = package_for(delta_lake.PACKAGES) is not None
+with_delta = pytest.mark.skipif(
+    not HAS_RELEASE, reason=f"Delta Lake has no release for Spark {pyspark.__version__}"
+)
 
 
 def origins(table: Path) -> Counter[str]:
@@ -30,6 +41,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "a table" / "of 100%"
 
 
+@with_delta
 def test_a_replayed_batch_is_there_once(spark: SparkSession, table: Path, tmp_path: Path) -> None:
     own = checkpoint(spark, tmp_path / "c", "one")
     sink = delta_sink(spark, DeltaTable(str(table)), own)
@@ -43,6 +55,7 @@ def test_a_replayed_batch_is_there_once(spark: SparkSession, table: Path, tmp_pa
     assert delta.is_there(spark, str(table))
 
 
+@with_delta
 @pytest.mark.slow
 def test_a_new_checkpoint_at_the_same_path_is_another_writer_and_two_may_fill_one_table(
     spark: SparkSession, table: Path, tmp_path: Path
@@ -57,6 +70,7 @@ def test_a_new_checkpoint_at_the_same_path_is_another_writer_and_two_may_fill_on
     assert origins(table) == {"one": 1, "two": 1}
 
 
+@with_delta
 def test_other_columns_are_refused_in_one_line_and_added_where_that_is_said(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
@@ -89,6 +103,7 @@ def test_other_columns_are_refused_in_one_line_and_added_where_that_is_said(
     ]
 
 
+@with_delta
 def test_a_table_of_others_is_appended_to_unless_it_refuses_null_or_a_row(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +123,7 @@ def test_a_table_of_others_is_appended_to_unless_it_refuses_null_or_a_row(
     assert origins(table) == {"a": 1}
 
 
+@with_delta
 def test_a_new_table_has_the_partitions_that_were_asked_for_and_keeps_them(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +141,7 @@ def test_a_new_table_has_the_partitions_that_were_asked_for_and_keeps_them(
         delta.check(spark, DeltaTable(str(table), ("x",)), rows(spark).schema)
 
 
+@with_delta
 def test_a_folder_of_something_else_is_no_table(spark: SparkSession, tmp_path: Path) -> None:
     rows(spark, "a").write.parquet(str(tmp_path / "batch_id=0"))
 
@@ -132,6 +149,32 @@ def test_a_folder_of_something_else_is_no_table(spark: SparkSession, tmp_path: P
         delta.check(spark, DeltaTable(str(tmp_path)), rows(spark).schema)
 
 
+@with_delta
+def test_a_table_whose_log_is_damaged_is_refused_in_one_line(
+    spark: SparkSession, table: Path
+) -> None:
+    target = DeltaTable(str(table))
+    for name in ("a", "b", "c"):
+        delta.append(spark, target, rows(spark, name), "batch")
+    first, second, third = sorted((table / "_delta_log").glob("*.json"))
+    whole = third.read_bytes()
+
+    for kept in (0, len(whole) // 2):
+        third.write_bytes(whole[:kept])
+        with pytest.raises(InvalidOptionError, match=f"{third.name}, is cut short") as cut:
+            delta.check(spark, target, rows(spark).schema)
+        assert "\n" not in str(cut.value)
+    third.write_bytes(whole)
+    moved = table / "elsewhere"
+    shutil.copytree(table / "_delta_log", moved / "_delta_log")
+    (moved / "_delta_log" / second.name).unlink()  # of a folder that Delta has not read yet
+    with pytest.raises(InvalidOptionError, match="cannot be read as a Delta table: ") as gap:
+        delta.check(spark, DeltaTable(str(moved)), rows(spark).schema)
+    assert "\n" not in str(gap.value)
+    assert first.exists()
+
+
+@with_delta
 @pytest.mark.slow
 def test_a_first_commit_that_was_cut_short_is_no_table_and_the_next_start_makes_it(
     spark: SparkSession, table: Path, tmp_path: Path
@@ -149,6 +192,7 @@ def test_a_first_commit_that_was_cut_short_is_no_table_and_the_next_start_makes_
     assert origins(table) == {"a": 1}
 
 
+@with_delta
 @pytest.mark.slow
 def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
     spark: SparkSession, table: Path, tmp_path: Path
@@ -199,3 +243,43 @@ def test_without_the_jar_one_line_says_what_brings_it(version: str, said: str) -
 
     assert said in line
     assert "\n" not in line
+
+
+@with_delta
+@pytest.mark.slow
+def test_a_job_writes_one_and_goes_on(spark: SparkSession, table: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    arguments = [
+        *("--input", frames, "--model", jobs.model("demo-detector")),
+        *("--checkpoint", tmp_path / "c", "--trigger", "available-now"),
+        *("--sink", "delta", "--table", table),
+    ]
+
+    for number in range(2):
+        (frames / f"{number}.jpg").write_bytes(scene_jpeg(number))
+        assert jobs.run("stream_detect", *arguments) == 0
+    for name in ("1", ".1.crc"):
+        (tmp_path / "c" / "commits" / name).unlink()  # as if it had died before Spark's commit
+    assert jobs.run("stream_detect", *arguments) == 0
+
+    names = Counter(origin.rpartition("/")[2] for origin in origins(table).elements())
+    assert names == {"0.jpg": 1, "1.jpg": 1}
+
+
+@pytest.mark.skipif(HAS_RELEASE, reason="Delta Lake is there")
+def test_where_delta_lake_has_no_release_a_job_says_so_and_writes_nothing(
+    spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "frames").mkdir()
+    code = jobs.run(
+        *("stream_detect", "--input", tmp_path / "frames", "--checkpoint", tmp_path / "c"),
+        *("--model", jobs.model("demo-detector"), "--sink", "delta", "--table", table),
+    )
+
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"stream_detect: --sink delta: Delta Lake has no release for Spark {pyspark.__version__}; "
+        "it has for 3.5, 4.0, 4.1, 4.2. Use one of these, or another sink"
+    )
+    assert not table.exists()

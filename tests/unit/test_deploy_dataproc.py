@@ -167,7 +167,8 @@ def test_a_job_of_kafka_alone_is_not_told_of_a_subscription(
 
 
 def test_a_newer_image_has_the_connector_of_its_scala() -> None:
-    assert "_2.13:4." in Plan(PROJECT).kafka_package
+    assert Plan(PROJECT).image_version == "3.0-debian13"
+    assert Plan(PROJECT).kafka_package.endswith("_2.13:4.1.2")
     assert "_2.12:3.5" in Plan(PROJECT, image_version="2.3-debian12").kafka_package
 
 

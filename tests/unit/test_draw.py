@@ -121,7 +121,7 @@ def test_any_score_can_be_drawn(score: float) -> None:
     ],
 )
 def test_label_is_reduced_to_what_the_font_has(label: str, drawn: str) -> None:
-    assert draw._drawable(label) == drawn
+    assert draw.drawable(label) == drawn
 
 
 def test_label_the_font_lacks_is_drawn_as_its_class_id() -> None:

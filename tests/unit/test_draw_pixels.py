@@ -11,6 +11,7 @@ from PIL import Image
 from pyspark_vision.executor.draw import class_color_rgb
 from pyspark_vision.executor.draw_keypoints import draw_keypoints
 from pyspark_vision.executor.draw_masks import draw_masks
+from pyspark_vision.executor.draw_text_lines import draw_text_lines
 from pyspark_vision.executor.masks import compressed
 
 GREY = (128, 128, 128)
@@ -129,3 +130,67 @@ def test_a_pose_with_a_box_has_its_outline_unless_it_is_drawn_elsewhere() -> Non
 
     assert changed(draw_keypoints(grey(), [pose(**box)])).any()
     assert not changed(draw_keypoints(grey(), [pose(**box)], named=False)).any()
+
+
+def text_line(
+    text: Any = "Spark", top: float = 0.4, bottom: float = 0.6, **changes: Any
+) -> dict[str, Any]:
+    """From a quarter to three quarters of the picture's width."""
+    places = ((0.25, top), (0.75, top), (0.75, bottom), (0.25, bottom))
+    corners = [{"x": x, "y": y} for x, y in places]
+    return {"text": text, "score": 0.9, "corners": corners, **changes}
+
+
+def test_a_line_of_text_is_outlined_and_seen_through() -> None:
+    drawn = draw_text_lines(grey((400, 200)), [text_line()], named=False)
+
+    color = class_color_rgb(0)
+    for corner in ((100, 80), (300, 80), (300, 120), (100, 120), (200, 80), (100, 100)):
+        assert drawn.getpixel(corner) == color
+    assert drawn.getpixel((200, 100)) == GREY
+    assert not changed(drawn)[:70].any()
+
+
+def test_what_was_read_stands_beside_the_lines_and_over_none_of_them() -> None:
+    lines = [text_line("one", 0.2, 0.3), text_line("two", 0.6, 0.7)]
+    bare, named = (draw_text_lines(grey((400, 400)), lines, named=n) for n in (False, True))
+
+    differs = (np.asarray(bare) != np.asarray(named)).any(axis=2)
+    assert differs.any()
+    for top, bottom in ((80, 120), (240, 280)):
+        assert not differs[top : bottom + 1, 100:301].any()
+
+
+def test_where_there_is_no_room_a_text_covers_its_own_line() -> None:
+    lines = [text_line(f"line {n}", n / 10, (n + 1) / 10) for n in range(10)]
+    bare, named = (draw_text_lines(grey((400, 300)), lines, named=n) for n in (False, True))
+
+    differs = (np.asarray(bare) != np.asarray(named)).any(axis=2)
+    for n in range(1, 9):
+        assert differs[n * 30 + 2 : n * 30 + 28, 100:300].any()
+
+
+@pytest.mark.parametrize("text", ["漢字", "", None, b"\xff", 3])
+def test_a_text_that_the_font_lacks_is_written_as_its_number(text: Any) -> None:
+    numbered = draw_text_lines(grey((400, 200)), [text_line("#1")])
+
+    assert draw_text_lines(grey((400, 200)), [text_line(text)]).tobytes() == numbered.tobytes()
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        None,
+        3,
+        [],
+        [{"x": 0.1, "y": 0.1}] * 3,
+        [{"x": 0.1, "y": None}] * 4,
+        [{"x": NAN, "y": 0.1}] * 4,
+        [{"x": 1e9, "y": 0.1}] * 4,
+        [{"x": "left", "y": 0.1}] * 4,
+        [{"y": 0.1}] * 4,
+    ],
+)
+def test_a_line_without_four_corners_is_left_out(corners: Any) -> None:
+    assert not changed(draw_text_lines(grey(), [text_line(corners=corners)])).any()
+    assert draw_text_lines(Image.new("RGB", (0, 0)), [text_line()]).size == (0, 0)

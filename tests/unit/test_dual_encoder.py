@@ -331,7 +331,9 @@ def test_a_dual_encoder_needs_its_scale_and_a_classifier_no_labels(
         classify_image("content", classifier, labels=["red"])
     with pytest.raises(InvalidModelError, match="has task 'dual_encoder', not 'ocr'"):
         read_text("content", clip)
-    with pytest.raises(InvalidOptionError, match="embed_text reads no pictures"):
+    with pytest.raises(
+        InvalidOptionError, match="embed_text does not take exact; it takes normalize"
+    ):
         register(spark, "texts", embed_text, clip, exact=True)
 
 

@@ -357,6 +357,13 @@ def test_a_message_without_a_key_of_ours_is_no_repeat(key: bytes | None) -> None
     assert digest(key, RESULT) is None
 
 
+def test_a_prediction_is_known_by_its_id() -> None:
+    key = b"1f0c2d3e-0000-8123-a456-0123456789ab"
+
+    assert digest(key, RESULT) == digest(key, RESULT) != digest(KEY, RESULT)
+    assert digest(b"1f0c2d3e-0000-4123-a456-0123456789ab", RESULT) is None  # anybody's
+
+
 def test_the_window_forgets_the_oldest() -> None:
     window = Window(str(number) for number in range(WINDOW_RESULTS))
     window.add("new")

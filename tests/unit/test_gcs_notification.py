@@ -85,10 +85,20 @@ def test_what_names_no_object_is_a_bad_message(spark: SparkSession) -> None:
     assert rows[0].origin == "pubsub:s/0"
 
 
-def test_numbers_that_are_none_are_null(spark: SparkSession) -> None:
-    odd = {**RESOURCE, "size": "many", "generation": "x"}
+def test_a_size_that_is_no_number_is_null(spark: SparkSession) -> None:
+    [row] = read(spark, (json.dumps({**RESOURCE, "size": "many"}).encode(), ATTRIBUTES))
 
-    [row] = read(spark, (json.dumps(odd).encode(), ATTRIBUTES))
-
-    assert (row.object_bytes, row.generation) == (None, None)
+    assert (row.object_bytes, row.problem) == (None, None)
     assert row.uri is not None
+
+
+def test_a_generation_that_is_none_is_a_bad_message_and_not_any_generation(
+    spark: SparkSession,
+) -> None:
+    odd = ["x", "0", "-5", "9" * 20, ""]
+
+    rows = read(spark, *((b"", {**ATTRIBUTES, "objectGeneration": text}) for text in odd))
+
+    said = [f"generation {text} is no number" for text in odd]
+    assert [row.problem.message for row in rows] == said
+    assert [row.uri for row in rows] == [None] * len(odd)

@@ -67,9 +67,14 @@ RUN = {
     ("quickstart.md", "from pathlib"): "tests/unit/test_guides.py",
     ("quickstart.md", "results.where"): "tests/unit/test_guides.py",
     ("text.md", "pyspark-vision bundle build"): "tests/unit/test_guides.py",
-    ("text.md", "from pyspark_vision import ModelSpec, explode_lines"): "tests/unit/test_guides.py",
+    (
+        "text.md",
+        "from pyspark_vision import ModelSpec, draw_text_lines",
+    ): "tests/unit/test_guides.py",
     ("text.md", "import io"): "tests/unit/test_guides.py",
     ("text.md", "from pyspark.sql import functions"): "tests/unit/test_guides.py",
+    ("text.md", "+-------+--------------+"): "tests/unit/test_guides.py",
+    ("text.md", "+-------+------+\n"): "tests/unit/test_guides.py",
     ("your_model.md", "pyspark-vision bundle inspect model.tflite --labels"): (
         "tests/unit/test_guides.py"
     ),
@@ -134,6 +139,7 @@ NOT_RUN = {
     ("platforms.md", "aws"): "Amazon's cloud",
     ("platforms.md", "from pyspark_vision"): "Databricks",
     ("quickstart.md", "make demo"): "CI runs it",
+    ("text.md", "+----+"): "was printed by models that are not here",
     ("your_model.md", "pyspark-vision bundle build"): "names a model that is not here",
     ("streams.md", "stream_detect: frames in"): "output of a stream with stale frames",
     ("receive.md", "2026-11-28 08:00:00.250"): "output of receive",
@@ -416,9 +422,11 @@ def test_text_md_text_is_read_and_pictures_are_named_and_found(
     exec(name, names)
     exec(search, names)
 
-    assert re.search(r"\|\s*1\|\s*abж\|", capsys.readouterr().out)
-    assert {row["label"] for row in names["best"].collect()} <= set(names["labels"])
-    assert names["found"].count() == 6
+    printed = capsys.readouterr().out
+    assert re.search(r"\|\s*1\|\s*abж\|", printed)
+    for begins in ("+-------+--------------+", "+-------+------+\n"):
+        assert guides.block("text.md", begins).text in printed
+    assert Image.open(io.BytesIO(names["drawn"]["jpeg"])).size == (400, 300)
 
 
 def test_your_model_md_a_bundle_is_proven_by_a_script(

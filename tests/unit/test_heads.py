@@ -81,6 +81,17 @@ def test_equal_scores_keep_the_lower_class_first() -> None:
     assert [class_id for class_id, _ in classified([0.25, 0.25, 0.5, 0.25])] == [2, 0, 1, 3]
 
 
+@pytest.mark.parametrize("top_k", [1, 2, 5, 99, 100])
+def test_the_best_of_many_are_those_of_all_in_order(top_k: int) -> None:
+    # A few values, so that many classes tie at the last place, too.
+    scores = np.random.default_rng(0).integers(0, 8, 100) / 8
+    in_order = sorted(range(100), key=lambda class_id: (-scores[class_id], class_id))
+
+    found = [class_id for class_id, _ in classified(scores, top_k)]
+
+    assert found == in_order[:top_k]
+
+
 @pytest.mark.parametrize(
     ("score_threshold", "class_ids"), [(0.0, [1, 2, 0]), (0.25, [1, 2]), (0.5, [1]), (0.6, [])]
 )

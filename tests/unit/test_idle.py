@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from pyspark_vision.executor import idle
+from pyspark_vision.sources.pubsub.data_source import PubSubStreamReader, _Slice
+from pyspark_vision.sources.pubsub.messages import ROWS, Message, from_bytes, to_batch, to_bytes
+from pyspark_vision.sources.pubsub.options import reader_options
 
 # What Spark's worker does on a closed socket: it says so to the JVM, and prints what that raises.
 WORKER = """
@@ -78,3 +82,15 @@ def test_a_task_that_fails_leaves_a_quiet_worker(unix_sockets: None) -> None:
         list(idle.in_task(fail()))
 
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
+
+
+def test_a_worker_of_the_pubsub_source_ends_without_a_word_too(unix_sockets: None) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sent = Message("projects/p/subscriptions/s", "m", datetime(2026, 11, 28, tzinfo=UTC), "a", b"x")
+    part = to_bytes(from_bytes(to_batch([sent], [([], [])])).select(ROWS.names))
+    options = reader_options({"subscription": "projects/p1x/subscriptions/sub", "journal": "/j"})
+
+    [batch] = PubSubStreamReader(options).read(_Slice(part))
+
+    assert batch.num_rows == 1
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL

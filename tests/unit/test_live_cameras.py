@@ -10,11 +10,12 @@ from collections.abc import Callable
 import pytest
 from live_pages import found, live_without_kafka, plain_jpeg, timestamps
 
+from pyspark_vision.clients.found_shapes import Keypoint, Mask
 from pyspark_vision.clients.live.cameras import MOST_CAMERAS, STEPS, Cameras, CameraStatus
 from pyspark_vision.clients.live.labels import OTHERS, LabelTotals
 from pyspark_vision.clients.live.pictures import picture_of
 from pyspark_vision.clients.live.told import frame_json, state_json
-from pyspark_vision.clients.pycturestream import Result
+from pyspark_vision.clients.pycturestream import DetectedObject, Result
 
 JPEG = plain_jpeg(size_wh=(32, 24))
 DRAWN = plain_jpeg((200, 0, 0), (32, 24))
@@ -287,3 +288,65 @@ def test_labels_are_counted_over_five_minutes_and_never_too_many() -> None:
     assert totals.totals(NOW + 330).get("car") is None
     assert totals.totals(NOW + 330)[OTHERS] == 800
     assert totals.totals(NOW + 1000) == {}
+
+
+def masked(chars: int) -> DetectedObject:
+    return DetectedObject("sky", None, None, (0, 0, 1, 1), 2, Mask((40, 50), "0" * chars))
+
+
+def test_the_page_is_told_of_so_many_masks_as_a_message_may_hold() -> None:
+    cameras = Cameras()
+    objects = (masked(200_000), masked(200_000), masked(50_000))
+    cameras.add_result(Result("hall", "2026-11-21T08:00:00", objects, None), NOW)
+
+    [frame] = cameras.last(0)
+    told = frame_json(frame)["objects"]
+
+    assert ["mask" in item for item in told] == [True, False, True]
+    assert told[0]["mask"] == [40, 50, "0" * 200_000]
+    assert [item["score"] for item in told] == [None] * 3
+
+
+def test_frames_with_large_masks_are_kept_within_the_same_bound() -> None:
+    cameras = Cameras()
+    for number in range(40):
+        objects = tuple(masked(1_000_000) for _ in range(10))
+        cameras.add_result(Result("hall", f"2026-11-21T08:00:{number:02}", objects, None), NOW)
+
+    assert len(cameras.last(0)) < 30
+
+
+def test_points_and_corners_are_told_as_they_are_drawn() -> None:
+    points = (
+        Keypoint("left_hip", 0.25, 0.5, 0.9),
+        Keypoint("nose", 3.0, 0.5, 0.9),
+        Keypoint("right_hip", 0.75, 0.5, None),
+        Keypoint("left_knee", 0.5, 0.5, 0.1),
+    )
+    corners = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    far = ((0.0, 0.0), (1e300, 0.0), (1.0, 1.0), (0.0, 1.0))
+    objects = (
+        DetectedObject("person", 0.9, None, keypoints=points),
+        DetectedObject("Spark", 0.9, None, corners=corners),
+        DetectedObject("42", 0.9, None, corners=far),
+    )
+    cameras = Cameras()
+    cameras.add_result(Result("hall", "2026-11-21T08:00:00", objects, None), NOW)
+
+    [frame] = cameras.last(0)
+    person, text, odd = frame_json(frame)["objects"]
+
+    assert (person["points"], person["lines"]) == ([(0.25, 0.5), (0.75, 0.5)], [(0, 1)])
+    assert text["corners"] == [*corners]
+    assert odd["corners"] is None
+    assert text["color"] == odd["color"]
+
+
+def test_a_failure_that_a_result_and_a_letter_tell_is_counted_once() -> None:
+    cameras = Cameras()
+    cameras.add_frame("hall", "2026-11-21T08:00:00", JPEG, NOW)
+
+    for _ in range(2):
+        assert cameras.add_failure("hall", "2026-11-21T08:00:00", ("truncated", "cut"), NOW)
+
+    assert status(cameras).failed == {"truncated": 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import math
 import sys
@@ -16,6 +15,7 @@ import pytest
 from live_pages import (
     GREY,
     add,
+    canvas,
     chromium,
     found,
     letter_record,
@@ -70,13 +70,6 @@ def open_page(live: Live, browser: Browser) -> Iterator[Callable[..., Page]]:
         for page in pages:
             page.close()
     assert wrong == []
-
-
-def canvas(page: Page, selector: str) -> np.ndarray:
-    """``(height, width, RGBA)`` of a canvas, at its own pixels."""
-    url = page.locator(selector).evaluate("canvas => canvas.toDataURL()")
-    png = base64.b64decode(url.partition(",")[2])
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 def edges(size_wh: tuple[int, int], xyxy: tuple[float, ...]) -> tuple[int, int, int, int]:

@@ -281,10 +281,23 @@ def test_fields_that_are_not_required_may_be_missing_and_metadata_is_text() -> N
     assert "must be an object" in refused(b'{"meta": "a"}', form(fields=fields))[1]
 
 
-def test_halves_of_characters_become_text_that_is_utf8() -> None:
+def test_half_of_a_character_is_no_id_and_a_question_mark_in_metadata() -> None:
     value = message(camera_id="?").replace(b'"?"', b'"\\ud800"')
 
-    assert values_of(value, (), form())["camera_id"] == "?"
+    code, said = refused(value, form())
+
+    assert (code, said) == ("bad_message", "camera_id has half of a character, which no text holds")
+    fields = (Field("metadata", Kind.MAP, ("metadata",)),)
+    value = b'{"metadata": {"a": "\\ud800", "b": ["\\udfff"]}}'
+    assert values_of(value, (), form(fields=fields)) == {"metadata": {"a": "?", "b": '["?"]'}}
+
+
+def test_numbers_within_metadata_keep_their_digits() -> None:
+    fields = (Field("metadata", Kind.MAP, ("metadata",)),)
+    inside = '{"id":12345678901234567890.123456789,"list":[1E+400,true,null,"ü"],"none":{}}'
+    value = f'{{"metadata": {{"a": {inside}}}}}'.encode()
+
+    assert values_of(value, (), form(fields=fields)) == {"metadata": {"a": inside}}
 
 
 DEVICE = {"type": "record", "name": "Device", "fields": [{"name": "id", "type": ["null", "long"]}]}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto
 from onnx_models import save_classifier, save_constant, save_custom_operator
@@ -226,13 +225,6 @@ def test_damaged_file_is_an_invalid_model(content: bytes | None, tmp_path: Path)
 def test_custom_operator_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelError, match="Sharpen"):
         ModelSpec.inspect(save_custom_operator(tmp_path / "m.onnx"), accept=True)
-
-
-def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
-    path = save_constant(tmp_path / "m.onnx", yolov8([[*CXCYWH, 0, 0.9]]))
-    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.bin", size_threshold=0)
-    with pytest.raises(InvalidModelError, match="weights in another file"):
-        ModelSpec.inspect(path, accept=True)
 
 
 def test_detections_through_spark_are_suppressed_and_carry_the_metadata_s_labels(

@@ -75,6 +75,7 @@ def answers(
     of_pixels = images.withColumn("s", functions.segment_image("content", segmenter)).withColumn(
         "p", functions.detect_keypoints("content", poser)
     )
+    read = images.withColumn("t", functions.read_text("content", reader, score_threshold=0.0))
     decoded = images.withColumn("image", functions.decode_image("content"))
     found = decoded.withColumn("found", functions.detect_objects("content", detector))
     drawn = functions.draw_detections("image", F.col("found.detections"))
@@ -90,6 +91,7 @@ def answers(
         "masks drawn": rows(of_pixels, functions.draw_masks("content", F.col("s.segments"))),
         "points drawn": rows(of_pixels, functions.draw_keypoints("content", F.col("p.poses"))),
         "read": rows(images, functions.read_text("content", reader, score_threshold=0.0)),
+        "texts drawn": rows(read, functions.draw_text_lines("content", F.col("t.lines"))),
         "decoded": rows(decoded, F.col("image")),
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),

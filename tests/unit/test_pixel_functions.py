@@ -25,6 +25,7 @@ from pyspark_vision.functions import (
     detect_objects,
     draw_keypoints,
     draw_masks,
+    draw_text_lines,
     register,
     segment_image,
 )
@@ -177,19 +178,29 @@ def test_sql_functions_give_the_columns_rows(
     assert Image.open(io.BytesIO(drawn[0])).size == (WIDTH, HEIGHT)
 
 
+# Corners whose outline goes through the point that is looked at.
+AROUND = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
+
+
 def test_drawings_are_jpegs_and_null_for_bad_rows(
     images: DataFrame, segmenter: ModelSpec, poser: ModelSpec
 ) -> None:
     found = images.withColumn("s", segment_image("content", segmenter)).withColumn(
         "p", detect_keypoints("content", poser)
     )
+    corners = [F.struct(F.lit(x).alias("x"), F.lit(y).alias("y")) for x, y in AROUND]
+    line = F.struct(
+        F.lit("Spark").alias("text"), F.lit(0.9).alias("score"), F.array(*corners).alias("corners")
+    )
+    lines = F.when(F.col("id") == 0, F.array(line))
     drawn = found.select(
         "id",
         draw_masks("content", F.col("s.segments")).alias("masks"),
         draw_keypoints("content", F.col("p.poses")).alias("points"),
+        draw_text_lines("content", lines).alias("texts"),
     ).collect()
 
-    for name in ("masks", "points"):
+    for name in ("masks", "points", "texts"):
         by_row = {row["id"]: row[name] for row in drawn}
         assert {id_ for id_, jpeg in by_row.items() if jpeg is None} == {1, 2}
         image = Image.open(io.BytesIO(by_row[0])).convert("RGB")

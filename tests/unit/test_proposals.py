@@ -17,6 +17,7 @@ from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.grids import grid_cells
 from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
 Array = np.ndarray[Any, Any]
@@ -63,7 +64,7 @@ def boxes(spec: ModelSpec) -> list[tuple[int, float, list[float]]]:
         ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), CELLS).transpose(0, 2, 1)}, None, "yolov8"),
         ({"output0": table((*CXCYWH, 0, 0.9, 0), CELLS)}, ULTRALYTICS, "yolov8_rows"),
         ({"output0": table((*UNIT_CXCYWH, 0, 0.9, 0), 20)}, ULTRALYTICS, "detr_rows"),
-        ({"output0": table((*XYXY, 0.9, 1), 20)}, None, "end_to_end"),
+        ({"output0": table((*XYXY, 0.9, 1), 20)}, ULTRALYTICS, "end_to_end"),
         ({"output": table((*CXCYWH, 0.9, 0, 1, 0), 3 * CELLS)}, None, "yolov5"),
         ({"output": np.array([[0, *XYXY, 1, 0.9]], np.float32)}, None, "batch_rows"),
     ],
@@ -138,12 +139,45 @@ def test_boxes_in_the_pixels_of_the_sizes_that_a_model_is_given(tmp_path: Path) 
     assert boxes(proposal.spec) == [(1, 0.9, EXPECTED)]
 
 
-def test_yolox_and_its_decoded_form_are_told_by_a_named_output(tmp_path: Path) -> None:
-    path = save_constant(tmp_path / "m.onnx", {"output": yolox()})
+def in_cells(*, worked_out: bool) -> Array:
+    """A table with a box in each cell, three classes: offsets as :func:`yolox`, or boxes."""
+    values = np.random.default_rng(0).normal(0.5, 0.2, (CELLS, 8))
+    values[:, 4:] = 0.01
+    values[65] = yolox()[0, 65]
+    if worked_out:
+        cells, strides = grid_cells((64, 64), (8, 16, 32))
+        values[:, :2] = (values[:, :2] + cells) * strides
+        values[:, 2:4] = np.exp(values[:, 2:4]) * strides
+    return values[np.newaxis].astype(np.float32)
 
-    with pytest.raises(InvalidModelError, match=r"detect by outputs\.yolov8_rows \| .*yolox"):
+
+@pytest.mark.parametrize(
+    ("worked_out", "role", "refused"),
+    [
+        (False, "yolox", r"task \(proposed: detect; .*: detect by outputs\.yolox \| embed;"),
+        (
+            True,
+            "yolov5",
+            r": detect by outputs\.yolov8_rows \| .*outputs\.yolov5 \| embed;",
+        ),
+    ],
+)
+def test_offsets_of_yolox_and_boxes_are_told_by_where_the_cells_are(
+    worked_out: bool, role: str, refused: str, tmp_path: Path
+) -> None:
+    path = save_constant(tmp_path / "m.onnx", {"output": in_cells(worked_out=worked_out)})
+
+    with pytest.raises(InvalidModelError, match=refused):
         inspect_model(path)
-    assert boxes(inspect_model(path, outputs={"yolox": "output"})) == [(1, 0.9, EXPECTED)]
+    # With as many labels as the layout has classes, one is left.
+    spec = inspect_model(path, labels=["a", "b", "c"])
+    assert [name for name, _ in spec.file.outputs] == [role]
+    own = {} if role == "yolox" else {"letterbox_anchor": "center"}
+    assert boxes(spec.with_options(**own)) == [(1, 0.9, EXPECTED)]
+    # The wrong number of labels makes no other layout of offsets.
+    if role == "yolox":
+        with pytest.raises(InvalidModelError, match="8 classes|do not lie at their cells"):
+            inspect_model(path, labels=["a", "b", "c", "d"])
 
 
 @pytest.mark.parametrize(
@@ -166,6 +200,17 @@ def test_classifier_by_its_values(
     value = answer(spec, ClassifyOptions(3, 0.0))
     pairs = zip(value.class_ids.tolist(), value.scores.round(4).tolist(), strict=True)
     assert list(pairs) == [(i, pytest.approx(score)) for i, score in expected]
+
+
+@pytest.mark.parametrize("task", [None, "classify"])
+def test_seven_scores_are_of_seven_classes_though_rows_of_boxes_have_seven_numbers(
+    task: str | None, tmp_path: Path
+) -> None:
+    scores = [0.1, 0.2, 0.3, 0.1, 0.1, 0.15, 0.05]
+
+    proposal = proposed(tmp_path, {"output": [scores]}, task=task, normalization="unit")
+
+    assert (proposal.open_fields, proposal.spec.task) == ([], "classify")
 
 
 def test_logits_are_of_exclusive_classes_or_not_by_the_users_word(tmp_path: Path) -> None:
@@ -240,7 +285,7 @@ def test_a_job_refuses_a_proposal_and_names_the_way_on(tmp_path: Path) -> None:
 
 
 def test_the_verdict_says_what_it_rests_on(tmp_path: Path) -> None:
-    known = proposed(tmp_path, {"output0": table((*XYXY, 0.9, 1), 20)})
+    known = proposed(tmp_path, {"output0": table((*XYXY, 0.9, 1), 20)}, ULTRALYTICS)
     assert known.verdict == "known: output0 [1, 20, 6]: a few rows of box, score and class"
 
     unknown = proposed(tmp_path, {"output": [[0.2, 0.7, 0.1]]})

@@ -201,6 +201,50 @@ def test_yolox_pads_below_and_on_the_right() -> None:
     assert (got[4:] == 114).all()
 
 
+@pytest.mark.parametrize("size_wh", [(67, 41), (41, 67), (100, 33), (2000, 1), (64, 64), (20, 30)])
+def test_yolox_cuts_the_sides_and_places_boxes_by_the_ratio(size_wh: tuple[int, int]) -> None:
+    """``preproc`` and ``demo``: ``int(side * r)``, and boxes divided by ``r``."""
+    image, side = picture(size_wh), 64
+    width, height = image.size
+    ratio = min(side / height, side / width)
+    new_wh = max(1, int(width * ratio)), max(1, int(height * ratio))
+    expected = np.full((side, side, 3), 114, np.uint8)
+    pixels = np.asarray(image)
+    resized = pixels if new_wh == image.size else opencv_linear(pixels, new_wh)
+    expected[: new_wh[1], : new_wh[0]] = resized
+    spec = spec_of(
+        input_hw=(side, side),
+        color_order="bgr",
+        resize="letterbox",
+        letterbox_anchor="top_left",
+        letterbox_rounding="floor",
+        pad_value=114,
+        resize_filter="opencv_bilinear",
+    )
+    preprocessor = Preprocessor(spec)
+    batch = preprocessor.empty_batch(1)
+
+    placement = preprocessor.fill(batch, 0, image)
+
+    np.testing.assert_array_equal(batch[0], expected[:, :, ::-1])
+    in_picture = 32 / ratio / np.array([width, height])
+    assert [
+        0.5 * placement.x_scale + placement.x_shift,
+        0.5 * placement.y_scale + placement.y_shift,
+    ] == pytest.approx(in_picture.tolist())
+
+
+@pytest.mark.parametrize("size_wh", [(67, 41), (1, 1), (20, 30)])
+def test_keras_makes_a_picture_grey_before_it_is_resized(size_wh: tuple[int, int]) -> None:
+    """``keras.utils.load_img(color_mode="grayscale")``: ``convert("L")``, then ``resize``."""
+    image = picture(size_wh)
+    expected = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BILINEAR))
+
+    got = prepared(image, input_hw=(16, 16), color_order="gray")
+
+    np.testing.assert_array_equal(got[:, :, 0], expected)
+
+
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero_point", "expected"),
     [

@@ -161,8 +161,8 @@ def test_grid_of_a_side_that_is_no_multiple_ends_before_it() -> None:
     assert (cells.tolist(), strides.tolist()) == ([[0, 0], [1, 0]], [[32], [32]])
 
 
-def test_each_layout_has_a_case_here_or_in_test_small_heads() -> None:
-    small = {"ssd_boxes", "cls_8", "nanodet", "fastestdet"}
+def test_each_layout_has_a_case_here_or_in_test_small_heads_or_test_grid_heads() -> None:
+    small = {"ssd_boxes", "cls_8", "nanodet", "fastestdet", "score_8", "dist_8", "center_map"}
     tested = small | {"yolov5", "yolov8", "yolov8_rows", "detr_rows", "end_to_end", "batch_rows"}
     assert tested | {"scored_boxes", "detr_logits", "detr_sigmoid", "yolox", "yolov2"} == set(
         LAYOUTS

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import save_constant
 from PIL import Image
 
@@ -24,6 +26,8 @@ Array = np.ndarray[Any, Any]
 # What each model says of any picture: one box, as the centre and sides in 0..1 of its input.
 BOX = (0.5, 0.25, 0.4, 0.2)
 EXPECTED = [0.3, 0.15, 0.7, 0.35]
+# CenterFace's outputs, and how many maps each is of.
+CENTERS = (("537", 1), ("538", 2), ("539", 2), ("540", 10))
 
 
 def family(name: str) -> SsdFamily:
@@ -125,6 +129,46 @@ def fastestdet(path: Path) -> Path:
     return save_constant(path, {"output": grid}, (1, 3, 64, 64))
 
 
+def scrfd(path: Path) -> Path:
+    """Without an axis of pictures, in InsightFace's order: two boxes a cell."""
+    outputs: dict[str, Array] = {}
+    for kind, columns in (("score", 1), ("bbox", 4), ("kps", 10)):
+        for stride in (8, 16, 32):
+            outputs[f"{kind}{stride}"] = np.zeros((2 * (64 // stride) ** 2, columns), np.float32)
+    at = 2 * (1 * 4 + 2)  # the corner (32, 16) of the grid of 16 pixels
+    outputs["score16"][at] = 0.9
+    outputs["bbox16"][at] = [0.8, 0.4, 0.8, 0.4]
+    outputs["kps16"][at] = np.tile([0, -0.2], 5)
+    return save_constant(path, outputs, (1, 3, 64, 64))
+
+
+def centerface(path: Path) -> Path:
+    center_map = np.zeros((1, 1, 16, 16), np.float32)
+    center_map[0, 0, 3, 7] = 0.9  # its middle is (30, 14)
+    sides, offsets = np.zeros((2, 1, 2, 16, 16), np.float32)
+    sides[0, :, 3, 7] = np.log([64 * 0.2 / 4, 64 * 0.4 / 4])
+    offsets[0, :, 3, 7] = 0.5
+    points = np.full((1, 10, 16, 16), 0.25, np.float32)
+    names = ("537", "538", "539", "540")
+    outputs = dict(zip(names, (center_map, sides, offsets, points), strict=True))
+    return save_constant(path, outputs, (1, 3, 64, 64))
+
+
+def picodet(path: Path, low: float = 0.01) -> Path:
+    outputs: dict[str, Array] = {}
+    for kind, columns, value in (("score", 3, low), ("dist", 32, 0.0)):
+        for stride in (8, 16, 32, 64):
+            outputs[f"{kind}{stride}"] = np.full((1, (64 // stride) ** 2, columns), value)
+    at = 1 * 8 + 4  # the middle (36, 12) of the grid of 8 pixels
+    outputs["score8"][0, at, 1] = 0.9
+    for side, cells in enumerate((2.1, 0.3, 1.1, 1.3)):  # to EXPECTED's four sides
+        logits = np.full(8, -60.0)
+        below = int(cells)
+        logits[below : below + 2] = np.log([1 - (cells - below), cells - below])
+        outputs["dist8"][0, at, 8 * side : 8 * side + 8] = logits
+    return save_constant(path, outputs, (1, 3, 64, 64))
+
+
 def answer(spec: ModelSpec, threshold: float = 0.5) -> Detections:
     file = io.BytesIO()
     height, width = spec.input_hw
@@ -173,10 +217,12 @@ def answer(spec: ModelSpec, threshold: float = 0.5) -> Detections:
             0,
         ),
         (fastestdet, [], ("bgr", "unit", (0.0,), (1.0,), "stretch"), 0),
+        (scrfd, [(0, "face")], ("rgb", "values", (127.5,), (128.0,), "letterbox"), 5),
+        (centerface, [(0, "face")], ("rgb", "none", (0.0,), (1.0,), "stretch"), 5),
     ],
     ids=[
         *("UltraFace", "UltraFace, offsets", "BlazeFace", "face mask"),
-        *("RetinaFace", "YuNet", "NanoDet", "FastestDet"),
+        *("RetinaFace", "YuNet", "NanoDet", "FastestDet", "SCRFD", "CenterFace"),
     ],
 )
 def test_small_detector_is_known_and_gives_its_box(
@@ -289,3 +335,73 @@ def test_a_file_that_holds_no_anchors_is_refused(
         inspect_model(tmp_path / "m.onnx", anchors=tmp_path / name)
     with pytest.raises(InvalidModelError, match="cannot be read: .*No such file"):
         inspect_model(tmp_path / "m.onnx", anchors=tmp_path / "none.csv")
+
+
+def test_picodet_asks_how_pixels_are_scaled_and_is_then_right(tmp_path: Path) -> None:
+    path = picodet(tmp_path / "m.onnx")
+
+    assert propose_model(path).open_fields == ["normalization"]
+    found = answer(inspect_model(path, normalization="torch", labels=["a", "b", "c"]))
+    assert (found.class_ids.tolist(), found.scores.tolist()) == ([1], pytest.approx([0.9]))
+    np.testing.assert_allclose(found.xyxy, [EXPECTED], atol=1e-4)
+
+
+def test_logits_of_picodet_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelError, match=r"scores are not within 0\.\.1"):
+        propose_model(picodet(tmp_path / "m.onnx", low=-3))
+
+
+def test_distances_of_grids_without_a_faces_points_may_be_of_anything(tmp_path: Path) -> None:
+    outputs = {
+        f"{kind}{stride}": np.zeros(((64 // stride) ** 2, columns), np.float32)
+        for kind, columns in (("score", 1), ("bbox", 4))
+        for stride in (8, 16, 32)
+    }
+    proposal = propose_model(save_constant(tmp_path / "m.onnx", outputs, (1, 3, 64, 64)))
+
+    assert proposal.open_fields == ["task"]
+
+
+def save_open_centerface(path: Path) -> Path:
+    """Exported for 32x32 pixels and a batch of 10, as its authors'; all of it follows the input."""
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+        *(
+            helper.make_node("Conv", ["cells", f"w{name}", f"b{name}"], [f"raw{name}"])
+            for name, _ in CENTERS
+        ),
+        helper.make_node("Sigmoid", ["raw537"], ["537"]),
+        *(helper.make_node("Identity", [f"raw{name}"], [name]) for name, _ in CENTERS[1:]),
+    ]
+    weights = []
+    for name, count in CENTERS:
+        kernel = np.full((count, 3, 1, 1), 20 / 255 / 3 if name == "537" else 0, np.float32)
+        bias = np.full(count, -12 if name == "537" else 0, np.float32)
+        weights += [numpy_helper.from_array(kernel, f"w{name}")]
+        weights += [numpy_helper.from_array(bias, f"b{name}")]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (10, 3, 32, 32))
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (10, count, 8, 8))
+        for name, count in CENTERS
+    ]
+    graph = helper.make_graph(nodes, "tiny", [image], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_model_that_was_exported_for_another_size_takes_the_one_that_is_said(
+    tmp_path: Path,
+) -> None:
+    path = save_open_centerface(tmp_path / "faces.onnx")
+    with pytest.raises(InvalidModelError, match=r"32x32 is what it was exported with.*input_hw="):
+        propose_model(path)
+
+    proposal = propose_model(path, input_hw=(64, 96))
+
+    assert (proposal.open_fields, proposal.spec.input_hw) == ([], (64, 96))
+    assert (proposal.spec.name, proposal.spec.source) == ("faces", str(path))
+    # White all over: each cell is a face of four pixels.
+    assert answer(proposal.spec).scores.tolist() == pytest.approx([1] * 10, abs=1e-3)
+    with pytest.raises(InvalidModelError, match="not a multiple of stride=32"):
+        propose_model(path, input_hw=(60, 96))

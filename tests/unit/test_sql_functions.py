@@ -19,12 +19,10 @@ pytest.importorskip("onnxruntime")
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
-from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.functions import embed_text, register
 
 ROW = re.compile(r"^\| `(\"\w+\", .*)` \| `(SELECT .*)` \|$", re.MULTILINE)
 # Of two pictures, a drawn scene and one with the text "ab": what each line's query gives.
-EXPECTED = 13
+EXPECTED = 14
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +79,7 @@ def test_each_line_of_the_guide_registers_a_function_and_has_answers(
     assert answers["embed_query"] == [pytest.approx([1, 0, 0])]
     assert answers["read_lines"][1:] == [["ab"], None]
     assert answers["decode_picture"][1:] == [400, None]
-    for name in ("draw", "draw_masks", "draw_pose"):
+    for name in ("draw", "draw_masks", "draw_pose", "draw_lines"):
         assert bytes(answers[name][1]).startswith(b"\xff\xd8")
         assert answers[name][2] is None
     assert [len(one or ()) for one in answers["classify_all"]] == [5, 5, 0]
-
-
-def test_a_function_of_texts_takes_no_options_of_pictures(
-    session: SparkSession, models: dict[str, Any]
-) -> None:
-    with pytest.raises(InvalidOptionError, match="embed_text does not take exact; it takes norm"):
-        register(session, "vector", embed_text, models["dual"], exact=True)

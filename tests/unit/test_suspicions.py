@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from answers import OUTSIDE, boxes, classes
+from onnx_models import save_constant
+from pictures import plain_png
 from specs import spec_of
 
+from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.executor.heads import ClassifyOptions
+from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.loaded import load_model, predictor_of
+from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 from pyspark_vision.executor.suspicions import suspicions
 
@@ -84,3 +94,28 @@ def test_a_row_s_warning_names_the_model() -> None:
         "model 'm' may be read wrongly: its scores are from 2 to 2 in one picture, and the spec "
         "says that they are probabilities; see docs/models.md",
     )
+
+
+def test_a_task_s_retry_which_has_processes_of_its_own_warns_of_the_same_rows(
+    tmp_path: Path,
+) -> None:
+    model = ModelSpec.inspect(
+        save_constant(tmp_path / "wrong.onnx", {"scores": [[90.0, 0.5]]}),
+        task="classify",
+        normalization="unit",
+        score_kind="probability",
+        accept=True,
+    )
+    published = PublishedFile(model.path, model.sha256, folder=False, on_every_node=True)
+    head = ClassifyOptions(5, 0.0)
+    arguments = (Inference(model, published, DecodeOptions(), head), model.path, 1, None)
+    pictures = [plain_png("red"), None, plain_png("blue")]
+    isolated = IsolatedRows(arguments, row_timeout_s=60)
+
+    again = [row.warnings for row in isolated.predict(pictures)]
+    isolated.close()
+
+    engine = load_model(model, model.path, 1)
+    first = predictor_of(model, engine, DecodeOptions(), head).predict(pictures)
+    assert again == [row.warnings for row in first]
+    assert [len(warnings) for warnings in again] == [1, 0, 1]

@@ -185,6 +185,25 @@ def test_what_keras_notes_while_a_model_is_loaded_is_forgotten(tmp_path: Path) -
     assert loaded[0]() is None
 
 
+def test_garbage_is_collected_after_a_model_of_tensorflow_s_alone(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save_keras(tmp_path / "model.keras")
+    small = ModelSpec.load(root / "models" / "demo-classifier")
+    collected: list[str] = []
+    monkeypatch.setattr(gc, "collect", lambda *_: collected.append("all"))
+
+    load_engine(small, small.path, threads=1)
+    assert collected == []
+    load_engine(classifier("keras"), str(path), threads=1)
+    assert collected
+    # What fails on its way has built something, too.
+    collected.clear()
+    with pytest.raises(ValueError, match="missing"):
+        load_engine(classifier("keras"), str(tmp_path / "missing.keras"), threads=1)
+    assert collected
+
+
 def test_a_layer_is_taken_instead_of_the_output(tmp_path: Path) -> None:
     path = models.save_keras(tmp_path / "model.keras")
     engine = TensorFlowEngine(classifier("keras", output="pool", layer="pool"), str(path), 1)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tiny_text_reader as tiny
 from pictures import encoded, tagged
@@ -363,3 +364,54 @@ def test_reading_imports_no_opencv_before_it_is_used() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def paddle_folder(folder: Path, config: str | None) -> Path:
+    """As PaddleOCR has a model's files: each in a folder, the characters in its configuration."""
+    for name in ("det", "rec"):
+        (folder / name).mkdir(parents=True)
+    tiny.save_detector(folder / "det" / "inference.onnx")
+    tiny.save_recognizer(folder / "rec" / "inference.onnx", None)
+    if config is not None:
+        (folder / "rec" / "inference.yml").write_text(config, encoding="utf-8")
+    return folder
+
+
+def test_paddles_folders_with_the_characters_in_the_configuration(tmp_path: Path) -> None:
+    config = "PostProcess:\n  name: CTCLabelDecode\n  character_dict:\n  - a\n  - b\n  - ж\n"
+    proposal = propose_model(paddle_folder(tmp_path / "v6", config))
+
+    assert proposal.open_fields == []
+    assert "in 3 characters (inference.yml); no file tells" in proposal.why
+    reader = TextReader(proposal.spec, proposal.spec.path, threads=1)
+    assert read(reader, tiny.picture(("bж", (40, 60), 0))).texts == ("bж",)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "has no characters in its metadata, and the folder has no text file"),
+        ("PostProcess: {name: CTCLabelDecode}", "the folder has no text file; give the dictionary"),
+        ("", "the folder has no text file"),
+        ("a: [", "inference.yml is not YAML: "),
+        ("PostProcess: {character_dict: [a]}", "there are 1 characters \\(inference.yml\\)"),
+    ],
+)
+def test_paddles_folders_without_the_characters_are_refused(
+    config: str | None, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidModelError, match=said):
+        propose_model(paddle_folder(tmp_path / "v6", config))
+
+
+def test_a_recognizer_with_time_first_is_refused(tmp_path: Path) -> None:
+    folder = tiny.save_text_reader(tmp_path / "reader", direction=False)
+    path = folder / "tiny_rec_infer.onnx"
+    model = onnx.load(path)
+    model.graph.node[3].attribute[0].ints[:] = [2, 0, 1]
+    for axis, name in enumerate(("t", "n")):
+        model.graph.output[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.save(model, path)
+
+    with pytest.raises(InvalidModelError, match=r"gives \[80, 1, 5\] for one line"):
+        propose_model(folder)

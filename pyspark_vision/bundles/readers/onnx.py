@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.keras import prepared_by
+from pyspark_vision.bundles.readers.onnx_graph import preparing_of_onnx
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
@@ -23,8 +29,23 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 def read_onnx(path: Path) -> ModelFound:
     """As :func:`read_graph`, with what Hugging Face's and timm's files beside it say."""
     found = read_graph(path)
-    says_all = found.family is not None or found.roles
-    return found if says_all else hugging_face.with_folder(found, path)
+    if found.family is not None or found.roles:
+        return found
+    with_files = hugging_face.with_folder(found, path)
+    return with_files if with_files is not found else _with_steps(found, path)
+
+
+def _with_steps(found: ModelFound, path: Path) -> ModelFound:
+    """With what the graph's own first operators do to pixels, which are no bytes."""
+    if len(found.inputs) != 1 or not found.inputs[0].dtype.startswith("float"):
+        return found
+    own = preparing_of_onnx(path, found.inputs[0].name)
+    return replace(
+        found,
+        fields=(*found.fields, *own.fields.items()),
+        unsaid=(*found.unsaid, *own.unsaid.items()),
+        evidence=found.evidence or prepared_by(own),
+    )
 
 
 def read_graph(path: Path) -> ModelFound:
@@ -52,7 +73,7 @@ def read_graph(path: Path) -> ModelFound:
             "supported"
         ) from None
     given = [value for value in session.get_inputs() if value.name not in COMPANIONS]
-    inputs = tuple(_tensor(value) for value in given)
+    inputs = tuple(map(_with_batch_axis, map(_tensor, given)))
     outputs = tuple(_tensor(value) for value in session.get_outputs())
     metadata = session.get_modelmeta().custom_metadata_map
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
@@ -63,7 +84,7 @@ def read_graph(path: Path) -> ModelFound:
         format="onnx",
         inputs=inputs,
         outputs=outputs,
-        labels=ultralytics.labels_of(written, path),
+        labels=ultralytics.labels_of(written, path) or _characters(metadata, outputs),
         fields=(
             *((("input_hw", size),) if size else ()),
             *ultralytics.keypoints_of(written, path).items(),
@@ -73,6 +94,13 @@ def read_graph(path: Path) -> ModelFound:
     )
     has_sizes = SIZES_INPUT in [value.name for value in session.get_inputs()]
     return _with_sizes(found) if has_sizes else found
+
+
+def _characters(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> Labels:
+    """The classes as RapidAI's exports of PaddlePaddle's models hold them, one a line."""
+    names = metadata.get("character", "").splitlines()
+    fits = any(tensor.shape and tensor.shape[-1] == len(names) for tensor in outputs)
+    return tuple(enumerate(names)) if fits else ()
 
 
 def _with_sizes(found: ModelFound) -> ModelFound:
@@ -124,6 +152,72 @@ def as_one_file(path: Path, folder: Path) -> Path:
     except Exception as error:
         raise InvalidModelError(f"{path} cannot be made one file: {error}") from None
     return target
+
+
+def with_open_sides(path: Path, folder: Path) -> Path:
+    """A copy of an .onnx file in ``folder`` whose input has any number and size of pictures.
+
+    Exports name a size that a network of convolutions does not need: OpenCV takes no notice of it,
+    and ONNX Runtime refuses others. Raises :class:`InvalidModelError` where the file cannot be
+    changed, :class:`MissingDependencyError` without the package onnx.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path} was exported for another size: pip install onnx, which opens it to others"
+        ) from None
+    target = folder / path.name
+    try:
+        model = onnx.load(path)
+        weights = {tensor.name for tensor in model.graph.initializer}
+        [image] = [value for value in model.graph.input if value.name not in weights]
+        sides = [size.dim_value for size in image.type.tensor_type.shape.dim]
+        is_first = sides[1] in (1, 3)
+        names = ("pictures", "", "height", "width") if is_first else ("pictures", "height", "width")
+        for name, size in zip(names, image.type.tensor_type.shape.dim, strict=False):
+            if name:
+                size.dim_param = name
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        onnx.save(onnx.shape_inference.infer_shapes(model), target)
+    except Exception as error:  # as above
+        raise InvalidModelError(f"{path} cannot be opened to other sizes: {error}") from None
+    return target
+
+
+def with_table_shapes(found: ModelFound, path: Path, input_hw: tuple[int, int]) -> ModelFound:
+    """The shapes of tables whose sides the file leaves open, by a run at ``input_hw``.
+
+    Ultralytics' ``dynamic=True`` leaves all sides open, and a layout is told by them. What cannot
+    be run stays as it is: the trial run says why.
+    """
+    open_tables = [tensor.name for tensor in found.outputs if tensor.shape[1:] == (-1, -1)]
+    (image,) = found.inputs
+    if not open_tables or image.shape[1] not in (-1, 3):
+        return found
+    session = start_session(str(path), threads=1)
+    picture = np.zeros((max(1, image.shape[0]), 3, *input_hw), image.dtype)
+    try:
+        values = session.run(open_tables, {image.name: picture})
+    except Exception:  # its exceptions have no common class of their own
+        return found
+    sides = {name: value.shape[1:] for name, value in zip(open_tables, values, strict=True)}
+    outputs = [
+        replace(tensor, shape=(tensor.shape[0], *sides.get(tensor.name, tensor.shape[1:])))
+        for tensor in found.outputs
+    ]
+    return replace(found, outputs=tuple(outputs))
+
+
+def _with_batch_axis(tensor: TensorFound) -> TensorFound:
+    """One picture without an axis of pictures, ``(3, H, W)``, as a batch of one.
+
+    torchvision's detectors take a list of such, and the engine feeds one.
+    """
+    is_picture = len(tensor.shape) == 3 and tensor.shape[0] == 3
+    return replace(tensor, shape=(1, *tensor.shape)) if is_picture else tensor
 
 
 def _tensor(value: Any) -> TensorFound:

@@ -1,6 +1,7 @@
 """What of a table is a camera, a time, an event, a failure: SQL over its columns, by their types.
 
-Read are our jobs' results (``detections``, ``predictions``, or those inside a struct), week 9's
+Read are our jobs' results (``detections``, ``segments``, ``poses``, ``lines``, ``predictions``, or
+those inside a struct), week 9's
 (``label``, ``confidence``, ``processing_time_ms``), dead letters (``error_code``, ``payload``) and
 events (``event_type``). A column that is not there is said in words, and only what needs it is
 missing on the page.
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 # What a frame's objects are read of; boxes and pictures are read for examples only.
-_ITEM_FIELDS = ("label", "score", "class_id")
+_ITEM_FIELDS = ("label", "score", "class_id", "text")
+_ITEMS = ("detections", "segments", "poses", "lines", "predictions")
 _ENDS_WITH_OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
 
 CAMERA_TO_BROKER = "camera to broker"
@@ -83,13 +85,13 @@ def find_layout(schema: pa.Schema) -> Layout:
     items = _items(schema, columns)
     code = _code(schema, columns, has_items=items is not None and not is_events)
     if items is None:
-        words = "no column detections, predictions or label: there are no events"
+        words = f"no column {', '.join(_ITEMS)} or label: there are no events"
         missing.append(words)
         if code == _NULL_TEXT:
             shown = ", ".join(schema.names[:12]) or "none"
             raise ValueError(
-                f"it has no column detections, predictions, label, event_type, error or "
-                f"error_code; its columns are {shown}"
+                f"it has no column {', '.join(_ITEMS)}, label, event_type, error or error_code; "
+                f"its columns are {shown}"
             )
     if code == _NULL_TEXT and not is_events:
         missing.append("no column error: failures are not known")
@@ -151,16 +153,18 @@ def _items(schema: pa.Schema, columns: dict[str, tuple[str, ...]]) -> str | None
     if "event_type" in schema.names:
         columns["event_type"] = ()
         return "[{label: CAST(event_type AS VARCHAR), score: CAST(NULL AS DOUBLE)}]"
-    for path, kind in _paths(schema, ("detections", "predictions")):
+    for path, kind in _paths(schema, _ITEMS):
         item = kind.value_type if _is_list(kind) else None
         if item is None or not pa.types.is_struct(item):
             continue
         fields = {field.name for field in item}
-        if not fields & {"label", "class_id"}:
+        if not fields & {"label", "class_id", "text"}:
             continue
         wanted = tuple(name for name in _ITEM_FIELDS if name in fields)
         columns[path[0]] = (*columns.get(path[0], ()), *wanted)
         label = "CAST(one.label AS VARCHAR)" if "label" in fields else _NULL_TEXT
+        if "text" in fields:  # of a line of text it is what it says
+            label = "CAST(one.text AS VARCHAR)"
         if "class_id" in fields:
             label = f"coalesce({label}, '#' || one.class_id)"
         score = "CAST(one.score AS DOUBLE)" if "score" in fields else "CAST(NULL AS DOUBLE)"

@@ -33,6 +33,8 @@ from pyspark_vision.messages.topics import NOTHING_DETECTED
 
 # A page asks so often whether something is new; the answer is a few bytes if nothing is.
 _TICK_MS = 2_000
+# A page waits so long for what it asked for before it asks again; its server may have been away.
+_PATIENCE_TICKS = 15
 _STRIP_LABELS = 12
 _SHOWN_LATENCIES = 24
 _SHOWN_CHOICES = 1_000
@@ -111,7 +113,8 @@ def _layout(source: Source, title: str) -> html.Div:
                 ],
             ),
             dcc.Interval(id="tick", interval=_TICK_MS),
-            dcc.Store(id="version", data=-1),
+            dcc.Store(id="asked", data=0),
+            *(dcc.Store(id=name) for name in ("answered", "drawn", "illustrated")),
         ]
     )
 
@@ -173,9 +176,30 @@ def _aria(**names: str) -> Any:
 _CHARTS = ("over-time", "over-axis", "shares", "scores", "failures")
 
 
+# Dash drops the answer to an earlier request of a callback when a later one is made. So a tick asks
+# only when all that was asked for is drawn: else answers that take longer than a tick never come.
+_ASK = f"""(ticks, asked, answered, drawn, illustrated) => {{
+    const underWay = answered !== asked || illustrated !== drawn?.asked;
+    return underWay && ticks - asked < {_PATIENCE_TICKS} ? dash_clientside.no_update : ticks;
+}}"""
+
+
 def _add_callbacks(app: dash.Dash, source: Source, pictures: ExamplePictures) -> None:
-    @app.callback(
-        Output("version", "data"),
+    """``asked``, ``answered``: the tick of the last question and of the last answer.
+
+    ``drawn``: what the charts are of, with the tick of its question; ``illustrated``: that tick,
+    once the pictures are there, too.
+    """
+    app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash gives it no types
+        _ASK,
+        Output("asked", "data"),
+        Input("tick", "n_intervals"),
+        *(State(name, "data") for name in ("asked", "answered", "drawn", "illustrated")),
+        prevent_initial_call=True,
+    )
+
+    filled = (
+        Output("drawn", "data"),
         Output("notes", "children"),
         Output("totals", "children"),
         Output("cameras", "options"),
@@ -184,29 +208,36 @@ def _add_callbacks(app: dash.Dash, source: Source, pictures: ExamplePictures) ->
         Output("latency", "children"),
         *(Output(name, "figure") for name in _CHARTS),
         *(Output(f"{name}-said", "children") for name in _CHARTS),
+    )
+
+    @app.callback(
+        Output("answered", "data"),
+        *filled,
+        Input("asked", "data"),
         Input("cameras", "value"),
         Input("events", "value"),
         Input("axis", "value"),
-        Input("tick", "n_intervals"),
-        State("version", "data"),
+        State("drawn", "data"),
         State("cameras", "options"),
         State("events", "options"),
     )
     def fill(
+        asked: Any,
         cameras: Any,
         events: Any,
         axis: Any,
-        _: Any,
-        version: Any,
+        drawn: Any,
         cameras_now: Any,
         events_now: Any,
     ) -> Any:
-        if dash.ctx.triggered_id == "tick" and source.status.version == version:
-            raise dash.exceptions.PreventUpdate
+        # Not by what triggered it: a choice may wait for an answer that this one takes over from.
+        wanted = {"cameras": cameras, "events": events, "axis": axis}
+        if isinstance(drawn, dict) and drawn.get("of") == [wanted, source.status.version]:
+            return asked, *(dash.no_update for _ in filled)
         choice, axis = _choice(cameras, events), axis if axis in AXES else MINUTE
         status, answers = _of_now(source, lambda now: answer(now.summary, choice, axis))
         color_of = figures.colors(answers.labels)
-        drawn = (
+        charts = (
             figures.over_time(answers.over_time, color_of),
             figures.over_axis(answers.over_axis, axis, color_of),
             figures.shares(answers.events, color_of),
@@ -214,28 +245,29 @@ def _add_callbacks(app: dash.Dash, source: Source, pictures: ExamplePictures) ->
             figures.failures(answers.failures),
         )
         return (
-            status.version,
+            asked,
+            {"of": [wanted, status.version], "asked": asked},
             _notes(status),
             _totals(answers),
             _unless_same(_options(answers.cameras, choice.cameras), cameras_now),
             _unless_same(_options(answers.labels, choice.events), events_now),
             f"Events by {_AXIS_NAMES[axis].lower()}",
             _latencies(answers.latencies),
-            *drawn,
+            *charts,
             *_in_words(answers),
         )
 
     @app.callback(
+        Output("illustrated", "data"),
         Output("strip", "children"),
-        Input("version", "data"),
-        Input("cameras", "value"),
-        Input("events", "value"),
+        Input("drawn", "data"),
         prevent_initial_call=True,
     )
-    def fill_strip(_: Any, cameras: Any, events: Any) -> Any:
-        choice = _choice(cameras, events)
+    def fill_strip(drawn: Any) -> Any:
+        wanted, _ = drawn["of"]
+        choice = _choice(wanted["cameras"], wanted["events"])
         _, rows = _of_now(source, lambda now: _strip_rows(now, choice, pictures))
-        return rows
+        return drawn["asked"], rows
 
 
 def _of_now(source: Source, ask: Callable[[Status], Any]) -> tuple[Status, Any]:

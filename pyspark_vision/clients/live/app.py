@@ -26,7 +26,7 @@ _PARTS = {
     **dict.fromkeys(
         ("live.css", "icon.svg", "main.js", "connection.js", "cards.js", "drawing.js"), _PACKAGE
     ),
-    **dict.fromkeys(("panels.js", "viewer.js", "words.js"), _PACKAGE),
+    **dict.fromkeys(("panels.js", "viewer.js", "words.js", "masks.js", "shapes.js"), _PACKAGE),
 }
 
 

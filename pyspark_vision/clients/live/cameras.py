@@ -24,6 +24,8 @@ STEPS = 100
 _KEPT_FRAMES = 200
 # All pictures together: four cameras of 1280x720 at 160 KB, twice.
 _KEPT_BYTES = 256 * 1024 * 1024
+# Of a point's name, its two places and its score.
+_POINT_BYTES = 200
 # Pictures that somebody has a link to.
 _KEPT_LINKS = 100
 # Camera ids are what messages say: there may be one in each.
@@ -69,7 +71,7 @@ class CameraFrame:
         if self.picture is None:
             return True
         objects = self.result.objects if self.result else ()
-        return bool(objects) and all(item.xyxy is None for item in objects)
+        return bool(objects) and not any(item.has_place for item in objects)
 
     @property
     def shown(self) -> Picture | None:
@@ -78,7 +80,9 @@ class CameraFrame:
 
     @property
     def size_bytes(self) -> int:
-        return sum(len(one.content) for one in (self.picture, self.drawn) if one is not None)
+        pictures = (self.picture, self.drawn)
+        shapes = _shapes_bytes(self.result) if self.result else 0
+        return shapes + sum(len(one.content) for one in pictures if one is not None)
 
 
 @dataclass
@@ -215,7 +219,7 @@ class Cameras:
             if not is_past and (known is None or known.result is None):
                 camera.results_seen += 1
                 camera.matched += known is not None and known.picture is not None
-                self.labels.add((item.label for item in result.objects), at)
+                self.labels.add((item.label for item in result.objects if item.label), at)
             frame = self._kept(camera, result.timestamp, at, result=result, drawn=drawn)
             if _is_later(frame, camera.newest_result):
                 camera.newest_result = frame
@@ -237,9 +241,12 @@ class Cameras:
             camera = self._cameras.get(camera_id)
             if camera is None:
                 return False
+            known = camera.frames.get(timestamp) if timestamp is not None else None
+            if known is not None and known.failure is not None:
+                return True  # by a result and a letter
             if not is_past:
                 camera.failed[failure[0]] += 1
-            if timestamp is not None and timestamp in camera.frames:
+            if timestamp is not None and known is not None:
                 self._kept(camera, timestamp, at, failure=failure)
             return True
 
@@ -381,6 +388,12 @@ def taken_ms(timestamp: str) -> float | None:
         return datetime.fromisoformat(timestamp).timestamp() * 1000
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _shapes_bytes(result: Result) -> int:
+    """About what masks and points take."""
+    masks = sum(len(item.mask.counts) for item in result.objects if item.mask is not None)
+    return masks + _POINT_BYTES * sum(len(item.keypoints) for item in result.objects)
 
 
 def _frame_id(camera_id: str, timestamp: str) -> str:

@@ -1,6 +1,7 @@
 // One card a camera: its picture or two, and its numbers.
 
 import { Picture } from "./drawing.js";
+import { hasPlace } from "./shapes.js";
 import { byReason, count, counted, duration, made, median, percent, perSecond, put, timeOf } from "./words.js";
 
 const LATENCIES = 40;
@@ -10,12 +11,13 @@ const FRESH_MS = 2000;
 const CLOCK_OFF_MS = 600_000;
 
 export class Card {
-  /** hold(frame): somebody wants to look longer; isShown(object): drawn; isChosen(object): listed. */
-  constructor(status, hold, isShown, isChosen) {
+  /** hold(frame): somebody wants to look longer; isChosen(object): drawn and listed; kinds: of shapes
+   * that are drawn. */
+  constructor(status, hold, isChosen, kinds) {
     this.number = status.number;
     this.hold = hold;
-    this.isShown = isShown;
     this.isChosen = isChosen;
+    this.kinds = kinds;
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     this.element.dataset.camera = status.number;
     this.heading = this.element.querySelector("h3");
@@ -40,8 +42,7 @@ export class Card {
     for (const place of wanted) {
       if (this.places.has(place)) continue;
       const stage = document.getElementById("stage").content.firstElementChild.cloneNode(true);
-      const shown = { stage, picture: new Picture(stage.querySelector(".frame")), frame: null };
-      shown.picture.isShown = this.isShown;
+      const shown = { stage, picture: new Picture(stage.querySelector(".frame"), this.isChosen, this.kinds), frame: null };
       stage.dataset.place = place;
       stage.addEventListener("click", () => shown.frame && this.hold(shown.frame));
       this.places.set(place, shown);
@@ -145,7 +146,7 @@ function note(frame, bitmap) {
   if (frame.failure) return `failed: ${frame.failure[0]}`;
   if (frame.has_picture && !bitmap) return "The browser cannot decode this picture";
   if (!frame.has_picture) return frame.objects ? "Result without a picture" : "No picture";
-  if (frame.is_drawn && frame.objects?.some((object) => !object.box)) return "boxes as the job drew them";
+  if (frame.is_drawn && frame.objects?.some((object) => !hasPlace(object))) return "boxes as the job drew them";
   if (frame.place === "result" && !frame.objects) return "input, no result lately";
   return "";
 }

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from pyspark_vision.clients.live.feed import Record
 from pyspark_vision.clients.live.pictures import Picture, picture_of
-from pyspark_vision.clients.pycturestream import BadMessageError, readable_parts
+from pyspark_vision.clients.pycturestream import BadMessageError
+from pyspark_vision.clients.stream_messages import readable_parts
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages.topics import KAFKA_SCHEME, LETTER_HEADER_PREFIX
 

@@ -12,7 +12,8 @@ from pyspark_vision.clients.live.feed import Feed, Record
 from pyspark_vision.clients.live.job_numbers import JobWatch
 from pyspark_vision.clients.live.letters import Letters
 from pyspark_vision.clients.live.replay import Replay
-from pyspark_vision.clients.pycturestream import BadMessageError, read_frame, read_result
+from pyspark_vision.clients.pycturestream import BadMessageError
+from pyspark_vision.clients.stream_messages import FailedResultError, read_frame, read_result
 
 _MAX_REASON = 200
 
@@ -84,21 +85,16 @@ class Live:
         try:
             result = read_result(record.value or b"")
             self.cameras.add_result(result, record.at, is_past=record.is_past)
+        except FailedResultError as error:
+            self._add_failure(error.camera_id, error.timestamp, (error.code, error.message), record)
         except (BadMessageError, ValueError) as error:
             self._note_unreadable(record, str(error))
 
     def add_letter(self, record: Record) -> None:
         """A record of the dead letters' topic."""
         letter = self.letters.add(record)
-        is_known = letter.camera_id is not None and self.cameras.add_failure(
-            letter.camera_id,
-            letter.timestamp,
-            (letter.code, letter.message),
-            record.at,
-            is_past=record.is_past,
-        )
-        if not is_known and not record.is_past:
-            self.failed_elsewhere[letter.code] += 1
+        failure = (letter.code, letter.message)
+        self._add_failure(letter.camera_id, letter.timestamp, failure, record)
 
     def hold(self, viewer: object, frames: dict[str, CameraFrame]) -> None:
         """What a viewer steps through stays until it lets go, which is with no frames."""
@@ -112,6 +108,19 @@ class Live:
         with self._lock:
             held = [frames[frame_id] for frames in self._held.values() if frame_id in frames]
         return self.cameras.find(frame_id) or (held[0] if held else None)
+
+    def _add_failure(
+        self,
+        camera_id: str | None,
+        timestamp: str | None,
+        failure: tuple[str, str],
+        record: Record,
+    ) -> None:
+        is_known = camera_id is not None and self.cameras.add_failure(
+            camera_id, timestamp, failure, record.at, is_past=record.is_past
+        )
+        if not is_known and not record.is_past:
+            self.failed_elsewhere[failure[0]] += 1
 
     def _note_unreadable(self, record: Record, reason: str) -> None:
         noted = self.unreadable.setdefault(record.topic, Unreadable())

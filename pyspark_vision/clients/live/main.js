@@ -3,6 +3,7 @@
 import { Card } from "./cards.js";
 import { Connection } from "./connection.js";
 import { Letters, tellFaults, tellJob, tellLabels } from "./panels.js";
+import { KINDS, kindsOf } from "./shapes.js";
 import { Viewer } from "./viewer.js";
 import { counted, made, put, timeOf } from "./words.js";
 
@@ -16,17 +17,16 @@ const inSight = new Set();
 const colors = new Map(); // by label
 const off = new Set(); // labels that are not shown
 let leastScore = 0;
-let hasBoxes = true;
+const kinds = Object.fromEntries(KINDS.map((kind) => [kind, true])); // shapes that are drawn
 let clockOffset = 0; // the server's clock minus this one
 let isOpen = false;
 let asked = "";
 
-const isShown = (object) => hasBoxes && isChosen(object);
 const isChosen = (object) => !off.has(object.label) && (object.score ?? 1) >= leastScore;
 const serverNow = () => Date.now() + clockOffset;
 
 const letters = new Letters();
-const viewer = new Viewer((said) => connection.send(said), isShown, isChosen);
+const viewer = new Viewer((said) => connection.send(said), isChosen, kinds);
 const sight = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) inSight.add(Number(target.dataset.camera));
@@ -75,6 +75,8 @@ const nextPaint = () => new Promise((go) => (document.hidden ? go() : requestAni
 
 function learn(object) {
   if (!colors.has(object.label) && colors.size < 1000) colors.set(object.label, object.color);
+  // A switch is there for what has come.
+  for (const kind of kindsOf(object)) tools[kind].parentElement.hidden = false;
 }
 
 function tell(state) {
@@ -103,7 +105,7 @@ function tellCards(state) {
       if (card.status.silent_since === null && status.silent_since !== null) say(`${status.name} is silent`);
       card.tell(status);
     } else {
-      card = new Card(status, (frame) => viewer.open(frame.id), isShown, isChosen);
+      card = new Card(status, (frame) => viewer.open(frame.id), isChosen, kinds);
       card.arrange(tools.view.value === "beside");
       cards.set(status.number, card);
       sight.observe(card.element);
@@ -210,7 +212,7 @@ function changed() {
 
 tools.addEventListener("submit", (event) => event.preventDefault());
 tools.addEventListener("input", () => {
-  hasBoxes = tools.boxes.checked;
+  for (const kind of KINDS) kinds[kind] = tools[kind].checked;
   leastScore = tools.score.value / 100;
   const isBeside = tools.view.value === "beside";
   document.body.classList.toggle("beside", isBeside);
@@ -240,7 +242,7 @@ setInterval(() => {
 /** Choices are this browser's; some give no storage. */
 function remember() {
   try {
-    const said = { view: tools.view.value, boxes: hasBoxes, score: tools.score.value, off: [...off].slice(0, 100) };
+    const said = { view: tools.view.value, kinds, score: tools.score.value, off: [...off].slice(0, 100) };
     localStorage.setItem(CHOICES, JSON.stringify(said));
   } catch {}
 }
@@ -249,7 +251,7 @@ function recall() {
   try {
     const said = JSON.parse(localStorage.getItem(CHOICES) ?? "{}");
     if (["top", "beside"].includes(said.view)) tools.view.value = said.view;
-    tools.boxes.checked = hasBoxes = said.boxes ?? true;
+    for (const kind of KINDS) tools[kind].checked = kinds[kind] = said.kinds?.[kind] ?? true;
     tools.score.value = said.score ?? 0;
     leastScore = tools.score.value / 100;
     for (const label of said.off ?? []) off.add(String(label));

@@ -16,9 +16,14 @@ from pyspark_vision.clients.live.letters import Letter
 from pyspark_vision.clients.live.live import Live
 from pyspark_vision.clients.pycturestream import DetectedObject
 from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, text_color_rgb
+from pyspark_vision.executor.draw_keypoints import points_and_lines
+from pyspark_vision.executor.draw_text_lines import CLASS_ID as TEXT_CLASS_ID
+from pyspark_vision.executor.draw_text_lines import corners_of
 
 MAX_TEXT = 200
 _MAX_OBJECTS = 300
+# Of all masks of a frame together: some kilobytes each.
+_MAX_MASK_CHARS = 300_000
 _MAX_LABELS = 40
 # Classes that have no number get one of so many colours by their label.
 _COLORS = 997
@@ -37,9 +42,7 @@ def frame_json(frame: CameraFrame) -> dict[str, Any]:
         "changed": frame.changed_at * 1000,
         "has_picture": picture is not None,
         "is_drawn": picture is not None and picture is frame.drawn,
-        "objects": [_object_json(item) for item in result.objects[:_MAX_OBJECTS]]
-        if result
-        else None,
+        "objects": _objects_json(result.objects[:_MAX_OBJECTS]) if result else None,
         "objects_total": len(result.objects) if result else 0,
         "model": clipped(result.model_name or "") if result else "",
         "failure": [clipped(text) for text in frame.failure] if frame.failure else None,
@@ -101,16 +104,38 @@ def clipped(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
+def _objects_json(items: Sequence[DetectedObject]) -> list[dict[str, Any]]:
+    """Objects with their shapes; of masks so many as the page can be told with each frame."""
+    told, mask_chars = [], 0
+    for item in items:
+        shapes: dict[str, Any] = {}
+        if item.mask is not None and mask_chars + len(item.mask.counts) <= _MAX_MASK_CHARS:
+            mask_chars += len(item.mask.counts)
+            shapes["mask"] = [*item.mask.size_hw, item.mask.counts]
+        if item.keypoints:
+            points, lines = points_and_lines([vars(point) for point in item.keypoints])
+            shapes |= {"points": points, "lines": lines}
+        if item.corners:
+            shapes["corners"] = corners_of({"corners": [{"x": x, "y": y} for x, y in item.corners]})
+        told.append({**_object_json(item), **shapes})
+    return told
+
+
 def _object_json(item: DetectedObject) -> dict[str, Any]:
     xyxy = None
     if item.xyxy is not None:
         xyxy = clipped_xyxy(dict(zip(("xmin", "ymin", "xmax", "ymax"), item.xyxy, strict=True)))
     return {
         "label": clipped(item.label),
-        "score": item.score if math.isfinite(item.score) else None,
+        "score": item.score if item.score is not None and math.isfinite(item.score) else None,
         "box": xyxy,
-        **_colors_json(item.label, item.class_id),
+        **_colors_json(item.label, _class_id(item)),
     }
+
+
+def _class_id(item: DetectedObject) -> int | None:
+    """A line of text has a colour, but no class."""
+    return TEXT_CLASS_ID if item.corners else item.class_id
 
 
 def _colors_json(label: str, class_id: int | None) -> dict[str, str]:
@@ -142,7 +167,7 @@ def _class_ids(live: Live, statuses: Sequence[CameraStatus], now: float) -> dict
     """Of the labels that are in a camera's picture, also of cameras that are out of sight."""
     frames = [live.cameras.newest_result(status.number, now) for status in statuses]
     results = [frame.result for frame in frames if frame is not None and frame.result is not None]
-    return {item.label: item.class_id for result in results for item in result.objects}
+    return {item.label: _class_id(item) for result in results for item in result.objects}
 
 
 def _labels_json(totals: dict[str, int], class_ids: dict[str, int | None]) -> dict[str, Any]:

@@ -7,12 +7,11 @@ const at = (id) => document.getElementById(id);
 const GONE = "This frame is gone: the last 100 of each camera are kept in memory, and those that were linked.";
 
 export class Viewer {
-  /** say(told) goes to the server, which keeps what is held; filters as those of a card. */
-  constructor(say, isShown, isChosen) {
+  /** say(told) goes to the server, which keeps what is held; the rest as of a card. */
+  constructor(say, isChosen, kinds) {
     this.say = say;
     this.dialog = at("viewer");
-    this.picture = new Picture(this.dialog.querySelector(".frame"));
-    this.picture.isShown = isShown;
+    this.picture = new Picture(this.dialog.querySelector(".frame"), isChosen, kinds);
     this.isChosen = isChosen;
     this.frames = [];
     this.index = 0;

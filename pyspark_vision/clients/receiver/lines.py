@@ -31,4 +31,5 @@ def printable(text: str) -> str:
 
 def _object(item: DetectedObject) -> str:
     sector = f" ({printable(' '.join(item.sector))})" if item.sector else ""
-    return f"{printable(item.label)} {item.score:.2f}{sector}"
+    score = "" if item.score is None else f" {item.score:.2f}"
+    return f"{printable(item.label)}{score}{sector}"

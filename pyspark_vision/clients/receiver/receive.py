@@ -20,7 +20,6 @@ from pyspark_vision.clients.pycturestream import (
     Result,
     events_of,
     local_time,
-    read_result,
 )
 from pyspark_vision.clients.receiver.events_file import EventsFile, open_events
 from pyspark_vision.clients.receiver.latest import LatestPictures
@@ -29,6 +28,7 @@ from pyspark_vision.clients.receiver.record import Owner
 from pyspark_vision.clients.receiver.repeats import Window, digest
 from pyspark_vision.clients.receiver.topic import Reader, Topic, find_topic, without_lost
 from pyspark_vision.clients.stopping import Stop
+from pyspark_vision.clients.stream_messages import read_result
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.messages.topics import RESULT_TOPIC
 from pyspark_vision.sinks import terminal

@@ -15,8 +15,11 @@ from pyspark_vision.clients.pycturestream import Result
 # How many of the last results are known. With 16 digits each, the window takes about 10 MB.
 WINDOW_RESULTS = 100_000
 
-# The end of messages/result_key.py's keys: model@version.
-_RESULT_KEY = re.compile(rb"-[^@]*@[0-9a-f]{12}\Z")
+# The end of messages/result_key.py's keys, model@version; and week 9's ids, which
+# messages/image_stream.py makes of them.
+_RESULT_KEY = re.compile(
+    rb"-[^@]*@[0-9a-f]{12}\Z|\A[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}\Z"
+)
 
 
 def digest(key: bytes | None, result: Result) -> str | None:

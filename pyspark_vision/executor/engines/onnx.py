@@ -66,7 +66,9 @@ class OnnxEngine:
         inputs = self._session.get_inputs()
         self._companions = [one for one in inputs if one.name in COMPANIONS]
         # One image input: models with more are refused when their spec is made.
-        self._input_name = next(one.name for one in inputs if one.name not in COMPANIONS)
+        image = next(one for one in inputs if one.name not in COMPANIONS)
+        self._input_name = image.name
+        self._is_one_picture = len(image.shape) == 3
         self._roles = [role for role, _ in spec.file.outputs]
         self._names = [name for _, name in spec.file.outputs]
         # One image holds the least memory; ONNX Runtime is not what `auto` chooses for speed.
@@ -74,7 +76,7 @@ class OnnxEngine:
 
     def run(self, batch: Array) -> dict[str, Array]:
         """``(N, …)`` in the spec's layout and dtype -> role -> ``(N, …)``; N <= ``batch_size``."""
-        inputs = {self._input_name: batch}
+        inputs = {self._input_name: batch[0] if self._is_one_picture else batch}
         for one in self._companions:
             value = COMPANIONS[one.name](batch, one.shape)
             inputs[one.name] = value.astype(_DTYPES.get(one.type, np.int64))

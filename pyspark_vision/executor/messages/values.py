@@ -159,7 +159,9 @@ def _text(raw: Any, field: Field, form: MessageForm) -> str:
         raise _bad(f"{_place(field)} is a number, {_shown(raw)}; it must be text{hint}")
     if not isinstance(raw, str):
         raise _bad(f"{_place(field)} is {kind_of(raw)}; it must be text")
-    return _whole(raw)
+    if _whole(raw) != raw:  # JSON may name halves of characters, and two ids would become one
+        raise _bad(f"{_place(field)} has half of a character, which no text holds")
+    return raw
 
 
 def _texts(raw: Any, field: Field) -> dict[str, str | None]:
@@ -172,15 +174,22 @@ def _as_text(value: Any) -> str | None:
     """A value of metadata, as Spark's JSON reader gives it: JSON of what is no text."""
     if value is None or isinstance(value, str):
         return None if value is None else _whole(value)
+    return _whole(_json(value))
+
+
+def _json(value: Any) -> str:
+    """JSON with numbers as they were sent: ``json.dumps`` has no ``Decimal``, and a ``float`` has
+    fewer digits."""
+    if isinstance(value, dict):
+        members = (f"{_json(str(name))}:{_json(one)}" for name, one in value.items())
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
     if isinstance(value, Decimal):
         return str(value)
-    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _header(value: bytes | None, field: Field) -> str | None:
@@ -214,7 +223,7 @@ def _required(message: Any, field: Field) -> Any:
 
 
 def _whole(text: str) -> str:
-    """Text that is UTF-8: JSON may name halves of characters."""
+    """Text that is UTF-8, with a question mark for half of a character."""
     return text.encode("utf-8", "replace").decode()
 
 

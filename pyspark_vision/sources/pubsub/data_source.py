@@ -88,10 +88,11 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """In a task."""
+        from pyspark_vision.executor.idle import in_task
         from pyspark_vision.sources.pubsub.messages import from_bytes
 
         assert isinstance(partition, _Slice)
-        yield from_bytes(partition.content)
+        yield from in_task([from_bytes(partition.content)])
 
     def commit(self, end: dict[str, int]) -> None:
         """Spark's own word that a batch is committed; it comes with the next one."""
