@@ -172,7 +172,7 @@ def _detectors(
     named = {plain(tensor.name): tensor for tensor in found.outputs}
     of_a_kind = (*_detr(named, classes), *_torchvision(named), *_mmdetection(named))
     yield from of_a_kind or _named(found)
-    tables = [tensor for tensor in found.outputs if len(tensor.shape) == 3]
+    tables = tables_of(found, input_hw)
     rows_of_seven = [
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
@@ -347,6 +347,15 @@ def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
     return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
 
 
+def tables_of(found: ModelFound, input_hw: tuple[int, int]) -> list[TensorFound]:
+    """The outputs that may be tables of boxes ``(N, rows, columns)``."""
+    return [
+        tensor
+        for tensor in found.outputs
+        if len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
+    ]
+
+
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
     """A table without ``by`` of its rows, then without ``by`` of its columns."""
     batch, rows, columns = tensor.shape
@@ -366,9 +375,7 @@ def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(found.outputs) == 1:
         yield from _yolov2(found.outputs[0], input_hw)
-        if is_map_of_pixels(found.outputs[0], input_hw) or _is_of_places(
-            found.outputs[0], input_hw
-        ):
+        if is_map_of_pixels(found.outputs[0], input_hw) or is_of_places(found.outputs[0], input_hw):
             return
     named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
     if len(found.outputs) == 1 or len(named) == 1:
@@ -421,7 +428,7 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     )
 
 
-def _is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
+def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     """Whether it has a number for each place, as depths ``(1, H, W)``, which are no tokens."""
     return len(tensor.shape) == 3 and tensor.shape[1:] in (
         input_hw,
