@@ -157,7 +157,7 @@ def readings(
     if found.roles:
         why = found.evidence or "the file's own operator or metadata says what its outputs are"
         task = found.task or "detect"
-        settled = {"box_format"} - {name for name, _ in found.unsaid}
+        settled = {"box_format", "coordinates"} - {name for name, _ in found.unsaid}
         yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
     if not found.roles or found.task is None:
         yield from _detectors(found, input_hw, classes)
@@ -289,7 +289,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
         "outputs named or shaped as boxes and scores",
         fields,
         is_certain=True,
-        settled=("box_format", "input_hw") if is_api else (),
+        settled=("box_format", "coordinates", "input_hw") if is_api else (),
     )
 
 
