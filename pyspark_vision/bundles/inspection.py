@@ -171,10 +171,7 @@ def propose_model(
         image = _image_input(found, file)
     named = _labels(labels, found)
     hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
-    if found.engine == "onnx" and hw:
-        from pyspark_vision.bundles.readers.onnx import with_table_shapes
-
-        found = with_table_shapes(found, file, hw)
+    found = _measured(found, image, file, hw)
     candidates = _candidates(found, image, file, task, outputs, hw, named)
     common = {
         "name": overrides.pop("name", None) or _name(place, file),
@@ -238,7 +235,9 @@ def propose_model(
     if spec.background_class is not None:
         given.add("background_class")
     spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
-    if spec.task == "detect" and plausibility.coordinates(parts) is None:
+    # Ultralytics' boxes are in pixels of ONNX's input, whatever they are in TFLite's.
+    is_said = found.task is not None and found.format == "onnx"
+    if spec.task == "detect" and not is_said and plausibility.coordinates(parts) is None:
         why = "the model found nothing in the drawn pictures, which would show it"
         found = replace(found, unsaid=(*found.unsaid, ("coordinates", why)))
     if _says_classes(spec, parts, named):
@@ -259,6 +258,43 @@ def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
     except InvalidModelError as error:
         taken_for = f"; {found.evidence}" if found.evidence else ""
         raise InvalidModelError(f"{error}{taken_for}") from error
+
+
+def _measured(
+    found: ModelFound, image: TensorFound, file: Path, hw: tuple[int, int] | None
+) -> ModelFound:
+    """Outputs that leave all their sides open (Ultralytics' ``dynamic=True``), with what they are.
+
+    A run on a blank picture tells; where that fails, or gives nothing, they stay as they are.
+    """
+    is_open = [len(tensor.shape) == 3 and max(tensor.shape[1:]) < 0 for tensor in found.outputs]
+    if not any(is_open) or found.roles:
+        return found
+    fields = _guess_input(image, found, "detect", file)
+    if hw and -1 in image.shape[1:]:
+        fields["input_hw"] = hw
+    measured = []
+    for tensor, leaves_open in zip(found.outputs, is_open, strict=True):
+        record = ModelFile(
+            engine=found.engine,
+            format=found.format,
+            path=file.name,
+            sha256="",
+            input_tensor=image.name,
+            outputs=(("embedding", tensor.name),),
+            signature=found.signature,
+        )
+        spec = ModelSpec(name="m", task="embed", files=(record,), root=str(file.parent), **fields)
+        if leaves_open:
+            try:
+                (run,) = trial_runs(spec, [np.full((*spec.input_hw, 3), 128, np.uint8)])
+            except InvalidModelError:
+                return found
+            sides = run["embedding"].shape
+            if len(sides) == len(tensor.shape) - 1 and 0 not in sides:
+                tensor = replace(tensor, shape=(tensor.shape[0], *sides))
+        measured.append(tensor)
+    return replace(found, outputs=tuple(measured))
 
 
 def _candidates(

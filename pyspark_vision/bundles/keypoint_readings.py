@@ -13,7 +13,7 @@ from pyspark_vision.bundles.keypoint_names import (
     MEDIAPIPE_POSE_POINTS,
 )
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readings import Reading, is_table, shortened, shown, table_readings
+from pyspark_vision.bundles.readings import Reading, shortened, shown, table_readings, tables_of
 from pyspark_vision.executor.raw_heads import TABLES
 
 # TensorFlow Hub, "MoveNet": pixels of 0..255, resized with padding (`tf.image.resize_with_pad`).
@@ -117,7 +117,7 @@ def _table(
     points: Mapping[str, Any],
 ) -> Iterator[Reading]:
     """YOLO's: a table of boxes with points at its rows' ends."""
-    tables = [tensor for tensor in found.outputs if is_table(tensor, input_hw)]
+    tables = tables_of(found, input_hw)
     if len(tables) != 1 or "keypoint_names" not in points:
         return
     columns = len(points["keypoint_names"]) * len(points["keypoint_format"])

@@ -15,6 +15,7 @@ from pyspark_vision.bundles.readings import (
     shortened,
     shown,
     table_readings,
+    tables_of,
 )
 from pyspark_vision.executor.raw_heads import TABLES
 from pyspark_vision.executor.segments import channel_axis
@@ -89,7 +90,7 @@ def _prototypes(
     found: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """YOLO's: a table with coefficients at its rows' ends, and the maps that they weigh."""
-    tables = [tensor for tensor in found.outputs if len(tensor.shape) == 3]
+    tables = tables_of(found, input_hw)
     maps = [tensor for tensor in found.outputs if len(tensor.shape) == 4]
     if len(tables) != 1 or len(maps) != 1 or found.task not in (None, "segment"):
         return

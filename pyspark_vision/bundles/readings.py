@@ -201,7 +201,7 @@ def readings(
     if found.roles:
         why = found.evidence or "the file's own operator or metadata says what its outputs are"
         task = found.task or "detect"
-        settled = {"box_format"} - {name for name, _ in found.unsaid}
+        settled = {"box_format", "coordinates"} - {name for name, _ in found.unsaid}
         yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
     if not found.roles or found.task is None:
         yield from _detectors(found, input_hw, classes)
@@ -216,7 +216,7 @@ def _detectors(
     named = {plain(tensor.name): tensor for tensor in found.outputs}
     of_a_kind = (*_detr(named, classes), *_torchvision(named), *_mmdetection(named))
     yield from of_a_kind or _named(found)
-    tables = [tensor for tensor in found.outputs if is_table(tensor, input_hw)]
+    tables = tables_of(found, input_hw)
     rows_of_seven = [
         tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
@@ -352,7 +352,7 @@ def _named(found: ModelFound) -> Iterator[Reading]:
         "outputs named or shaped as boxes and scores",
         fields,
         is_certain=True,
-        settled=("box_format", "input_hw") if is_api else (),
+        settled=("box_format", "coordinates", "input_hw") if is_api else (),
     )
 
 
@@ -449,6 +449,15 @@ def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
     return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
 
 
+def tables_of(found: ModelFound, input_hw: tuple[int, int]) -> list[TensorFound]:
+    """The outputs that may be tables of boxes ``(N, rows, columns)``."""
+    return [
+        tensor
+        for tensor in found.outputs
+        if len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
+    ]
+
+
 def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
     """A table without ``by`` of its rows, then without ``by`` of its columns."""
     batch, rows, columns = tensor.shape
@@ -527,11 +536,6 @@ def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
         input_hw,
         tuple(side // 2 for side in input_hw),
     )
-
-
-def is_table(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
-    """Whether an output may be a table of boxes."""
-    return len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
 
 
 def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx_models import save_constant, save_scaled
 from proposals import answer
@@ -122,10 +123,12 @@ def test_ids_of_classes_are_no_scores(output: Array, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [64, 32])
-def test_depths_of_places_are_no_tokens(side: int, tmp_path: Path) -> None:
-    path = save_constant(tmp_path / "m.onnx", {"predicted_depth": np.ones((1, side, side))})
+def test_depths_of_places_are_no_tokens_and_no_boxes(side: int, tmp_path: Path) -> None:
+    """Within 0..1, as many networks' are, they would pass for scores."""
+    depths = np.full((1, side, side), 0.4)
+    path = save_constant(tmp_path / "m.onnx", {"predicted_depth": depths})
 
-    with pytest.raises(InvalidModelError, match="cannot be read|no known reading"):
+    with pytest.raises(InvalidModelError, match="has outputs that no known reading has"):
         inspect_model(path, accept=True)
 
 
@@ -188,3 +191,32 @@ def test_the_unit_of_boxes_that_no_drawn_picture_has_is_asked(
     proposal = propose_model(save_constant(tmp_path / "m.onnx", outputs), "detect")
 
     assert "coordinates" in proposal.open_fields
+
+
+ULTRALYTICS = {"task": "detect", "stride": "32", "names": "{0: 'cat', 1: 'dog', 2: 'bird'}"}
+
+
+def test_sides_that_an_output_leaves_open_are_measured(tmp_path: Path) -> None:
+    """Ultralytics' `dynamic=True`, as onnxslim leaves it: `(-1, -1, -1)`."""
+    table = np.zeros((1, 7, 84), np.float32)
+    table[0, :, 0] = (32.0, 16.0, 25.6, 12.8, 0, 0.9, 0)
+    path = save_constant(tmp_path / "m.onnx", {"output0": table}, metadata=ULTRALYTICS)
+    model = onnx.load(path)
+    for dim, name in zip(model.graph.output[0].type.tensor_type.shape.dim, "nab", strict=True):
+        dim.dim_param = name
+    onnx.save(model, path)
+
+    spec = inspect_model(path)
+
+    assert spec.file.outputs == (("yolov8", "output0"),)
+    value = answer(spec, DetectOptions(0.3, 10, 0.5))
+    assert value.xyxy[0].tolist() == pytest.approx(EXPECTED, abs=1e-5)
+
+
+def test_suppressed_boxes_of_ultralytics_are_pixels_though_none_is_seen(tmp_path: Path) -> None:
+    outputs = {"output0": np.zeros((1, 300, 6))}
+    path = save_constant(tmp_path / "m.onnx", outputs, metadata=ULTRALYTICS)
+
+    proposal = propose_model(path)
+
+    assert (proposal.open_fields, proposal.spec.coordinates) == ([], "pixel")

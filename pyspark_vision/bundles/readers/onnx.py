@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
@@ -193,30 +191,6 @@ def with_open_sides(path: Path, folder: Path) -> Path:
     except Exception as error:  # as above
         raise InvalidModelError(f"{path} cannot be opened to other sizes: {error}") from None
     return target
-
-
-def with_table_shapes(found: ModelFound, path: Path, input_hw: tuple[int, int]) -> ModelFound:
-    """The shapes of tables whose sides the file leaves open, by a run at ``input_hw``.
-
-    Ultralytics' ``dynamic=True`` leaves all sides open, and a layout is told by them. What cannot
-    be run stays as it is: the trial run says why.
-    """
-    open_tables = [tensor.name for tensor in found.outputs if tensor.shape[1:] == (-1, -1)]
-    (image,) = found.inputs
-    if not open_tables or image.shape[1] not in (-1, 3):
-        return found
-    session = start_session(str(path), threads=1)
-    picture = np.zeros((max(1, image.shape[0]), 3, *input_hw), image.dtype)
-    try:
-        values = session.run(open_tables, {image.name: picture})
-    except Exception:  # its exceptions have no common class of their own
-        return found
-    sides = {name: value.shape[1:] for name, value in zip(open_tables, values, strict=True)}
-    outputs = [
-        replace(tensor, shape=(tensor.shape[0], *sides.get(tensor.name, tensor.shape[1:])))
-        for tensor in found.outputs
-    ]
-    return replace(found, outputs=tuple(outputs))
 
 
 def _with_batch_axis(tensor: TensorFound) -> TensorFound:
