@@ -71,7 +71,7 @@ def masked_boxes(found: ModelFound) -> Iterator[Reading]:
                 "resize": "letterbox",
             },
             is_certain=True,
-            settled=("box_format", "normalization", "coordinates"),
+            settled=("box_format", "normalization", "coordinates", "color_order"),
         )
     api = ("detection_boxes", "detection_scores", "detection_classes", "detection_masks")
     if set(api) <= set(named):

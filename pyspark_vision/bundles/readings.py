@@ -295,7 +295,7 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
         "batched_outputs": False,
         "resize": "letterbox",
     }
-    settled = ("box_format", "normalization", "coordinates")
+    settled = ("box_format", "normalization", "coordinates", "color_order")
     yield Reading("detect", roles, why, fields, is_certain=True, settled=settled)
 
 
