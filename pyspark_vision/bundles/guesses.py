@@ -105,12 +105,6 @@ def guessed(
             "the file does not say how pixels are scaled, nor in which order of colours",
             _CHOICES["normalization"],
         )
-        if spec.task in ("classify", "embed"):
-            guesses["resize"] = Guess(
-                "the file does not say how a picture comes to the input's size",
-                _CHOICES["resize"],
-                changes_answers=False,
-            )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",
@@ -143,6 +137,12 @@ def guessed(
         )
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
+    if spec.task in ("classify", "embed") and "normalization" in guesses:
+        guesses["resize"] = Guess(
+            "the file does not say how a picture comes to the input's size",
+            _CHOICES["resize"],
+            changes_answers=False,
+        )
     if spec.task == "keypoints" and not spec.keypoint_names:
         guesses["keypoint_names"] = Guess(
             "points are numbered", "NAME,NAME,…", changes_answers=False

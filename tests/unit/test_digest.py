@@ -38,6 +38,7 @@ CHANGES: dict[str, Any] = {
     "resize_edge": 64,
     "crop_rounding": "floor",
     "letterbox_anchor": "top_left",
+    "letterbox_rounding": "floor",
     "anchors": (1.0, 2.0),
     "anchor_layers": ((8, (16.0,), (1.0,)),),
     "anchor_clip": True,
