@@ -48,6 +48,8 @@ _DELTA_CONFLICT = re.compile(
 )
 # A table's refusal of rows. Unknown: a failure with a traceback, and not one line.
 _DELTA_REFUSAL = re.compile(r"\[(DELTA_[A-Z_.]+)\]\s*([^\n]*)")
+# Delta 3.3, of Spark 3.5, has no class for other columns; 4 calls them DELTA_METADATA_MISMATCH.
+_DELTA_MISMATCH = re.compile(r"A schema mismatch detected when writing to the Delta table[^\n]*")
 _ICEBERG_REFUSAL = re.compile(r"org\.apache\.iceberg\.exceptions\.(\w+): ([^\n]*)")
 
 # Cloud Storage's answer when a file is closed that another has made, to which the connector gives
@@ -117,7 +119,8 @@ def table_refusal(message: str) -> str | None:
     """
     refused = _DELTA_REFUSAL.search(message) or _ICEBERG_REFUSAL.search(message)
     if refused is None:
-        return None
+        mismatch = _DELTA_MISMATCH.search(message)
+        return None if mismatch is None else f"{mismatch.group()} (DELTA_METADATA_MISMATCH)"
     name, why = refused.groups()
     return f"{why.strip() or name} ({name})"
 

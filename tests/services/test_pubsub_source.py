@@ -25,6 +25,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pyspark_vision.doctor import pubsub as doctor
 from pyspark_vision.errors import StreamError
+from pyspark_vision.sources.pubsub import messages, reader
+from pyspark_vision.sources.pubsub.options import reader_options
+from pyspark_vision.sources.pubsub.service import Service
+from pyspark_vision.sources.pubsub.stores import LocalStore
 from pyspark_vision.sources.pubsub.stream import (
     PubSubSource,
     acknowledge_committed,
@@ -200,6 +204,30 @@ def test_messages_of_an_ordering_key_come_in_order(
         mine = [value for value in values if value.startswith(key)]
         assert mine == sorted(mine)
     assert len(values) == 8
+
+
+def test_what_a_key_holds_back_until_the_batch_before_is_acknowledged_is_read_too(
+    pubsub: PubSub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_DRAINED_S", 0.8)
+    ordered = Topic(pubsub.endpoint).make(enable_message_ordering=True)
+    ordered.publish([b"1", b"2"], ordering_key="camera")
+    options = reader_options({"subscription": ordered.subscription, "journal": str(tmp_path)})
+    reading = reader.Reader(options, LocalStore(tmp_path), Service(pubsub.endpoint))
+    reading.begin_to_drain()
+    reading.start()
+
+    segment = 0
+    read: list[bytes] = []
+    while (newest := reading.latest(segment)) != segment:
+        for part in reading.partitions(segment, newest):
+            read += messages.from_bytes(part).column("data").to_pylist()
+        segment = newest
+        time.sleep(1)  # a batch that takes longer than the service is listened to
+    reading.stop()
+
+    assert read == [b"1", b"2"]
+    assert list((tmp_path / "segments").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -11,6 +11,11 @@ CONSTRAINT = (
     "[DELTA_VIOLATE_CONSTRAINT_WITH_VALUES] CHECK constraint likely (score > 0.5) violated by row "
     "with values:\n - score : 0.25\n\tat org.apache.spark.sql.delta"
 )
+# As Delta Lake 3.3.2's MetadataMismatchErrorBuilder words it; not from a log.
+OTHER_COLUMNS = (
+    "A schema mismatch detected when writing to the Delta table (Table ID: 7d).\n"
+    "To enable schema migration using DataFrameWriter or DataStreamWriter, please set:"
+)
 APPENDED = (
     "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Transaction conflict detected. A concurrent INSERT"
 )
@@ -28,6 +33,11 @@ OTHER = "java.io.IOException: No space left on device"
             CONSTRAINT,
             "CHECK constraint likely (score > 0.5) violated by row with values: "
             "(DELTA_VIOLATE_CONSTRAINT_WITH_VALUES)",
+        ),
+        (
+            OTHER_COLUMNS,
+            "A schema mismatch detected when writing to the Delta table (Table ID: 7d). "
+            "(DELTA_METADATA_MISMATCH)",
         ),
         ("[DELTA_TABLE_NOT_FOUND] \n", "DELTA_TABLE_NOT_FOUND (DELTA_TABLE_NOT_FOUND)"),
         (VALIDATION, "Invalid partition spec (ValidationException)"),
