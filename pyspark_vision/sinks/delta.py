@@ -72,8 +72,8 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
         if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
             table_columns.refuse_other_content(session, table.uri, "Delta")
         return
-    _refuse_cut_commit(session, table.uri)
     try:
+        _refuse_cut_commit(session, table.uri)
         there = session.read.format("delta").load(table.uri).schema
         _refuse_other_partitions(session, table)
     except (JavaError, PySparkException) as error:

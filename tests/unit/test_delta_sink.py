@@ -159,11 +159,16 @@ def test_a_table_whose_log_is_damaged_is_refused_in_one_line(
     _, second, third = sorted((table / "_delta_log").glob("*.json"))
     whole = third.read_bytes()
 
-    for kept in (0, len(whole) // 2):
-        third.write_bytes(whole[:kept])
-        with pytest.raises(InvalidOptionError, match=f"{third.name}, is cut short") as cut:
+    said = f"{third.name}, is cut short"
+    for kept, words in ((len(whole) // 2, "as a Delta table: .*Checksum"), (0, said)):
+        third.write_bytes(whole[:kept])  # beside Hadoop's own sum of the whole
+        with pytest.raises(InvalidOptionError, match=words) as cut:
             delta.check(spark, target, rows(spark).schema)
         assert "\n" not in str(cut.value)
+    third.with_name(f".{third.name}.crc").unlink()  # as in a copy, or in a store
+    third.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidOptionError, match=said):
+        delta.check(spark, target, rows(spark).schema)
     third.write_bytes(whole)
     moved = table / "elsewhere"
     shutil.copytree(table / "_delta_log", moved / "_delta_log")
