@@ -105,6 +105,14 @@ def guessed(
             "the file does not say how pixels are scaled, nor in which order of colours",
             _CHOICES["normalization"],
         )
+    is_open = found.family is None and "resize" not in dict(found.unsaid)
+    if spec.resize == "center_crop" and is_open:
+        guesses["resize"] = Guess(
+            "the middle of the picture, as the file does not say how it comes to the input's size; "
+            "torchvision's and timm's classifiers have resize_edge=256",
+            _CHOICES["resize"],
+            changes_answers=False,
+        )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",

@@ -220,3 +220,10 @@ def test_suppressed_boxes_of_ultralytics_are_pixels_though_none_is_seen(tmp_path
     proposal = propose_model(path)
 
     assert (proposal.open_fields, proposal.spec.coordinates) == ([], "pixel")
+
+
+def test_how_a_picture_comes_to_the_inputs_size_is_said_to_be_a_guess(tmp_path: Path) -> None:
+    proposal = propose_model(save_scaled(tmp_path / "m.onnx", []), "classify")
+
+    assert "resize_edge=256" in proposal.guesses["resize"].why
+    assert "resize" not in proposal.open_fields
