@@ -105,14 +105,6 @@ def guessed(
             "the file does not say how pixels are scaled, nor in which order of colours",
             _CHOICES["normalization"],
         )
-    is_open = found.family is None and "resize" not in dict(found.unsaid)
-    if spec.resize == "center_crop" and is_open:
-        guesses["resize"] = Guess(
-            "the middle of the picture, as the file does not say how it comes to the input's size; "
-            "torchvision's and timm's classifiers have resize_edge=256",
-            _CHOICES["resize"],
-            changes_answers=False,
-        )
     if spec.input_scale is not None:
         guesses["normalization"] = Guess(
             "the quantized input's range is of no usual normalization",
@@ -145,9 +137,13 @@ def guessed(
         )
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
-    if spec.task in ("classify", "embed") and "normalization" in guesses:
+    is_unsaid = "normalization" in guesses or (
+        found.family is None and spec.resize == "center_crop"
+    )
+    if spec.task in ("classify", "embed") and is_unsaid:
         guesses["resize"] = Guess(
-            "the file does not say how a picture comes to the input's size",
+            "the file does not say how a picture comes to the input's size; torchvision's and "
+            "timm's classifiers have resize_edge=256",
             _CHOICES["resize"],
             changes_answers=False,
         )
