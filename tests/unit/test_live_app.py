@@ -64,7 +64,7 @@ def test_the_page_and_all_its_parts_are_ours_and_lead_nowhere_else(client: TestC
         imported = [line.split('"./')[1] for line in answer.text.splitlines() if '"./' in line]
         names = [words.split('"')[0] for words in imported]
         parts += [name for name in dict.fromkeys(names) if name not in parts]
-    assert len(parts) == 11
+    assert len(parts) == 12
     assert "http" not in page.text
     assert client.get("/parts/no.css").status_code == 404
     assert client.get("/parts/..%2Fapp.py").status_code == 404
