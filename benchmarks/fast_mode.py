@@ -21,11 +21,11 @@ from PIL import Image
 from benchmarks.places import EXIF_PHOTO, PHOTOS, ROOT, SHARED
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.clients import scenes
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
+from pyspark_vision.executor.decode.resize import resizer
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
-from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.resize import resizer
 from pyspark_vision.executor.results import Row
 
 # Of each photo so many parts, of so many pixels a side: four times the largest input.

@@ -51,7 +51,7 @@ def main() -> None:
     from pyspark_vision.bundles.inspection import inspect_model
     from pyspark_vision.bundles.twin import make_litert_twin
     from pyspark_vision.executor.engines import load_engine
-    from pyspark_vision.executor.shared_weights import SharedFolder
+    from pyspark_vision.executor.models.shared_weights import SharedFolder
 
     for module in _MODULES[engine]:
         importlib.import_module(module)

@@ -25,15 +25,15 @@ from PIL import Image
 from benchmarks import plain_models as plain
 from benchmarks.packaged_models import package
 from benchmarks.places import ROOT, SHARED
-from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
+from pyspark_vision.bundles.proposal.guesses import Proposal
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.verification import Answers, agreement_with
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import PoseOptions, SegmentOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.masks import decoded
+from pyspark_vision.executor.outputs.heads import PoseOptions, SegmentOptions
+from pyspark_vision.executor.outputs.masks import decoded
 from pyspark_vision.executor.predictor import Predictor
 
 Array = np.ndarray[Any, Any]

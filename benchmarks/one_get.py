@@ -15,9 +15,9 @@ from pathlib import Path
 from local_services import s3
 
 from benchmarks.material import VGA_WH, pictures
-from pyspark_vision.executor import object_store
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.s3_clients import s3_client
+from pyspark_vision.executor.fetch import object_store
+from pyspark_vision.executor.fetch.fetched import FetchOptions
+from pyspark_vision.executor.fetch.s3_clients import s3_client
 
 _BUCKET = "pictures"
 _ROUNDS = 3

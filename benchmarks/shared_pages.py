@@ -31,8 +31,8 @@ from benchmarks.material import VGA_WH, dataset
 from benchmarks.places import WORK
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.shared_weights import SharedFolder
+from pyspark_vision.executor.models.model_files import sha256_of
+from pyspark_vision.executor.models.shared_weights import SharedFolder
 
 _MB = 1_000_000
 

@@ -56,7 +56,7 @@ from pyspark_vision.columns.type_checks import (
     named,
 )
 from pyspark_vision.columns.worker_functions import WorkerFunction, applied, once
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.decode.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.spark.session import active_session
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 
 class DecodeKeywords(TypedDict, total=False):
-    """Keywords of every image function; see :class:`executor.images.DecodeOptions`."""
+    """Keywords of every image function; see :class:`executor.decode.images.DecodeOptions`."""
 
     exact: bool
     max_bytes: int

@@ -16,10 +16,10 @@ sys.path.insert(0, str(ROOT))  # works from a bare checkout
 
 from pyspark_vision.bundles import ModelSpec  # noqa: E402
 from pyspark_vision.clients.scenes import draw_frame  # noqa: E402
-from pyspark_vision.executor import draw  # noqa: E402
+from pyspark_vision.executor.decode.images import DecodeOptions  # noqa: E402
+from pyspark_vision.executor.drawing import draw  # noqa: E402
 from pyspark_vision.executor.engines import load_engine  # noqa: E402
-from pyspark_vision.executor.heads import DetectOptions  # noqa: E402
-from pyspark_vision.executor.images import DecodeOptions  # noqa: E402
+from pyspark_vision.executor.outputs.heads import DetectOptions  # noqa: E402
 from pyspark_vision.executor.pipeline import result_array  # noqa: E402
 from pyspark_vision.executor.predictor import Predictor  # noqa: E402
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a bar
 from confluent_kafka import Producer
 
 from pyspark_vision.clients.scenes import LABELS, DrawnObject, draw_frame
-from pyspark_vision.executor.draw import draw_boxes, encode_jpeg
+from pyspark_vision.executor.drawing.draw import draw_boxes, encode_jpeg
 from pyspark_vision.messages.topics import FRAME_TOPIC, RESULT_TOPIC
 
 _VERTICAL, _HORIZONTAL = ("top", "middle", "bottom"), ("left", "center", "right")

@@ -21,8 +21,8 @@ def make(job: Job) -> Contender:
     from pyspark_vision import schemas
     from pyspark_vision.bundles.storage import publish
     from pyspark_vision.columns.udf import vision_udf
-    from pyspark_vision.executor.heads import EmbedOptions
-    from pyspark_vision.executor.images import DecodeOptions
+    from pyspark_vision.executor.decode.images import DecodeOptions
+    from pyspark_vision.executor.outputs.heads import EmbedOptions
     from pyspark_vision.executor.pipeline import Inference
 
     spark = our_session(job)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from pyspark_vision.bundles import ModelSpec
-    from pyspark_vision.executor.heads import HeadOptions
+    from pyspark_vision.executor.outputs.heads import HeadOptions
 
 # What every Spark contender has, ours and theirs. 2 GB: the documented predict_batch_udf needs
 # more than Spark's 1 GB for its Arrow batches of decoded pixels.
@@ -59,7 +59,7 @@ def spec_of(job: Job) -> ModelSpec:
 
 def head_of(job: Job) -> HeadOptions:
     """The options that classify_image, detect_objects and embed_image have by default."""
-    from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
+    from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
     if job.task == "classify":
         return ClassifyOptions(TOP_K, 0.0)

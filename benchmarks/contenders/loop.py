@@ -18,10 +18,10 @@ def make(job: Job) -> Contender:
 
 def load(job: Job, share: int, shares: int) -> Run:
     """Decode, resize, run, head; no Spark, no rows, no errors."""
-    from pyspark_vision.executor import heads
+    from pyspark_vision.executor.decode.images import DecodeOptions, decode
+    from pyspark_vision.executor.decode.preprocess import Preprocessor
     from pyspark_vision.executor.engines import load_engine
-    from pyspark_vision.executor.images import DecodeOptions, decode
-    from pyspark_vision.executor.preprocess import Preprocessor
+    from pyspark_vision.executor.outputs import heads
 
     spec, head = spec_of(job), head_of(job)
     engine = load_engine(spec, spec.path, threads=1)

@@ -23,9 +23,9 @@ def load(job: Job, share: int, shares: int) -> Run:
     """The check pictures prepared; a folder's rows are counted beforehand, not read."""
     import pyarrow.parquet as pq
 
+    from pyspark_vision.executor.decode.images import DecodeOptions, decode
+    from pyspark_vision.executor.decode.preprocess import Preprocessor
     from pyspark_vision.executor.engines import load_engine
-    from pyspark_vision.executor.images import DecodeOptions, decode
-    from pyspark_vision.executor.preprocess import Preprocessor
 
     spec = spec_of(job)
     engine = load_engine(spec, spec.path, threads=1)

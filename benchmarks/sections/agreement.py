@@ -14,7 +14,7 @@ from benchmarks.places import EXIF_PHOTO, PHOTOS
 
 def measure(job: Job) -> dict[str, Any]:
     """``{precision: {"photos": share, "crops": share}}``, and how many of each there are."""
-    from pyspark_vision.executor.images import DecodeOptions
+    from pyspark_vision.executor.decode.images import DecodeOptions
 
     spec = spec_of(job)
     photos = [*sorted(PHOTOS.iterdir()), EXIF_PHOTO] if PHOTOS.is_dir() else []

@@ -31,11 +31,11 @@ def _steps(job: Job) -> dict[str, float]:
     import pyarrow as pa
     from PIL import Image
 
-    from pyspark_vision.executor import heads
+    from pyspark_vision.executor.decode.images import DecodeOptions, decode
+    from pyspark_vision.executor.decode.preprocess import Preprocessor
     from pyspark_vision.executor.engines import load_engine
-    from pyspark_vision.executor.images import DecodeOptions, decode
+    from pyspark_vision.executor.outputs import heads
     from pyspark_vision.executor.pipeline import ROWS_PER_PIECE, result_array
-    from pyspark_vision.executor.preprocess import Preprocessor
     from pyspark_vision.executor.results import Row
 
     spec, options = spec_of(job), DecodeOptions(exact=job.exact)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.boxes import iou_of_one
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.outputs.boxes import iou_of_one
+from pyspark_vision.executor.outputs.heads import (
     ClassifyOptions,
     Detections,
     DetectOptions,
@@ -23,11 +24,10 @@ from pyspark_vision.executor.heads import (
     SegmentOptions,
     TextLines,
 )
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.masks import decoded
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.masks import decoded
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.segments import Segments
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

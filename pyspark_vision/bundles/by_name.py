@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import propose_model
+from pyspark_vision.bundles.proposal.guesses import Proposal
 from pyspark_vision.bundles.readers import hugging_face
 from pyspark_vision.bundles.readers.keras_applications import (
     application,

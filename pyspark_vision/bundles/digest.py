@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.choice import has_bf16
-from pyspark_vision.executor.resize import has_simd
+from pyspark_vision.executor.decode.resize import has_simd
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -18,22 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles.guesses import Guess, Proposal
 from pyspark_vision.bundles.json_file import json_object
+from pyspark_vision.bundles.proposal.guesses import Guess, Proposal
+from pyspark_vision.bundles.proposal.trial import trial_pictures, trial_runs
 from pyspark_vision.bundles.readers.contents import ModelFound
 from pyspark_vision.bundles.readers.image_processor import preparation
 from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.several_files import spec_of, staged_files
 from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelSpec
-from pyspark_vision.bundles.trial import trial_pictures, trial_runs
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor.model_files import (
+from pyspark_vision.executor.models.model_files import (
     IMAGE_TOWER,
     TEXT_INPUT,
     TEXT_TOWER,
     TOKENIZER,
 )
-from pyspark_vision.executor.text_tower import TextInput, TextTower
+from pyspark_vision.executor.text.text_tower import TextInput, TextTower
 
 # The folder of the towers in a bundle.
 _PLACE = "towers"

@@ -16,41 +16,42 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles import model_folders, plausibility
-from pyspark_vision.bundles.anchor_file import read_anchors
+from pyspark_vision.bundles import model_folders
 from pyspark_vision.bundles.foreign_formats import why_no_folder, why_not_read
-from pyspark_vision.bundles.grid_readings import grid_readings
-from pyspark_vision.bundles.guesses import Proposal, guessed
-from pyspark_vision.bundles.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
-from pyspark_vision.bundles.mask_readings import mask_readings, masked_boxes
-from pyspark_vision.bundles.readers import hugging_face, task_archive
-from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readers.keras import family_of
-from pyspark_vision.bundles.readers.preparation import of_pixels
-from pyspark_vision.bundles.readings import (
+from pyspark_vision.bundles.proposal import plausibility
+from pyspark_vision.bundles.proposal.anchor_file import read_anchors
+from pyspark_vision.bundles.proposal.grid_readings import grid_readings
+from pyspark_vision.bundles.proposal.guesses import Proposal, guessed
+from pyspark_vision.bundles.proposal.keypoint_readings import keypoint_readings
+from pyspark_vision.bundles.proposal.mask_readings import mask_readings, masked_boxes
+from pyspark_vision.bundles.proposal.readings import (
     COMPUTED_COORDINATES,
     CONVENTIONS,
     Reading,
     class_count,
     readings,
 )
-from pyspark_vision.bundles.scratch import scratch_folder
-from pyspark_vision.bundles.small_readings import small_readings
-from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
-from pyspark_vision.bundles.text_readers import check_text_reader
-from pyspark_vision.bundles.trial import (
+from pyspark_vision.bundles.proposal.small_readings import small_readings
+from pyspark_vision.bundles.proposal.trial import (
     NoAxisOfPicturesError,
     trial_hw,
     trial_pictures,
     trial_runs,
 )
+from pyspark_vision.bundles.readers import hugging_face, task_archive
+from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
+from pyspark_vision.bundles.readers.keras import family_of
+from pyspark_vision.bundles.readers.preparation import of_pixels
+from pyspark_vision.bundles.scratch import scratch_folder
+from pyspark_vision.bundles.spec import DTYPES, DUAL_ENCODER, ROLES, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.heads import EmbedOptions, embed
-from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.poses import columns_of_points
-from pyspark_vision.executor.raw_heads import LAYOUTS, TABLES
-from pyspark_vision.executor.segments import channel_axis
+from pyspark_vision.executor.models.model_files import sha256_of
+from pyspark_vision.executor.outputs.heads import EmbedOptions, embed
+from pyspark_vision.executor.outputs.poses import columns_of_points
+from pyspark_vision.executor.outputs.raw_heads import LAYOUTS, TABLES
+from pyspark_vision.executor.outputs.segments import channel_axis
 
 # Where a model leaves its input size open: the usual one of ImageNet classifiers, and of
 # detectors (TensorFlow's resize again inside), class maps (SegFormer) and MoveNet.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.bundles.spec import DUAL_ENCODER, TEXT_READER
-from pyspark_vision.executor.model_files import IMAGE_TOWER
-from pyspark_vision.executor.shared_weights import is_large
+from pyspark_vision.executor.models.model_files import IMAGE_TOWER
+from pyspark_vision.executor.models.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.heads import Detections, Predictions, TextLines
-from pyspark_vision.executor.masks import NO_CLASS, runs_of_classes
-from pyspark_vision.executor.poses import Poses
-from pyspark_vision.executor.segments import Segments
+from pyspark_vision.executor.outputs.heads import Detections, Predictions, TextLines
+from pyspark_vision.executor.outputs.masks import NO_CLASS, runs_of_classes
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

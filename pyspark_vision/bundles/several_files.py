@@ -10,7 +10,7 @@ from typing import Any
 from pyspark_vision.bundles.overrides import overridden
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
-from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.models.model_files import sha256_of
 
 
 def staged_files(place: str, copied: Mapping[str, Path], written: Mapping[str, str]) -> Path:

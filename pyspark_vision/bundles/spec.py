@@ -44,7 +44,7 @@ ANCHOR_SIDES = ("exp", "linear")
 SUPPRESSIONS = ("greedy", "weighted")
 KEYPOINT_FORMATS = ("xys", "yxs", "xy", "yx", "xyz", "xyzvp")
 
-# One output that holds boxes, scores and classes together (`executor/raw_heads.py`).
+# One output that holds boxes, scores and classes together (`executor/outputs/raw_heads.py`).
 _RAW_DETECTIONS = (
     *("yolov5", "yolov8", "yolov8_rows", "yolox", "yolov2"),
     *("end_to_end", "batch_rows", "detr_rows", "nanodet", "fastestdet"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.spec import ModelSpec
-from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.models.model_files import PublishedFile
 from pyspark_vision.spark.session import is_connect
 
 

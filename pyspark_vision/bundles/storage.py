@@ -27,7 +27,7 @@ from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.bundles.staging import shipped_to, staged
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.model_files import PublishedFile, extract_zip, sha256_of
+from pyspark_vision.executor.models.model_files import PublishedFile, extract_zip, sha256_of
 from pyspark_vision.spark.session import is_connect
 
 MODEL_JSON = "model.json"

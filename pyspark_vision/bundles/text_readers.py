@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles.guesses import Guess, Proposal
+from pyspark_vision.bundles.proposal.guesses import Guess, Proposal
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.several_files import spec_of, staged_files
 from pyspark_vision.bundles.spec import TEXT_READER, ModelSpec
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
-from pyspark_vision.executor.loaded import load_model
-from pyspark_vision.executor.model_files import (
+from pyspark_vision.executor.models.model_files import (
     CHARACTERS,
     DETECTOR,
     DIRECTION,
     RECOGNIZER,
 )
-from pyspark_vision.executor.text_lines import line_input
-from pyspark_vision.executor.text_reader import RECOGNIZER_HW, TextReader
+from pyspark_vision.executor.text.text_lines import line_input
+from pyspark_vision.executor.text.text_reader import RECOGNIZER_HW, TextReader
+from pyspark_vision.executor.worker.loaded import load_model
 
 # The folder of the three in a bundle.
 _PLACE = "reader"

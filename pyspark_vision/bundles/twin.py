@@ -27,14 +27,14 @@ from pyspark_vision.bundles.readers.keras import start_tensorflow
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 from pyspark_vision.executor.engines import tensorflow as engine
 from pyspark_vision.executor.engines.quiet import quiet_stderr
-from pyspark_vision.executor.images import DecodeOptions, decode
-from pyspark_vision.executor.memory import give_back
-from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.parent import child_environment
-from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.models.memory import give_back
+from pyspark_vision.executor.models.model_files import sha256_of
 from pyspark_vision.executor.row_errors import RowError
+from pyspark_vision.executor.worker.parent import child_environment
 
 __all__ = [
     "DEFAULT_TOLERANCE",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from pyspark_vision.bundles.twin import convert
-from pyspark_vision.executor.parent import end_with_parent
+from pyspark_vision.executor.worker.parent import end_with_parent
 
 
 def main() -> None:

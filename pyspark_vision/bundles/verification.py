@@ -34,7 +34,9 @@ from pyspark_vision.bundles.agreement import (
 from pyspark_vision.bundles.proof import Proof
 from pyspark_vision.bundles.reference_values import value_of
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
+from pyspark_vision.executor.models.model_files import sha256_of
+from pyspark_vision.executor.outputs.heads import (
     ClassifyOptions,
     Detections,
     DetectOptions,
@@ -46,13 +48,11 @@ from pyspark_vision.executor.heads import (
     SegmentOptions,
     default_iou_threshold,
 )
-from pyspark_vision.executor.images import DecodeOptions, decode
-from pyspark_vision.executor.loaded import load_model, predictor_of
-from pyspark_vision.executor.model_files import sha256_of
-from pyspark_vision.executor.parent import child_environment
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 from pyspark_vision.executor.row_errors import RowError
-from pyspark_vision.executor.segments import Segments
+from pyspark_vision.executor.worker.loaded import load_model, predictor_of
+from pyspark_vision.executor.worker.parent import child_environment
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.executor.parent import end_with_parent
+from pyspark_vision.executor.worker.parent import end_with_parent
 
 
 def main() -> int:

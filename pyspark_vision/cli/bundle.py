@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
-from pyspark_vision.bundles.anchor_file import read_anchors
 from pyspark_vision.bundles.inspection import propose_model, read_model
+from pyspark_vision.bundles.proposal.anchor_file import read_anchors
 from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,
     application,
@@ -36,7 +36,7 @@ from pyspark_vision.errors import InvalidModelError, InvalidOptionError, Pyspark
 from pyspark_vision.job.arguments import with_flags
 
 if TYPE_CHECKING:
-    from pyspark_vision.bundles.guesses import Guess, Proposal
+    from pyspark_vision.bundles.proposal.guesses import Guess, Proposal
     from pyspark_vision.bundles.readers.contents import ModelFound
 
 # Sample images that are drawn where the user gives none: enough for several of each object.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.text_tower import TextTower, unit_length
+from pyspark_vision.executor.text.text_tower import TextTower, unit_length
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -14,7 +14,7 @@ from pyspark_vision.columns.label_vectors import label_vectors
 from pyspark_vision.columns.options import at_least_one, texts, within_unit
 from pyspark_vision.columns.worker_functions import WorkerFunction
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.outputs.heads import (
     ClassifyOptions,
     DetectOptions,
     EmbedOptions,
@@ -26,7 +26,7 @@ from pyspark_vision.executor.heads import (
     default_iou_threshold,
 )
 from pyspark_vision.executor.pipeline import Inference
-from pyspark_vision.executor.text_embeddings import TextInference
+from pyspark_vision.executor.text.text_embeddings import TextInference
 from pyspark_vision.spark.session import row_timeout_s
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor import grey, images
-from pyspark_vision.executor.fetched import FetchOptions, GcsOptions
-from pyspark_vision.executor.formats import ALIASES, ALLOWED_FORMATS, PLUGINS
-from pyspark_vision.executor.grey import GreyRange
-from pyspark_vision.executor.images import DEFAULT_MAX_BYTES, DecodeOptions
-from pyspark_vision.executor.object_store import SCHEMES, canonical
+from pyspark_vision.executor.decode import grey, images
+from pyspark_vision.executor.decode.formats import ALIASES, ALLOWED_FORMATS, PLUGINS
+from pyspark_vision.executor.decode.grey import GreyRange
+from pyspark_vision.executor.decode.images import DEFAULT_MAX_BYTES, DecodeOptions
+from pyspark_vision.executor.fetch.fetched import FetchOptions, GcsOptions
+from pyspark_vision.executor.fetch.object_store import SCHEMES, canonical
 from pyspark_vision.spark.session import hadoop_setting
 
 DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
@@ -75,7 +75,7 @@ def _formats(function: str, given: Any) -> tuple[str, ...]:
 
 
 def _grey_range(function: str, given: Any) -> GreyRange:
-    """The caller's way to say it -> :data:`executor.grey.GreyRange`."""
+    """The caller's way to say it -> :data:`executor.decode.grey.GreyRange`."""
     if given in (grey.FULL, grey.MINMAX):
         return (given,)
     if given == grey.PERCENTILES:

@@ -9,7 +9,7 @@ from pyspark.sql.types import BinaryType
 from pyspark_vision import schemas
 from pyspark_vision.columns.worker_functions import WorkerFunction
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.images import FIRST
+from pyspark_vision.executor.decode.images import FIRST
 
 if TYPE_CHECKING:
     from pyspark_vision.columns.read_columns import ReadColumn

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark_vision.columns.options import decode_options
 from pyspark_vision.columns.type_checks import IMAGES, REFERENCE, Accepted
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.fetch.fetched import FetchOptions
 from pyspark_vision.spark import internals
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pyspark_vision.columns.picture_functions import DRAWINGS, decoding, drawing
 from pyspark_vision.columns.read_columns import ReadColumn
 from pyspark_vision.columns.worker_functions import WorkerFunction
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.images import FIRST
+from pyspark_vision.executor.decode.images import FIRST
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -49,7 +49,8 @@ def vision_udf(
         import sys
 
         try:
-            from pyspark_vision.executor import idle, pipeline
+            from pyspark_vision.executor import pipeline
+            from pyspark_vision.executor.worker import idle
 
             arguments = pickle.loads(payload)
         except ImportError as error:

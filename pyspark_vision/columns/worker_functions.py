@@ -13,7 +13,7 @@ from pyspark.sql.types import ArrayType, DataType
 
 from pyspark_vision.columns.type_checks import Accepted, by_array, checked, or_arrays
 from pyspark_vision.columns.udf import vision_udf
-from pyspark_vision.executor.images import FIRST
+from pyspark_vision.executor.decode.images import FIRST
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -12,10 +12,15 @@ from PIL import Image
 
 from pyspark_vision.contact_sheet.pictures import Thumbnail, Unavailable, fingerprint
 from pyspark_vision.contact_sheet.rows import Card, Failure, as_text
-from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, score_text, text_color_rgb
-from pyspark_vision.executor.draw_keypoints import draw_keypoints
-from pyspark_vision.executor.draw_masks import draw_masks
-from pyspark_vision.executor.draw_text_lines import corners_of, draw_text_lines, edges_of
+from pyspark_vision.executor.drawing.draw import (
+    class_color_rgb,
+    clipped_xyxy,
+    score_text,
+    text_color_rgb,
+)
+from pyspark_vision.executor.drawing.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.drawing.draw_masks import draw_masks
+from pyspark_vision.executor.drawing.draw_text_lines import corners_of, draw_text_lines, edges_of
 
 STAGE_RATIO = 4 / 3  # as in the style sheet
 OPEN_ITEMS = 6  # more are behind "… more", and their boxes carry numbers only

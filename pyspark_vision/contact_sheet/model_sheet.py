@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from pyspark_vision.contact_sheet.files import ContactSheetError
 from pyspark_vision.contact_sheet.sheet import SheetCounts, build_contact_sheet
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import (
     ClassifyOptions,
     DetectOptions,
     EmbedOptions,
@@ -23,9 +24,8 @@ from pyspark_vision.executor.heads import (
     SegmentOptions,
     default_iou_threshold,
 )
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.loaded import load_model, predictor_of
 from pyspark_vision.executor.pipeline import result_array
+from pyspark_vision.executor.worker.loaded import load_model, predictor_of
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor.heads import Detections, Outputs
+from pyspark_vision.executor.outputs.heads import Detections, Outputs
 from pyspark_vision.executor.suspicions import OUTSIDE, Suspicion, said_of
 
 if TYPE_CHECKING:

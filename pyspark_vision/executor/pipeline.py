@@ -17,27 +17,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import (
-    draw,
-    heads,
-    model_cache,
-    model_files,
-    object_store,
-    results,
-    text_embeddings,
-)
+from pyspark_vision.executor import results
 from pyspark_vision.executor.answer_watch import watch_of
 from pyspark_vision.executor.arrow_arrays import binaries, lists, numbers
-from pyspark_vision.executor.draw_keypoints import draw_keypoints
-from pyspark_vision.executor.draw_masks import draw_masks
-from pyspark_vision.executor.draw_text_lines import draw_text_lines
-from pyspark_vision.executor.fetched import Fetched, FetchOptions
-from pyspark_vision.executor.heads import HeadOptions
-from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture
-from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.loaded import load_model, predictor_of
+from pyspark_vision.executor.decode.images import FIRST, DecodeOptions, Picture
+from pyspark_vision.executor.drawing import draw
+from pyspark_vision.executor.drawing.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.drawing.draw_masks import draw_masks
+from pyspark_vision.executor.drawing.draw_text_lines import draw_text_lines
+from pyspark_vision.executor.fetch import object_store
+from pyspark_vision.executor.fetch.fetched import Fetched, FetchOptions
 from pyspark_vision.executor.messages import arrays
 from pyspark_vision.executor.messages.form import MessageForm
+from pyspark_vision.executor.models import model_cache, model_files
+from pyspark_vision.executor.outputs import heads
+from pyspark_vision.executor.outputs.heads import HeadOptions
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
@@ -49,14 +43,17 @@ from pyspark_vision.executor.source_rows import (
     source_lists_of,
     sources_of,
 )
-from pyspark_vision.executor.text_embeddings import TextInference
-from pyspark_vision.executor.text_predictor import TextPredictor
-from pyspark_vision.executor.text_reader import TextReader
+from pyspark_vision.executor.text import text_embeddings
+from pyspark_vision.executor.text.text_embeddings import TextInference
+from pyspark_vision.executor.text.text_predictor import TextPredictor
+from pyspark_vision.executor.text.text_reader import TextReader
+from pyspark_vision.executor.worker.isolation import IsolatedRows
+from pyspark_vision.executor.worker.loaded import load_model, predictor_of
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
     from pyspark_vision.executor.engines import Engine
-    from pyspark_vision.executor.shared_weights import SharedFolder
+    from pyspark_vision.executor.models.shared_weights import SharedFolder
 
 # (picture, the items of its row) -> another picture of the same size.
 Drawing = Callable[[Image.Image, Sequence[dict[str, Any]]], Image.Image]

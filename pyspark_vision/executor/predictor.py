@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor import heads
 from pyspark_vision.executor.answer_watch import AnswerWatch
-from pyspark_vision.executor.heads import HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.poses import detect_poses
-from pyspark_vision.executor.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.decode.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.outputs import heads
+from pyspark_vision.executor.outputs.heads import HeadOptions
+from pyspark_vision.executor.outputs.poses import detect_poses
+from pyspark_vision.executor.outputs.segments import segment
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning
-from pyspark_vision.executor.segments import segment
 from pyspark_vision.executor.source_rows import Source, pictures_of
 from pyspark_vision.executor.suspicions import suspicions
 

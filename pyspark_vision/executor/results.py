@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from pyspark_vision.executor.arrow_arrays import lists, numbers, strings, structs
-from pyspark_vision.executor.heads import Detections, Predictions, TextLines
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.heads import Detections, Predictions, TextLines
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 from pyspark_vision.executor.row_errors import RowError, RowWarning
-from pyspark_vision.executor.segments import Segments
 
 ERROR_TYPE = pa.struct([("code", pa.string()), ("message", pa.string())])
 WARNINGS_TYPE = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))

@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from pyspark_vision.executor import frames, results
-from pyspark_vision.executor.base64_text import picture_bytes
-from pyspark_vision.executor.fetched import Reference
-from pyspark_vision.executor.images import FIRST, DecodeOptions, Picture, read_picture
+from pyspark_vision.executor import results
+from pyspark_vision.executor.decode import frames
+from pyspark_vision.executor.decode.base64_text import picture_bytes
+from pyspark_vision.executor.decode.images import FIRST, DecodeOptions, Picture, read_picture
+from pyspark_vision.executor.decode.spark_image import spark_picture
+from pyspark_vision.executor.fetch.fetched import Reference
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
-from pyspark_vision.executor.spark_image import spark_picture
 
 # Encoded bytes, base64 text of them, the fields of an image struct or of encoded bytes with an
 # error, the reason why there are none, or nothing.

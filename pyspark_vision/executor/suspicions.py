@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.executor.heads import Detections, Outputs, Predictions
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.heads import Detections, Outputs, Predictions
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
-from pyspark_vision.executor.segments import Segments
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.bundles.memory import WorkerMemory, worker_memory
 from pyspark_vision.errors import InvalidModelError, WorkerKilledError
-from pyspark_vision.executor.machine_memory import oom_kills
+from pyspark_vision.executor.models.machine_memory import oom_kills
 from pyspark_vision.spark.error_texts import killed_for_memory
 from pyspark_vision.spark.executor_memory import ExecutorMemory, executor_memory
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyspark_vision.columns.options import decode_options
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.formats import ALIASES, ALLOWED_FORMATS, DEFAULT_FORMATS
-from pyspark_vision.executor.grey import FULL, MINMAX, PERCENTILES
-from pyspark_vision.executor.images import IGNORE, LENIENT, SRGB, STRICT
+from pyspark_vision.executor.decode.formats import ALIASES, ALLOWED_FORMATS, DEFAULT_FORMATS
+from pyspark_vision.executor.decode.grey import FULL, MINMAX, PERCENTILES
+from pyspark_vision.executor.decode.images import IGNORE, LENIENT, SRGB, STRICT
 
 if TYPE_CHECKING:
     from pyspark_vision.functions import DecodeKeywords

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark_vision import schemas
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.executor.base64_text import HEX_LETTERS
+from pyspark_vision.executor.decode.base64_text import HEX_LETTERS
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.messages.json_fields import error, no_error, there_is, too_many_bytes
 

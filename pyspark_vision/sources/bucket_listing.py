@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.gcs_clients import gcs_client, payer_hint, user_project
-from pyspark_vision.executor.s3_clients import s3_client
+from pyspark_vision.executor.fetch.fetched import FetchOptions
+from pyspark_vision.executor.fetch.gcs_clients import gcs_client, payer_hint, user_project
+from pyspark_vision.executor.fetch.s3_clients import s3_client
 
 # What both stores give at most.
 _KEYS_PER_PAGE = 1000

@@ -138,7 +138,7 @@ def _name(place: bytes, path: bytes, top: bytes, linked: LinkedFolders) -> bytes
 
 def look(uri: str) -> tuple[int, int] | None:
     """Size and time of a file as it is now; ``None`` if it is not there."""
-    from pyspark_vision.executor.object_store import file_path
+    from pyspark_vision.executor.fetch.object_store import file_path
 
     try:
         status = os.stat(file_path(uri))

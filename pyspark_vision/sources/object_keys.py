@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.fetched import FetchOptions
+from pyspark_vision.executor.fetch.fetched import FetchOptions
 from pyspark_vision.sinks.csv_format import RFC_4180
 from pyspark_vision.sources import bucket_listing
 from pyspark_vision.sources.file_names import LeftOut, Names

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyspark_vision.executor import machine_memory
+from pyspark_vision.executor.models import machine_memory
 from pyspark_vision.spark.internals import executor_count
 from pyspark_vision.spark.session import is_connect
 
@@ -86,7 +86,7 @@ def asked_of_executors(session: SparkSession) -> ExecutorMemory | None:
         import socket
         import time
 
-        from pyspark_vision.executor import machine_memory
+        from pyspark_vision.executor.models import machine_memory
 
         time.sleep(0.1)  # so that one quick executor does not take the tasks of all
         memory = machine_memory.memory()

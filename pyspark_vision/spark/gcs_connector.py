@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pyspark_vision.executor.gcs_clients import EMULATOR
+from pyspark_vision.executor.fetch.gcs_clients import EMULATOR
 from pyspark_vision.spark.internals import hadoop_configuration
 from pyspark_vision.spark.java_errors import has_class
 

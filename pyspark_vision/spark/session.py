@@ -289,7 +289,7 @@ def check_workers(session: SparkSession) -> None:
         needed = ("numpy", "pandas", "pyarrow", "PIL", "pyspark_vision")
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if "pyspark_vision" not in missing:
-            from pyspark_vision.executor import idle
+            from pyspark_vision.executor.worker import idle
 
             idle.wait_quietly()
         return sys.executable, missing

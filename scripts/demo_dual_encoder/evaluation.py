@@ -10,9 +10,9 @@ from demo_dual_encoder.captions import COLORS, Truth, color_of
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
 from pyspark_vision.columns.label_vectors import label_vectors
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import MatchOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import MatchOptions
 from pyspark_vision.executor.predictor import Predictor
 
 

@@ -24,7 +24,7 @@ from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 
 from pyspark_vision.columns.options import fetch_options
-from pyspark_vision.executor import s3_clients
+from pyspark_vision.executor.fetch import s3_clients
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import Tally
 from pyspark_vision.sources.object_keys import list_keys

@@ -20,9 +20,9 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor import gcs_clients
-from pyspark_vision.executor.fetched import Fetched, FetchOptions, GcsOptions
-from pyspark_vision.executor.object_store import fetch
+from pyspark_vision.executor.fetch import gcs_clients
+from pyspark_vision.executor.fetch.fetched import Fetched, FetchOptions, GcsOptions
+from pyspark_vision.executor.fetch.object_store import fetch
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import classify_image, fetch_object
 from pyspark_vision.sources.bucket_listing import objects_below

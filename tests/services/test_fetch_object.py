@@ -18,10 +18,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.object_store import fetch
+from pyspark_vision.executor.fetch.fetched import FetchOptions
+from pyspark_vision.executor.fetch.object_store import fetch
+from pyspark_vision.executor.fetch.s3_clients import s3_client as s3_client_of
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
-from pyspark_vision.executor.s3_clients import s3_client as s3_client_of
 from pyspark_vision.functions import classify_image, decode_image, fetch_object
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyspark_vision.executor.heads import Detections, Predictions
+from pyspark_vision.executor.outputs.heads import Detections, Predictions
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 
 OUTSIDE = (RowWarning(WarningCode.BOXES_WITHOUT_AREA, "1 of 1 boxes; they are left out"),)

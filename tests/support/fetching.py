@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark_vision.executor.fetched import FetchOptions
+from pyspark_vision.executor.fetch.fetched import FetchOptions
 
 LOCAL_FILES = FetchOptions(
     endpoint_url=None,

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pyspark_vision.clients import scenes
-from pyspark_vision.executor.formats import plug_in
+from pyspark_vision.executor.decode.formats import plug_in
 
 # A stored picture of EXIF orientation n turns upright by this; the inverse makes the stored one.
 STORED = {

@@ -11,11 +11,11 @@ from onnx_models import save_constant
 from PIL import Image
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import propose_model
+from pyspark_vision.bundles.proposal.guesses import Proposal
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import HeadOptions
 from pyspark_vision.executor.predictor import Predictor
 
 

@@ -19,8 +19,8 @@ from pyspark_vision.bundles.memory import WorkerMemory, worker_memory
 from pyspark_vision.bundles.spec import ModelFile
 from pyspark_vision.clients import scenes
 from pyspark_vision.errors import WorkerKilledError
-from pyspark_vision.executor import machine_memory, shared_weights
-from pyspark_vision.executor.machine_memory import Memory
+from pyspark_vision.executor.models import machine_memory, shared_weights
+from pyspark_vision.executor.models.machine_memory import Memory
 from pyspark_vision.job.admission import (
     FITS,
     TIGHT,

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyspark_vision.executor import boxes
-from pyspark_vision.executor.boxes import have_area, iou_of_one, nms, to_source_xyxy, to_xyxy
-from pyspark_vision.executor.preprocess import Placement
+from pyspark_vision.executor.decode.preprocess import Placement
+from pyspark_vision.executor.outputs import boxes
+from pyspark_vision.executor.outputs.boxes import (
+    have_area,
+    iou_of_one,
+    nms,
+    to_source_xyxy,
+    to_xyxy,
+)
 
 A = [0.0, 0.0, 2.0, 2.0]
 

@@ -11,7 +11,7 @@ import pytest
 from pictures import asymmetric, encoded, pixels, scene_jpeg, tagged
 from PIL import Image
 
-from pyspark_vision.executor.images import DecodeOptions, Picture, read_picture
+from pyspark_vision.executor.decode.images import DecodeOptions, Picture, read_picture
 from pyspark_vision.executor.row_errors import RowError, WarningCode
 
 LENIENT = DecodeOptions(decode="lenient")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pyspark_vision.executor import draw
+from pyspark_vision.executor.drawing import draw
 
 GREY = (128, 128, 128)
 NAN, INF = float("nan"), float("inf")
@@ -206,11 +206,14 @@ def test_encode_jpeg_names_a_quality_out_of_range(quality: int) -> None:
 
 def test_module_imports_nothing_of_spark_or_of_the_package() -> None:
     code = (
-        "import sys, pyspark_vision.executor.draw\n"
+        "import sys, pyspark_vision.executor.drawing.draw\n"
         "print(sorted(m for m in sys.modules if m.split('.')[0] in "
         "('pyspark', 'tensorflow', 'pyarrow', 'pandas') or m.startswith('pyspark_vision.')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "['pyspark_vision.executor', 'pyspark_vision.executor.draw']"
+    assert (
+        result.stdout.strip()
+        == "['pyspark_vision.executor', 'pyspark_vision.executor.drawing.draw']"
+    )

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyspark_vision.executor.draw import class_color_rgb
-from pyspark_vision.executor.draw_keypoints import draw_keypoints
-from pyspark_vision.executor.draw_masks import draw_masks
-from pyspark_vision.executor.draw_text_lines import draw_text_lines
-from pyspark_vision.executor.masks import compressed
+from pyspark_vision.executor.drawing.draw import class_color_rgb
+from pyspark_vision.executor.drawing.draw_keypoints import draw_keypoints
+from pyspark_vision.executor.drawing.draw_masks import draw_masks
+from pyspark_vision.executor.drawing.draw_text_lines import draw_text_lines
+from pyspark_vision.executor.outputs.masks import compressed
 
 GREY = (128, 128, 128)
 NAN = float("nan")

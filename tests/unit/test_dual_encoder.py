@@ -24,12 +24,12 @@ from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.clients import scenes
 from pyspark_vision.columns.label_vectors import label_vectors
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import MatchOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import MatchOptions
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.text_embeddings import embed_texts
-from pyspark_vision.executor.text_tower import TextTower
+from pyspark_vision.executor.text.text_embeddings import embed_texts
+from pyspark_vision.executor.text.text_tower import TextTower
 from pyspark_vision.functions import classify_image, embed_image, embed_text, read_text, register
 
 LABELS = ("red", "green", "blue", "red green")

@@ -12,9 +12,9 @@ import pytest
 
 import pyspark_vision.executor as executor
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor.heads import ClassifyOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.models.model_files import PublishedFile
+from pyspark_vision.executor.outputs.heads import ClassifyOptions
 from pyspark_vision.executor.pipeline import Inference
 
 ROOT = Path(__file__).resolve().parents[2]

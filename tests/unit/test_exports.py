@@ -13,7 +13,7 @@ from proposals import answer
 
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
 Array = np.ndarray[Any, Any]
 XYXY, UNIT_CXCYWH = (19.2, 9.6, 44.8, 22.4), (0.5, 0.25, 0.4, 0.2)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from pyspark_vision.columns.options import decode_options
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
-from pyspark_vision.executor import formats, jxl
-from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.decode import formats, jxl
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
 from pyspark_vision.executor.row_errors import RowError
 
 

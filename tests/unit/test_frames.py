@@ -8,9 +8,9 @@ import pytest
 from pictures import asymmetric, encoded, plain_png
 from PIL import Image
 
-from pyspark_vision.executor import frames
-from pyspark_vision.executor.formats import ALLOWED_FORMATS
-from pyspark_vision.executor.images import DecodeOptions, Picture
+from pyspark_vision.executor.decode import frames
+from pyspark_vision.executor.decode.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.decode.images import DecodeOptions, Picture
 from pyspark_vision.executor.row_errors import RowError, WarningCode
 
 COLOURS = ("red", "lime", "blue", "white", "black")

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pyspark_vision.columns.options import decode_options
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor import grey
-from pyspark_vision.executor.images import decode
+from pyspark_vision.executor.decode import grey
+from pyspark_vision.executor.decode.images import decode
 
 # A thermal camera's: 14 bits in files of 16, a dead pixel and a hot one, and what is looked at in
 # between.

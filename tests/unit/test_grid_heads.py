@@ -9,7 +9,7 @@ import pytest
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.raw_heads import split
+from pyspark_vision.executor.outputs.raw_heads import split
 
 Array = np.ndarray[Any, Any]
 HW = (64, 96)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from specs import spec_of
 
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.decode.preprocess import Placement
+from pyspark_vision.executor.outputs.heads import (
     PRE_NMS_BOXES,
     ClassifyOptions,
     Detections,
@@ -19,7 +20,6 @@ from pyspark_vision.executor.heads import (
     detect,
     embed,
 )
-from pyspark_vision.executor.preprocess import Placement
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import ErrorCode
-from pyspark_vision.executor.formats import ALLOWED_FORMATS
-from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.decode.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import classify_image
 

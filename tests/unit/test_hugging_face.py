@@ -39,17 +39,17 @@ from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.storage import load_bundle
 from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import (
+from pyspark_vision.executor.outputs.heads import (
     ClassifyOptions,
     DetectOptions,
     EmbedOptions,
     HeadOptions,
     SegmentOptions,
 )
-from pyspark_vision.executor.images import DecodeOptions
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.preprocess import Preprocessor
 
 Array = np.ndarray[Any, Any]
 OPEN = ("batch", "channels", "height", "width")

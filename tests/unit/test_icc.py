@@ -11,9 +11,9 @@ import pytest
 from pictures import asymmetric, encoded, pixels, tagged
 from PIL import Image, ImageCms
 
-from pyspark_vision.executor import images
-from pyspark_vision.executor.formats import ALLOWED_FORMATS
-from pyspark_vision.executor.images import DecodeOptions, Picture, read_picture
+from pyspark_vision.executor.decode import images
+from pyspark_vision.executor.decode.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.decode.images import DecodeOptions, Picture, read_picture
 from pyspark_vision.executor.row_errors import WarningCode
 
 SRGB = DecodeOptions(icc="srgb", formats=ALLOWED_FORMATS)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pyspark_vision.executor import idle
+from pyspark_vision.executor.worker import idle
 from pyspark_vision.sources.pubsub.data_source import PubSubStreamReader, _Slice
 from pyspark_vision.sources.pubsub.messages import ROWS, Message, from_bytes, to_batch, to_bytes
 from pyspark_vision.sources.pubsub.options import reader_options
@@ -20,7 +20,7 @@ from pyspark_vision.sources.pubsub.options import reader_options
 WORKER = """
 import os, socket, sys, traceback
 from pyspark.daemon import worker
-from pyspark_vision.executor import idle
+from pyspark_vision.executor.worker import idle
 ours, of_spark = socket.socketpair()
 sys.argv = ["pyspark.daemon", "pyspark.worker"]
 list(idle.in_task([1, 2]))

@@ -14,8 +14,8 @@ import pytest
 from pictures import asymmetric, encoded, pixels, png_header, tagged
 from PIL import Image, ImageCms
 
-from pyspark_vision.executor.formats import ALLOWED_FORMATS, DEFAULT_FORMATS
-from pyspark_vision.executor.images import DecodeOptions, decode, upright_to_rgb
+from pyspark_vision.executor.decode.formats import ALLOWED_FORMATS, DEFAULT_FORMATS
+from pyspark_vision.executor.decode.images import DecodeOptions, decode, upright_to_rgb
 from pyspark_vision.executor.row_errors import MAX_MESSAGE_CHARS, ErrorCode, RowError
 
 ALL_FORMATS = DecodeOptions(formats=ALLOWED_FORMATS)
@@ -387,7 +387,7 @@ def test_12_bit_tiff_in_strips_is_as_bright_as_a_whole_one(
 ) -> None:
     rows = [[4095 - i, i, 2 * i] for i in range(40)]
     whole = pixels(rgb_of(grey_tiff(rows, 12)))
-    monkeypatch.setattr("pyspark_vision.executor.images._STRIP_PIXELS", 7 * 3)
+    monkeypatch.setattr("pyspark_vision.executor.decode.images._STRIP_PIXELS", 7 * 3)
     assert (pixels(rgb_of(grey_tiff(rows, 12))) == whole).all()
     assert whole.max() == 255
 
@@ -415,7 +415,7 @@ def test_pictures_larger_than_a_strip_convert_as_whole_ones(
 ) -> None:
     picture = asymmetric(40, 30).convert("CMYK")
     whole = pixels(upright_to_rgb(picture))
-    monkeypatch.setattr("pyspark_vision.executor.images._STRIP_PIXELS", 7 * 40)
+    monkeypatch.setattr("pyspark_vision.executor.decode.images._STRIP_PIXELS", 7 * 40)
     assert (pixels(upright_to_rgb(picture)) == whole).all()
 
 

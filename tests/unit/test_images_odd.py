@@ -10,10 +10,10 @@ from pictures import asymmetric, encoded, pixels, tagged
 from PIL import Image
 from specs import spec_of
 
-from pyspark_vision.executor import images
-from pyspark_vision.executor.formats import ALLOWED_FORMATS
-from pyspark_vision.executor.images import DecodeOptions, decode, upright_to_rgb
-from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.decode import images
+from pyspark_vision.executor.decode.formats import ALLOWED_FORMATS
+from pyspark_vision.executor.decode.images import DecodeOptions, decode, upright_to_rgb
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
 ALL_FORMATS = DecodeOptions(formats=ALLOWED_FORMATS)

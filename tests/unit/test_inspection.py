@@ -14,7 +14,7 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import check_fits, embedding_length, inspect_model
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.models.model_files import sha256_of
 
 SSD = "coco_ssd_mobilenet_v1_1.0_quant.tflite"
 MOBILENET = "mobilenet_v2_1.0_224_quant.tflite"

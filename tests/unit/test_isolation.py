@@ -15,13 +15,13 @@ from poison import HANG, KILL, poisoned_decoder
 from poisoned_rows_job import POISONED, ROWS
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor import model_files
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.isolated_child import predictor
-from pyspark_vision.executor.isolation import IsolatedRows
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.models import model_files
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, WarningCode
+from pyspark_vision.executor.worker.isolated_child import predictor
+from pyspark_vision.executor.worker.isolation import IsolatedRows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BEST = ClassifyOptions(1, 0.0)

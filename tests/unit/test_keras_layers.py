@@ -17,10 +17,10 @@ from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.keras_layers import preparing
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.engines.keras_migration import migrated
-from pyspark_vision.executor.heads import EmbedOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import EmbedOptions
 from pyspark_vision.executor.predictor import Predictor
 
 Array = np.ndarray[Any, Any]

@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 
 from pyspark_vision.clients.live.live import Live
-from pyspark_vision.executor.draw import class_color_rgb
+from pyspark_vision.executor.drawing.draw import class_color_rgb
 
 BOX = (0.25, 0.5, 0.75, 0.9)
 NASTY = "<img src=x onerror=document.title='ran'><script>document.title='ran'</script>"

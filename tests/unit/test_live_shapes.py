@@ -34,8 +34,8 @@ from playwright.sync_api import Browser, Page, expect
 from pyspark_vision.clients.found_shapes import Keypoint, Mask
 from pyspark_vision.clients.live.live import Live
 from pyspark_vision.clients.pycturestream import DetectedObject
-from pyspark_vision.executor.draw import class_color_rgb
-from pyspark_vision.executor.masks import compressed
+from pyspark_vision.executor.drawing.draw import class_color_rgb
+from pyspark_vision.executor.outputs.masks import compressed
 
 SHAPES = "#cameras .boxes"
 MASK_HW = (48, 64)

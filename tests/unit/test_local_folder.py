@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.fetched import FetchOptions
-from pyspark_vision.executor.object_store import canonical, fetch
+from pyspark_vision.executor.fetch.fetched import FetchOptions
+from pyspark_vision.executor.fetch.object_store import canonical, fetch
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.sources import local_folder
 from pyspark_vision.sources.file_names import Names

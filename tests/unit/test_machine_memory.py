@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyspark_vision.executor.machine_memory import Memory, memory, oom_kills
+from pyspark_vision.executor.models.machine_memory import Memory, memory, oom_kills
 
 MEMINFO = "MemTotal:  16000000 kB\nMemFree: 1 kB\nMemAvailable: 12000000 kB\nHugePages_Total: 0\n"
 TOTAL, AVAILABLE = 16_000_000 * 1024, 12_000_000 * 1024

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco
 from resized_maps import resized
 
-from pyspark_vision.executor.masks import (
+from pyspark_vision.executor.outputs.masks import (
     NO_CLASS,
     Runs,
     axis,
@@ -113,7 +113,7 @@ def test_pixels_above_a_threshold_are_those_of_the_resized_map(
 
 def test_runs_go_on_from_block_to_block(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.ones((50, 40), bool)
-    monkeypatch.setattr("pyspark_vision.executor.masks._BLOCK_PIXELS", 100)
+    monkeypatch.setattr("pyspark_vision.executor.outputs.masks._BLOCK_PIXELS", 100)
 
     runs = runs_of(mask)
 

@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw
 from resized_maps import resized
 
 from benchmarks.packaged_models import package
-from pyspark_vision.bundles.guesses import Proposal
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
+from pyspark_vision.bundles.proposal.guesses import Proposal
 from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import HeadOptions, PoseOptions, SegmentOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.masks import decoded
+from pyspark_vision.executor.outputs.heads import HeadOptions, PoseOptions, SegmentOptions
+from pyspark_vision.executor.outputs.masks import decoded
 from pyspark_vision.executor.predictor import Predictor
 
 pytest.importorskip("ai_edge_litert")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyspark_vision.executor import model_cache
+from pyspark_vision.executor.models import model_cache
 
 
 @pytest.fixture(autouse=True)

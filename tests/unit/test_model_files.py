@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pyspark_vision.executor.model_files import PublishedFile, extract_zip, local_path, sha256_of
+from pyspark_vision.executor.models.model_files import (
+    PublishedFile,
+    extract_zip,
+    local_path,
+    sha256_of,
+)
 
 
 def make_folder(folder: Path, files: Mapping[str, bytes]) -> Path:

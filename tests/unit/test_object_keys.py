@@ -12,8 +12,8 @@ from fetching import LOCAL_FILES
 from pyspark.sql import SparkSession
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.executor.fetched import Reference
-from pyspark_vision.executor.object_store import fetch, fetch_ahead
+from pyspark_vision.executor.fetch.fetched import Reference
+from pyspark_vision.executor.fetch.object_store import fetch, fetch_ahead
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.functions import fetch_object
 from pyspark_vision.sources import object_keys

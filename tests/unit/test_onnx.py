@@ -15,12 +15,17 @@ from pyspark.sql import SparkSession
 
 import pyspark_vision.functions as V
 from pyspark_vision.bundles import ModelSpec
+from pyspark_vision.bundles.proposal.readings import readings
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.readings import readings
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions, Predictions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import (
+    ClassifyOptions,
+    DetectOptions,
+    HeadOptions,
+    Predictions,
+)
 from pyspark_vision.executor.predictor import Predictor
 
 ULTRALYTICS = {"task": "detect", "stride": "32", "names": "{0: 'person', 1: 'it\\'s a dog'}"}

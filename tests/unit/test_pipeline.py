@@ -16,9 +16,10 @@ from pictures import encoded, plain_png
 from PIL import Image
 from specs import spec_of
 
-from pyspark_vision.executor import model_files, pipeline
-from pyspark_vision.executor.heads import EmbedOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor import pipeline
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.models import model_files
+from pyspark_vision.executor.outputs.heads import EmbedOptions
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import RowError, WarningCode

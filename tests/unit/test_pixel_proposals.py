@@ -20,7 +20,7 @@ from pyspark_vision.bundles.keypoint_names import (
 )
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.heads import PoseOptions, SegmentOptions
+from pyspark_vision.executor.outputs.heads import PoseOptions, SegmentOptions
 
 Array = np.ndarray[Any, Any]
 

@@ -9,9 +9,9 @@ import pytest
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.heads import PoseOptions
-from pyspark_vision.executor.poses import Poses, detect_poses
-from pyspark_vision.executor.preprocess import Placement
+from pyspark_vision.executor.decode.preprocess import Placement
+from pyspark_vision.executor.outputs.heads import PoseOptions
+from pyspark_vision.executor.outputs.poses import Poses, detect_poses
 
 Array = np.ndarray[Any, Any]
 

@@ -11,8 +11,8 @@ from pictures import encoded, plain_png
 from PIL import Image
 
 from pyspark_vision.bundles import ModelFile, ModelSpec
-from pyspark_vision.executor.heads import ClassifyOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import ClassifyOptions
 from pyspark_vision.executor.predictor import Predictor
 from pyspark_vision.executor.row_errors import WarningCode
 

@@ -10,8 +10,8 @@ from pictures import asymmetric
 from PIL import Image
 from specs import spec_of
 
-from pyspark_vision.executor.boxes import to_source_xyxy
-from pyspark_vision.executor.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.decode.preprocess import Placement, Preprocessor
+from pyspark_vision.executor.outputs.boxes import to_source_xyxy
 
 Array = np.ndarray[Any, Any]
 

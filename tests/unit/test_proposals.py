@@ -17,8 +17,8 @@ from pyspark_vision.bundles import by_name
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.grids import grid_cells
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, EmbedOptions
+from pyspark_vision.executor.outputs.grids import grid_cells
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, EmbedOptions
 
 Array = np.ndarray[Any, Any]
 # Of a 64x64 input: in pixels and in 0..1, as cxcywh and as xyxy.

@@ -54,7 +54,7 @@ ALLOWED = {
     "scripts/local_services/standalone.py": {"org.apache.spark.deploy."},
     # In a worker, where no module of Spark's is: what Spark has told it of its socket. Unknown: a
     # worker whose socket is closed may print a traceback.
-    "pyspark_vision/executor/idle.py": {"PYTHON_UNIX_DOMAIN_ENABLED"},
+    "pyspark_vision/executor/worker/idle.py": {"PYTHON_UNIX_DOMAIN_ENABLED"},
     # Delta Lake's class, which its own guide has users name.
     "pyspark_vision/spark/delta_lake.py": {"org.apache.spark.sql.delta.catalog.DeltaCatalog"},
 }

@@ -14,7 +14,7 @@ from specs import spec_of
 
 from pyspark_vision.bundles import ModelFile, ModelSpec, staging, storage
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.models.model_files import sha256_of
 
 pytestmark = pytest.mark.every_spark
 

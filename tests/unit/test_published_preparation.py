@@ -24,7 +24,7 @@ from published import (
 )
 from specs import spec_of
 
-from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 
 Array = np.ndarray[Any, Any]
 SIZES_WH = [(1, 1), (640, 480), (641, 479), (479, 641), (300, 300), (20_000, 1), (33, 50)]

@@ -10,9 +10,9 @@ import pytest
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.grids import grid_cells
-from pyspark_vision.executor.raw_heads import LAYOUTS, split
-from pyspark_vision.executor.scores import sigmoid
+from pyspark_vision.executor.outputs.grids import grid_cells
+from pyspark_vision.executor.outputs.raw_heads import LAYOUTS, split
+from pyspark_vision.executor.outputs.scores import sigmoid
 
 Array = np.ndarray[Any, Any]
 

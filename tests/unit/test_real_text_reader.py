@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 pytest.importorskip("cv2")
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor.heads import ReadOptions
-from pyspark_vision.executor.opencv import opencv
-from pyspark_vision.executor.text_reader import TextReader
+from pyspark_vision.executor.decode.opencv import opencv
+from pyspark_vision.executor.outputs.heads import ReadOptions
+from pyspark_vision.executor.text.text_reader import TextReader
 
 pytestmark = pytest.mark.slow
 

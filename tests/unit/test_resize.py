@@ -12,9 +12,9 @@ from PIL import Image
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.images import DecodeOptions, decode
-from pyspark_vision.executor.preprocess import Preprocessor
-from pyspark_vision.executor.resize import Box, resizer
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
+from pyspark_vision.executor.decode.preprocess import Preprocessor
+from pyspark_vision.executor.decode.resize import Box, resizer
 
 PICTURE = Image.fromarray(
     np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), "RGB"
@@ -97,7 +97,7 @@ def test_exact_answers_and_quantized_inputs_are_resized_by_pillow(
 ) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(
-        "pyspark_vision.executor.preprocess.resizer",
+        "pyspark_vision.executor.decode.preprocess.resizer",
         lambda name, *, simd: asked.append(simd),
     )
     file = ModelFile("litert", "tflite", "m.tflite", "", outputs=(("scores", "scores"),))

@@ -12,11 +12,11 @@ from pyspark.sql.types import DataType
 
 from pyspark_vision import schemas
 from pyspark_vision.executor import results
-from pyspark_vision.executor.heads import Detections, Predictions, TextLines
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.heads import Detections, Predictions, TextLines
+from pyspark_vision.executor.outputs.poses import Poses
+from pyspark_vision.executor.outputs.segments import Segments
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode, RowError, RowWarning, WarningCode
-from pyspark_vision.executor.segments import Segments
 
 LABELS = {1: "cat", 2: "dog"}
 FAILED = Row(error=RowError(ErrorCode.TRUNCATED, "JPEG: cut short"))

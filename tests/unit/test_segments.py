@@ -11,10 +11,10 @@ from resized_maps import resized
 from specs import spec_of
 
 from pyspark_vision.bundles.spec import ModelFile
-from pyspark_vision.executor.heads import SegmentOptions
-from pyspark_vision.executor.masks import decoded
-from pyspark_vision.executor.preprocess import Placement
-from pyspark_vision.executor.segments import Segments, channel_axis, segment
+from pyspark_vision.executor.decode.preprocess import Placement
+from pyspark_vision.executor.outputs.heads import SegmentOptions
+from pyspark_vision.executor.outputs.masks import decoded
+from pyspark_vision.executor.outputs.segments import Segments, channel_axis, segment
 
 Array = np.ndarray[Any, Any]
 

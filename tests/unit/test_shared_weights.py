@@ -11,9 +11,9 @@ import pytest
 from onnx_models import save_dense
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor import shared_weights
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.shared_weights import SharedFolder, is_large
+from pyspark_vision.executor.models import shared_weights
+from pyspark_vision.executor.models.shared_weights import SharedFolder, is_large
 
 SHA256 = "c0ffee"
 

@@ -14,12 +14,12 @@ from onnx_models import save_constant
 from PIL import Image
 
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
+from pyspark_vision.bundles.proposal.ssd_families import FAMILIES, SsdFamily
 from pyspark_vision.bundles.spec import AnchorLayer, ModelSpec
-from pyspark_vision.bundles.ssd_families import FAMILIES, SsdFamily
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import Detections, DetectOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import Detections, DetectOptions
 from pyspark_vision.executor.predictor import Predictor
 
 Array = np.ndarray[Any, Any]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from specs import spec_of
 
+from pyspark_vision.bundles.proposal.ssd_families import FAMILIES, SsdFamily
 from pyspark_vision.bundles.spec import AnchorLayer, ModelFile, ModelSpec
-from pyspark_vision.bundles.ssd_families import FAMILIES, SsdFamily
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.anchors import anchors_of, computed_anchors
-from pyspark_vision.executor.boxes import iou_of_one, weighted_nms
-from pyspark_vision.executor.heads import DetectOptions, detect
-from pyspark_vision.executor.preprocess import Placement
-from pyspark_vision.executor.raw_heads import split
+from pyspark_vision.executor.decode.preprocess import Placement
+from pyspark_vision.executor.outputs.anchors import anchors_of, computed_anchors
+from pyspark_vision.executor.outputs.boxes import iou_of_one, weighted_nms
+from pyspark_vision.executor.outputs.heads import DetectOptions, detect
+from pyspark_vision.executor.outputs.raw_heads import split
 
 Array = np.ndarray[Any, Any]
 RANDOM = np.random.default_rng(0)

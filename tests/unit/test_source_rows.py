@@ -10,8 +10,8 @@ import pytest
 from pictures import plain_png
 
 from pyspark_vision.executor import results
-from pyspark_vision.executor.fetched import Reference
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.fetch.fetched import Reference
 from pyspark_vision.executor.row_errors import RowError
 from pyspark_vision.executor.source_rows import Source, picture_of, references_of, sources_of
 

@@ -15,7 +15,7 @@ import pytest
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.model_files import sha256_of
+from pyspark_vision.executor.models.model_files import sha256_of
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from pictures import plain_png
 from specs import spec_of
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.executor.heads import ClassifyOptions
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.loaded import load_model, predictor_of
-from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.models.model_files import PublishedFile
+from pyspark_vision.executor.outputs.heads import ClassifyOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.row_errors import RowWarning, WarningCode
 from pyspark_vision.executor.suspicions import suspicions
+from pyspark_vision.executor.worker.isolation import IsolatedRows
+from pyspark_vision.executor.worker.loaded import load_model, predictor_of
 
 NONE: dict[str, Any] = {}
 

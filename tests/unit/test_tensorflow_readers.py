@@ -34,9 +34,9 @@ from pyspark_vision.bundles.readers.tensorflow import (
 )
 from pyspark_vision.cli.main import main
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError, MissingDependencyError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import EmbedOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import EmbedOptions
 from pyspark_vision.executor.predictor import Predictor
 
 IMAGE = TensorFound("image", (-1, 8, 8, 3), "float32")

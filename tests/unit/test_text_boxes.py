@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 pytest.importorskip("cv2")
 pytest.importorskip("pyclipper")
 
-from pyspark_vision.executor.text_boxes import MAX_CANDIDATES, text_quads
+from pyspark_vision.executor.text.text_boxes import MAX_CANDIDATES, text_quads
 
 Corners = list[tuple[float, float]]
 WH = (200, 100)

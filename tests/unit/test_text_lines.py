@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from pyspark_vision.executor.text_lines import cut_out, decode_ctc, line_input
+from pyspark_vision.executor.text.text_lines import cut_out, decode_ctc, line_input
 
 CHARACTERS = ["", "a", "é", "字", " "]
 

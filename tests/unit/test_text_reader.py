@@ -25,15 +25,15 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.cli.main import main as pyspark_vision
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.heads import ReadOptions, TextLines
-from pyspark_vision.executor.images import DecodeOptions
-from pyspark_vision.executor.isolation import IsolatedRows
-from pyspark_vision.executor.model_files import PublishedFile
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.models.model_files import PublishedFile
+from pyspark_vision.executor.outputs.heads import ReadOptions, TextLines
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.executor.results import Row
 from pyspark_vision.executor.row_errors import ErrorCode
-from pyspark_vision.executor.text_predictor import TextPredictor
-from pyspark_vision.executor.text_reader import TextReader
+from pyspark_vision.executor.text.text_predictor import TextPredictor
+from pyspark_vision.executor.text.text_reader import TextReader
+from pyspark_vision.executor.worker.isolation import IsolatedRows
 from pyspark_vision.functions import classify_image, embed_text, read_text, register
 
 OPTIONS = ReadOptions(score_threshold=0.5, box_threshold=0.5, unclip_ratio=1.6)

@@ -24,11 +24,11 @@ from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.bundles.readers.tflite_metadata import Metadata, read_metadata
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions
 from pyspark_vision.executor.predictor import Predictor
-from pyspark_vision.executor.preprocess import Preprocessor
 
 LABELS = {"labels.txt": "red\ngreen\nblue\n"}
 

@@ -15,7 +15,7 @@ from published import CLIP_MEAN, CLIP_STD, normalized, picture, short_side
 
 from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.preprocess import Preprocessor
+from pyspark_vision.executor.decode.preprocess import Preprocessor
 
 CONFIG: dict[str, Any] = {
     "architecture": "resnet50",

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyspark_vision.bundles import ModelSpec, trial
+from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.inspection import propose_model
+from pyspark_vision.bundles.proposal import trial
 from pyspark_vision.bundles.readers.tflite import read_tflite
 from pyspark_vision.errors import InvalidModelError
+from pyspark_vision.executor.decode.images import DecodeOptions
 from pyspark_vision.executor.engines import load_engine
-from pyspark_vision.executor.heads import ClassifyOptions, DetectOptions, HeadOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import ClassifyOptions, DetectOptions, HeadOptions
 from pyspark_vision.executor.predictor import Predictor
 
 

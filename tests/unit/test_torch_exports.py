@@ -13,7 +13,7 @@ from proposals import answer
 
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
 from pyspark_vision.errors import InvalidModelError
-from pyspark_vision.executor.heads import DetectOptions
+from pyspark_vision.executor.outputs.heads import DetectOptions
 
 DETECT = DetectOptions(0.3, 10, 0.5)
 # Of a 64x64 input, in pixels: corners, and centre with sides.

@@ -18,7 +18,7 @@ from pyspark_vision.bundles.inspection import inspect_model
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.bundles.verification import verify
 from pyspark_vision.errors import InvalidModelError, InvalidOptionError
-from pyspark_vision.executor.poses import Poses
+from pyspark_vision.executor.outputs.poses import Poses
 
 Array = np.ndarray[Any, Any]
 WIDTH, HEIGHT = 128, 64

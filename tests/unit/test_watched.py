@@ -19,7 +19,7 @@ from pyspark_vision.bundles import ModelSpec, storage, watched
 from pyspark_vision.bundles.scratch import scratch_folder
 from pyspark_vision.bundles.watched import WatchedBundle
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
-from pyspark_vision.executor import model_files
+from pyspark_vision.executor.models import model_files
 from pyspark_vision.spark.hadoop import hadoop_path
 
 MODELS = Path(__file__).resolve().parent.parent.parent / "models"

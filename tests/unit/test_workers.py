@@ -23,8 +23,8 @@ from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.storage import publish
 from pyspark_vision.clients import scenes
 from pyspark_vision.columns import udf
-from pyspark_vision.executor.heads import ClassifyOptions
-from pyspark_vision.executor.images import DecodeOptions
+from pyspark_vision.executor.decode.images import DecodeOptions
+from pyspark_vision.executor.outputs.heads import ClassifyOptions
 from pyspark_vision.executor.pipeline import Inference
 from pyspark_vision.functions import classify_image, detect_objects, embed_image
 
@@ -48,7 +48,7 @@ def all_loads(spark: SparkSession) -> dict[int, dict[str, int]]:
         import os
         import time
 
-        from pyspark_vision.executor import model_cache
+        from pyspark_vision.executor.models import model_cache
 
         time.sleep(0.2)  # so that two tasks run at once and each asks another worker
         counts: collections.Counter[str] = collections.Counter()

@@ -265,7 +265,7 @@ def _keras_archive_config(file: Path) -> dict[str, Any]:
 
 
 def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
-    # The rules of `executor.model_files.extract_zip`; Keras unpacks this archive by itself.
+    # The rules of `executor.models.model_files.extract_zip`; Keras unpacks this archive by itself.
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in (name.parts or ("",))[0]:
         raise InvalidModelError(f"{file} is refused: member {member.filename!r} leaves its folder")

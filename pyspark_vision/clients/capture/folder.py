@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from pyspark_vision.clients.capture.encoding import AS_IT_IS, Encoding, jpeg_of
 from pyspark_vision.clients.capture.source import BadPictureError, CaptureError, Shot
-from pyspark_vision.executor.images import DecodeOptions, decode
+from pyspark_vision.executor.decode.images import DecodeOptions, decode
 from pyspark_vision.executor.row_errors import RowError
 
 # Of the formats that the jobs read by default.

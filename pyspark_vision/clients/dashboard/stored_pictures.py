@@ -13,7 +13,7 @@ from pyspark_vision.clients.dashboard.answers import Example
 from pyspark_vision.clients.dashboard.source import Picture, PictureMissing
 from pyspark_vision.clients.pycturestream import BadMessageError, read_frame
 from pyspark_vision.contact_sheet.pictures import Unavailable, picture_from_origin
-from pyspark_vision.executor.draw import clipped_xyxy
+from pyspark_vision.executor.drawing.draw import clipped_xyxy
 
 # Pictures with boxes drawn, pictures as they came, and what came in of a dead letter.
 _DRAWN, _PLAIN, _PAYLOAD = ("image", "annotated"), ("content",), ("payload",)

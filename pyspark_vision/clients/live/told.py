@@ -15,10 +15,10 @@ from pyspark_vision.clients.live.labels import WINDOW_S
 from pyspark_vision.clients.live.letters import Letter
 from pyspark_vision.clients.live.live import Live
 from pyspark_vision.clients.pycturestream import DetectedObject
-from pyspark_vision.executor.draw import class_color_rgb, clipped_xyxy, text_color_rgb
-from pyspark_vision.executor.draw_keypoints import points_and_lines
-from pyspark_vision.executor.draw_text_lines import CLASS_ID as TEXT_CLASS_ID
-from pyspark_vision.executor.draw_text_lines import corners_of
+from pyspark_vision.executor.drawing.draw import class_color_rgb, clipped_xyxy, text_color_rgb
+from pyspark_vision.executor.drawing.draw_keypoints import points_and_lines
+from pyspark_vision.executor.drawing.draw_text_lines import CLASS_ID as TEXT_CLASS_ID
+from pyspark_vision.executor.drawing.draw_text_lines import corners_of
 
 MAX_TEXT = 200
 _MAX_OBJECTS = 300

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pyspark_vision.executor.memory import give_back
-from pyspark_vision.executor.model_files import IMAGE_TOWER
+from pyspark_vision.executor.models.memory import give_back
+from pyspark_vision.executor.models.model_files import IMAGE_TOWER
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pyspark_vision.bundles.spec import ModelSpec
-    from pyspark_vision.executor.shared_weights import SharedFolder
+    from pyspark_vision.executor.models.shared_weights import SharedFolder
 
 
 class Engine(Protocol):

@@ -1,8 +1,8 @@
 """LiteRT (TensorFlow Lite) on the CPU: loads in about 0.03 s, one image per run.
 
 An interpreter repacks the weights into memory of its own. A large model's are shared by the workers
-of an executor (:mod:`~pyspark_vision.executor.shared_weights`): LiteRT's compiled model, which runs
-the same kernels, keeps them in a file that it maps.
+of an executor (:mod:`~pyspark_vision.executor.models.shared_weights`): LiteRT's compiled model,
+which runs the same kernels, keeps them in a file that it maps.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.engines.quiet import quiet_stderr
-from pyspark_vision.executor.shared_weights import is_large
+from pyspark_vision.executor.models.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
-    from pyspark_vision.executor.shared_weights import SharedFolder
+    from pyspark_vision.executor.models.shared_weights import SharedFolder
 
 Array = np.ndarray[Any, Any]
 

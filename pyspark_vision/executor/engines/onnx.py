@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyspark_vision.executor.engines.quiet import quiet_stderr
-from pyspark_vision.executor.shared_weights import is_large
+from pyspark_vision.executor.models.shared_weights import is_large
 
 if TYPE_CHECKING:
     from pyspark_vision.bundles.spec import ModelSpec
-    from pyspark_vision.executor.shared_weights import SharedFolder
+    from pyspark_vision.executor.models.shared_weights import SharedFolder
 
 Array = np.ndarray[Any, Any]
 

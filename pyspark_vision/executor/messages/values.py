@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from pyspark_vision.executor import base64_text
+from pyspark_vision.executor.decode import base64_text
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.executor.messages.documents import at, document, kind_of
 from pyspark_vision.executor.messages.form import MICROSECONDS, Field, Kind, Layer, MessageForm

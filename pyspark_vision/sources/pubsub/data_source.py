@@ -89,7 +89,7 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """In a task."""
-        from pyspark_vision.executor.idle import in_task
+        from pyspark_vision.executor.worker.idle import in_task
         from pyspark_vision.sources.pubsub.messages import from_bytes
 
         assert isinstance(partition, _Slice)

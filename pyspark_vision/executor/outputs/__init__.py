@@ -1,0 +1,1 @@
+"""A model's outputs to boxes, classes, masks and points."""

@@ -1,0 +1,1 @@
+"""Reading text in pictures, and texts as vectors."""
