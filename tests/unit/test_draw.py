@@ -213,7 +213,6 @@ def test_module_imports_nothing_of_spark_or_of_the_package() -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert (
-        result.stdout.strip()
-        == "['pyspark_vision.executor', 'pyspark_vision.executor.drawing.draw']"
-    )
+    package = "pyspark_vision.executor"
+    expected = [package, f"{package}.drawing", f"{package}.drawing.draw"]
+    assert result.stdout.strip() == str(expected)
