@@ -235,7 +235,7 @@ def propose_model(
     }
     if spec.background_class is not None:
         given.add("background_class")
-    spec = _by_values(spec, parts, {*said, *({"score_kind"} & {*reading.fields})})
+    spec = _by_values(spec, found, parts, {*said, *({"score_kind"} & {*reading.fields})})
     # Ultralytics' boxes are in pixels of ONNX's input, whatever they are in TFLite's.
     is_said = found.task is not None and found.format == "onnx"
     if spec.task == "detect" and not is_said and plausibility.coordinates(parts) is None:
@@ -464,13 +464,15 @@ def _pooled(spec: ModelSpec, found: ModelFound, said: Collection[str]) -> ModelS
 
 
 def _by_values(
-    spec: ModelSpec, parts: Sequence[Mapping[str, Any]], settled: Collection[str]
+    spec: ModelSpec, found: ModelFound, parts: Sequence[Mapping[str, Any]], settled: Collection[str]
 ) -> ModelSpec:
     """The fields that only values tell."""
     changes: dict[str, Any] = {}
     has_scores = {"scores", "class_scores", "pixel_scores"} & set(parts[0])
     if spec.task != "embed" and has_scores and "score_kind" not in settled:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
+        if spec.task == "classify" and dict(spec.file.outputs)["scores"] in found.linear:
+            changes["score_kind"] = "binary_logit" if parts[0]["scores"].size == 1 else "logit"
     says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
     if "boxes" in parts[0] and "coordinates" not in settled and not says_unit:
         by_values = plausibility.coordinates(parts)

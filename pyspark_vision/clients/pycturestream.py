@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from pyspark_vision.clients.found_shapes import (
+from pyspark_vision.clients.object_shapes import (
     Keypoint,
     Mask,
     read_corners,

@@ -78,9 +78,10 @@ def save_scaled(path: Path, steps: Sequence[tuple[str, Any]]) -> Path:
     return _save(path, nodes, weights, ((1, 3, 8, 8), TensorProto.FLOAT), outputs, None)
 
 
-def save_dense(path: Path, classes: int = 16) -> Path:
-    """Logits of an 8x8 picture by one dense layer, whose weights are drawn."""
+def save_dense(path: Path, classes: int = 16, scale: float = 1.0) -> Path:
+    """Logits of an 8x8 picture by one dense layer, whose weights are drawn; small by ``scale``."""
     drawn = np.random.default_rng(0).standard_normal((3 * 8 * 8, classes)).astype(np.float32)
+    drawn = np.abs(drawn) * np.float32(scale) if scale != 1 else drawn
     nodes = [
         helper.make_node("Flatten", ["image"], ["flat"]),
         helper.make_node("Gemm", ["flat", "drawn"], ["logits"]),

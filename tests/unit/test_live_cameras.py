@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 from live_pages import found, live_without_kafka, plain_jpeg, timestamps
 
-from pyspark_vision.clients.found_shapes import Keypoint, Mask
 from pyspark_vision.clients.live.cameras import MOST_CAMERAS, STEPS, Cameras, CameraStatus
 from pyspark_vision.clients.live.labels import OTHERS, LabelTotals
 from pyspark_vision.clients.live.pictures import picture_of
 from pyspark_vision.clients.live.told import frame_json, state_json
+from pyspark_vision.clients.object_shapes import Keypoint, Mask
 from pyspark_vision.clients.pycturestream import DetectedObject, Result
 
 JPEG = plain_jpeg(size_wh=(32, 24))

@@ -31,8 +31,8 @@ from local_services.process import wait_until
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from pyspark_vision.clients.found_shapes import Keypoint, Mask
 from pyspark_vision.clients.live.live import Live
+from pyspark_vision.clients.object_shapes import Keypoint, Mask
 from pyspark_vision.clients.pycturestream import DetectedObject
 from pyspark_vision.executor.drawing.draw import class_color_rgb
 from pyspark_vision.executor.outputs.masks import compressed

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField, StructType
 
 from pyspark_vision import schemas
-from pyspark_vision.clients.found_shapes import Keypoint, Mask
+from pyspark_vision.clients.object_shapes import Keypoint, Mask
 from pyspark_vision.clients.pycturestream import BadMessageError, DetectedObject
 from pyspark_vision.clients.receiver.lines import result_line
 from pyspark_vision.clients.stream_messages import (

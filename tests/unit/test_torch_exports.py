@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import save_constant
+from onnx_models import save_constant, save_dense
 from proposals import answer
 
 from pyspark_vision.bundles.inspection import inspect_model, propose_model
@@ -150,3 +150,14 @@ def test_scores_within_0_and_1_that_are_no_softmax_are_asked_for(
     proposal = propose_model(path, task="classify", normalization="unit")
 
     assert ("score_kind" in proposal.open_fields) is is_asked
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(1, "binary_logit"), (16, "logit")])
+def test_scores_of_a_last_linear_layer_are_logits_whatever_their_values(
+    classes: int, expected: str, tmp_path: Path
+) -> None:
+    path = save_dense(tmp_path / "m.onnx", classes, scale=1e-4)
+
+    proposal = propose_model(path, task="classify", normalization="unit")
+
+    assert proposal.spec.score_kind == expected

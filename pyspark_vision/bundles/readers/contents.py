@@ -27,7 +27,8 @@ class ModelFound:
     quantized input. ``signature`` and ``layer`` as in ``ModelFile``. ``fields`` are those of
     ``ModelSpec`` that the file, or where it comes from, says; ``unsaid`` those that it should say
     and does not, each with the reason. ``characters``: how many of a recognizer of text lines the
-    metadata names. ``evidence``: where ``roles``, ``task`` and ``fields`` come
+    metadata names. ``linear``: outputs that a linear layer gives, whose scores are logits.
+    ``evidence``: where ``roles``, ``task`` and ``fields`` come
     from, in words.
     """
 
@@ -45,6 +46,7 @@ class ModelFound:
     fields: tuple[tuple[str, Any], ...] = ()
     unsaid: tuple[tuple[str, str], ...] = ()
     characters: int = 0
+    linear: tuple[str, ...] = ()
     evidence: str = ""
 
 

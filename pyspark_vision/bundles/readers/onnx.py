@@ -13,7 +13,11 @@ from pyspark_vision.bundles.labels import Labels
 from pyspark_vision.bundles.readers import hugging_face, ultralytics
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import prepared_by
-from pyspark_vision.bundles.readers.onnx_graph import preparing_of_onnx
+from pyspark_vision.bundles.readers.onnx_graph import (
+    linear_outputs,
+    load_graph,
+    preparing_of_onnx,
+)
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import COMPANIONS, SIZES_INPUT, start_session
 
@@ -34,10 +38,14 @@ def read_onnx(path: Path) -> ModelFound:
 
 
 def _with_steps(found: ModelFound, path: Path) -> ModelFound:
-    """With what the graph's own first operators do to pixels, which are no bytes."""
+    """With what the graph's first operators do to pixels, which are no bytes, and its last ones."""
+    graph = load_graph(path)
+    if graph is None:
+        return found
+    found = replace(found, linear=linear_outputs(graph))
     if len(found.inputs) != 1 or not found.inputs[0].dtype.startswith("float"):
         return found
-    own = preparing_of_onnx(path, found.inputs[0].name)
+    own = preparing_of_onnx(graph, found.inputs[0].name)
     return replace(
         found,
         fields=(*found.fields, *own.fields.items()),

@@ -1,4 +1,4 @@
-"""What an ONNX graph does to its input before anything else: arithmetic with constants.
+"""What an ONNX graph does to its input before anything else, and to its outputs at last.
 
 People wrap networks so that these scale and normalize pixels themselves; what is in the graph must
 not be done before it once more. As :mod:`graph_input` does it for TensorFlow.
@@ -6,6 +6,7 @@ not be done before it once more. As :mod:`graph_input` does it for TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ Array = np.ndarray[Any, Any]
 _SAME = ("Identity", "Cast", "Transpose", "Resize", "Dropout")
 _LOOKING = ("Shape", "Size")
 _ARITHMETIC = ("Mul", "Div", "Add", "Sub")
+# Layers whose numbers have no bounds, and what may come behind them that gives none. A mean or a
+# `Relu` of logits (SqueezeNet's end) is one.
+_LINEAR = ("Gemm", "MatMul", "Conv")
+_SHAPING = (
+    *("Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("GlobalAveragePool", "AveragePool", "ReduceMean", "Relu"),
+)
 # No exporter has more before a network's first layer.
 _MOST_STEPS = 50
 # ImageNet's mean is of red, green, blue: the order is that of what is subtracted, if it falls.
@@ -26,16 +34,47 @@ _MEAN_RGB = (0.485, 0.456, 0.406)
 _MEAN_ROUNDING = 0.01
 
 
-def preparing_of_onnx(path: Path, tensor: str) -> Preparing:
-    """The steps behind the input ``tensor``; none where the package onnx is not there to read them.
-
-    Where the graph scales pixels, ``fields`` or ``unsaid`` have ``color_order``, too.
-    """
+def load_graph(path: Path) -> Any | None:
+    """The graph of an .onnx file; ``None`` where the package onnx is not there to read it."""
     try:
         import onnx
     except ImportError:
-        return Preparing()
-    graph = onnx.load(str(path), load_external_data=False).graph
+        return None
+    return onnx.load(str(path), load_external_data=False).graph
+
+
+def linear_outputs(graph: Any) -> tuple[str, ...]:
+    """The outputs that a linear layer gives as they are: scores there are logits.
+
+    Values of drawn pictures do not tell: a small network's logits may all lie within 0..1.
+    """
+    working = [node for node in graph.node if node.op_type != "Constant"]
+    made_by = {name: node for node in working for name in node.output}
+    return tuple(value.name for value in graph.output if _is_linear(value.name, made_by))
+
+
+def _is_linear(name: str, made_by: Mapping[str, Any]) -> bool:
+    for _ in range(_MOST_STEPS):
+        node = made_by.get(name)
+        if node is None:
+            return False
+        if node.op_type in _LINEAR:
+            return True
+        computed = [one for one in node.input if one in made_by]
+        is_bias = node.op_type == "Add" and len(computed) == 1
+        if not computed or (not is_bias and node.op_type not in _SHAPING):
+            return False
+        name = computed[0]
+    return False
+
+
+def preparing_of_onnx(graph: Any, tensor: str) -> Preparing:
+    """The steps behind the input ``tensor``.
+
+    Where the graph scales pixels, ``fields`` or ``unsaid`` have ``color_order``, too.
+    """
+    import onnx
+
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
