@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pyspark_vision.bundles import ModelSpec, by_name
-from pyspark_vision.bundles.inspection import embedding_length
+from pyspark_vision.bundles.fit import embedding_length
 from pyspark_vision.bundles.watched import load_before_spark
 from pyspark_vision.columns.options import DEFAULT_FETCH_CONCURRENCY, fetch_options
 from pyspark_vision.errors import ErrorCode, InvalidOptionError, StreamError

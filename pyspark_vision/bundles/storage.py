@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark_vision.bundles.downloads import download
-from pyspark_vision.bundles.inspection import check_fits, propose_model
+from pyspark_vision.bundles.fit import check_fits
+from pyspark_vision.bundles.inspection import propose_model
 from pyspark_vision.bundles.json_file import json_object
 from pyspark_vision.bundles.labels import dump_labels, read_labels
 from pyspark_vision.bundles.proof import of_record

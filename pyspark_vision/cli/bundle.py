@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.bundles.agreement import DEFAULT_TOLERANCE, MIN_BOX_IOU, Agreement, compare
-from pyspark_vision.bundles.inspection import propose_model, read_model
+from pyspark_vision.bundles.inspection import propose_model
+from pyspark_vision.bundles.model_source import read_model
 from pyspark_vision.bundles.proposal.anchor_file import read_anchors
 from pyspark_vision.bundles.readers.keras_applications import (
     APPLICATIONS,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pyspark_vision.bundles import ModelSpec
-from pyspark_vision.bundles.inspection import check_fits, embedding_length, inspect_model
+from pyspark_vision.bundles.fit import check_fits, embedding_length
+from pyspark_vision.bundles.inspection import inspect_model
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.models.model_files import sha256_of

@@ -16,7 +16,8 @@ from pyspark.sql import SparkSession
 import pyspark_vision.functions as V
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.bundles.choice import has_bf16
-from pyspark_vision.bundles.inspection import check_fits, read_model
+from pyspark_vision.bundles.fit import check_fits
+from pyspark_vision.bundles.model_source import read_model
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.engines import load_engine
 from pyspark_vision.executor.engines.openvino import BATCH_SIZE
