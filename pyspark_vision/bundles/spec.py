@@ -277,9 +277,11 @@ class ModelSpec:
             *("input_hw", "mean", "std", "anchors"),
             *("anchor_variances", "keypoint_names"),
         ):
-            value = getattr(self, name)
-            if isinstance(value, list):  # a shape's slice, or JSON; the value must be hashable
-                object.__setattr__(self, name, tuple(value))
+            # A list is a shape's slice, or JSON's, and numpy's arrays are from a training's script;
+            # the spec must be hashable, and JSON again.
+            value = _plain(getattr(self, name))
+            if isinstance(value, (list, tuple)):
+                object.__setattr__(self, name, tuple(map(_plain, value)))
         object.__setattr__(self, "anchor_layers", _layers(self.name, self.anchor_layers))
         for name, value, choices in (
             ("task", self.task, TASKS),
@@ -600,6 +602,11 @@ def _layers(name: str, value: Any) -> tuple[AnchorLayer, ...]:
 
 def _is_positive(value: object) -> bool:
     return type(value) in (int, float) and 0 < float(value) < math.inf  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array of numpy's as Python has it; anything else as it is."""
+    return value.tolist() if type(value).__module__ == "numpy" else value
 
 
 def _are_numbers(value: object) -> bool:

@@ -7,6 +7,7 @@ import pickle
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pyspark_vision.bundles.spec import ModelFile, ModelSpec
@@ -284,3 +285,13 @@ def test_preparation_whose_fields_do_not_fit_is_refused(
 ) -> None:
     with pytest.raises(InvalidModelError, match=message):
         make_spec(**fields)
+
+
+@pytest.mark.parametrize(
+    "mean", [[1.0, 2.0, 3.5], np.array([1.0, 2.0, 3.5]), tuple(np.array([1.0, 2.0, 3.5], "f"))]
+)
+def test_lists_and_numpys_arrays_become_tuples_of_numbers(mean: Any) -> None:
+    spec = make_spec(normalization="values", mean=mean, std=np.float32(2.0)[None])
+
+    assert (spec.mean, spec.std) == ((1.0, 2.0, 3.5), (2.0,))
+    assert hash(spec) == hash(make_spec(normalization="values", mean=(1.0, 2.0, 3.5), std=(2.0,)))
