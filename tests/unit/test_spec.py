@@ -291,7 +291,7 @@ def test_preparation_whose_fields_do_not_fit_is_refused(
     "mean", [[1.0, 2.0, 3.5], np.array([1.0, 2.0, 3.5]), tuple(np.array([1.0, 2.0, 3.5], "f"))]
 )
 def test_lists_and_numpys_arrays_become_tuples_of_numbers(mean: Any) -> None:
-    spec = make_spec(normalization="values", mean=mean, std=np.float32(2.0)[None])
+    spec = make_spec(normalization="values", mean=mean, std=np.array([2.0]))
 
     assert (spec.mean, spec.std) == ((1.0, 2.0, 3.5), (2.0,))
     assert hash(spec) == hash(make_spec(normalization="values", mean=(1.0, 2.0, 3.5), std=(2.0,)))
