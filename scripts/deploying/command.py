@@ -122,7 +122,7 @@ def refuse_wrong_flags(flags: Sequence[str]) -> None:
     """
     program = (
         "import sys\nsys.path[:0] = sys.argv[1:3]\n"
-        "import stream_classify\nstream_classify.parsed(sys.argv[3:])"
+        "import stream_classify as job\njob.parser().parse_job(sys.argv[3:], job.check)"
     )
     places = (str(ROOT), str(ROOT / "jobs"))
     check = [sys.executable, "-c", program, *places, *flags]

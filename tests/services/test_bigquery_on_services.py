@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 import requests
-from bigquery_proxy import LOST_AFTER, LOST_BEFORE, RUNNING, BigQueryProxy
+from bigquery_proxy import LOST_AFTER, LOST_BEFORE, RUNNING, BigQueryProxy, bring_from
 from bigquery_streams_proxy import BigQueryStreamsProxy
 from confluent_kafka import Producer
 from google.api_core import exceptions
@@ -376,13 +376,11 @@ def test_from_a_bucket_bigquery_reads_the_files_itself_and_they_are_removed_then
     gcs_bucket: Any,
 ) -> None:
     staged = []
+    to_the_emulator = bring_from(gcs.client(), bigquery.buckets)
 
     def bring(uri: str) -> None:
-        bucket, _, path = uri.removeprefix("gs://").partition("/")
-        staged.append(path)
-        target = bigquery.buckets / bucket / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        gcs.client().bucket(bucket).blob(path).download_to_filename(target)
+        staged.append(uri)
+        to_the_emulator(uri)
 
     proxy.bring = bring
     proxy.misbehave(LOST_AFTER)
@@ -392,7 +390,8 @@ def test_from_a_bucket_bigquery_reads_the_files_itself_and_they_are_removed_then
     stream.start(staging=f"gs://{gcs_bucket.name}/on its way/")(0, "a", "b", "c")
 
     assert [row["prediction_id"] for row in rows_of(client, name)] == ["a", "b", "c"]
-    assert all(path.startswith("on its way/") for path in staged)
+    assert staged
+    assert all(uri.startswith(f"gs://{gcs_bucket.name}/on its way/") for uri in staged)
     left = [blob.name for blob in gcs_bucket.list_blobs() if not blob.name.endswith("/")]
     assert left == []
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from announced_objects import bucket_of
+from bigquery_proxy import BigQueryProxy, bring_from
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from image_messages import image_message
@@ -94,11 +95,14 @@ def test_week_9s_submit_line_runs_with_its_flags(
     with (
         service_folder(tmp_path_factory, "gcs-week9") as folder,
         local_gcs.running(folder, notifications=announced) as gcs,
+        BigQueryProxy(bigquery.rest_url) as proxy,
     ):
+        proxy.bring = bring_from(gcs.client(), bigquery.buckets)
         bucket = bucket_of(gcs, f"week9-{uuid.uuid4().hex}")
         given = {"PROJECT_ID": project, "BUCKET_NAME": bucket.name}
         line = Template(LINE).substitute(given).replace(BROKER, kafka.bootstrap_servers)
-        environment = {**pubsub.environment(), **gcs.environment(), **bigquery.environment()}
+        environment = {**pubsub.environment(), **gcs.environment()}
+        environment |= bigquery.environment(proxy.url)
         for number in range(2):
             blob = bucket.blob(f"input-images/{number}.jpg")
             blob.upload_from_string(scene_jpeg(number), "image/jpeg")

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -210,3 +211,18 @@ def _pass_back(
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     request.wfile.write(content)
+
+
+def bring_from(client: Any, buckets: Path) -> Callable[[str], object]:
+    """``bring`` of a :class:`BigQueryProxy`: objects of a GCS server go where the emulator reads.
+
+    ``client``: google-cloud-storage's; ``buckets``: the emulator's folder of buckets.
+    """
+
+    def bring(uri: str) -> None:
+        bucket, _, path = uri.removeprefix("gs://").partition("/")
+        target = buckets / bucket / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        client.bucket(bucket).blob(path).download_to_filename(target)
+
+    return bring

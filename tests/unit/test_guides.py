@@ -149,7 +149,7 @@ NOT_RUN = {
 OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
-    *("--only", "--nouse", "--dataset", "--docs"),
+    *("--only", "--nouse", "--dataset", "--docs", "--faults", "--messages", "--seconds"),
 }
 
 
@@ -426,7 +426,7 @@ def test_text_md_text_is_read_and_pictures_are_named_and_found(
     assert re.search(r"\|\s*1\|\s*abж\|", printed)
     for begins in ("+-------+--------------+", "+-------+------+\n"):
         assert guides.block("text.md", begins).text in printed
-    assert Image.open(io.BytesIO(names["drawn"]["jpeg"])).size == (400, 300)
+    assert Image.open(io.BytesIO(names["with_lines"]["jpeg"])).size == (400, 300)
 
 
 def test_your_model_md_a_bundle_is_proven_by_a_script(

@@ -28,7 +28,7 @@ from pyspark_vision.sources.pubsub.options import (
     reader_options,
 )
 from pyspark_vision.sources.pubsub.service import EMULATOR, Service
-from pyspark_vision.spark.hadoop import local_path
+from pyspark_vision.spark.hadoop import hadoop_path, local_path
 from pyspark_vision.spark.session import is_connect, parallelism, use_own_python_locally
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def stream_pubsub(session: SparkSession, source: PubSubSource, checkpoint: str) 
     else:
         from pyspark_vision.sources.pubsub.hadoop_door import HadoopDoor
 
+        hadoop_path(session, checkpoint)  # what a store needs is set up before Spark looks there
         door = HadoopDoor(session, options["journal"]).start()
         atexit.register(door.close)
         options["journalDoor"] = door.socket
