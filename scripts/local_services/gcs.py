@@ -19,12 +19,14 @@ PROJECT = "local-project"
 class Notifications:
     """Where events of objects are published: a Pub/Sub server, and a topic that it has.
 
-    ``pubsub_host``: as in ``PUBSUB_EMULATOR_HOST``, ``127.0.0.1:8085``.
+    ``pubsub_host``: as in ``PUBSUB_EMULATOR_HOST``, ``127.0.0.1:8085``. ``prefix``: of the objects
+    that are announced; all by default.
     """
 
     pubsub_host: str
     topic: str
     project: str = PROJECT
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def running(
         command += ["-event.list", "finalize,delete"]
         command += ["-event.pubsub-project-id", notifications.project]
         command += ["-event.pubsub-topic", notifications.topic]
+        command += ["-event.object-prefix", notifications.prefix]
         environment["PUBSUB_EMULATOR_HOST"] = notifications.pubsub_host
     server = Daemon("gcs", command, folder, lambda: answers_http(endpoint_url), environment)
     with server:

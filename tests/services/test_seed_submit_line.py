@@ -90,7 +90,7 @@ def test_week_9s_submit_line_runs_with_its_flags(
     admin.create_topics([NewTopic("image-stream", 2)])["image-stream"].result(30)
     for name, value in bigquery.environment().items():
         monkeypatch.setenv(name, value)
-    announced = local_gcs.Notifications(pubsub.endpoint, topic, project)
+    announced = local_gcs.Notifications(pubsub.endpoint, topic, project, "input-images/")
     log = tmp_path / "log"
     with (
         service_folder(tmp_path_factory, "gcs-week9") as folder,
