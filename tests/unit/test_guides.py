@@ -150,6 +150,7 @@ OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
     *("--only", "--nouse", "--dataset", "--docs", "--faults", "--messages", "--seconds"),
+    "--object-prefix",
 }
 
 
