@@ -255,7 +255,8 @@ def run(options: argparse.Namespace) -> None:
         with_headers = with_header_columns(records, options.header_columns)
         return image_stream.read_images(with_headers, options.max_message_bytes, form)
 
-    images = image_source.images(session, source, options.checkpoint, read)
+    own = [place.uri for place in flags.written_places(written)]
+    images = image_source.images(session, source, options.checkpoint, read, own)
     table = None
     if not options.dry_run:
         table = bigquery.ready(options, wanted_table(options), options.trigger_seconds)

@@ -51,6 +51,7 @@ class DropReason(StrEnum):
     SUPERSEDED = "superseded"
     DUPLICATE = "duplicate"
     OTHER_EVENT = "other_event"
+    OWN_FILE = "own_file"
 
 
 class PysparkVisionError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -108,10 +108,12 @@ def images(
     source: ImageSource,
     checkpoint: str,
     read_images: Callable[[DataFrame], DataFrame],
+    own: Sequence[str] = (),
 ) -> DataFrame:
     """The images of the source, with ``picture`` and the time of their batch.
 
-    ``read_images``: reads records of Kafka. Of both sources, columns that one does not have are
+    ``read_images``: reads records of Kafka. ``own``: folders that the job writes, whose files are
+    no images even if they are announced. Of both sources, columns that one does not have are
     null in its rows.
     """
     streams = []
@@ -119,7 +121,7 @@ def images(
         streams.append(read_images(stream_kafka(session, source.kafka)))
     if source.pubsub is not None:
         messages = stream.stream_pubsub(session, source.pubsub, checkpoint)
-        streams.append(_announced(messages))
+        streams.append(_announced(messages, own))
     if len(streams) == 1:
         return with_planned_time(streams[0])
     kafka, announced = streams
@@ -157,9 +159,10 @@ def agreed(session: SparkSession, source: ImageSource, checkpoint: str) -> Itera
             stream.acknowledge_committed(session, source.pubsub, checkpoint)
 
 
-def _announced(messages: DataFrame) -> DataFrame:
+def _announced(messages: DataFrame, own: Sequence[str]) -> DataFrame:
     """Images of the objects; what else a message had is as dead letters keep it."""
-    notifications = gcs_notification.with_uri(gcs_notification.read_notifications(messages))
+    read = gcs_notification.read_notifications(messages, own)
+    notifications = gcs_notification.with_uri(read)
     fetched = fetch_object("uri", generation="generation")
     images = gcs_notification.read_images(notifications, fetched)
     return (

@@ -3,11 +3,13 @@
 ``JSON_API_V1``: the payload is the object's resource, attributes say the event and the object
 (https://cloud.google.com/storage/docs/pubsub-notifications). Without a payload (``NONE``) the
 attributes alone count. Only ``OBJECT_FINALIZE`` announces an object that is there to be read; other
-events are dropped, and counted as ``other_event``.
+events are dropped, and counted as ``other_event``. So are the reader's own files (``own_file``): a
+bucket that is announced whole may have its checkpoint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -33,13 +35,16 @@ _KIND = "storage#object"
 _GENERATION = r"^[1-9]\d{0,17}$"
 
 
-def read_notifications(messages: DataFrame) -> DataFrame:
+def read_notifications(messages: DataFrame, own: Sequence[str] = ()) -> DataFrame:
     """Pub/Sub messages (``value``, ``attributes``) -> what they announce, added.
+
+    ``own``: folders that the reader itself writes (``gs://BUCKET/PATH``; others have no effect).
 
     ``bucket``, ``object_name``, ``generation`` (bigint), ``content_type``, ``object_bytes``,
     ``time_created`` (text, as it was sent), ``object_metadata`` (the object's own, or null),
-    ``event_type``, ``dropped`` (``other_event``, or null), ``problem`` (``bad_message`` where no
-    object or no generation of it is named, else null). ``origin`` becomes ``gs://BUCKET/NAME#GENERATION``.
+    ``event_type``, ``dropped`` (``other_event``, ``own_file``, or null), ``problem``
+    (``bad_message`` where no object or no generation of it is named, else null). ``origin`` becomes
+    ``gs://BUCKET/NAME#GENERATION``.
     """
     attributes = F.col("attributes")
     text = F.when(is_valid_utf8(F.col("value").cast("string")), F.col("value").cast("string"))
@@ -62,6 +67,12 @@ def read_notifications(messages: DataFrame) -> DataFrame:
         ),
     ).otherwise(F.when(~is_other & is_odd, json_fields.error(ErrorCode.BAD_MESSAGE, said)))
     place = F.concat(F.lit("gs://"), bucket, F.lit("/"), name)
+    folders = [f"{folder.rstrip('/')}/" for folder in own if folder.startswith("gs://")]
+    is_own = F.lit(False)
+    for folder in folders:
+        is_own = is_own | F.coalesce(F.startswith(place, F.lit(folder)), F.lit(False))
+    dropped = F.when(is_other, DropReason.OTHER_EVENT.value)
+    dropped = dropped.when(is_own & problem.isNull(), DropReason.OWN_FILE.value)
     origin = F.concat(place, F.coalesce(F.concat(F.lit("#"), generation), F.lit("")))
     others = [column for column in messages.columns if column != "origin"]
     return read.select(
@@ -75,7 +86,7 @@ def read_notifications(messages: DataFrame) -> DataFrame:
         resource["timeCreated"].alias("time_created"),
         resource["metadata"].alias("object_metadata"),
         event.alias("event_type"),
-        F.when(is_other, F.lit(DropReason.OTHER_EVENT.value)).alias("dropped"),
+        dropped.alias("dropped"),
         problem.alias("problem"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -28,10 +29,14 @@ ATTRIBUTES = {
 }
 
 
-def read(spark: SparkSession, *given: tuple[bytes | None, dict[str, str] | None]) -> list[Any]:
+def read(
+    spark: SparkSession,
+    *given: tuple[bytes | None, dict[str, str] | None],
+    own: Sequence[str] = (),
+) -> list[Any]:
     schema = "origin string, value binary, attributes map<string,string>"
     rows = [(f"pubsub:s/{n}", value, attributes) for n, (value, attributes) in enumerate(given)]
-    frame = gcs_notification.read_notifications(spark.createDataFrame(rows, schema))
+    frame = gcs_notification.read_notifications(spark.createDataFrame(rows, schema), own)
     return gcs_notification.with_uri(frame).collect()
 
 
@@ -68,6 +73,16 @@ def test_other_events_are_dropped_and_not_fetched(spark: SparkSession) -> None:
 
     assert [row.dropped for row in rows] == ["other_event"] * 3
     assert [(row.uri, row.problem) for row in rows] == [(None, None)] * 3
+
+
+def test_files_that_the_job_writes_itself_are_dropped_and_not_fetched(spark: SparkSession) -> None:
+    names = ("checkpoints/s/offsets/0", "checkpoints/s", "checkpoints/s2/1.jpg", "c.jpg")
+    given = ((b"", {**ATTRIBUTES, "objectId": name}) for name in names)
+
+    rows = read(spark, *given, own=["gs://b/checkpoints/s/", "gs://other", "build/out", "s3a://b"])
+
+    assert [row.dropped for row in rows] == ["own_file", None, None, None]
+    assert [row.uri is None for row in rows] == [True, False, False, False]
 
 
 def test_what_names_no_object_is_a_bad_message(spark: SparkSession) -> None:
