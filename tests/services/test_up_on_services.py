@@ -184,9 +184,10 @@ def test_a_frame_that_fails_is_a_dead_letter_on_the_page_with_its_reason_and_pic
     # Its job runs without generated code (up/commands.py), so on paths that no other job takes.
     frame = fake_cameras.drawn(2, 0, (320, 240))
     cut = base64.b64encode(base64.b64decode(frame.image)[:2000]).decode()
-    message = {"image": cut, "timestamp": fake_cameras.timestamp_now(), "camera_id": "hall"}
     with running_up(tmp_path) as up:
         up.says("first boxes", BOXES_S)
+        # An older one would be dropped as stale.
+        message = {"image": cut, "timestamp": fake_cameras.timestamp_now(), "camera_id": "hall"}
         producer = Producer({"bootstrap.servers": up.servers})
         producer.produce("pycturestream", json.dumps(message).encode())
         assert producer.flush(30) == 0
