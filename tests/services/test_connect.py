@@ -241,6 +241,7 @@ def test_a_submitted_job_loads_its_model_through_the_server_and_ships_its_python
     assert_embedded(done.stdout, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_job_on_a_server_without_packages_says_what_they_lack_and_what_to_set(
     server: str, pictures: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_after_the_time_the_same_frame_is_looked_at_again(
     assert offsets(tmp_path) == [0, 1]
 
 
+@pytest.mark.slow
 def test_malformed_messages_are_all_kept_with_their_reason(
     detect: Any, topic: str, producer: Producer, tmp_path: Path
 ) -> None:

@@ -316,8 +316,9 @@ def test_keys_are_listed_on_the_payers_account_and_without_it_the_error_says_so(
     options = options_for(f"http://127.0.0.1:{service.server_port}", user_project="payer")
 
     assert list(objects_below("gs://bucket/in/", options)) == []
-    assert [path for path, *_ in Service.asked if "userProject=payer" not in path] == []
-    assert Service.asked
+    listings = [path for path, *_ in Service.asked if "/o?" in path]
+    assert [path for path in listings if "userProject=payer" not in path] == []
+    assert listings
     unpaid = replace(options, gcs=replace(options.gcs, user_project=None))
     with pytest.raises(
         InvalidOptionError, match=r"cannot list gs://unpaid/.*requester\.pays\.mode"

@@ -86,6 +86,7 @@ def classify(
     return run
 
 
+@pytest.mark.slow
 def test_avro_of_several_schemas_is_classified_and_a_letter_of_it_put_back_is_read_again(
     classify: Any,
     registry: Registry,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -31,7 +30,6 @@ from pyspark_vision.errors import (
 from pyspark_vision.functions import classify_image, decode_image, register
 from pyspark_vision.job.command_line import run_job
 from pyspark_vision.spark import connect, session
-from pyspark_vision.spark.own_jvm import end_workers
 from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
 
@@ -352,16 +350,33 @@ def test_a_conf_that_comes_too_late_for_the_jvm_is_refused(key: str, spark: Spar
     assert "scripts/submit --conf" in str(error.value)
 
 
-def test_idle_workers_end_with_their_parent_and_come_again(spark: SparkSession) -> None:
+# In a process of its own: Spark knows other workers of a session as idle whose parent has ended,
+# and gives each up by a failed attempt of a task.
+ENDING = """
+import os
+from pathlib import Path
+from pyspark.sql import SparkSession
+from pyspark_vision.spark.own_jvm import end_workers
+from pyspark_vision.spark.session import active_session
+
+settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
+spark = SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
+active_session()
+rows = spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid())
+daemon = rows.first()
+end_workers(spark)
+print("ended", not Path(f"/proc/{daemon}").exists())
+print("another", rows.first() != daemon)
+"""
+
+
+def test_idle_workers_end_with_their_parent_and_come_again_for_who_goes_on() -> None:
     """Ended by their sockets instead, they print a traceback after a job's last line."""
-    active_session()
-    rows = spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid())
-    daemon = rows.first()
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=120
+    )
 
-    end_workers(spark)
-
-    assert not Path(f"/proc/{daemon}").exists()
-    assert rows.first() != daemon  # another one, for who goes on with the session
+    assert done.stdout.splitlines() == ["ended True", "another True"], done.stderr
 
 
 def test_the_folder_of_workers_sockets_is_measured_in_bytes(

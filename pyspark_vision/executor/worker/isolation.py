@@ -132,7 +132,10 @@ class _Child:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._stdin.close()
+        try:
+            self._stdin.close()
+        except BrokenPipeError:  # what it had not read yet goes with it
+            pass
         self._stdout.close()
 
     def _ended(self) -> str:
