@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,9 +153,9 @@ def compare_values(
     if task == "detect":
         return _compare_detections(pairs, asked_back_from)
     if task == "keypoints":
-        return _compare_poses(pairs, asked_back_from)
+        return _compare_both_ways(pairs, _pose_matches, asked_back_from)
     if task == "segment":
-        return _compare_segments(pairs, asked_back_from)
+        return _compare_both_ways(pairs, _mask_matches, asked_back_from)
     if task == "ocr":
         return _compare_lines(pairs)
     return _compare_embeddings(pairs)
@@ -187,18 +187,26 @@ def _full_head(spec: ModelSpec) -> HeadOptions:
     return EmbedOptions(normalize=True)
 
 
-def _compare_poses(pairs: Sequence[tuple[Poses, Poses]], asked_back_from: float) -> Agreement:
-    """As of boxes; how near a pose is to its like its points say, and their scores count, too."""
+def _compare_both_ways(
+    pairs: Sequence[tuple[Any, Any]],
+    matches_of: Callable[[Any, Any, float], Iterable[tuple[float, float]]],
+    asked_back_from: float,
+) -> Agreement:
+    """As of boxes: each with its like (:func:`_nearer`), best first, and then the other way round.
+
+    ``matches_of(one, other, least)``: of those of ``one`` whose score is at least ``least``.
+    """
     agreed = 0
     matches: list[tuple[float, float]] = []
     for one, other in pairs:
-        found = list(_pose_matches(one, other, -np.inf))
+        found = list(matches_of(one, other, -np.inf))
         agreed += not found or found[0][0] >= MIN_BOX_IOU
-        matches += found + list(_pose_matches(other, one, asked_back_from))
+        matches += found + list(matches_of(other, one, asked_back_from))
     return _agreement(len(pairs), agreed, matches)
 
 
 def _pose_matches(one: Poses, other: Poses, least: float) -> Iterator[tuple[float, float]]:
+    """How near a pose is to its like its points say, and their scores count, too."""
     for index, score in enumerate(one.scores[:_COMPARED_DETECTIONS].tolist()):
         if score < least:
             continue
@@ -259,21 +267,11 @@ def _agreement(images: int, agreed: int, matches: Sequence[tuple[float, float]])
     )
 
 
-def _compare_segments(
-    pairs: Sequence[tuple[Segments, Segments]], asked_back_from: float
-) -> Agreement:
-    """As of boxes, with the masks' own IoU; those of less than a thousandth of a picture, whose
-    every pixel counts, are left out."""
-    agreed = 0
-    matches: list[tuple[float, float]] = []
-    for one, other in pairs:
-        found = list(_mask_matches(one, other, -np.inf))
-        agreed += not found or found[0][0] >= MIN_BOX_IOU
-        matches += found + list(_mask_matches(other, one, asked_back_from))
-    return _agreement(len(pairs), agreed, matches)
-
-
 def _mask_matches(one: Segments, other: Segments, least: float) -> Iterator[tuple[float, float]]:
+    """By the masks' own IoU.
+
+    Masks of less than a thousandth of a picture, whose every pixel counts, are left out.
+    """
     height, width = one.hw
     is_compared = (one.areas >= _LEAST_AREA * height * width) & ~(one.scores < least)
     for index in np.flatnonzero(is_compared).tolist():

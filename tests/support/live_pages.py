@@ -9,7 +9,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -135,3 +135,27 @@ def chromium(arguments: Sequence[str] = ()) -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@contextmanager
+def opened_pages(live: Live, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens the page, of this size and density; what goes wrong in it fails the test."""
+    wrong: list[str] = []
+    with served(live) as port:
+        pages: list[Page] = []
+
+        def opened(
+            width: int = 1000, height: int = 800, *, density: float = 1, at: str = ""
+        ) -> Page:
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, device_scale_factor=density
+            )
+            pages.append(page)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(f"http://127.0.0.1:{port}/{at}")
+            return page
+
+        yield opened
+        for page in pages:
+            page.close()
+    assert wrong == []

@@ -9,14 +9,13 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import job_runs as jobs
 import pyspark
 import pytest
 from deltalake import DeltaTable as DeltaRs
-from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from table_batches import SCHEMA, checkpoint, rows
+from table_jobs import last_line_without_release, run_twice_and_once_more
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import delta
@@ -252,20 +251,7 @@ def test_without_the_jar_one_line_says_what_brings_it(version: str, said: str) -
 @with_delta
 @pytest.mark.slow
 def test_a_job_writes_one_and_goes_on(spark: SparkSession, table: Path, tmp_path: Path) -> None:
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    arguments = [
-        *("--input", frames, "--model", jobs.model("demo-detector")),
-        *("--checkpoint", tmp_path / "c", "--trigger", "available-now"),
-        *("--sink", "delta", "--table", table),
-    ]
-
-    for number in range(2):
-        (frames / f"{number}.jpg").write_bytes(scene_jpeg(number))
-        assert jobs.run("stream_detect", *arguments) == 0
-    for name in ("1", ".1.crc"):
-        (tmp_path / "c" / "commits" / name).unlink()  # as if it had died before Spark's commit
-    assert jobs.run("stream_detect", *arguments) == 0
+    run_twice_and_once_more("delta", table, tmp_path)
 
     names = Counter(origin.rpartition("/")[2] for origin in origins(table).elements())
     assert names == {"0.jpg": 1, "1.jpg": 1}
@@ -275,14 +261,9 @@ def test_a_job_writes_one_and_goes_on(spark: SparkSession, table: Path, tmp_path
 def test_where_delta_lake_has_no_release_a_job_says_so_and_writes_nothing(
     spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "frames").mkdir()
-    code = jobs.run(
-        *("stream_detect", "--input", tmp_path / "frames", "--checkpoint", tmp_path / "c"),
-        *("--model", jobs.model("demo-detector"), "--sink", "delta", "--table", table),
-    )
+    line = last_line_without_release("delta", table, tmp_path, lambda: capsys.readouterr().err)
 
-    assert code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
+    assert line == (
         f"stream_detect: --sink delta: Delta Lake has no release for Spark {pyspark.__version__}; "
         "it has for 3.5, 4.0, 4.1, 4.2. Use one of these, or another sink"
     )

@@ -10,14 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import job_runs as jobs
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from pictures import scene_jpeg
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from table_batches import checkpoint, rows
+from table_jobs import last_line_without_release, run_twice_and_once_more
 
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sinks import iceberg
@@ -157,26 +156,7 @@ def test_a_table_may_be_one_of_a_catalog_of_sparks(spark: SparkSession, tmp_path
 def test_a_job_writes_one_and_goes_on(
     spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    arguments = [
-        *(
-            "--input",
-            frames,
-            "--model",
-            jobs.model("demo-detector"),
-            "--checkpoint",
-            tmp_path / "c",
-        ),
-        *("--trigger", "available-now", "--sink", "iceberg", "--table", table),
-    ]
-
-    for number in range(2):
-        (frames / f"{number}.jpg").write_bytes(scene_jpeg(number))
-        assert jobs.run("stream_detect", *arguments) == 0
-    for name in ("1", ".1.crc"):
-        (tmp_path / "c" / "commits" / name).unlink()  # as if it had died before Spark's commit
-    assert jobs.run("stream_detect", *arguments) == 0
+    run_twice_and_once_more("iceberg", table, tmp_path)
 
     names = Counter(origin.rpartition("/")[2] for origin in column(table).elements())
     assert names == {"0.jpg": 1, "1.jpg": 1}
@@ -186,14 +166,9 @@ def test_a_job_writes_one_and_goes_on(
 def test_where_iceberg_has_no_release_a_job_says_so_and_writes_nothing(
     spark: SparkSession, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "frames").mkdir()
-    code = jobs.run(
-        *("stream_detect", "--input", tmp_path / "frames", "--checkpoint", tmp_path / "c"),
-        *("--model", jobs.model("demo-detector"), "--sink", "iceberg", "--table", table),
-    )
+    line = last_line_without_release("iceberg", table, tmp_path, lambda: capsys.readouterr().err)
 
-    assert code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
+    assert line == (
         f"stream_detect: --sink iceberg: Iceberg has no release for Spark {pyspark.__version__}; "
         "it has for 3.5, 4.0, 4.1. Use one of these, or another sink"
     )

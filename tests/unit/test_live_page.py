@@ -20,6 +20,7 @@ from live_pages import (
     found,
     letter_record,
     live_without_kafka,
+    opened_pages,
     plain_jpeg,
     served,
     timestamps,
@@ -50,26 +51,8 @@ def live() -> Live:
 
 @pytest.fixture
 def open_page(live: Live, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens the page, of this size and density; what goes wrong in it fails the test."""
-    wrong: list[str] = []
-    with served(live) as port:
-        pages: list[Page] = []
-
-        def opened(
-            width: int = 1000, height: int = 800, *, density: float = 1, at: str = ""
-        ) -> Page:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, device_scale_factor=density
-            )
-            pages.append(page)
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(f"http://127.0.0.1:{port}/{at}")
-            return page
-
+    with opened_pages(live, browser) as opened:
         yield opened
-        for page in pages:
-            page.close()
-    assert wrong == []
 
 
 def edges(size_wh: tuple[int, int], xyxy: tuple[float, ...]) -> tuple[int, int, int, int]:

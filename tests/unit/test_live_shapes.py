@@ -23,8 +23,8 @@ from live_pages import (
     chromium,
     letter_record,
     live_without_kafka,
+    opened_pages,
     plain_jpeg,
-    served,
     timestamps,
 )
 from local_services.process import wait_until
@@ -54,23 +54,8 @@ def live() -> Live:
 
 @pytest.fixture
 def open_page(live: Live, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens the page; what goes wrong in it fails the test."""
-    wrong: list[str] = []
-    with served(live) as port:
-        pages: list[Page] = []
-
-        def opened(width: int = 1000, *, density: float = 1) -> Page:
-            size = {"width": width, "height": 800}
-            page = browser.new_page(viewport=size, device_scale_factor=density)  # type: ignore[arg-type]
-            pages.append(page)
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(f"http://127.0.0.1:{port}/")
-            return page
-
+    with opened_pages(live, browser) as opened:
         yield opened
-        for page in pages:
-            page.close()
-    assert wrong == []
 
 
 def drawn(page: Page, selector: str = SHAPES) -> np.ndarray:

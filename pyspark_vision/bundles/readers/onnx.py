@@ -34,10 +34,10 @@ def read_onnx(path: Path) -> ModelFound:
     if found.family is not None or found.roles:
         return found
     with_files = hugging_face.with_folder(found, path)
-    return with_files if with_files is not found else _with_steps(found, path)
+    return with_files if with_files is not found else _with_graph(found, path)
 
 
-def _with_steps(found: ModelFound, path: Path) -> ModelFound:
+def _with_graph(found: ModelFound, path: Path) -> ModelFound:
     """With what the graph's first operators do to pixels, which are no bytes, and its last ones."""
     graph = load_graph(path)
     if graph is None:
