@@ -12,7 +12,7 @@ import pytest
 
 from pyspark_vision.sources.pubsub import reader as reader_module
 from pyspark_vision.sources.pubsub.journal import Journal
-from pyspark_vision.sources.pubsub.messages import Message, keys_of
+from pyspark_vision.sources.pubsub.messages import Message, from_bytes, keys_of
 from pyspark_vision.sources.pubsub.options import reader_options
 from pyspark_vision.sources.pubsub.reader import Reader
 from pyspark_vision.sources.pubsub.stores import LocalStore
@@ -126,3 +126,34 @@ def test_all_is_read_when_the_service_has_said_so_however_long_it_takes_to_answe
 
     assert reader.latest(0) == 1
     reader.stop()
+
+
+def test_a_batch_that_a_restarted_query_has_yet_to_run_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_KEEP_EVERY_S", 0.01)
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    killed = Reader(options, LocalStore(tmp_path), SlowService())  # type: ignore[arg-type]
+    killed.start()
+    while killed.latest(None) == 0:
+        pass
+    killed.stop()
+    service = SlowService()
+    service.answers.set()
+    restarted = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
+    restarted.start()
+
+    # PySpark 4.0 and 4.1 ask for nothing at the end of the batch first, then for the batch.
+    nothing = restarted.partitions(1, 1)
+    early = service.asked.wait(0.3)
+    parts = restarted.partitions(0, 1)
+    next_segment = restarted.latest(None)  # asked for when that batch is committed
+    late = service.asked.wait(TIMEOUT_S)
+    restarted.stop()
+
+    assert (nothing, early) == ([], False)
+    rows = [row for part in parts for row in from_bytes(part).column("data").to_pylist()]
+    assert rows == [b"four"]
+    assert late
+    assert service.acknowledged == ["ack-1"]
+    assert next_segment in (1, 2)  # its service has the message, too: a repeat, or a new ack id
