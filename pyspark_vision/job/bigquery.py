@@ -130,7 +130,7 @@ def sink(session: SparkSession, options: argparse.Namespace, made: Table, wanted
         service.write_client() if options.bq_write == STORAGE else None,
         options.bq_staging,
     )
-    return bigquery_sink(session, target, lambda: table.check(client, made.name, wanted, FLAG))
+    return bigquery_sink(session, target, lambda: table.refuse_changed(client, made, wanted, FLAG))
 
 
 def _project(options: argparse.Namespace, name: TableName) -> str:

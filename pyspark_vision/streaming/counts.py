@@ -1,5 +1,7 @@
 """What went through: rows in, rows with a result, failures by code, drops by reason; and measures.
 
+A row that went well and that a sink refuses (column ``refused``) is a failure: ``table_refused``.
+
 Measures are over columns that a job may have: sums of ``payload_bytes``, ``decode_ms`` and
 ``model_ms``, rows with more than one of ``attempts``, and quantiles of the time from which a
 result's age counts: ``timestamp`` (the frame's own), or where that is null ``received`` (when the
@@ -19,6 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType, TimestampType
 
 from pyspark_vision.errors import DropReason, ErrorCode, WarningCode, by_reason
+from pyspark_vision.sinks.dead_letters import REFUSED
 from pyspark_vision.sources.kafka_losses import LOSSES
 from pyspark_vision.spark import internals
 
@@ -184,7 +187,10 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
         return column if dropped is None else F.when(dropped.isNull(), column)
 
     reason = F.lit(None).cast("string") if dropped is None else dropped
-    code = of_kept(F.col("error.code"))
+    # A row that a sink has refused is a failed one: it has a letter, and not all that it should.
+    is_refused = F.col(REFUSED).isNotNull() if REFUSED in schema.names else F.lit(False)
+    refusal = F.when(is_refused, F.lit(ErrorCode.TABLE_REFUSED.value))
+    code = of_kept(F.coalesce(F.col("error.code"), refusal))
     numbers = {
         name: F.col(name).cast("double") if name in schema.names else F.lit(None).cast("double")
         for name in ("decode_ms", "model_ms", "attempts")
@@ -193,7 +199,7 @@ def _aggregates(schema_json: str, value: str) -> tuple[Column, ...]:
     is_outside = _is_outside(schema, value)
     aggregates = {
         "rows": F.count(F.lit(1)),
-        "with_result": _count_if(of_kept(_has_result(schema, value))),
+        "with_result": _count_if(of_kept(_has_result(schema, value) & ~is_refused)),
         **{f"failed_{known}": _count_if(code == known.value) for known in ErrorCode},
         **{f"dropped_{known}": _count_if(reason == known.value) for known in DropReason},
         f"failed_{_OTHER}": _count_if(~code.isin(*ErrorCode)),

@@ -39,6 +39,7 @@ from pyspark_vision.sinks.bigquery import sink as bq
 from pyspark_vision.sinks.bigquery.load_jobs import Patience
 from pyspark_vision.sinks.bigquery.sink import LOAD, STORAGE
 from pyspark_vision.sinks.bigquery.table_name import TableName
+from pyspark_vision.sinks.bigquery.write_stream import WriteStreams
 from pyspark_vision.sinks.owner import Mark
 
 QUICK = Patience(0.05, 0.2, 20)
@@ -129,7 +130,11 @@ class Stream:
         made = table.ready(self._client, self._name, wanted(how))
         writer = service.write_client() if how == STORAGE else None
         target = bq.Target(made, self._client, str(self.checkpoint), how, writer, staging, patience)
-        sink = bq.bigquery_sink(self._spark, target, lambda: None)
+        sink = bq.bigquery_sink(
+            self._spark,
+            target,
+            lambda: table.refuse_changed(self._client, made, wanted(how), "--output-bq-table"),
+        )
 
         def write(batch_id: int, *ids: str | None) -> None:
             self.plan(batch_id)
@@ -261,6 +266,66 @@ def test_a_replayed_batch_is_in_the_table_once(
     # What was on its way is gone.
     left = [file.name for file in (stream.checkpoint / "_bigquery").rglob("*") if file.is_file()]
     assert [file for file in left if "stream-" not in file] == []
+
+
+@pytest.mark.parametrize(("before", "after"), [(LOAD, STORAGE), (STORAGE, LOAD)])
+def test_a_batch_that_is_in_the_table_is_not_brought_in_the_other_way(
+    before: str,
+    after: str,
+    stream: Stream,
+    client: Any,
+    name: TableName,
+    streams: BigQueryStreamsProxy,
+) -> None:
+    stream.start(before)(0, "a", "b")
+
+    again = stream.start(after)
+    again(0, "a", "b")
+    again(1, "c")
+    stream.start(before)(1, "c")
+
+    assert [row["prediction_id"] for row in rows_of(client, name)] == ["a", "b", "c"]
+
+
+def test_a_stream_that_was_noted_and_not_committed_is_what_a_load_job_would_be(
+    stream: Stream,
+    client: Any,
+    name: TableName,
+    streams: BigQueryStreamsProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(WriteStreams, "commit", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stream.start(STORAGE)(0, "a")
+    assert rows_of(client, name) == []
+
+    stream.start(LOAD)(0, "a")
+    stream.start(STORAGE)(0, "a")
+
+    assert [row["prediction_id"] for row in rows_of(client, name)] == ["a"]
+
+
+def test_a_table_that_has_other_columns_meanwhile_takes_the_batch_after_the_next_start(
+    proxy: BigQueryProxy, stream: Stream, client: Any, name: TableName
+) -> None:
+    table.ready(client, name, wanted(added=("image_id",)))
+    write = stream.start()
+    write(0, "a")
+    client.delete_table(str(name))
+
+    with pytest.raises(StreamError, match=r"was deleted while the stream ran; the next start"):
+        write(1, "b")
+    table.ready(client, name, wanted())
+    # The emulator passes over a field that its table does not have; the service refuses all rows.
+    proxy.misbehave("failed invalid")
+    with pytest.raises(StreamError, match=r"has got other columns .*\(image_id\).* next start"):
+        write(2, "c")
+    again = stream.start()
+    again(1, "b")
+    again(2, "c")
+
+    assert [row["prediction_id"] for row in rows_of(client, name)] == ["b", "c"]
 
 
 def test_two_drivers_that_send_one_batch_bring_it_once_for_the_second_id_is_refused(

@@ -7,10 +7,13 @@ import json
 import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import requests
 from google.api_core import exceptions
+from google.auth.exceptions import RefreshError
+from google.cloud.bigquery_storage_v1 import types
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -28,7 +31,13 @@ from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.messages import image_stream
 from pyspark_vision.sinks.bigquery import columns as cols
 from pyspark_vision.sinks.bigquery.columns import TableColumn
-from pyspark_vision.sinks.bigquery.load_jobs import BatchJob, Loaded, Patience, bring_in
+from pyspark_vision.sinks.bigquery.load_jobs import (
+    BatchJob,
+    Loaded,
+    Patience,
+    already_in,
+    bring_in,
+)
 from pyspark_vision.sinks.bigquery.proto_rows import RowFormat
 from pyspark_vision.sinks.bigquery.service import (
     first_line,
@@ -37,6 +46,7 @@ from pyspark_vision.sinks.bigquery.service import (
     write_client,
 )
 from pyspark_vision.sinks.bigquery.table_name import TableName, parse
+from pyspark_vision.sinks.bigquery.write_stream import Appended, WriteStreams
 
 TABLE = TableName("a-project", "ml_streaming", "image_predictions")
 # One microsecond after noon of the 28th of November 2026, UTC.
@@ -114,7 +124,7 @@ class FakeJob:
     def error_result(self) -> dict[str, str] | None:
         return {"reason": self._failure, "message": "as told"} if self._failure else None
 
-    def reload(self, retry: Any) -> None:
+    def reload(self, retry: Any, timeout: float) -> None:
         self._polls -= 1
 
 
@@ -131,7 +141,7 @@ class FakeService:
         self.sent: list[tuple[str, bool]] = []
         self.unfound = 0
 
-    def get_job(self, job_id: str, location: str, retry: Any) -> Any:
+    def get_job(self, job_id: str, location: str, retry: Any, timeout: float) -> Any:
         if self.unfound and job_id in self.jobs:
             self.unfound -= 1
             raise exceptions.NotFound("not yet")
@@ -306,6 +316,85 @@ def test_a_refused_request_ends_the_stream_with_its_reason() -> None:
 
     with pytest.raises(StreamError, match=r"\(accessDenied: .*Access Denied\)"):
         bring(FakeService(denied))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RefreshError("invalid_grant: expired", {"error": "x"}), r"RefreshError: invalid_grant: "),
+        (requests.exceptions.SSLError("bad certificate"), "SSLError: bad certificate"),
+    ],
+)
+def test_credentials_that_are_gone_and_a_bad_certificate_are_one_line(
+    error: Exception, said: str
+) -> None:
+    with pytest.raises(StreamError, match=rf"batch 7 .*\({said}.*\); the next start") as line:
+        bring(FakeService(error))
+
+    assert "{" not in str(line.value)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        ([], None),
+        ([FakeJob()], 0),
+        ([FakeJob("invalid"), FakeJob(polls=2)], 1),
+        ([FakeJob("invalid"), FakeJob("quotaExceeded")], None),
+    ],
+)
+def test_a_batch_that_a_load_job_has_brought_in_is_known(
+    jobs: list[FakeJob], expected: int | None
+) -> None:
+    service = FakeService()
+    service.jobs = dict(zip(ids(*range(len(jobs))), jobs, strict=True))
+
+    loaded = already_in(service, "EU", BatchJob("c1", TABLE, 7, True), QUICK)
+
+    assert (loaded and loaded.job_id) == (None if expected is None else ids(expected)[0])
+    assert service.sent == []
+
+
+class FakeStreams:
+    """One stream of the Storage Write API; ``answers`` to appended rows are taken one by one."""
+
+    def __init__(self, table: str, *answers: list[types.AppendRowsResponse]) -> None:
+        self.name = f"projects/a-project/datasets/d/tables/{table}/streams/s"
+        self.answers = list(answers)
+        self.metadata: list[Any] = []
+
+    def create_write_stream(self, **_: Any) -> types.WriteStream:
+        return types.WriteStream(name=self.name)
+
+    def append_rows(self, requests: Any, *, metadata: Any, **_: Any) -> Any:
+        self.metadata += metadata
+        return iter(self.answers.pop(0) if self.answers else [types.AppendRowsResponse()])
+
+    def finalize_write_stream(self, **_: Any) -> None:
+        pass
+
+
+def filled(streams: FakeStreams, table: str) -> Appended:
+    columns = [TableColumn("prediction_id", "STRING")]
+    writer = WriteStreams(streams, TableName("a-project", "d", table), columns, QUICK)
+    return writer.filled([b'{"prediction_id": "a"}'], 7)[1]
+
+
+def test_a_stream_of_a_table_with_any_name_is_found_by_letters_that_a_header_may_have() -> None:
+    streams = FakeStreams("vorher gesagt ä")
+
+    assert filled(streams, "vorher gesagt ä").rows == 1
+    [(key, value)] = streams.metadata
+    assert key == "x-goog-request-params"
+    assert value.isascii()
+    assert parse_qs(value) == {"write_stream": [streams.name]}
+
+
+def test_a_connection_that_ends_without_an_answer_is_asked_again() -> None:
+    streams = FakeStreams("t", [], [])
+
+    assert filled(streams, "t").rows == 1
+    assert len(streams.metadata) == 3
 
 
 def test_a_new_batch_that_is_there_already_is_of_a_copy_of_the_checkpoint() -> None:

@@ -119,6 +119,27 @@ def test_a_sink_of_failures_is_not_called_for_a_batch_without_one(
     assert done == expected
 
 
+def test_a_row_that_a_table_refuses_is_a_failure_and_has_its_letter(spark: SparkSession) -> None:
+    done: list[str] = []
+    sinks: dict[str, Sink] = {
+        "table": sink,
+        "letters": OfFailures(lambda results, batch_id: done.append("letters")),
+    }
+    rows = [([1], None, None), ([2], None, "label is null"), ([3], None, None)]
+    rows += [([], ("truncated", ""), "label is null"), ([], None, None)]  # type: ignore[list-item]
+    results = spark.createDataFrame(rows, f"{SCHEMA}, refused string")
+
+    report = compute_batch(
+        results, 0, sinks=sinks, measure=lambda results: measure_results(results, "found")
+    )
+
+    assert done == ["letters"]
+    assert report.counts == Counts(
+        rows=5, with_result=2, failed=Counter({"table_refused": 1, "truncated": 1})
+    )
+    assert report.counts.without_result == 1
+
+
 def test_a_sink_of_failures_that_is_the_first_one_is_called(spark: SparkSession) -> None:
     """It is what has the batch computed, and counted."""
     done: list[int] = []

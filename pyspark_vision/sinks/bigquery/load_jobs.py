@@ -17,6 +17,7 @@ be there already, unless two jobs go on from copies of one checkpoint: that ends
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -24,7 +25,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import StreamError
-from pyspark_vision.sinks.bigquery.service import PASSING, first_line, is_passing, reason
+from pyspark_vision.sinks.bigquery.service import (
+    PASSING,
+    TIMEOUT_S,
+    first_line,
+    is_passing,
+    reason,
+)
 
 if TYPE_CHECKING:
     from pyspark_vision.sinks.bigquery.table_name import TableName
@@ -80,6 +87,23 @@ class Loaded:
     errors: tuple[str, ...] = ()
 
 
+def already_in(client: Any, location: str, batch: BatchJob, patience: Patience) -> Loaded | None:
+    """The job that has brought a batch in, waited for if it runs; ``None`` if none has.
+
+    For a batch that goes another way from now on. Raises :class:`StreamError` as :func:`bring_in`.
+    """
+    service = _Service(client, location, batch, patience)
+    for attempt in itertools.count():
+        job_id = batch.id(attempt)
+        job = service.find(job_id)
+        if job is None:
+            return None
+        job = service.ended(job)
+        if job.error_result is None:
+            return _loaded(job_id, job, was_there=True)
+    raise AssertionError("there is always another attempt")
+
+
 def bring_in(
     client: Any,
     location: str,
@@ -112,10 +136,9 @@ def bring_in(
         job = service.ended(job)
         failure = job.error_result
         if failure is None:
-            errors = tuple(str(entry.get("message", "")) for entry in job.errors or ())
-            return Loaded(job_id, job.output_rows or 0, was_there, errors)
+            return _loaded(job_id, job, was_there=was_there)
         why = str(failure.get("reason", ""))
-        said = f"{why}: {failure.get('message', '')}"
+        said = f"{why}: {' '.join(str(failure.get('message', '')).split())}"
         _log.warning("BigQuery: the load job %s failed (%s)", job_id, said)
         attempt += 1
         if why == _INVALID and not leaves_out:
@@ -128,6 +151,11 @@ def bring_in(
                     "start sends it again"
                 )
             pauses(said)
+
+
+def _loaded(job_id: str, job: Any, *, was_there: bool) -> Loaded:
+    errors = tuple(str(entry.get("message", "")) for entry in job.errors or ())
+    return Loaded(job_id, job.output_rows or 0, was_there, errors)
 
 
 class _Service:
@@ -145,7 +173,9 @@ class _Service:
 
         def get() -> Any:
             try:
-                return self._client.get_job(job_id, location=self._location, retry=None)
+                return self._client.get_job(
+                    job_id, location=self._location, retry=None, timeout=TIMEOUT_S
+                )
             except exceptions.NotFound:
                 return None
 
@@ -175,7 +205,7 @@ class _Service:
         while job.state != _DONE:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, longest_s)
-            self._patiently(lambda: job.reload(retry=None))
+            self._patiently(lambda: job.reload(retry=None, timeout=TIMEOUT_S))
         return job
 
     def pauses(self) -> Callable[[str], None]:
@@ -206,6 +236,8 @@ class _Service:
 
     def _patiently(self, call: Callable[[], Any]) -> Any:
         from google.api_core import exceptions, retry
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
 
         asked = retry.Retry(
             predicate=is_passing,
@@ -223,6 +255,11 @@ class _Service:
                 f"BigQuery refuses batch {self._batch.batch_id} for {self._batch.table} "
                 f"({reason(error) or error.code}: {first_line(error)}); the next start sends it "
                 "again"
+            ) from None
+        except (GoogleAuthError, RequestException) as error:
+            raise StreamError(
+                f"BigQuery cannot be asked for batch {self._batch.batch_id} of {self._batch.table} "
+                f"({type(error).__name__}: {first_line(error)}); the next start sends it again"
             ) from None
 
     def _say(self, error: Exception) -> None:

@@ -18,6 +18,10 @@ from pyspark_vision.errors import (
 # the Storage Write API has no such variable; this is the one that other emulators' users set.
 EMULATOR, STORAGE_EMULATOR = "BIGQUERY_EMULATOR_HOST", "BIGQUERY_STORAGE_GRPC_ENDPOINT"
 
+# Of one request: a service that takes a connection and says nothing is asked again. A request that
+# makes a job is answered at once, whatever the job has to do.
+TIMEOUT_S = 60.0
+
 # Reasons of the service for what may go well a little later. Of a quota that a day's work has used
 # up a part comes back within minutes.
 PASSING = frozenset(
@@ -111,7 +115,9 @@ def is_passing(error: Exception) -> bool:
 
 def first_line(error: Exception) -> str:
     """What an error says, without addresses of requests, in one line."""
-    said = getattr(error, "message", None) or str(error) or type(error).__name__
+    # Google's errors of credentials have the service's whole answer behind their text.
+    text = str(error.args[0]) if error.args else str(error)
+    said = getattr(error, "message", None) or text or type(error).__name__
     line = " ".join(str(said).splitlines()[0].split())
     # "403 POST http://…/jobs?prettyPrint=false: Quota exceeded": what comes after is for a person.
     _, is_request, rest = line.partition("prettyPrint=false: ")

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import owner
 from pyspark_vision.sinks.bigquery import columns as cols
-from pyspark_vision.sinks.bigquery.load_jobs import BatchJob, Patience, bring_in
+from pyspark_vision.sinks.bigquery.load_jobs import BatchJob, Patience, already_in, bring_in
+from pyspark_vision.sinks.bigquery.service import TIMEOUT_S, write_client
 from pyspark_vision.sinks.bigquery.staged_rows import StagedRows
 from pyspark_vision.sinks.bigquery.write_stream import (
     LARGEST_ROW_BYTES,
@@ -44,7 +45,8 @@ class Target:
     """Where rows go, and how.
 
     - ``checkpoint``: of the stream; its id is part of the ids of jobs.
-    - ``how``: ``"load"`` (load jobs) or ``"storage"`` (the Storage Write API, by ``write_client``).
+    - ``how``: ``"load"`` (load jobs) or ``"storage"`` (the Storage Write API, by ``write_client``;
+      ``None``: one is made if there is need of it, which is after a restart with another ``how``).
     - ``staging``: the folder for rows on their way; ``None``: in the checkpoint.
     """
 
@@ -114,13 +116,14 @@ def bigquery_sink(session: SparkSession, target: Target, check_table: Callable[[
         rows = StagedRows(session, f"{folder}/batch-{batch_id}")
         rows.write(results, line, F.col(REFUSED))
         refused = rows.refused()
-        if not rows.files():
+        batch = BatchJob(checkpoint_id(), table.name, batch_id, batch_id <= planned)
+        said = _written_before(session, target, batch)
+        if said is None and not rows.files():
             said = "no rows"
-        elif target.how == STORAGE:
+        elif said is None and target.how == STORAGE:
             said = _by_stream(session, target, rows, batch_id, refused)
-        else:
-            batch = BatchJob(checkpoint_id(), table.name, batch_id, batch_id <= planned)
-            said = _by_job(session, target, rows, batch, check_table)
+        elif said is None:
+            said = _by_job(target, rows, batch, check_table)
         level = logging.WARNING if refused else logging.INFO
         _log.log(level, "BigQuery: batch %d: %s%s", batch_id, said, _by_reason(refused))
         rows.remove()
@@ -128,8 +131,27 @@ def bigquery_sink(session: SparkSession, target: Target, check_table: Callable[[
     return write
 
 
+def _written_before(session: SparkSession, target: Target, batch: BatchJob) -> str | None:
+    """What an earlier process has brought in of this batch, whichever way; ``None``: nothing yet.
+
+    The way may be another after a restart. A stream that is noted is committed now. Load jobs are
+    looked for here if they are not the way: :func:`bring_in` looks for its own.
+    """
+    if not batch.may_be_there:
+        return None
+    stream = _notes(session, target).read(batch.batch_id)
+    if stream is not None:
+        _streams(target).commit(stream, batch.batch_id)
+        return f"{stream}, which was there"
+    if target.how == STORAGE:
+        table = target.table
+        loaded = already_in(target.client, table.location, batch, target.patience)
+        if loaded is not None:
+            return f"{loaded.job_id}, which was there, {loaded.rows} rows"
+    return None
+
+
 def _by_job(
-    session: SparkSession,
     target: Target,
     rows: StagedRows,
     batch: BatchJob,
@@ -160,9 +182,12 @@ def _by_job(
                 location=table.location,
                 job_config=config(leaves_out),
                 retry=None,
+                timeout=TIMEOUT_S,
             )
         )
-        rows_in, left_out = loaded.rows, len(loaded.errors)
+        # The service names a few of the rows that it leaves out.
+        left_out = max(0, rows.count() - loaded.rows) if loaded.errors else 0
+        rows_in = loaded.rows
     else:
         with rows.as_one_file() as (file, count):
             loaded = sent(
@@ -174,6 +199,7 @@ def _by_job(
                     job_id=job_id,
                     location=table.location,
                     job_config=config(leaves_out),
+                    timeout=TIMEOUT_S,
                 )
             )
         left_out = max(0, count - loaded.rows) if loaded.errors else 0
@@ -192,22 +218,24 @@ def _by_stream(
     batch_id: int,
     refused: Counter[str],
 ) -> str:
-    table = target.table
-    streams = WriteStreams(
-        target.write_client, table.name, [column for _, column in table.pairs], target.patience
-    )
-    notes = StreamNotes(session, f"{target.checkpoint}/_bigquery", table.name)
+    streams, notes = _streams(target), _notes(session, target)
     notes.forget_before(batch_id)
-    stream = notes.read(batch_id)
-    said = ", which was there"
-    if stream is None:
-        with rows.as_one_file() as (file, _):
-            stream, appended = streams.filled(file, batch_id)
-        refused.update(reason for _, reason in appended.refused)
-        said = f", {appended.rows} rows"
-        stream = notes.note(batch_id, stream)
+    with rows.as_one_file() as (file, _):
+        stream, appended = streams.filled(file, batch_id)
+    refused.update(reason for _, reason in appended.refused)
+    stream = notes.note(batch_id, stream)
     streams.commit(stream, batch_id)
-    return f"{stream}{said}"
+    return f"{stream}, {appended.rows} rows"
+
+
+def _streams(target: Target) -> WriteStreams:
+    columns = [column for _, column in target.table.pairs]
+    client = target.write_client or write_client()
+    return WriteStreams(client, target.table.name, columns, target.patience)
+
+
+def _notes(session: SparkSession, target: Target) -> StreamNotes:
+    return StreamNotes(session, f"{target.checkpoint}/_bigquery", target.table.name)
 
 
 def _by_reason(refused: Counter[str]) -> str:

@@ -57,6 +57,10 @@ class StagedRows:
         """Those with lines for the table, in the order of their names."""
         return self._files(_GOOD)
 
+    def count(self) -> int:
+        """The lines of :meth:`files`."""
+        return self.session.read.text(f"{self.folder}/{_GOOD}").count()
+
     def uris(self) -> list[str]:
         """Of :meth:`files`, as BigQuery takes them: Hadoop's URI of a file is its name as it is."""
         return [file.uri for file in self.files()]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructField, StructType
 
-from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks.bigquery import columns as cols
-from pyspark_vision.sinks.bigquery.service import refused
+from pyspark_vision.sinks.bigquery.columns import TableColumn
+from pyspark_vision.sinks.bigquery.service import TIMEOUT_S, refused
 
 if TYPE_CHECKING:
-    from pyspark_vision.sinks.bigquery.columns import TableColumn
     from pyspark_vision.sinks.bigquery.table_name import TableName
+
+_Pair = tuple[StructField, TableColumn]
 
 # The start asks for a few small answers; the client's own patience is ten minutes for each.
 _PATIENCE_S = 60.0
@@ -28,7 +31,7 @@ class Table:
 
     name: TableName
     location: str
-    pairs: tuple[tuple[StructField, TableColumn], ...]
+    pairs: tuple[_Pair, ...]
     is_partitioned: bool
     largest_row_bytes: int
 
@@ -61,7 +64,7 @@ def check(client: Any, name: TableName, wanted: Wanted, flag: str = "`output_bq_
     """Raise what :func:`ready` does, as far as that can be told without a change to anything."""
     refuse_unknown(wanted)
     with refused(f"the dataset {name.project}.{name.dataset}", flag):
-        client.get_dataset(f"{name.project}.{name.dataset}", retry=_retry())
+        client.get_dataset(f"{name.project}.{name.dataset}", retry=_retry(), timeout=TIMEOUT_S)
     with refused(f"the table {name}", flag):
         resource = _table(client, name)
         if resource is not None:
@@ -86,10 +89,41 @@ def ready(client: Any, name: TableName, wanted: Wanted, flag: str = "`output_bq_
             there = _columns(resource, name, flag)
         location = resource.location
         if not location:  # of an emulator
-            location = client.get_dataset(f"{name.project}.{name.dataset}").location
+            location = client.get_dataset(
+                f"{name.project}.{name.dataset}", retry=_retry(), timeout=TIMEOUT_S
+            ).location
     pairs = cols.written(wanted.offered, there, name)
     partitioning = resource.time_partitioning or resource.range_partitioning
     return Table(name, location, tuple(pairs), partitioning is not None, wanted.largest_row_bytes)
+
+
+def refuse_changed(client: Any, table: Table, wanted: Wanted, flag: str) -> None:
+    """Raise if a table that a stream writes is no longer what :func:`ready` has given.
+
+    :class:`InvalidOptionError` as there if it could not be written any more, :class:`StreamError`
+    if the next start could go on with what it is now.
+    """
+    check(client, table.name, wanted, flag)
+    with refused(f"the table {table.name}", flag):
+        resource = _table(client, table.name)
+    if resource is None:
+        raise StreamError(
+            f"the table {table.name} was deleted while the stream ran; the next start makes it "
+            "anew and sends the batch again"
+        )
+    now = tuple(cols.written(wanted.offered, _columns(resource, table.name, flag), table.name))
+    if changed := _changed(table.pairs, now):
+        raise StreamError(
+            f"the table {table.name} has got other columns while the stream ran "
+            f"({', '.join(changed)}); the next start sends the batch again, for the table as it is"
+        )
+
+
+def _changed(before: Sequence[_Pair], now: Sequence[_Pair]) -> list[str]:
+    """The names of columns of one that are not the same in the other, in whatever order."""
+    columns = [{column.name: column for _, column in pairs} for pairs in (before, now)]
+    names = dict.fromkeys(name for of_one in columns for name in of_one)
+    return [name for name in names if columns[0].get(name) != columns[1].get(name)]
 
 
 def _columns(resource: Any, name: TableName, flag: str) -> list[TableColumn]:
@@ -138,7 +172,7 @@ def _table(client: Any, name: TableName) -> Any:
     from google.api_core import exceptions
 
     try:
-        return client.get_table(str(name), retry=_retry())
+        return client.get_table(str(name), retry=_retry(), timeout=TIMEOUT_S)
     except exceptions.NotFound:
         return None
 
@@ -152,8 +186,8 @@ def _made(client: Any, name: TableName, wanted: Wanted) -> Any:
         type_=bigquery.TimePartitioningType.DAY, field=wanted.partitioned_by
     )
     # Another job may make it in the same moment.
-    client.create_table(table, exists_ok=True, retry=_retry())
-    return client.get_table(str(name), retry=_retry())
+    client.create_table(table, exists_ok=True, retry=_retry(), timeout=TIMEOUT_S)
+    return client.get_table(str(name), retry=_retry(), timeout=TIMEOUT_S)
 
 
 def _widened(client: Any, resource: Any, fields: list[StructField]) -> Any:
@@ -162,7 +196,7 @@ def _widened(client: Any, resource: Any, fields: list[StructField]) -> Any:
         *(_schema_field(cols.of_type(field)) for field in fields),
     ]
     # With the version that was read (an etag): what somebody else has changed since is kept.
-    return client.update_table(resource, ["schema"], retry=_retry())
+    return client.update_table(resource, ["schema"], retry=_retry(), timeout=TIMEOUT_S)
 
 
 def _schema_field(column: TableColumn) -> Any:

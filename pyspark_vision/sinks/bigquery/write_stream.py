@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sinks.bigquery.proto_rows import RowFormat
-from pyspark_vision.sinks.bigquery.service import first_line
+from pyspark_vision.sinks.bigquery.service import TIMEOUT_S, first_line
 from pyspark_vision.spark.hadoop import create_text, delete, list_names, read_text
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # The service takes requests of less than 10 MB; a row may be as large as one.
 REQUEST_BYTES = 4_000_000
 LARGEST_ROW_BYTES = 9_000_000
-# Of one request; the answer comes within seconds.
-_TIMEOUT_S = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +102,7 @@ class WriteStreams:
                 parent=self._parent,
                 write_stream=types.WriteStream(type_=types.WriteStream.Type.PENDING),
                 retry=None,
-                timeout=_TIMEOUT_S,
+                timeout=TIMEOUT_S,
             ),
         )
         offset = 0
@@ -114,7 +112,7 @@ class WriteStreams:
         self._asked(
             batch_id,
             lambda: self._client.finalize_write_stream(
-                name=stream.name, retry=None, timeout=_TIMEOUT_S
+                name=stream.name, retry=None, timeout=TIMEOUT_S
             ),
         )
         return stream.name, Appended(offset, tuple(refused))
@@ -132,7 +130,7 @@ class WriteStreams:
             request = types.BatchCommitWriteStreamsRequest(
                 parent=self._parent, write_streams=[stream]
             )
-            return self._client.batch_commit_write_streams(request, retry=None, timeout=_TIMEOUT_S)
+            return self._client.batch_commit_write_streams(request, retry=None, timeout=TIMEOUT_S)
 
         if self._is_committed(stream, batch_id):
             return
@@ -150,7 +148,7 @@ class WriteStreams:
         from google.api_core import exceptions
 
         def get() -> Any:
-            return self._client.get_write_stream(name=stream, retry=None, timeout=_TIMEOUT_S)
+            return self._client.get_write_stream(name=stream, retry=None, timeout=TIMEOUT_S)
 
         try:
             return bool(self._asked(batch_id, get, passes=(exceptions.NotFound,)).commit_time)
@@ -184,6 +182,7 @@ class WriteStreams:
     def _appended_once(self, stream: str, offset: int, lines: list[bytes]) -> dict[int, str]:
         """Send one request; the errors of rows by their place."""
         from google.api_core import exceptions
+        from google.api_core.gapic_v1 import routing_header
         from google.cloud.bigquery_storage_v1 import types
         from google.rpc import code_pb2
 
@@ -194,17 +193,22 @@ class WriteStreams:
             offset=offset,
             proto_rows=types.AppendRowsRequest.ProtoData(writer_schema=schema, rows=rows),
         )
+        # By which the service finds the stream's region; the client does not add it.
+        routing = routing_header.to_grpc_metadata(  # type: ignore[no-untyped-call]
+            {"write_stream": stream}
+        )
         try:
             answers = self._client.append_rows(
                 iter([request]),
                 retry=None,
-                timeout=_TIMEOUT_S,
-                # By which the service finds the stream's region; the client does not add it.
-                metadata=(("x-goog-request-params", f"write_stream={stream}"),),
+                timeout=TIMEOUT_S,
+                metadata=(routing,),
             )
-            answer = next(iter(answers))
+            answer = next(iter(answers), None)
         except exceptions.AlreadyExists:
             return {}
+        if answer is None:
+            raise _error(code_pb2.UNAVAILABLE, "the connection ended without an answer")
         if answer.row_errors:
             return {error.index: error.message for error in answer.row_errors}
         if answer.error.code == code_pb2.ALREADY_EXISTS:  # its answer was lost the first time
@@ -215,6 +219,7 @@ class WriteStreams:
 
     def _asked(self, batch_id: int, call: Any, passes: tuple[type[Exception], ...] = ()) -> Any:
         from google.api_core import exceptions, retry
+        from google.auth.exceptions import GoogleAuthError
 
         passing = (
             exceptions.ServiceUnavailable,
@@ -241,7 +246,7 @@ class WriteStreams:
                 f"{self._patience.timeout_s:g} s ({first_line(error.cause or error)}); the next "
                 "start sends it again"
             ) from None
-        except exceptions.GoogleAPICallError as error:
+        except (exceptions.GoogleAPICallError, GoogleAuthError) as error:
             raise StreamError(
                 f"BigQuery refuses batch {batch_id} for {self._table} ({first_line(error)}); the "
                 "next start sends it again"
