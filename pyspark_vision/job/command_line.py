@@ -193,9 +193,16 @@ def describe(options: argparse.Namespace) -> str:
     return "\n".join(f"  {key.replace('_', '-'):<24} {value}" for key, value in shown.items())
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, as 0.5 is") from None
+
+
 def unit_interval(text: str) -> float:
     """An argparse type: a number within 0..1."""
-    value = float(text)
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
     return value
@@ -203,7 +210,7 @@ def unit_interval(text: str) -> float:
 
 def above_zero(text: str) -> float:
     """An argparse type: a number above 0."""
-    value = float(text)
+    value = _number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
@@ -211,7 +218,7 @@ def above_zero(text: str) -> float:
 
 def zero_or_more(text: str) -> float:
     """An argparse type: a number of at least 0."""
-    value = float(text)
+    value = _number(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
@@ -219,7 +226,10 @@ def zero_or_more(text: str) -> float:
 
 def positive(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import subprocess
@@ -85,9 +86,9 @@ def send_images(servers: str, count: int) -> str:
 
 
 @pytest.mark.full_size
-@pytest.mark.parametrize("how", ["load", "storage"])
+@pytest.mark.parametrize("how", ["load", "storage", "load storage"])
 def test_a_driver_that_is_killed_writes_one_row_for_each_image(
-    how: str,
+    how: str,  # more than one: each start has the other
     root: Path,
     tmp_path: Path,
     kafka: Kafka,
@@ -104,7 +105,7 @@ def test_a_driver_that_is_killed_writes_one_row_for_each_image(
         *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
         *("--starting-offsets", "earliest", "--model-type", "custom"),
         *("--model-gcs-path", str(root / "models" / "demo-classifier")),
-        *("--checkpoint", str(tmp_path / "checkpoint"), "--bq-write", how),
+        *("--checkpoint", str(tmp_path / "checkpoint")),
         *("--output-bq-table", table.name),
     )
     with (
@@ -115,16 +116,18 @@ def test_a_driver_that_is_killed_writes_one_row_for_each_image(
         addresses = bigquery.environment(proxy.url, streams.address)
         job = ClassifyJob(root, tmp_path, flags, addresses)
         small_batches = ("--trigger-seconds", "0.2", "--max-offsets-per-trigger", "10")
+        ways = itertools.cycle(how.split())
         for _ in range(size.kills):
-            with job.running(*small_batches) as process:
+            with job.running(*small_batches, "--bq-write", next(ways)) as process:
                 job.wait_for_new_batch(process)
                 streams.lose(rng.choice(_LOST_ANSWERS))
                 time.sleep(rng.uniform(0, _KILL_WITHIN_S))
         case.injected = (
             f"{images} images, driver and JVM SIGKILLed {size.kills} times, "
-            f"{_FAULTS if how == 'load' else 'lost answers'}"
+            f"{'lost answers' if how == 'storage' else _FAULTS}"
         )
-        with job.running("--trigger-seconds", "available-now") as process:
+        rest = ("--trigger-seconds", "available-now", "--bq-write", next(ways))
+        with job.running(*rest) as process:
             assert process.wait(600) == 0, job.tail()
         replayed, ids_refused = job.batches("commits"), proxy.refused
 

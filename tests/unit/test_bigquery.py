@@ -77,7 +77,10 @@ def test_a_table_is_named_as_people_name_it(text: str, project: str | None, expe
         ("d.t", "the project is missing; give PROJECT.d.t, or `project_id`"),
         ("A_project.d.t", "'A_project' is no project's id"),
         ("a-project.my-set.t", "'my-set' is no dataset's name"),
-        ("a-project.d.t$20261128", "'t$20261128' is no table's name"),
+        ("a-project.d.t$20261128", "give the table without `$`"),
+        ("`a-project.d.t`", "without backticks"),
+        ("`a-project`.d.t", "without backticks"),
+        (".d.t", "no project in front of the first dot (a variable that is not set?)"),
         ("a-project.d.t*", "'t*' is no table's name"),
         ("a-project.d.", "'' is no table's name"),
         ("a-project.d." + "t" * 1025, "at most 1024 bytes"),
@@ -441,6 +444,11 @@ def test_an_errors_line_has_no_address() -> None:
         (exceptions.BadRequest("odd"), InvalidOptionError, "p.d.t is refused .*odd"),
         (exceptions.ServiceUnavailable("away"), StreamError, "does not answer .*away"),
         (requests.exceptions.ConnectionError("refused"), StreamError, "does not answer .*refused"),
+        (
+            exceptions.RetryError("Timeout of 60.0s exceeded", exceptions.BadGateway("away")),
+            StreamError,
+            r"does not answer .*\(away\)",
+        ),
     ],
 )
 def test_what_the_service_says_at_the_start_is_one_line(

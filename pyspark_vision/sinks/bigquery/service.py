@@ -156,7 +156,8 @@ def refused(what: str, flag: str) -> Iterator[None]:
         GoogleAuthError,
         ConnectionError,
     ) as error:
+        cause = getattr(error, "cause", None) or error  # of a RetryError, which names a time alone
         raise StreamError(
-            f"{flag}: BigQuery does not answer about {what} ({first_line(error)}). "
+            f"{flag}: BigQuery does not answer about {what} ({first_line(cause)}). "
             "Start again when it does"
         ) from None

@@ -50,6 +50,13 @@ def parse(text: str, project: str | None, flag: str = "`output_bq_table`") -> Ta
             f"{flag} {text!r} is no table: give PROJECT.DATASET.TABLE, or DATASET.TABLE and "
             "`project_id`"
         )
+    if text.startswith("`"):
+        raise InvalidOptionError(f"{flag} {text}: give the name without backticks, as SQL has them")
+    if text.startswith("."):
+        raise InvalidOptionError(
+            f"{flag} {text}: there is no project in front of the first dot (a variable that is not "
+            "set?)"
+        )
     if not name.project:
         raise InvalidOptionError(
             f"{flag} {text}: the project is missing; give PROJECT.{text}, or `project_id`"
@@ -62,6 +69,11 @@ def parse(text: str, project: str | None, flag: str = "`output_bq_table`") -> Ta
     if not _DATASET.fullmatch(name.dataset):
         raise InvalidOptionError(
             f"{flag} {text}: {name.dataset!r} is no dataset's name: letters, digits and _ alone"
+        )
+    if "$" in name.table:
+        raise InvalidOptionError(
+            f"{flag} {text}: rows go to the partition of their own time: give the table without "
+            "`$`, the mark of one partition"
         )
     if not _TABLE.fullmatch(name.table) or len(name.table.encode()) > _LONGEST_TABLE_BYTES:
         raise InvalidOptionError(
