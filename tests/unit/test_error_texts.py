@@ -81,3 +81,28 @@ def test_an_object_that_another_made_meanwhile_is_known() -> None:
 
     assert error_texts.made_by_another(f"{refused} Failed\nPUT https://storage.example/upload")
     assert not error_texts.made_by_another(OTHER)
+
+
+# What str() of a StreamingQueryException says where the process of a Python source was killed:
+# PySpark 4.0.5 and 4.2.0.
+@pytest.mark.parametrize(
+    ("cause", "is_gone"),
+    [
+        ("Broken pipe SQLSTATE: XXKST", True),
+        ("null SQLSTATE: XXKST", True),
+        ("Connection reset SQLSTATE: XXKST", True),
+        (" SQLSTATE: XXKST", True),
+        ("null SQLSTATE: XXKST\n=== Streaming Query ===", True),
+        ("Job aborted: Broken pipe SQLSTATE: XXKST", False),
+        ("nullable", False),
+        ("", False),
+        ("\nSQLSTATE: XXKST", False),
+    ],
+)
+def test_a_source_whose_process_was_killed_is_known(cause: str, is_gone: bool) -> None:
+    message = f"[STREAM_FAILED] Query [id = 3, runId = 6] terminated with exception: {cause}"
+
+    said = error_texts.source_gone(message)
+
+    assert (said is not None) is is_gone
+    assert said is None or said.startswith("Pub/Sub: the source's Python process")

@@ -133,9 +133,7 @@ def test_a_file_of_the_journal_that_is_another_files_copy_is_said_in_one_line(
     copied = (tmp_path / "acknowledged" / "000000000001").read_bytes()
     (tmp_path / "segments" / "000000000002").write_bytes(copied)
 
-    with pytest.raises(
-        StreamError, match=r"segments/000000000002 is damaged \(it has other columns"
-    ):
+    with pytest.raises(StreamError, match=r"000000000002 is damaged \(it has other columns"):
         Journal(LocalStore(tmp_path)).read(2)
 
 
@@ -178,11 +176,14 @@ def test_a_folder_that_cannot_be_used_is_said_in_one_line(verb: str, tmp_path: P
     journal = Journal(LocalStore(tmp_path))
     (tmp_path / "segments").write_text("a file where the folder should be")
 
-    with pytest.raises(StreamError, match=f"the journal cannot be {verb}") as refused:
+    def use() -> None:
         if verb == "read":
             Journal(LocalStore(tmp_path))
         else:
             journal.write(1, content(1))
+
+    with pytest.raises(StreamError, match=f"the journal cannot be {verb}") as refused:
+        use()
 
     assert "\n" not in str(refused.value)
 

@@ -216,9 +216,10 @@ def test_a_journal_that_cannot_be_written_ends_the_batch_in_one_line_and_gives_b
     reader.start()
     (tmp_path / "segments").write_text("a file where the folder should be")
 
+    while reader._inbox.room(2000, 2**30) == 2000:
+        pass
     with pytest.raises(StreamError, match="the journal cannot be written") as refused:
-        while True:
-            reader.latest(0)
+        reader.latest(0)
     reader.stop()
 
     assert "the next start reads its messages" in str(refused.value)

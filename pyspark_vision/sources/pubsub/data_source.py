@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 
+from pyspark_vision.executor.worker.idle import in_task, wait_quietly
 from pyspark_vision.sources.pubsub.options import ReaderOptions, reader_options
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class PubSubDataSource(DataSource):
 
     def schema(self) -> str:
         """The columns, in Spark's words."""
+        wait_quietly()  # a worker that plans is asked for no more than this, and waits
         return SCHEMA
 
     def streamReader(self, schema: StructType) -> PubSubStreamReader:
-        """Called in the process of the source, and for each task; the first alone pulls."""
+        """Called in the process of the source, and where tasks are planned; the first pulls."""
+        wait_quietly()
         return PubSubStreamReader(reader_options(self.options))
 
 
@@ -89,7 +92,6 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """In a task."""
-        from pyspark_vision.executor.worker.idle import in_task
         from pyspark_vision.sources.pubsub.messages import from_bytes
 
         assert isinstance(partition, _Slice)
@@ -102,8 +104,6 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def stop(self) -> None:
         """End what was started. What is left is to tell the JVM why, which may be gone."""
         if self._reader is not None:
-            from pyspark_vision.executor.worker.idle import wait_quietly
-
             self._reader.stop()
             self._reader = None
             wait_quietly()
@@ -130,5 +130,6 @@ def _leave_signals_to_the_driver() -> None:
     the batch in hand is committed, and then closes the connection to this one, after a SIGTERM.
     What waits here is given back then.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A driver that is gone is an error here, as long as this process works.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
