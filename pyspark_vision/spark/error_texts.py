@@ -45,6 +45,9 @@ _SOURCE_GONE = re.compile(
     re.M,
 )
 
+# Of a checkpoint's log, whose newest file is empty or ends too early.
+_CUT_LOG = re.compile(r"Failed to read log file (.+)\. Incomplete log file")
+
 # Of a file that was there when Spark's reader listed it.
 _FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 
@@ -118,6 +121,21 @@ def source_gone(message: str) -> str | None:
     return (
         "Pub/Sub: the source's Python process on the driver's machine has ended (killed, or out of "
         "memory). The next start goes on with the batch that was not committed"
+    )
+
+
+def cut_log(message: str) -> str | None:
+    """Which file of a checkpoint was cut short; ``None``: none was.
+
+    >>> cut_log("Failed to read log file file:/c/offsets/2. Incomplete log file")[:53]
+    'file:/c/offsets/2, a file of the checkpoint, was cut '
+    """
+    cut = _CUT_LOG.search(message)
+    if cut is None:
+        return None
+    return (
+        f"{cut.group(1)}, a file of the checkpoint, was cut short (a full disk, or a machine that "
+        "went down): put the checkpoint back from a copy, or choose a new `checkpoint` and output"
     )
 
 

@@ -106,3 +106,27 @@ def test_a_source_whose_process_was_killed_is_known(cause: str, is_gone: bool) -
 
     assert (said is not None) is is_gone
     assert said is None or said.startswith("Pub/Sub: the source's Python process")
+
+
+# Of PySpark 4.2.0, where the newest file of a log was empty.
+@pytest.mark.parametrize(
+    ("cause", "file"),
+    [
+        (
+            "Failed to read log file file:/w/my c/offsets/2. Incomplete log file SQLSTATE: XXKST",
+            "file:/w/my c/offsets/2,",
+        ),
+        (
+            "Failed to read log file s3a://b/c/commits/1. Incomplete log file in the offset commit "
+            "log SQLSTATE: XXKST",
+            "s3a://b/c/commits/1,",
+        ),
+        ("Failed to read log file file:/c/offsets/2. Unknown version v9", None),
+        ("", None),
+    ],
+)
+def test_a_file_of_the_checkpoint_that_was_cut_short_is_named(cause: str, file: str | None) -> None:
+    said = error_texts.cut_log(f"[STREAM_FAILED] Query terminated with exception: {cause}")
+
+    assert (said is None) is (file is None)
+    assert said is None or said.startswith(f"{file} a file of the checkpoint, was cut short")
