@@ -38,6 +38,16 @@ NO_TOPIC = "UnknownTopicOrPartitionException"
 # Of an exception of this package, in the traceback that Spark quotes; the first is the cause.
 _OWN = re.compile(r"^(?:pyspark_vision\.[\w.]+Error): (Pub/Sub: .+)$", re.M)
 
+# Of a stream whose Python source has ended without a word, to which Spark gives no class: what was
+# written to it, or read (an EOFException, which says nothing). Unknown: these words themselves.
+_SOURCE_GONE = re.compile(
+    r"terminated with exception: (?:Broken pipe|Connection reset(?: by peer)?|null)? SQLSTATE.*$",
+    re.M,
+)
+
+# Of a checkpoint's log, whose newest file is empty or ends too early.
+_CUT_LOG = re.compile(r"Failed to read log file (.+)\. Incomplete log file")
+
 # Of a file that was there when Spark's reader listed it.
 _FILE_GONE = ("FileNotFoundException", "FILE_NOT_EXIST", "FAILED_READ_FILE")
 
@@ -98,6 +108,35 @@ def own_error(message: str) -> str | None:
     """
     raised = _OWN.search(message)
     return None if raised is None else raised.group(1).strip()
+
+
+def source_gone(message: str) -> str | None:
+    """That the Python process of a stream's source was ended; ``None``: it was not.
+
+    >>> source_gone("Query terminated with exception: Broken pipe SQLSTATE: XXKST")[:36]
+    "Pub/Sub: the source's Python process"
+    """
+    if not _SOURCE_GONE.search(message):
+        return None
+    return (
+        "Pub/Sub: the source's Python process on the driver's machine has ended (killed, or out of "
+        "memory). The next start goes on with the batch that was not committed"
+    )
+
+
+def cut_log(message: str) -> str | None:
+    """Which file of a checkpoint was cut short; ``None``: none was.
+
+    >>> cut_log("Failed to read log file file:/c/offsets/2. Incomplete log file")[:53]
+    'file:/c/offsets/2, a file of the checkpoint, was cut '
+    """
+    cut = _CUT_LOG.search(message)
+    if cut is None:
+        return None
+    return (
+        f"{cut.group(1)}, a file of the checkpoint, was cut short (a full disk, or a machine that "
+        "went down): put the checkpoint back from a copy, or choose a new `checkpoint` and output"
+    )
 
 
 def too_large_record(message: str) -> str | None:

@@ -195,7 +195,7 @@ def read_text(session: SparkSession | None, uri: str) -> str | None:
     there = status(session, uri)  # first: below a file, opening is another error
     if there is None or there.is_folder:
         return None
-    content = _unless_missing(lambda: read_bytes(session, uri))
+    content = bytes_if_there(session, uri)
     return None if content is None else content.decode(errors="replace")
 
 
@@ -207,6 +207,11 @@ def read_bytes(session: SparkSession, uri: str) -> bytes:
         return bytes(jvm(session).org.apache.commons.io.IOUtils.toByteArray(stream))
     finally:
         stream.close()
+
+
+def bytes_if_there(session: SparkSession, uri: str) -> bytes | None:
+    """:func:`read_bytes`; ``None`` if there is no file."""
+    return _unless_missing(lambda: read_bytes(session, uri))
 
 
 def create_text(session: SparkSession, uri: str, text: str) -> bool:
@@ -246,11 +251,35 @@ def write_text(session: SparkSession, uri: str, text: str, *, overwrites: bool =
     Raises ``FileAlreadyExistsException`` of the JVM if it is there, unless it ``overwrites``.
     """
     file_system, path = hadoop_path(session, uri)
-    stream = file_system.create(path, overwrites)
+    _write(file_system, path, text.encode(), overwrites=overwrites)
+
+
+def create_bytes(session: SparkSession, uri: str, content: bytes) -> bool:
+    """Make a file whole; ``False`` if there is one already, which stays as it is.
+
+    Of two that do this at the same time one succeeds, but for stores without conditional writes.
+    """
+    file_system, path = hadoop_path(session, uri)
+    if file_system.exists(path):
+        return False
+    if file_system.getUri().getScheme() not in _ATOMIC:
+        try:
+            _write(file_system, path, content, overwrites=False)
+        except JavaError as error:
+            if is_made_by_another(error):
+                return False
+            raise
+        return True
+    staged, staged_path = _beside(session, uri)
     try:
-        stream.write(text.encode())
-    finally:
-        stream.close()
+        _write(file_system, staged_path, content, overwrites=True)
+        rename(session, staged, uri)
+    except (OSError, JavaError):
+        file_system.delete(staged_path, False)
+        if file_system.exists(path):
+            return False
+        raise
+    return True
 
 
 def replace_bytes(session: SparkSession, uri: str, content: bytes) -> None:
@@ -259,17 +288,28 @@ def replace_bytes(session: SparkSession, uri: str, content: bytes) -> None:
     Where a file shows while it is written, it is written beside, under a name that readers ignore.
     """
     file_system, path = hadoop_path(session, uri)
-    is_atomic = file_system.getUri().getScheme() in _ATOMIC
+    if file_system.getUri().getScheme() not in _ATOMIC:
+        _write(file_system, path, content, overwrites=True)
+        return
+    staged, staged_path = _beside(session, uri)
+    _write(file_system, staged_path, content, overwrites=True)
+    file_system.delete(path, False)
+    rename(session, staged, uri)
+
+
+def _beside(session: SparkSession, uri: str) -> tuple[str, Any]:
+    """A name of its own, in the same folder, that readers ignore; and its path."""
     folder, _, name = uri.rpartition("/")
-    written = f"{folder}/_{name}.{uuid.uuid4().hex}" if is_atomic else uri
-    stream = file_system.create(hadoop_path(session, written)[1], True)
+    staged = f"{folder}/_{name}.{uuid.uuid4().hex}"
+    return staged, hadoop_path(session, staged)[1]
+
+
+def _write(file_system: Any, path: Any, content: bytes, *, overwrites: bool) -> None:
+    stream = file_system.create(path, overwrites)
     try:
         stream.write(content)
     finally:
         stream.close()
-    if is_atomic:
-        file_system.delete(path, False)
-        rename(session, written, uri)
 
 
 def rename(session: SparkSession, source: str, target: str) -> None:

@@ -135,7 +135,8 @@ def run(
         text = str(error)
         said = error_texts.lost_records(text) or error_texts.no_schema_registry(text)
         said = str(refused) if refused is not None else said
-        said = said or error_texts.own_error(text)
+        said = said or error_texts.own_error(text) or error_texts.source_gone(text)
+        said = said or error_texts.cut_log(text)
         if said is None:
             raise
         raise StreamError(said) from None

@@ -81,3 +81,52 @@ def test_an_object_that_another_made_meanwhile_is_known() -> None:
 
     assert error_texts.made_by_another(f"{refused} Failed\nPUT https://storage.example/upload")
     assert not error_texts.made_by_another(OTHER)
+
+
+# What str() of a StreamingQueryException says where the process of a Python source was killed:
+# PySpark 4.0.5 and 4.2.0.
+@pytest.mark.parametrize(
+    ("cause", "is_gone"),
+    [
+        ("Broken pipe SQLSTATE: XXKST", True),
+        ("null SQLSTATE: XXKST", True),
+        ("Connection reset SQLSTATE: XXKST", True),
+        (" SQLSTATE: XXKST", True),
+        ("null SQLSTATE: XXKST\n=== Streaming Query ===", True),
+        ("Job aborted: Broken pipe SQLSTATE: XXKST", False),
+        ("nullable", False),
+        ("", False),
+        ("\nSQLSTATE: XXKST", False),
+    ],
+)
+def test_a_source_whose_process_was_killed_is_known(cause: str, is_gone: bool) -> None:
+    message = f"[STREAM_FAILED] Query [id = 3, runId = 6] terminated with exception: {cause}"
+
+    said = error_texts.source_gone(message)
+
+    assert (said is not None) is is_gone
+    assert said is None or said.startswith("Pub/Sub: the source's Python process")
+
+
+# Of PySpark 4.2.0, where the newest file of a log was empty.
+@pytest.mark.parametrize(
+    ("cause", "file"),
+    [
+        (
+            "Failed to read log file file:/w/my c/offsets/2. Incomplete log file SQLSTATE: XXKST",
+            "file:/w/my c/offsets/2,",
+        ),
+        (
+            "Failed to read log file s3a://b/c/commits/1. Incomplete log file in the offset commit "
+            "log SQLSTATE: XXKST",
+            "s3a://b/c/commits/1,",
+        ),
+        ("Failed to read log file file:/c/offsets/2. Unknown version v9", None),
+        ("", None),
+    ],
+)
+def test_a_file_of_the_checkpoint_that_was_cut_short_is_named(cause: str, file: str | None) -> None:
+    said = error_texts.cut_log(f"[STREAM_FAILED] Query terminated with exception: {cause}")
+
+    assert (said is None) is (file is None)
+    assert said is None or said.startswith(f"{file} a file of the checkpoint, was cut short")

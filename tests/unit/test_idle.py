@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pyspark_vision.executor.worker import idle
-from pyspark_vision.sources.pubsub.data_source import PubSubStreamReader, _Slice
+from pyspark_vision.sources.pubsub.data_source import PubSubDataSource, PubSubStreamReader, _Slice
 from pyspark_vision.sources.pubsub.messages import ROWS, Message, from_bytes, to_batch, to_bytes
 from pyspark_vision.sources.pubsub.options import reader_options
 
@@ -93,4 +93,14 @@ def test_a_worker_of_the_pubsub_source_ends_without_a_word_too(unix_sockets: Non
     [batch] = PubSubStreamReader(options).read(_Slice(part))
 
     assert batch.num_rows == 1
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL
+
+
+def test_a_worker_that_has_planned_for_the_pubsub_source_ends_without_a_word_too(
+    unix_sockets: None,
+) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    PubSubDataSource({}).schema()
+
     assert signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL

@@ -40,6 +40,14 @@ def test_files_are_written_whole_replaced_listed_read_and_removed(
     assert store.names("segments") == ["2"]
 
 
+def test_a_file_is_made_once_and_the_first_stays(store: DoorStore, tmp_path: Path) -> None:
+    made = [store.create("segments/1", content) for content in (b"first", b"second")]
+
+    assert made == [True, False]
+    assert store.read("segments/1") == b"first"
+    assert store.names("segments") == ["1"]
+
+
 def test_nothing_beside_the_journal_is_reached(store: DoorStore, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
 

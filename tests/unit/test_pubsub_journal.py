@@ -114,12 +114,78 @@ def test_a_file_that_was_cut_short_is_said_in_one_line(kept: float, tmp_path: Pa
         after.kept_keys()
 
 
-def test_names_of_unfinished_files_are_nobodys(tmp_path: Path) -> None:
+def test_unfinished_and_foreign_files_are_nobodys(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write("segments/000000000001", content(1))
-    (tmp_path / "segments" / "_000000000002.abc").write_bytes(b"half")
+    for name in ("_000000000002.abc", "3", "000000000004 (copy)", "²", "note.txt"):
+        (tmp_path / "segments" / name).write_bytes(b"half")
 
-    assert Journal(store).last == 1
+    assert Journal(store).segments == [1]
+
+
+def test_a_file_of_the_journal_that_is_another_files_copy_is_said_in_one_line(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    for number in (1, 2):
+        journal.write(number, content(number))
+    journal.keep_keys(1, [KEY])
+    copied = (tmp_path / "acknowledged" / "000000000001").read_bytes()
+    (tmp_path / "segments" / "000000000002").write_bytes(copied)
+
+    with pytest.raises(StreamError, match=r"000000000002 is damaged \(it has other columns"):
+        Journal(LocalStore(tmp_path)).read(2)
+
+
+def test_a_segment_is_written_once_whoever_comes_second(tmp_path: Path) -> None:
+    paused, taken_over = (Journal(LocalStore(tmp_path)) for _ in range(2))
+    taken_over.write(1, content(1))
+
+    with pytest.raises(StreamError, match="segments/000000000001 was written by another job"):
+        paused.write(1, content(2))
+
+    assert ids(Journal(LocalStore(tmp_path)).read(1)) == ["m1"]
+    assert [file.name for file in (tmp_path / "segments").iterdir()] == ["000000000001"]
+
+
+def test_a_segment_that_an_ending_process_acknowledges_meanwhile_is_no_segment_any_more(
+    tmp_path: Path,
+) -> None:
+    ending = Journal(LocalStore(tmp_path))
+    for number in (1, 2):
+        ending.write(number, content(number))
+    starting = Journal(LocalStore(tmp_path))
+    ending.keep_keys(1, [KEY])
+
+    assert [number for number, _ in starting.kept_segments()] == [2]
+    assert starting.kept_keys() == [(1, [KEY])]
+    assert (starting.segments, starting.last) == ([2], 2)
+
+
+def test_a_segment_that_is_gone_and_not_acknowledged_is_said_in_one_line(tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    journal.write(1, content(1))
+    (tmp_path / "segments" / "000000000001").unlink()
+
+    with pytest.raises(StreamError, match="no segment 1, and the checkpoint asks for it"):
+        list(journal.kept_segments())
+
+
+@pytest.mark.parametrize("verb", ["read", "written"])
+def test_a_folder_that_cannot_be_used_is_said_in_one_line(verb: str, tmp_path: Path) -> None:
+    journal = Journal(LocalStore(tmp_path))
+    (tmp_path / "segments").write_text("a file where the folder should be")
+
+    def use() -> None:
+        if verb == "read":
+            Journal(LocalStore(tmp_path))
+        else:
+            journal.write(1, content(1))
+
+    with pytest.raises(StreamError, match=f"the journal cannot be {verb}") as refused:
+        use()
+
+    assert "\n" not in str(refused.value)
 
 
 def test_tasks_share_the_messages_and_those_of_a_key_stay_together_in_order() -> None:

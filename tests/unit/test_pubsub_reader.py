@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pyspark_vision.errors import StreamError
 from pyspark_vision.sources.pubsub import reader as reader_module
 from pyspark_vision.sources.pubsub.journal import Journal
 from pyspark_vision.sources.pubsub.messages import Message, from_bytes, keys_of
@@ -47,6 +48,9 @@ class SlowService:
         pass
 
     give_back: Any = extend
+
+    def stop_pulling(self) -> None:
+        pass
 
     def close(self) -> None:
         self._closed.set()
@@ -157,3 +161,82 @@ def test_a_batch_that_a_restarted_query_has_yet_to_run_is_not_acknowledged(
     assert late
     assert service.acknowledged == ["ack-1"]
     assert next_segment in (1, 2)  # its service has the message, too: a repeat, or a new ack id
+
+
+class WaitingService(SlowService):
+    """Requests for messages wait until they are ended; what is given back is answered to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers.set()
+        self.lost: list[str] = []
+        self._pulls_end = threading.Event()
+
+    def pull(self, subscription: str, count: int, timeout_s: float) -> list[Message]:
+        if self._waiting:
+            return super().pull(subscription, count, timeout_s)
+        self._pulls_end.wait(TIMEOUT_S)
+        return []
+
+    def stop_pulling(self) -> None:
+        self._pulls_end.set()
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], deadline_s: int) -> None:
+        if deadline_s == 0:
+            self.give_back(subscription, ack_ids)
+
+    def give_back(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        self.given_back = list(ack_ids)
+        if not self._pulls_end.is_set():
+            self.lost += ack_ids
+
+
+def test_what_waits_is_given_back_by_a_stop_and_not_to_the_reader_that_stops(
+    tmp_path: Path,
+) -> None:
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    service = WaitingService()
+    reader = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
+    reader.start()
+    while reader._inbox.room(2000, 2**30) == 2000:
+        pass
+
+    reader.stop()
+
+    assert (service.given_back, service.lost) == (["ack-1"], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_written_ends_the_batch_in_one_line_and_gives_back(
+    tmp_path: Path,
+) -> None:
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    service = WaitingService()
+    reader = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
+    reader.start()
+    (tmp_path / "segments").write_text("a file where the folder should be")
+
+    while reader._inbox.room(2000, 2**30) == 2000:
+        pass
+    with pytest.raises(StreamError, match="the journal cannot be written") as refused:
+        reader.latest(0)
+    reader.stop()
+
+    assert "the next start reads its messages" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert service.given_back == ["ack-1"]
+
+
+def test_where_spark_says_how_far_it_has_read_no_more_than_that_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+    reader = Reader(options, LocalStore(tmp_path), WaitingService())  # type: ignore[arg-type]
+    reader.start()
+    while reader.latest(0) == 0:
+        pass
+
+    reader.latest(0)  # asked again, and nothing was read
+
+    assert reader._inbox.to_acknowledge() == ([], {})
+    reader.stop()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 
-from pyspark_vision.errors import StreamError
+from pyspark_vision.executor.worker.idle import in_task, wait_quietly
 from pyspark_vision.sources.pubsub.options import ReaderOptions, reader_options
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class PubSubDataSource(DataSource):
 
     def schema(self) -> str:
         """The columns, in Spark's words."""
+        wait_quietly()  # a worker that plans is asked for no more than this, and waits
         return SCHEMA
 
     def streamReader(self, schema: StructType) -> PubSubStreamReader:
-        """Called in the process of the source, and for each task; the first alone pulls."""
+        """Called in the process of the source, and where tasks are planned; the first pulls."""
+        wait_quietly()
         return PubSubStreamReader(reader_options(self.options))
 
 
@@ -89,7 +92,6 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """In a task."""
-        from pyspark_vision.executor.worker.idle import in_task
         from pyspark_vision.sources.pubsub.messages import from_bytes
 
         assert isinstance(partition, _Slice)
@@ -100,10 +102,11 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._running().commit(end[_SEGMENT])
 
     def stop(self) -> None:
-        """End what was started."""
+        """End what was started. What is left is to tell the JVM why, which may be gone."""
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
+            wait_quietly()
 
     def _running(self) -> Any:
         """The reader, started when Spark asks for the first time."""
@@ -113,12 +116,20 @@ class PubSubStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
             # Of a process of Spark's, whose stderr is the driver's.
             logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+            _leave_signals_to_the_driver()
             reader = Reader(self._options, store_of(self._options), Service(self._options.endpoint))
             if self._drains:
                 reader.begin_to_drain()
-            try:
-                reader.start()
-            except OSError as error:
-                raise StreamError(f"Pub/Sub: the journal cannot be read ({error})") from None
+            reader.start()
             self._reader = reader
         return self._reader
+
+
+def _leave_signals_to_the_driver() -> None:
+    """Ctrl-C and a service's stop reach all of a job's processes; the driver ends its stream when
+    the batch in hand is committed, and then closes the connection to this one, after a SIGTERM.
+    What waits here is given back then.
+    """
+    # A driver that is gone is an error here, as long as this process works.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)

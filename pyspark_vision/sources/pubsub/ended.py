@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources.pubsub import messages
+from pyspark_vision.sources.pubsub.journal import numbers
 from pyspark_vision.spark import checkpoint_logs, hadoop
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ def acknowledge(session: SparkSession, checkpoint: str, journal: str, service: S
     plan = checkpoint_logs.plan(session, checkpoint, committed) if committed >= 0 else None
     ends = [] if plan is None else [_segment(end) for end in plan.ends]
     up_to = next((end for end in ends if end is not None), 0)
-    names = hadoop.list_names(session, f"{journal}/segments") or []
-    for name in sorted(name for name in names if name.isdigit() and int(name) <= up_to):
-        content = hadoop.read_bytes(session, f"{journal}/segments/{name}")
+    kept = numbers(hadoop.list_names(session, f"{journal}/segments") or [])
+    for name in [f"segments/{number:012d}" for number in kept if number <= up_to]:
+        content = hadoop.bytes_if_there(session, f"{journal}/{name}")
+        if content is None:  # the source's own process is still at it
+            continue
         ids: dict[str, list[str]] = {}
         try:
-            batch = messages.journalled(content, f"segments/{name}")
+            batch = messages.journalled(content, name)
             for row in batch.select(["subscription", "ack_ids"]).to_pylist():
                 ids.setdefault(row["subscription"], []).extend(row["ack_ids"])
             for subscription, ack_ids in ids.items():

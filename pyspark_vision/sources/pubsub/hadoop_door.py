@@ -62,7 +62,11 @@ class HadoopDoor:
                     request = connection.recv_bytes()
                 except (EOFError, OSError):
                     return
-                connection.send_bytes(self._answer(request))
+                answer = self._answer(request)
+                try:
+                    connection.send_bytes(answer)
+                except OSError:  # who asked has ended
+                    return
 
     def _answer(self, request: bytes) -> bytes:
         header, _, content = request.partition(END_OF_HEADER)
@@ -84,9 +88,9 @@ class HadoopDoor:
             listed = hadoop.list_names(self._session, uri) or []
             return json.dumps([one for one in listed if not one.startswith(("_", "."))]).encode()
         if verb == "read":
-            if not hadoop.exists(self._session, uri):
-                return None
-            return hadoop.read_bytes(self._session, uri)
+            return hadoop.bytes_if_there(self._session, uri)
+        if verb == "create":
+            return b"" if hadoop.create_bytes(self._session, uri, content) else None
         if verb == "write":
             hadoop.replace_bytes(self._session, uri, content)
         elif verb == "delete":

@@ -101,10 +101,14 @@ def from_bytes(content: bytes) -> pa.RecordBatch:
         return reader.read_next_batch()
 
 
-def journalled(content: bytes, name: str) -> pa.RecordBatch:
+def journalled(content: bytes, name: str, schema: pa.Schema = JOURNALLED) -> pa.RecordBatch:
     """:func:`from_bytes` of a journal's file; :class:`StreamError` if it is damaged."""
     try:
-        return from_bytes(content)
+        batch = from_bytes(content)
+        batch.validate(full=True)
+        if batch.schema != schema:
+            raise pa.ArrowInvalid("it has other columns")
+        return batch
     except (pa.ArrowException, OSError, StopIteration) as error:
         why = str(error) or "it ends too early"
         raise StreamError(

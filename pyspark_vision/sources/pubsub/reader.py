@@ -73,7 +73,8 @@ class Reader:
         self._batches: dict[int, pa.RecordBatch] = {}
         self._stopping = threading.Event()
         self._failure: StreamError | None = None
-        self._threads: list[threading.Thread] = []
+        self._pulling: list[threading.Thread] = []
+        self._keeping: list[threading.Thread] = []
         self._drains = False
         # Since when the answers for a subscription have been empty.
         self._quiet_since: dict[str, float] = {}
@@ -93,8 +94,8 @@ class Reader:
         self._restore()
         for name, count in readers.items():
             for _ in range(count):
-                self._begin(self._pull, name)
-        self._begin(self._keep)
+                self._pulling.append(self._begin(self._pull, name))
+        self._keeping.append(self._begin(self._keep))
 
     def latest(self, start: int | None) -> int:
         """The newest segment; all that was told before is committed by now.
@@ -102,8 +103,9 @@ class Reader:
         ``start``: up to where Spark has read, if it says so.
         """
         self._raise_failure()
-        self._inbox.commit(max(self._told, start or 0))
-        self._told = max(self._told, start or 0)
+        committed = self._told if start is None else start
+        self._inbox.commit(committed)
+        self._told = max(self._told, committed)
         if self._journal.last > self._told:
             # Journalled by a process that died before Spark planned it.
             self._told = self._journal.last
@@ -119,11 +121,10 @@ class Reader:
         try:
             with self._journal_lock:
                 self._journal.write(number, content)
-        except OSError as error:
+        except StreamError as error:
             self._inbox.put_back(taken)
             raise StreamError(
-                f"Pub/Sub: the journal cannot be written ({error}): the batch was not begun, and "
-                "the next start reads its messages"
+                f"{error}; the batch was not begun, and the next start reads its messages"
             ) from None
         self._inbox.journalled(number, leases)
         self._batches = {number: messages.from_bytes(content)}
@@ -158,6 +159,9 @@ class Reader:
         """Acknowledge what is committed, give back what waits, and end."""
         self._stopping.set()
         deadline = time.monotonic() + _STOP_TIMEOUT_S
+        self._service.stop_pulling()
+        for thread in self._pulling:
+            thread.join(max(0.0, deadline - time.monotonic()))
         try:
             self._acknowledge()
             for subscription, ack_ids in self._inbox.release().items():
@@ -165,7 +169,7 @@ class Reader:
         except StreamError:  # it is away: what is held comes again by itself
             pass
         self._service.close()
-        for thread in self._threads:
+        for thread in self._keeping:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self) -> list[tuple[messages.Message, Lease]]:
@@ -173,7 +177,7 @@ class Reader:
         if self._drains:
             # Spark ends the query and this process after the last batch, and need not call `stop`
             # before. What fails here is done by the next start.
-            with suppress(StreamError, OSError):
+            with suppress(StreamError):
                 self._acknowledge()
         taken = self._inbox.take(options.max_messages, options.max_bytes, _WAIT_S)
         while self._drains and not taken:
@@ -191,17 +195,17 @@ class Reader:
 
     def _restore(self) -> None:
         now = time.monotonic()
-        for number, keys in self._journal.kept_keys():
-            self._inbox.restore_acknowledged(number, keys, now)
-        for number in self._journal.segments:
-            rows = self._journal.read(number).select(["subscription", "ack_ids", "keys"])
+        for number, batch in self._journal.kept_segments():
+            rows = batch.select(["subscription", "ack_ids", "keys"])
             leases = [
                 Lease(row["subscription"], tuple(row["keys"]), list(row["ack_ids"]), 0.0)
                 for row in rows.to_pylist()
             ]
             self._inbox.restore(number, leases)
+        for number, keys in self._journal.kept_keys():
+            self._inbox.restore_acknowledged(number, keys, now)
 
-    def _begin(self, work: Callable[..., None], *arguments: str) -> None:
+    def _begin(self, work: Callable[..., None], *arguments: str) -> threading.Thread:
         def run() -> None:
             try:
                 work(*arguments)
@@ -215,8 +219,8 @@ class Reader:
                     self._failure = self._failure or StreamError(said)
 
         thread = threading.Thread(target=run, name=f"pubsub{work.__name__}", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        return thread
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

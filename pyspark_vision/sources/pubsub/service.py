@@ -42,6 +42,8 @@ class Service:
         emulator = emulator_place(endpoint)
         self.place = emulator or "Google Cloud"
         self._client = client(emulator)
+        # A connection of its own, which ends before the others.
+        self._pulling = client(emulator)
 
     def __enter__(self) -> Service:
         return self
@@ -51,7 +53,12 @@ class Service:
 
     def close(self) -> None:
         """Requests under way end with an error."""
+        self.stop_pulling()
         self._client.transport.close()
+
+    def stop_pulling(self) -> None:
+        """Requests for messages end with an error: what is given back is not answered to them."""
+        self._pulling.transport.close()
 
     def is_ordered(self, subscription: str) -> bool:
         """Whether the subscription keeps the order of keys; raises if it is not there.
@@ -94,7 +101,7 @@ class Service:
 
         try:
             with self._in_words(subscription, timeout_s, passes=DeadlineExceeded):
-                answer = self._client.pull(
+                answer = self._pulling.pull(
                     subscription=subscription,
                     max_messages=min(count, MOST_PULLED),
                     retry=None,

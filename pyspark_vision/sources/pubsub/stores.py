@@ -12,6 +12,8 @@ import json
 import os
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +32,13 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """What is in a file; ``None`` if there is none."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a file: it is there as a whole or not. ``False``: one is there, and stays as it is.
+
+        Of two processes that do this at once one succeeds, on disks and HDFS; in an object store
+        both may.
+        """
 
     def write(self, name: str, content: bytes) -> None:
         """Make a file: it is there as a whole or not. One that is there is replaced."""
@@ -59,9 +68,29 @@ class LocalStore:
         except FileNotFoundError:
             return None
 
+    def create(self, name: str, content: bytes) -> bool:
+        """As :class:`Store`; on the disk when this returns."""
+        target = self._folder / name
+        with self._staged(target, content) as staged:
+            try:
+                os.link(staged, target)  # a rename replaces what is there
+            except FileExistsError:
+                return False
+            except OSError:  # a disk without links: some shared folders, FAT
+                if target.exists():
+                    return False
+                os.replace(staged, target)
+        return True
+
     def write(self, name: str, content: bytes) -> None:
         """As :class:`Store`; on the disk when this returns."""
         target = self._folder / name
+        with self._staged(target, content) as staged:
+            os.replace(staged, target)
+
+    @contextmanager
+    def _staged(self, target: Path, content: bytes) -> Iterator[Path]:
+        """Beside it, under a name that :meth:`names` leaves out, until the block ends."""
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = target.with_name(f"_{target.name}.{uuid.uuid4().hex}")
         try:
@@ -69,10 +98,9 @@ class LocalStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(staged, target)
-        except OSError:
+            yield staged
+        finally:
             staged.unlink(missing_ok=True)
-            raise
 
     def delete(self, name: str) -> None:
         """As :class:`Store`."""
@@ -95,6 +123,10 @@ class DoorStore:
         """As :class:`Store`."""
         return self._ask("read", name)
 
+    def create(self, name: str, content: bytes) -> bool:
+        """As :class:`Store`."""
+        return self._ask("create", name, content) is not None
+
     def write(self, name: str, content: bytes) -> None:
         """As :class:`Store`."""
         self._ask("write", name, content)
@@ -105,9 +137,14 @@ class DoorStore:
 
     def _ask(self, verb: str, name: str, content: bytes = b"") -> bytes | None:
         request = json.dumps([verb, name]).encode() + END_OF_HEADER + content
-        with self._lock:
-            self._connection.send_bytes(request)
-            answer = self._connection.recv_bytes()
+        try:
+            with self._lock:
+                self._connection.send_bytes(request)
+                answer = self._connection.recv_bytes()
+        except (EOFError, OSError):
+            raise StreamError(
+                f"Pub/Sub: the journal's {name} could not be reached: the driver's Python has ended"
+            ) from None
         header, _, body = answer.partition(END_OF_HEADER)
         outcome, said = json.loads(header)
         if outcome == "failed":
