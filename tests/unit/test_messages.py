@@ -61,7 +61,16 @@ def less(name: str) -> bytes:
         (b"null", "bad_message", "not a JSON object"),
         (b'"text"', "bad_message", "not a JSON object"),
         (message()[:-1], "bad_message", "not a JSON object"),
-        (message() + b" more", "bad_message", "not a JSON object"),
+        (message() + b" more", "bad_message", "more behind its first JSON object"),
+        (message() + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"\r\n" + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"," + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"], [" + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"x}", "bad_message", "more behind its first JSON object"),
+        (message().replace(b"front", b"\\ud800"), "bad_message", "not a JSON object"),
+        (b"null," + message(), "bad_message", "not a JSON object"),
+        (b"[" + message() + b"]", "bad_message", "not a JSON object, but a list"),
+        (repr(GOOD).encode(), "bad_message", "not a JSON object"),
         (b"\xff\xfe" + message(), "bad_message", "not UTF-8"),
         (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "bad_message", "not a JSON object"),
         (message(image="x" * 2000), "too_many_bytes", "max_message_bytes=1000"),
@@ -99,7 +108,10 @@ def test_a_message_that_is_no_frame_is_an_error_of_its_own(
 
 @pytest.mark.parametrize(
     "text",
-    ["aGk=", "aGk", " aG\nk=\r\n", "data:image/jpeg;base64,aGk=", "data:;base64,aGk"],
+    [
+        *("aGk=", "aGk", " aG\nk=\r\n", "data:image/jpeg;base64,aGk=", "data:;base64,aGk"),
+        " DATA:image/jpeg;Base64,aGk=\n",
+    ],
 )
 def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
     text: str, spark: SparkSession
