@@ -104,14 +104,18 @@ class Outbox:
             if not waiting:
                 self._last_report = time.monotonic()
             silent_s = time.monotonic() - self._last_report
-            if waiting and silent_s > _SILENT_S and self._silent_since is None:
-                self._silent_since = self._last_report
-                way = "cameras wait" if self._waits else "newer ones are dropped"
-                why = f" ({self._last_error.str()})" if self._last_error else ""
-                self._say(
-                    f"{self._brokers.servers} has confirmed nothing for {silent_s:.0f} s{why}: "
-                    f"{waiting} frames are under way, {way} until it answers"
-                )
+            if not waiting or silent_s <= _SILENT_S or self._silent_since is not None:
+                return
+            self._silent_since = self._last_report
+        # Cameras go on meanwhile: this may take a moment.
+        is_gone = self._is_topic_gone()
+        way = "cameras wait" if self._waits else "newer ones are dropped"
+        why = f" ({self._last_error.str()})" if self._last_error else ""
+        said = f"{self._brokers.servers} has confirmed nothing for {silent_s:.0f} s{why}"
+        if is_gone:
+            said = f"topic {self._topic} does not exist on {self._brokers.servers} any more"
+        until = "it is there again" if is_gone else "it answers"
+        self._say(f"{said}: {waiting} frames are under way, {way} until {until}")
 
     def stop_waiting(self) -> None:
         """Let nobody wait for room any more."""
@@ -177,6 +181,15 @@ class Outbox:
                 said = kafka.explained(self._brokers, problem)
                 raise BrokersError(f"topic {self._topic} cannot be written. {said}")
             time.sleep(0.1)
+
+    def _is_topic_gone(self) -> bool:
+        """Whether brokers say that there is no such topic; librdkafka waits for one in silence."""
+        try:
+            known = self._producer.list_topics(self._topic, timeout=_SILENT_S)
+        except KafkaException:
+            return False
+        problem = known.topics[self._topic].error
+        return problem is not None and problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
     def _produced(self, record: Record, tally: Tally) -> bool:
         """Whether something has become of the record; ``False``: the producer's queue is full."""
