@@ -214,7 +214,7 @@ def _refuse_of_documents(options: argparse.Namespace, moved: Mapping[str, Field]
     if named:
         raise InvalidOptionError(
             f"{named[0]} is for messages that hold a document, and here a message is the picture "
-            "itself: leave it out, or choose --payload base64 or uri"
+            "itself: leave it out, or choose another --payload"
             + (", or name a header (header:NAME)" if named[0].startswith("--field") else "")
         )
     if options.timestamp_unit and "timestamp" not in moved:

@@ -17,6 +17,7 @@ from pyspark_vision.columns.compatibility import (
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.executor.messages import hints
+from pyspark_vision.messages.local_times import with_seconds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -45,7 +46,8 @@ _NOT_BLANK = rf"[^{WHITE_SPACE}]"
 # The years 1 to 9999.
 YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
-_MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
+# Seconds may lack: Java's own text of a time leaves them out where they are zero.
+_MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?"
 
 # Of a message's beginning: patterns over all of it take as long as reading its JSON.
 _FIRST_BYTES = 64
@@ -207,13 +209,14 @@ def _refused(said: str, value: Column, hinted: bool) -> Column:
 
 
 def local_timestamp(text: Column, time_zone: str) -> Column:
-    """ISO-8601 text -> timestamp: with or without a fraction; null where it is not one, or not of
-    the years 1 to 9999, which readers in Python and tables hold.
+    """ISO-8601 text -> timestamp; null where it is not one, or not of the years 1 to 9999, which
+    readers in Python and tables hold.
 
-    Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
+    Seconds and their fraction may lack. Without an offset it is read in ``time_zone``
+    (``Europe/Zurich``), with one as it says.
     """
     naive, with_offset = text.rlike(_MOMENT + "$"), has_offset(text)
-    dotted = F.translate(text, ",z", ".Z")
+    dotted = with_seconds(F.translate(text, ",z", ".Z"))
     moment = F.when(naive, try_timestamp(F.concat(dotted, F.lit(time_zone)))).when(
         with_offset, try_timestamp(dotted)
     )

@@ -43,6 +43,7 @@ def refused(name: str, root: Path, tmp_path: Path, arguments: list[str], capsys:
         ("--field image=record:key", "of a record itself a job takes "),
         ("--field timestamp=record:key", "timestamp=record:timestamp"),
         ("--field timestamp=record:timestamp timestamp=a", "timestamp stands there twice"),
+        ("--payload image --coerce", "--coerce is for messages that hold a document"),
         ("--unwrap a.", "--unwrap 'a.' is no path"),
         ("--unpack zip", "invalid choice: 'zip'"),
         ("--timestamp-unit min", "invalid choice: 'min'"),

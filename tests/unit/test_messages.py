@@ -67,7 +67,6 @@ def less(name: str) -> bytes:
         (message() + b"," + message(), "bad_message", "more behind its first JSON object"),
         (message() + b"], [" + message(), "bad_message", "more behind its first JSON object"),
         (message() + b"x}", "bad_message", "more behind its first JSON object"),
-        (message().replace(b"front", b"\\ud800"), "bad_message", "not a JSON object"),
         (b"null," + message(), "bad_message", "not a JSON object"),
         (b"[" + message() + b"]", "bad_message", "not a JSON object, but a list"),
         (repr(GOOD).encode(), "bad_message", "not a JSON object"),
@@ -122,6 +121,12 @@ def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
     assert bytes(row.picture.content) == b"hi"
 
 
+def test_half_of_a_character_is_not_taken_for_more_behind_the_object(spark: SparkSession) -> None:
+    [row] = read(spark, message().replace(b"front", b"\\ud800"))
+
+    assert row.picture.error.message == "the message is not a JSON object"
+
+
 def test_encoded_texts_in_a_row_are_read_as_one(spark: SparkSession) -> None:
     [row] = read(spark, message(image="aGk=aGk="))
 
@@ -151,7 +156,13 @@ def test_a_good_frame_keeps_its_text_and_gets_a_time(spark: SparkSession) -> Non
         ("2026-11-21T08:00:00.123456", "2026-11-21T07:00:00.123456"),
         ("2026-11-21T08:00:00", "2026-11-21T07:00:00"),
         ("2026-11-21 08:00:00,5", "2026-11-21T07:00:00.500000"),
-        ("2026-11-21T08:00", None),
+        ("2026-11-21T08:00", "2026-11-21T07:00:00"),
+        ("2026-11-21T08:00Z", "2026-11-21T08:00:00"),
+        ("2026-11-21 08:00+02:00", "2026-11-21T06:00:00"),
+        ("2026-11-21T08:00-0200", "2026-11-21T10:00:00"),
+        ("2026-11-21T08:00.5", None),
+        ("2026-11-21T08", None),
+        ("2026-11-21T08:0", None),
         ("2026-07-21T08:00:00", "2026-07-21T06:00:00"),
         ("2026-11-21T08:00:00Z", "2026-11-21T08:00:00"),
         ("2026-11-21T08:00:00.5z", "2026-11-21T08:00:00.500000"),
@@ -328,6 +339,8 @@ def test_failed_frames_give_no_result_message_and_no_event(spark: SparkSession) 
     [
         ("2026-11-21T08:00:00.123456", "2026-11-21 08:00:00.123456"),
         ("2026-11-21T08:00:00", "2026-11-21 08:00:00.000000"),
+        ("2026-11-21T08:00", "2026-11-21 08:00:00.000000"),
+        ("2026-11-21T08:00Z", "2026-11-21 08:00:00.000000"),
     ],
 )
 def test_events_name_what_was_seen_or_that_nothing_was(
