@@ -232,10 +232,10 @@ def _avro(
         raise InvalidOptionError("--schema-registry-config is of --schema-registry URL")
     if options.avro_schema is None and options.schema_registry is None:
         return None, None
-    if Layer.BOM in layers:
+    if of_text := sorted(layers - set(_OF_AVRO)):
         raise InvalidOptionError(
-            "--unpack bom is for text, and --avro-schema and --schema-registry are for Avro; "
-            f"choose from {', '.join(_OF_AVRO)}"
+            f"--unpack {of_text[0]} is for text, and --avro-schema and --schema-registry are for "
+            f"Avro; choose from {', '.join(_OF_AVRO)}"
         )
     _require_fastavro()
     if options.avro_schema is not None:

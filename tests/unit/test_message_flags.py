@@ -54,6 +54,8 @@ def refused(name: str, root: Path, tmp_path: Path, arguments: list[str], capsys:
         ("--avro-schema {tmp}/endless.avsc", "endless.avsc: the schema's F holds itself"),
         ("--avro-schema {tmp}/good.avsc --schema-registry http://h", "not both"),
         ("--avro-schema {tmp}/good.avsc --unpack bom", "--unpack bom is for text"),
+        ("--avro-schema {tmp}/good.avsc --unpack gzip base64", "--unpack base64 is for text"),
+        ("--avro-schema {tmp}/good.avsc --unpack json-text", "--unpack json-text is for text"),
         ("--schema-registry-config {tmp}/good", "is of --schema-registry URL"),
         ("--schema-registry h:80", "give http://HOST:PORT or https://HOST"),
         ("--schema-registry http://h/?a=b", "give http://HOST:PORT or https://HOST"),

@@ -437,6 +437,12 @@ def test_an_envelope_in_avro_may_hold_json() -> None:
     assert values_of(avro(schema, {"payload": message()}), (), how) == EXPECTED
 
 
+def test_avro_that_is_text_alone_has_no_fields() -> None:
+    said = refused(avro("string", "{}"), by_file("string"))
+
+    assert said == ("bad_message", "the message is not an object, but text")
+
+
 def batch(*values: bytes | None) -> Iterator[tuple[pa.Array, pa.Array]]:
     """Records without headers, as Spark gives them."""
     headers = pa.array([[]] * len(values), pa.list_(pa.binary()))

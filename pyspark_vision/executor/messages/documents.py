@@ -42,7 +42,7 @@ def document(value: bytes | None, form: MessageForm) -> Any:
         )
     data, schema_id = unpacked(value, form.layers, form.max_bytes)
     whole = _avro(data, schema_id, form) if form.is_avro else json_value(data, form.layers)
-    return _object(_unwrapped(whole, form), form.layers)
+    return _object(_unwrapped(whole, form), form)
 
 
 def json_value(data: bytes, unpacked: Collection[str] = ()) -> Any:
@@ -157,14 +157,14 @@ def _several(place: str, documents: list[Any]) -> str:
     return f"{place} is a list of {len(documents)}; a record is read that holds one alone"
 
 
-def _object(value: Any, layers: Collection[str]) -> Any:
+def _object(value: Any, form: MessageForm) -> Any:
     if isinstance(value, list) and len(value) > 1:
         raise _bad(_several("the message", value))
     if not isinstance(value, dict):
         if isinstance(value, list):
             raise _bad(f"the message is not an object{hints.LIST}")
-        is_text = isinstance(value, str) and Layer.JSON_TEXT not in layers
-        hint = hints.JSON_TEXT if is_text else ""
+        is_text = isinstance(value, str) and not form.is_avro
+        hint = hints.JSON_TEXT if is_text and Layer.JSON_TEXT not in form.layers else ""
         raise _bad(f"the message is not an object, but {kind_of(value)}{hint}")
     return value
 
