@@ -29,6 +29,8 @@ _GIVE_UP_S, _GIVE_UP_WAITING_S = 30, 300
 _TOPIC_IS_MADE_S = 2.0
 # Nothing confirmed for so long is worth a line.
 _SILENT_S = 3.0
+# So long a signal waits while brokers are asked why; those that are up answer at once.
+_LOOK_S = 1.0
 # A flush that takes longer than a moment.
 _SAID_AFTER_S = 1.0
 # Reports of what was given up come at once; a moment all the same.
@@ -185,7 +187,7 @@ class Outbox:
     def _is_topic_gone(self) -> bool:
         """Whether brokers say that there is no such topic; librdkafka waits for one in silence."""
         try:
-            known = self._producer.list_topics(self._topic, timeout=_SILENT_S)
+            known = self._producer.list_topics(self._topic, timeout=_LOOK_S)
         except KafkaException:
             return False
         problem = known.topics[self._topic].error

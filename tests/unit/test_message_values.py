@@ -180,6 +180,7 @@ def test_a_message_in_any_wrapping_that_was_named_is_read(value: bytes, how: Mes
         (message(payload={"frame": "x"}), form(fields=NESTED), "bad_message", "frame is text"),
         (message(), form(unwrap=("payload",)), "bad_message", "no payload: it has image"),
         (message(payload=7), form(unwrap=("payload",)), "bad_message", "payload is a number"),
+        (TWO_RECORDS, form(unwrap=("Records",)), "bad_message", "`unwrap` Records.0 reads a list"),
         (message(payload=None), form(unwrap=("payload",)), "bad_message", "payload is null; it"),
         (message(payload="x"), form(unwrap=("payload",)), "bad_message", "not a JSON object"),
         (b"[]", form(), "bad_message", "not an object, but a list"),

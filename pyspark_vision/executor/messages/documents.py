@@ -139,7 +139,9 @@ def _unwrapped(value: Any, form: MessageForm) -> Any:
         layers = form.layers - {Layer.CONFLUENT}
         return json_value(unpacked(data, layers, form.max_bytes)[0], layers)
     if not isinstance(inside, dict):
-        raise _bad(f"{'.'.join(form.unwrap)} is {kind_of(inside)}; it must be an object")
+        path = ".".join(form.unwrap)
+        hint = f"; `unwrap` {path}.0 reads a list of one" if isinstance(inside, list) else ""
+        raise _bad(f"{path} is {kind_of(inside)}; it must be an object{hint}")
     return inside
 
 
