@@ -121,10 +121,23 @@ def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
     assert bytes(row.picture.content) == b"hi"
 
 
-def test_half_of_a_character_is_not_taken_for_more_behind_the_object(spark: SparkSession) -> None:
-    [row] = read(spark, message().replace(b"front", b"\\ud800"))
+@pytest.mark.parametrize("half", [b"\\ud800", b"a\\uDFFF?"])
+@pytest.mark.every_spark
+def test_half_of_a_character_is_no_id(half: bytes, spark: SparkSession) -> None:
+    [row] = read(spark, message().replace(b"front", half))
 
-    assert row.picture.error.message == "the message is not a JSON object"
+    assert row.picture.error.code == "bad_message"
+    assert row.picture.error.message in (
+        "the message is not a JSON object",
+        "camera_id has half of a character, which no text holds",
+    )
+
+
+@pytest.mark.every_spark
+def test_whole_characters_are_an_id_in_whatever_escapes(spark: SparkSession) -> None:
+    [row] = read(spark, message().replace(b"front", b"\\ud83d\\uDE00?"))
+
+    assert (row.camera_id, row.problem) == ("\U0001f600?", None)
 
 
 def test_encoded_texts_in_a_row_are_read_as_one(spark: SparkSession) -> None:
