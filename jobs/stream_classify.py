@@ -30,7 +30,7 @@ from pyspark_vision.job import (
 )
 from pyspark_vision.job.outputs import StreamPlaces
 from pyspark_vision.job.places import Place
-from pyspark_vision.messages import image_stream
+from pyspark_vision.messages import image_stream, pictures
 from pyspark_vision.messages.planned_time import PLANNED
 from pyspark_vision.messages.record_headers import with_header_columns
 from pyspark_vision.messages.topics import IMAGE_RESULT_TOPIC, IMAGE_TOPIC
@@ -61,6 +61,13 @@ def parser() -> command_line.JobParser:
     source = job.add_argument_group("source")
     image_source.add_pubsub(source)
     flags.add_kafka_source(source, IMAGE_TOPIC)
+    source.add_argument(
+        "--payload",
+        choices=[pictures.BASE64, pictures.IMAGE],
+        default=pictures.BASE64,
+        help="what a Kafka message holds: JSON with the picture as base64 or data URI, or the "
+        "picture's bytes (the record's key is the image's id)",
+    )
     source.add_argument(
         "--project-id", metavar="ID", help="the Google Cloud project of Pub/Sub and BigQuery"
     )
@@ -228,7 +235,9 @@ def all_places(options: argparse.Namespace) -> list[Place]:
 def run(options: argparse.Namespace) -> None:
     topics = flags.kafka_topics(options, IMAGE_TOPIC, options.output_kafka_topic)
     start.refuse_mixed(all_places(options), topics)
-    form = message_flags.message_form(options, FIELDS, aliases=ALIASES)
+    form = message_flags.message_form(
+        options, FIELDS, aliases=ALIASES, documents=options.payload != pictures.IMAGE
+    )
     headers = message_flags.needs_headers(options, form)
     source = image_source.image_source(
         options,
@@ -253,7 +262,9 @@ def run(options: argparse.Namespace) -> None:
 
     def read(records: DataFrame) -> DataFrame:
         with_headers = with_header_columns(records, options.header_columns)
-        return image_stream.read_images(with_headers, options.max_message_bytes, form)
+        return image_stream.read_images(
+            with_headers, options.max_message_bytes, form, options.payload
+        )
 
     own = [place.uri for place in flags.written_places(written)]
     images = image_source.images(session, source, options.checkpoint, read, own)

@@ -18,7 +18,7 @@ from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.job.arguments import Parser, with_flags
 from pyspark_vision.sinks import terminal
 from pyspark_vision.sinks.bigquery.table_name import parse
-from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.kafka_properties import read_java_properties
 from pyspark_vision.sources.pubsub.options import whole_name
 from pyspark_vision.spark.secrets import secrets_of
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 def _kafka(args: argparse.Namespace) -> Client | None:
     if not args.kafka_servers:
         return None
-    properties = read_properties(args.kafka_config) if args.kafka_config else ()
+    properties = read_java_properties(args.kafka_config) if args.kafka_config else ()
     return Client(args.kafka_servers, properties)
 
 

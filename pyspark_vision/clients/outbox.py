@@ -29,6 +29,8 @@ _GIVE_UP_S, _GIVE_UP_WAITING_S = 30, 300
 _TOPIC_IS_MADE_S = 2.0
 # Nothing confirmed for so long is worth a line.
 _SILENT_S = 3.0
+# So long a signal waits while brokers are asked why; those that are up answer at once.
+_LOOK_S = 1.0
 # A flush that takes longer than a moment.
 _SAID_AFTER_S = 1.0
 # Reports of what was given up come at once; a moment all the same.
@@ -104,14 +106,18 @@ class Outbox:
             if not waiting:
                 self._last_report = time.monotonic()
             silent_s = time.monotonic() - self._last_report
-            if waiting and silent_s > _SILENT_S and self._silent_since is None:
-                self._silent_since = self._last_report
-                way = "cameras wait" if self._waits else "newer ones are dropped"
-                why = f" ({self._last_error.str()})" if self._last_error else ""
-                self._say(
-                    f"{self._brokers.servers} has confirmed nothing for {silent_s:.0f} s{why}: "
-                    f"{waiting} frames are under way, {way} until it answers"
-                )
+            if not waiting or silent_s <= _SILENT_S or self._silent_since is not None:
+                return
+            self._silent_since = self._last_report
+        # Cameras go on meanwhile: this may take a moment.
+        is_gone = self._is_topic_gone()
+        way = "cameras wait" if self._waits else "newer ones are dropped"
+        why = f" ({self._last_error.str()})" if self._last_error else ""
+        said = f"{self._brokers.servers} has confirmed nothing for {silent_s:.0f} s{why}"
+        if is_gone:
+            said = f"topic {self._topic} does not exist on {self._brokers.servers} any more"
+        until = "it is there again" if is_gone else "it answers"
+        self._say(f"{said}: {waiting} frames are under way, {way} until {until}")
 
     def stop_waiting(self) -> None:
         """Let nobody wait for room any more."""
@@ -177,6 +183,15 @@ class Outbox:
                 said = kafka.explained(self._brokers, problem)
                 raise BrokersError(f"topic {self._topic} cannot be written. {said}")
             time.sleep(0.1)
+
+    def _is_topic_gone(self) -> bool:
+        """Whether brokers say that there is no such topic; librdkafka waits for one in silence."""
+        try:
+            known = self._producer.list_topics(self._topic, timeout=_LOOK_S)
+        except KafkaException:
+            return False
+        problem = known.topics[self._topic].error
+        return problem is not None and problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
     def _produced(self, record: Record, tally: Tally) -> bool:
         """Whether something has become of the record; ``False``: the producer's queue is full."""

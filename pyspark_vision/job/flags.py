@@ -29,7 +29,7 @@ from pyspark_vision.sources.kafka import (
     KafkaConnection,
     KafkaSource,
 )
-from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.kafka_properties import read_java_properties
 from pyspark_vision.sources.settling import DEFAULT_SETTLE_S
 from pyspark_vision.streaming.metrics import check_port
 from pyspark_vision.streaming.runner import StreamOptions
@@ -110,7 +110,7 @@ def add_kafka_config(parser: argparse._ActionsContainer) -> None:
 
 def kafka_connection(options: argparse.Namespace) -> KafkaConnection:
     """The brokers of ``--kafka-servers`` with the properties of ``--kafka-config``."""
-    properties = read_properties(options.kafka_config) if options.kafka_config else ()
+    properties = read_java_properties(options.kafka_config) if options.kafka_config else ()
     return KafkaConnection(options.kafka_servers, properties)
 
 

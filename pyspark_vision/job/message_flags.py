@@ -20,7 +20,7 @@ from pyspark_vision.executor.messages.form import (
     MessageForm,
 )
 from pyspark_vision.executor.messages.schema_registry import SchemaRegistry, SchemaRegistryError
-from pyspark_vision.messages.field_paths import parsed_field, parsed_path
+from pyspark_vision.messages.field_paths import Origin, parsed_field, parsed_path
 from pyspark_vision.messages.record_headers import refuse_same_columns
 from pyspark_vision.sources.kafka_properties import read_properties
 
@@ -41,6 +41,9 @@ _NAMES = (
     *("schema_registry_config", "header_columns"),
 )
 
+# What of a record itself is a field, where messages do not have it.
+_OF_RECORD = {Kind.TEXT: "key", Kind.TIMESTAMP: "timestamp"}
+
 _OF_AVRO = (Layer.CONFLUENT, Layer.GZIP, Layer.HEX, Layer.PYTHON_BYTES)
 
 
@@ -52,7 +55,8 @@ def add_message_form(group: argparse._ArgumentGroup, fields: Sequence[str]) -> N
         default=[],
         metavar="NAME=PATH",
         help=f"where messages have {', '.join(fields)}: names with dots between them, as "
-        "image=payload.frame.data (\\. is a dot in a name), or header:NAME for a record's header",
+        "image=payload.frame.data (\\. is a dot in a name), header:NAME for a record's header, or "
+        "record:key and record:timestamp for its own key and time",
     )
     group.add_argument(
         "--unwrap",
@@ -66,7 +70,8 @@ def add_message_form(group: argparse._ArgumentGroup, fields: Sequence[str]) -> N
         default=[],
         metavar="LAYER",
         help="what may be around messages: gzip, confluent (a zero byte and a schema's id), bom (a "
-        "byte order mark), python-bytes (b'…'); or around a picture's text: python-bytes, hex",
+        "byte order mark), base64, json-text (JSON in JSON's quotes), python-bytes (b'…'); or "
+        "around a picture's text: python-bytes, hex",
     )
     group.add_argument(
         "--timestamp-unit",
@@ -117,7 +122,7 @@ def message_form(
     starts: a schema is read, a registry is asked.
     """
     refuse_same_columns(options.header_columns)
-    moved = _moved(options.field, known, aliases or {})
+    moved, of_record = _moved(options.field, known, aliases or {})
     if not documents:
         _refuse_of_documents(options, moved)
         if not moved:
@@ -131,10 +136,11 @@ def message_form(
         if not options.dry_run:
             _check(registry)
     unwrap = _path("--unwrap", options.unwrap) if options.unwrap is not None else ()
-    is_other = moved or layers or unwrap or schema or registry
+    is_other = moved or of_record or layers or unwrap or schema or registry
     if not is_other and options.timestamp_unit is None and not options.coerce:
         return None
-    fields = tuple(moved.get(field.name, field) for field in known)
+    # What a form does not have, jobs take from the record.
+    fields = tuple(moved.get(one.name, one) for one in known if one.name not in of_record)
     return MessageForm(
         fields,
         options.max_message_bytes,
@@ -162,22 +168,37 @@ def needs_headers(options: argparse.Namespace, form: MessageForm | None) -> bool
 
 def _moved(
     texts: Sequence[str], known: Sequence[Field], aliases: Mapping[str, str]
-) -> dict[str, Field]:
-    """The fields that ``--field`` names, where it says that they are."""
+) -> tuple[dict[str, Field], set[str]]:
+    """The fields that ``--field`` names, where it says that they are; names of the record's own."""
     by_name = {field.name: field for field in known}
     moved: dict[str, Field] = {}
+    of_record: set[str] = set()
     for text in texts:
-        given, path, is_header = parsed_field(text, (*by_name, *aliases))
+        given, path, origin = parsed_field(text, (*by_name, *aliases))
         name = aliases.get(given, given)
         field = by_name[name]
-        if name in moved:
+        if name in moved or name in of_record:
             raise InvalidOptionError(f"--field {text}: {name} stands there twice")
-        if is_header and field.kind not in (Kind.TEXT, Kind.TIMESTAMP):
+        if origin is Origin.RECORD:
+            _check_of_record(text, field, path[0], known)
+            of_record.add(name)
+            continue
+        if origin is Origin.HEADER and field.kind not in (Kind.TEXT, Kind.TIMESTAMP):
             raise InvalidOptionError(
                 f"--field {text}: a header holds ids and times; {name} comes from the message"
             )
-        moved[name] = dataclasses.replace(field, path=path, is_header=is_header)
-    return moved
+        moved[name] = dataclasses.replace(field, path=path, is_header=origin is Origin.HEADER)
+    return moved, of_record
+
+
+def _check_of_record(text: str, field: Field, part: str, known: Sequence[Field]) -> None:
+    if _OF_RECORD.get(field.kind) != part:
+        parts = [
+            f"{one.name}=record:{_OF_RECORD[one.kind]}" for one in known if one.kind in _OF_RECORD
+        ]
+        raise InvalidOptionError(
+            f"--field {text}: of a record itself a job takes {' and '.join(parts)}"
+        )
 
 
 def _refuse_of_documents(options: argparse.Namespace, moved: Mapping[str, Field]) -> None:
@@ -193,7 +214,7 @@ def _refuse_of_documents(options: argparse.Namespace, moved: Mapping[str, Field]
     if named:
         raise InvalidOptionError(
             f"{named[0]} is for messages that hold a document, and here a message is the picture "
-            "itself: leave it out, or choose --payload base64 or uri"
+            "itself: leave it out, or choose another --payload"
             + (", or name a header (header:NAME)" if named[0].startswith("--field") else "")
         )
     if options.timestamp_unit and "timestamp" not in moved:
@@ -211,10 +232,10 @@ def _avro(
         raise InvalidOptionError("--schema-registry-config is of --schema-registry URL")
     if options.avro_schema is None and options.schema_registry is None:
         return None, None
-    if Layer.BOM in layers:
+    if of_text := sorted(layers - set(_OF_AVRO)):
         raise InvalidOptionError(
-            "--unpack bom is for text, and --avro-schema and --schema-registry are for Avro; "
-            f"choose from {', '.join(_OF_AVRO)}"
+            f"--unpack {of_text[0]} is for text, and --avro-schema and --schema-registry are for "
+            f"Avro; choose from {', '.join(_OF_AVRO)}"
         )
     _require_fastavro()
     if options.avro_schema is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from pyspark_vision.errors import ErrorCode, InvalidOptionError
+from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.messages import json_fields
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ def read_events(records: DataFrame, how: EventFormat) -> DataFrame:
         {},
         max_bytes=how.max_message_bytes,
     )
-    more = F.when(
-        ~_is_one_value(text),
-        json_fields.error(ErrorCode.BAD_MESSAGE, "the message is not one JSON object alone"),
-    )
-    problem = F.when(F.col("_word").isNull(), F.coalesce(F.col("_message.error"), more))
+    problem = F.when(F.col("_word").isNull(), F.col("_message.error"))
     event = F.struct(
         text.alias("raw_event"),
         F.col("received").alias("timestamp"),
@@ -146,16 +142,3 @@ def _field(name: str, how: EventFormat) -> Column:
         return F.lit(how.replaced[name])
     given = F.col("_message.fields")[name]
     return F.coalesce("_word", given) if name == EVENT_TYPE else given
-
-
-def _is_one_value(text: Column) -> Column:
-    """Whether nothing but white space follows the first JSON value of the text.
-
-    Spark's reader stops behind that value. So it gets an array of the text and of its digest: there
-    are these two in it, or the text has closed the array or put more into it.
-    """
-    digest = F.sha2(text, 256)
-    array = F.concat(F.lit("["), text, F.lit(',"'), digest, F.lit('"]'))
-    read = F.from_json(array, "array<string>", {"allowSingleQuotes": "false"})
-    alone = (F.size(read) == 2) & (F.get(read, F.lit(1)) == digest)
-    return F.coalesce(alone, F.lit(False))

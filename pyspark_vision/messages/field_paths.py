@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from enum import StrEnum
 
 from pyspark_vision.errors import InvalidOptionError
 
-_HEADER = "header:"
+_HEADER, _RECORD = "header:", "record:"
 
 # A name: no dot and no backslash but behind a backslash.
 _NAME = re.compile(r"(?:[^.\\]|\\[.\\])+")
+
+
+class Origin(StrEnum):
+    """What a field is taken from."""
+
+    DOCUMENT = "document"
+    HEADER = "header"
+    RECORD = "record"
 
 
 def parsed_path(text: str) -> tuple[str, ...]:
@@ -39,10 +48,10 @@ def parsed_path(text: str) -> tuple[str, ...]:
     )
 
 
-def parsed_field(text: str, known: Collection[str]) -> tuple[str, tuple[str, ...], bool]:
-    """``NAME=PATH``, or ``NAME=header:HEADER`` -> name, path, and whether it is a header's.
+def parsed_field(text: str, known: Collection[str]) -> tuple[str, tuple[str, ...], Origin]:
+    """``NAME=PATH``, ``NAME=header:HEADER`` or ``NAME=record:PART`` -> name, path, and of what.
 
-    Raises :class:`InvalidOptionError` if it is neither, or the job has no such field.
+    Raises :class:`InvalidOptionError` if it is none of them, or the job has no such field.
     """
     name, equals, where = text.partition("=")
     if not equals or not where:
@@ -58,8 +67,10 @@ def parsed_field(text: str, known: Collection[str]) -> tuple[str, tuple[str, ...
         header = where.removeprefix(_HEADER)
         if not header:
             raise InvalidOptionError(f"`field` {text}: the header's name is missing")
-        return name, (header,), True
+        return name, (header,), Origin.HEADER
+    if where.startswith(_RECORD):
+        return name, (where.removeprefix(_RECORD),), Origin.RECORD
     try:
-        return name, parsed_path(where), False
+        return name, parsed_path(where), Origin.DOCUMENT
     except InvalidOptionError as error:
         raise InvalidOptionError(f"`field` {text}: {error}") from None

@@ -21,6 +21,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from pyspark_vision.errors import ErrorCode
 from pyspark_vision.executor.messages.form import MessageForm
 from pyspark_vision.messages import json_fields, message_forms, pictures, record_headers
 from pyspark_vision.messages.local_times import local_text
@@ -78,14 +79,21 @@ PREDICTION_OFFERED = StructType(
 
 
 def read_images(
-    records: DataFrame, max_message_bytes: int, form: MessageForm | None = None
+    records: DataFrame,
+    max_message_bytes: int,
+    form: MessageForm | None = None,
+    payload: str = pictures.BASE64,
 ) -> DataFrame:
     """Kafka records -> ``image_id, sent_at, metadata, picture`` added.
 
     ``picture`` is ``struct<content, error>``; a message without ``image_id`` has its key instead.
     ``form``: of messages that are not week 9's, with fields of the names ``image_id``,
-    ``image_data``, ``timestamp`` and ``metadata``; a moment becomes ISO-8601 text in UTC.
+    ``image_data``, ``timestamp`` and ``metadata``; a moment becomes ISO-8601 text in UTC. Without
+    the field ``image_id`` it is the key, without ``timestamp`` the record's own time.
+    ``payload``: ``image`` where the value is the picture, and only headers have fields.
     """
+    if payload == pictures.IMAGE:
+        return _read_pictures(records, max_message_bytes, form)
     if form is not None:
         return _read_in_form(records, form)
     typed = {"image_id": "string", "timestamp": "string", "metadata": "map<string,string>"}
@@ -118,18 +126,49 @@ def read_images(
 
 
 def _read_in_form(records: DataFrame, form: MessageForm) -> DataFrame:
+    image_id, sent_at = _of_form_or_record(form)
     fields = F.col(message_forms.READ)
-    image_id = F.coalesce(fields["image_id"], text_of(F.col("key")))
-    text, moment = message_forms.timestamp(fields, "timestamp")
-    in_utc = F.concat(local_text(moment, UTC), F.lit("Z"))
     problem = F.coalesce(fields["error"], json_fields.missing(image_id, "image_id"))
     return message_forms.with_read(records, form).select(
         *records.columns,
         image_id.alias("image_id"),
-        F.coalesce(text, in_utc).alias("sent_at"),
+        sent_at.alias("sent_at"),
         F.map_from_entries(fields["metadata"]).alias("metadata"),
         pictures.encoded(fields["image_data"], problem).alias("picture"),
     )
+
+
+def _read_pictures(
+    records: DataFrame, max_message_bytes: int, form: MessageForm | None
+) -> DataFrame:
+    image_id, sent_at = _of_form_or_record(form)
+    unnamed = F.when(
+        image_id.isNull(), json_fields.error(ErrorCode.BAD_MESSAGE, "the record has no key")
+    )
+    refused = [] if form is None else [F.col(message_forms.READ)["error"]]
+    problem = F.coalesce(*refused, unnamed)
+    given = pictures.from_bytes(F.col("value"), max_message_bytes)
+    picture = F.when(problem.isNull(), given).otherwise(pictures.encoded(F.lit(None), problem))
+    read = records if form is None else message_forms.with_read(records, form)
+    return read.select(
+        *records.columns,
+        image_id.alias("image_id"),
+        sent_at.alias("sent_at"),
+        F.lit(None).cast(RESULT["metadata"].dataType).alias("metadata"),
+        picture.alias("picture"),
+    )
+
+
+def _of_form_or_record(form: MessageForm | None) -> tuple[Column, Column]:
+    """An image's id and its time as text; what a form does not have is the record's own."""
+    there = {field.name for field in form.fields} if form is not None else set()
+    fields = F.col(message_forms.READ)
+    given = [fields["image_id"]] if "image_id" in there else []
+    image_id = F.coalesce(*given, text_of(F.col("key")))
+    text, moment = F.lit(None).cast("string"), F.col("received")
+    if "timestamp" in there:
+        text, moment = message_forms.timestamp(fields, "timestamp")
+    return image_id, F.coalesce(text, F.concat(local_text(moment, UTC), F.lit("Z")))
 
 
 def results(flat: DataFrame, confidence_threshold: float) -> DataFrame:

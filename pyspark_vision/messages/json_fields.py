@@ -17,11 +17,17 @@ from pyspark_vision.columns.compatibility import (
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.executor.messages import hints
+from pyspark_vision.messages.local_times import with_seconds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _CORRUPT = "_not_json"
+# Text and null as the members of a list, which has more if the text has: Spark's reader stops
+# behind the first value and does not look at what follows.
+_ALONE = "alone"
+_BEFORE, _BEHIND = f'{{"{_ALONE}":[', ",null]}"
+_STRICT = {"columnNameOfCorruptRecord": _CORRUPT, "allowSingleQuotes": "false"}
 
 # Text that is a number.
 DIGITS = r"^\s*-?\d+(\.\d+)?\s*$"
@@ -34,17 +40,22 @@ _MAGIC_BYTES = 6
 _NAMES_CHARS = 100
 
 # What JSON allows around a value; a line end is what many producers put there.
-_WHITE_SPACE = " \t\r\n"
-_NOT_BLANK = rf"[^{_WHITE_SPACE}]"
-_ENDS_AS_OBJECT = rf"\}}[{_WHITE_SPACE}]*+$"
+WHITE_SPACE = " \t\r\n"
+_NOT_BLANK = rf"[^{WHITE_SPACE}]"
 
 # The years 1 to 9999.
 YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
-_MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d{1,9})?"
+# Seconds may lack: Java's own text of a time leaves them out where they are zero.
+_MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?"
 
-# Of a message's beginning and end: patterns over all of it take as long as reading its JSON.
-_END_BYTES = 64
+# Of a message's beginning: patterns over all of it take as long as reading its JSON.
+_FIRST_BYTES = 64
+
+# JSON's escape of one half of a character beyond the first 65,536, without the other.
+_HALF_CHARACTER = (
+    r"(?i)\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}"
+)
 
 # How Spark names the kinds of a JSON value (`schema_of_variant`).
 _KIND_PATTERNS = {"string": "^STRING$", "map<string,string>": "^OBJECT<"}
@@ -69,7 +80,7 @@ def no_error() -> Column:
 
 def trimmed(text: Column) -> Column:
     """Text without the white space that JSON allows around a value."""
-    return F.btrim(text, F.lit(_WHITE_SPACE))
+    return F.btrim(text, F.lit(WHITE_SPACE))
 
 
 def with_message(
@@ -89,8 +100,8 @@ def with_message(
     no camera's name. ``encoded`` are base64 fields, as ``struct<content, text>``: bytes of plain
     base64; of anything else its text. A missing field is null; whether that is an error the format
     says. Errors: ``null_input``, ``empty_input``, ``too_many_bytes``, and ``bad_message`` for what
-    is not UTF-8, not a JSON object, or has a field of the wrong type. ``hinted``: their words name
-    the option of a job that would have read it.
+    is not UTF-8, not one JSON object alone, or has a field of the wrong type. ``hinted``: their
+    words name the option of a job that would have read it.
     """
     text = value.cast("string")
     # Too large is said before anything is parsed. Of blank text Spark's reader makes no record, on
@@ -98,21 +109,23 @@ def with_message(
     # (Patterns, because trimming a message of megabytes takes four times as many.)
     is_blank = ~_first(value).rlike(_NOT_BLANK) & ~text.rlike(_NOT_BLANK)
     small = F.when((F.length(value) <= max_bytes) & ~is_blank, text)
-    ends_as_object = F.when(
-        _last(value).rlike(_NOT_BLANK), _last(value).rlike(_ENDS_AS_OBJECT)
-    ).otherwise(text.rlike(_ENDS_AS_OBJECT))
     # Columns of their own: as expressions they would be parsed anew wherever they are used below.
-    record, as_text = F.col("_record"), F.col("_as_text")
     read = records.withColumn("_record", _parsed(small, texts, encoded, "BINARY", typed))
+    corrupt, length = F.col("_record")[_CORRUPT], F.array_size(F.col("_record")[_ALONE])
+    record = F.get(F.col("_record")[_ALONE], F.lit(0))
+    as_text = record
     if encoded:
         # Spark's reader decodes base64 on its way, in a quarter of the time that checking and
         # decoding the text takes. Where it fails, so does its record. (It reads on behind padding:
         # of two encoded texts in one string it makes one.)
-        again = F.when(
-            record[_CORRUPT].isNotNull(), _parsed(small, texts, encoded, "STRING", typed)
-        )
+        again = F.when(corrupt.isNotNull(), _parsed(small, texts, encoded, "STRING", typed))
         read = read.withColumn("_as_text", again)
-    corrupt = (as_text if encoded else record)[_CORRUPT]
+        corrupt, in_bytes = F.col("_as_text")[_CORRUPT], length
+        length = F.coalesce(F.array_size(F.col("_as_text")[_ALONE]), in_bytes)
+        as_text = F.get(F.col("_as_text")[_ALONE], F.lit(0))
+    wanted = _columns(texts, encoded, "STRING", typed)
+    is_object = record.isNotNull() | as_text.isNotNull()
+    is_alone = F.coalesce(is_object & corrupt.isNull() & (length == 2), F.lit(False))
 
     def found(name: str) -> Column:
         return F.coalesce(record[name], as_text[name]) if encoded else record[name]
@@ -128,13 +141,7 @@ def with_message(
             ~is_valid_utf8(_without_base64(text, [record[name] for name in encoded])),
             error(ErrorCode.BAD_MESSAGE, _refused("the message is not UTF-8", value, hinted)),
         )
-        # Spark's reader stops behind the object and does not look at what follows.
-        .when(
-            record.isNull() | corrupt.isNotNull() | ~ends_as_object,
-            error(
-                ErrorCode.BAD_MESSAGE, _refused("the message is not a JSON object", value, hinted)
-            ),
-        )
+        .when(~is_alone, error(ErrorCode.BAD_MESSAGE, _no_object(small, wanted, value, hinted)))
     )
     kinds, values = typed_fields(small, {name: found(name) for name in typed}, typed)
     for name, kind in typed.items():
@@ -146,6 +153,15 @@ def with_message(
             said.append(F.when(given.rlike(_NUMBERS), hint).otherwise(""))
         message = F.concat(*said)
         problem = problem.when(wrong, error(ErrorCode.BAD_MESSAGE, message))
+        if kind == "string":
+            # Before Spark 4.2 a question mark stands for it, and two ids would become one.
+            is_half = F.contains(values[name], F.lit("?")) & small.rlike(_HALF_CHARACTER)
+            problem = problem.when(
+                is_half,
+                error(
+                    ErrorCode.BAD_MESSAGE, f"{name} has half of a character, which no text holds"
+                ),
+            )
     fields = [found(name).alias(name) for name in texts]
     fields += [
         F.struct(record[name].alias("content"), as_text[name].alias("text")).alias(name)
@@ -174,6 +190,14 @@ def there_is(message: Column, name: str) -> Column:
     return F.coalesce(F.concat(F.lit(": it has "), names, how), F.lit(""))
 
 
+def _no_object(text: Column, wanted: str, value: Column, hinted: bool) -> Column:
+    """Words of text that is not one JSON object alone; ``wanted``: its columns."""
+    first = F.from_json(text, f"{wanted}, {_CORRUPT} STRING", _STRICT)
+    has_more = first.isNotNull() & first[_CORRUPT].isNull()
+    said = _refused("the message is not a JSON object", value, hinted)
+    return F.when(has_more, hints.MORE_BEHIND).otherwise(said)
+
+
 def _refused(said: str, value: Column, hinted: bool) -> Column:
     """Words of a message that cannot be read, as :func:`hints.of_message` in a worker has them."""
     if not hinted:
@@ -187,6 +211,9 @@ def _refused(said: str, value: Column, hinted: bool) -> Column:
         F.when(begins(hints.GZIP_MAGIC), hints.GZIP)
         .when(begins(*hints.MARKS), hints.BOM)
         .when(begins(*hints.LITERALS), hints.PYTHON_BYTES)
+        .when(begins(*hints.BASE64_MAGICS), hints.BASE64)
+        .when(begins(*hints.JSON_TEXT_MAGICS), hints.JSON_TEXT)
+        .when(first.rlike("^(20|09|0A|0D)*5B"), hints.LIST)
         .when(first.rlike("^00.{8}7B"), hints.CONFLUENT_JSON)
         .when(first.rlike("^00.{10}"), hints.CONFLUENT_AVRO)
         .when(begins(*hints.PICTURE_MAGICS), hints.PICTURE)
@@ -196,13 +223,14 @@ def _refused(said: str, value: Column, hinted: bool) -> Column:
 
 
 def local_timestamp(text: Column, time_zone: str) -> Column:
-    """ISO-8601 text -> timestamp: with or without a fraction; null where it is not one, or not of
-    the years 1 to 9999, which readers in Python and tables hold.
+    """ISO-8601 text -> timestamp; null where it is not one, or not of the years 1 to 9999, which
+    readers in Python and tables hold.
 
-    Without an offset it is read in ``time_zone`` (``Europe/Zurich``), with one as it says.
+    Seconds and their fraction may lack. Without an offset it is read in ``time_zone``
+    (``Europe/Zurich``), with one as it says.
     """
     naive, with_offset = text.rlike(_MOMENT + "$"), has_offset(text)
-    dotted = F.translate(text, ",z", ".Z")
+    dotted = with_seconds(F.translate(text, ",z", ".Z"))
     moment = F.when(naive, try_timestamp(F.concat(dotted, F.lit(time_zone)))).when(
         with_offset, try_timestamp(dotted)
     )
@@ -235,11 +263,18 @@ def _parsed(
     encoded_type: str,
     typed: Mapping[str, str],
 ) -> Column:
+    columns = _columns(texts, encoded, encoded_type, typed)
+    schema = f"{_ALONE} ARRAY<STRUCT<{columns}>>, {_CORRUPT} STRING"
+    return F.from_json(F.concat(F.lit(_BEFORE), text, F.lit(_BEHIND)), schema, _STRICT)
+
+
+def _columns(
+    texts: tuple[str, ...], encoded: tuple[str, ...], encoded_type: str, typed: Mapping[str, str]
+) -> str:
     columns = [f"{quoted(name)} STRING" for name in texts]
     columns += [f"{quoted(name)} {encoded_type}" for name in encoded]
     columns += [f"{quoted(name)} {JSON_VALUE}" for name in typed]
-    schema = ", ".join([*columns, f"{_CORRUPT} STRING"])
-    return F.from_json(text, schema, {"columnNameOfCorruptRecord": _CORRUPT})
+    return ", ".join(columns)
 
 
 def _without_base64(text: Column, contents: list[Column]) -> Column:
@@ -251,8 +286,4 @@ def _without_base64(text: Column, contents: list[Column]) -> Column:
 
 
 def _first(value: Column) -> Column:
-    return F.substring(value, 1, _END_BYTES).cast("string")
-
-
-def _last(value: Column) -> Column:
-    return F.substring(value, -_END_BYTES, _END_BYTES).cast("string")
+    return F.substring(value, 1, _FIRST_BYTES).cast("string")

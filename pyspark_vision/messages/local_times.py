@@ -25,8 +25,14 @@ def local_text(moment: Column, time_zone: str) -> Column:
     return with_all_digits(F.translate(text, " ", "T"))
 
 
+def with_seconds(text: Column) -> Column:
+    """ISO-8601 text with seconds, whether it had them or not: ``2026-11-21T08:00:00Z``."""
+    return F.regexp_replace(text, r"^([\d-]{10}[T ]\d\d:\d\d)(?!:)", "$1:00")
+
+
 def with_all_digits(text: Column) -> Column:
     """Local text with six digits of its fraction, whatever it had."""
+    text = with_seconds(text)
     whole = F.regexp_extract(text, r"^([^.,]*)", 1)
     fraction = F.rpad(F.regexp_extract(text, r"[.,](\d+)$", 1), FRACTION_DIGITS, "0")
     return F.concat(whole, F.lit("."), fraction)

@@ -16,7 +16,13 @@ from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import ErrorCode
 from pyspark_vision.executor.decode.base64_text import HEX_LETTERS
 from pyspark_vision.executor.messages import hints
-from pyspark_vision.messages.json_fields import error, no_error, there_is, too_many_bytes
+from pyspark_vision.messages.json_fields import (
+    WHITE_SPACE,
+    error,
+    no_error,
+    there_is,
+    too_many_bytes,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -59,14 +65,15 @@ def with_base64(
     ``bad_message`` where both are null. ``problem`` is what was wrong before that, or null.
     ``there``: words on what a message without a picture has instead.
     """
-    is_data_uri = text.startswith("data:")
+    text = F.btrim(text, F.lit(WHITE_SPACE))
+    is_data_uri = F.lower(F.substring(text, 1, 5)) == "data:"
     bare = F.when(is_data_uri, F.substring_index(text, ",", -1)).otherwise(text)
     plain = F.translate(bare, "-_ \t\r\n", "+/")
     decoded = F.coalesce(
         content, F.try_to_binary(bare, F.lit("base64")), F.try_to_binary(plain, F.lit("base64"))
     )
     not_base64 = F.col("_content").isNull() | (
-        is_data_uri & ~F.substring_index(text, ",", 1).endswith(";base64")
+        is_data_uri & ~F.lower(F.substring_index(text, ",", 1)).endswith(";base64")
     )
     hint = (
         F.when(bare.rlike("^b['\"]"), hints.PYTHON_BYTES)

@@ -24,13 +24,19 @@ _TIMEOUT_MS = 10_000
 # By names of Kafka's public exceptions.
 _REMEDIES: Remedies = (
     (("SaslAuthentication",), "Correct user and password in the file of `kafka_config`"),
+    (
+        ("JAAS", "LoginModule", "serviceName"),
+        "Correct sasl.mechanism and sasl.jaas.config in the file of `kafka_config` (as "
+        "PlainLoginModule required username=… password=…;)",
+    ),
     (("SslAuthentication",), "Correct ssl.truststore.* and ssl.keystore.* in `kafka_config`"),
     (("TopicAuthorization",), "Give this user the right to the topic"),
     (("UnknownTopicOrPartition",), "Create the topic, or correct its name"),
     (
         ("Timeout",),
-        "Does this listener want security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT) in the file of "
-        "`kafka_config`? A client that does not match it gets no answer",
+        "Does this listener want security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT) or another "
+        "sasl.mechanism in the file of `kafka_config`? A client that does not match it gets no "
+        "answer",
     ),
 )
 

@@ -18,6 +18,39 @@ _RESERVED_PROPERTIES = (
     "interceptor.classes",
 )
 
+# What librdkafka calls otherwise, which the commands of clients take; Java's clients pass over it.
+_LIBRDKAFKA_ONLY = {
+    "sasl.mechanisms": "sasl.mechanism",
+    "sasl.username": "sasl.jaas.config",
+    "sasl.password": "sasl.jaas.config",
+    "ssl.ca.location": "ssl.truststore.location",
+    "ssl.certificate.location": "ssl.keystore.location",
+    "ssl.key.location": "ssl.keystore.location",
+}
+_FILES = ("ssl.truststore.location", "ssl.keystore.location")
+_ISOLATION, _ISOLATIONS = "isolation.level", ("read_committed", "read_uncommitted")
+
+
+def read_java_properties(path: str) -> tuple[tuple[str, str], ...]:
+    """As :func:`read_properties`, of Java's clients, which jobs use.
+
+    Raises :class:`InvalidOptionError` also for what these would pass over or end by a stack trace.
+    """
+    properties = read_properties(path)
+    given = dict(properties)
+    for name, instead in _LIBRDKAFKA_ONLY.items():
+        if name in given and instead not in given:
+            raise InvalidOptionError(
+                f"{path}: {name} is librdkafka's, for commands of pyspark-vision; a job needs "
+                f"{instead}, as Java's clients have it"
+            )
+    for name in _FILES:
+        if name in given and not Path(given[name]).is_file():
+            raise InvalidOptionError(f"{path}: there is no file at {name}")
+    if (level := given.get(_ISOLATION)) is not None and level not in _ISOLATIONS:
+        raise InvalidOptionError(f"{path}: {_ISOLATION} must be one of {', '.join(_ISOLATIONS)}")
+    return properties
+
 
 def read_properties(path: str) -> tuple[tuple[str, str], ...]:
     """Kafka client properties of a file: ``key=value`` lines, ``#`` comments.

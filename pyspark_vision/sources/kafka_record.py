@@ -62,7 +62,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """What a checkpoint reads. ``ids``: of the topics whose brokers have ids."""
+    """What a checkpoint reads. ``ids``: of the topics whose brokers have ids.
+
+    ``plan_in_doubt``: a topic was made anew under the batch in hand, whose plan may be of the new
+    one: it says nothing of what the old one had.
+    """
 
     cluster: str
     topics: tuple[str, ...]
@@ -70,6 +74,7 @@ class Record:
     ids: Mapping[str, str]
     ends: Offsets
     seen_at: str
+    plan_in_doubt: bool = False
 
     def text(self) -> str:
         """As it is kept."""
@@ -168,6 +173,8 @@ def _after_batch(
             _log.warning("the brokers could not be asked whether a topic was made anew")
             return
         for name in anew:
+            if (last := _last(session, checkpoint)) is not None:
+                _write(session, checkpoint, dataclasses.replace(last, plan_in_doubt=True))
             raise StreamError(
                 f"{name} was made anew while it was read (topic id {ids[name]} is now "
                 f"{now[name]}): the batch in hand was not committed, and what the old one had that "
@@ -277,7 +284,7 @@ def _begin_anew(
         return Counter()  # nothing was read of any topic, and none was begun with
     seen = [before.ends] if before is not None else []
     known = checkpoint_logs.plan(session, checkpoint, max(committed, 0))
-    if planned > committed:
+    if planned > committed and not (before is not None and before.plan_in_doubt):
         seen.append(_ends(checkpoint_logs.plan(session, checkpoint, planned)) or {})
     if not position or (_ends(known) is None and planned >= 0):
         raise StreamError(
@@ -349,6 +356,7 @@ def _last(session: SparkSession, checkpoint: str) -> Record | None:
         ids=given["ids"],
         ends=ends,
         seen_at=given["seen_at"],
+        plan_in_doubt=given.get("plan_in_doubt", False),
     )
 
 

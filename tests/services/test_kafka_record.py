@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from pyspark.sql import SparkSession
 from pyspark_vision.errors import StreamError
 from pyspark_vision.sources import kafka_record
 from pyspark_vision.sources.kafka import KafkaConnection, KafkaSource, stream_kafka
+from pyspark_vision.sources.source_check import SourceCheck
 from pyspark_vision.streaming import runner
 
 
@@ -274,45 +277,95 @@ def test_a_start_that_is_killed_while_it_begins_anew_is_made_up_for_by_the_next(
     assert extract.rows() == [*range(4), *range(100, 107)]
 
 
+def read_stream(
+    spark: SparkSession,
+    source: KafkaSource,
+    checkpoint: str,
+    sink: Callable[[Any, int], None],
+    after_batch: Callable[[], None] = lambda: None,
+) -> None:
+    """Values of records into a sink: what is there with ``skip_lost``, else until it ends.
+
+    ``after_batch``: is done when a batch was looked at, before it is committed.
+    """
+
+    @contextmanager
+    def held(_: Callable[[str], None]) -> Iterator[SourceCheck]:
+        with kafka_record.agreed(spark, source, checkpoint) as check:
+
+            def look() -> None:
+                check.after_batch()
+                after_batch()
+
+            yield SourceCheck(check.lost, look)
+
+    runner.run(
+        stream_kafka(spark, source),
+        lambda records, _: runner.Steps(
+            records.selectExpr("value", "cast(null as struct<code: string>) as error")
+        ),
+        lambda: None,
+        {"sink": sink},
+        runner.StreamOptions(checkpoint, "available-now" if source.skip_lost else "1 second", 60),
+        value="value",
+        name="reader",
+        words=("messages", "read"),
+        hold=held,
+    )
+
+
 def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_committed(
     spark: SparkSession, topics: Topics, tmp_path: Path
 ) -> None:
     topic = topics.new(1)
     topics.send(topic, *range(4))
     seen: dict[int, list[bytes]] = {}
-    connection = KafkaConnection(topics.servers)
+    source = KafkaSource(KafkaConnection(topics.servers), (topic,), starting="earliest")
     checkpoint = str(tmp_path / "checkpoint")
 
-    def run(*skip_lost: str) -> None:
-        source = KafkaSource(connection, (topic,), starting="earliest", skip_lost=skip_lost)
+    def sink(results: Any, batch_id: int) -> None:
+        seen[batch_id] = [row.value for row in results.collect()]
 
-        def sink(results: Any, batch_id: int) -> None:
-            seen[batch_id] = [row.value for row in results.collect()]
-            if not skip_lost:  # another one of that name comes, and grows beyond what was read
-                topics.make_anew(topic, *range(100, 107))
-
-        runner.run(
-            stream_kafka(spark, source),
-            lambda records, _: runner.Steps(
-                records.selectExpr("value", "cast(null as struct<code: string>) as error")
-            ),
-            lambda: None,
-            {"sink": sink},
-            runner.StreamOptions(checkpoint, "1 second" if not skip_lost else "available-now", 60),
-            value="value",
-            name="reader",
-            words=("messages", "read"),
-            hold=lambda lost: kafka_record.agreed(spark, source, checkpoint),
-        )
+    def sink_and_more(results: Any, batch_id: int) -> None:
+        sink(results, batch_id)
+        # Another one of that name comes, and grows beyond what was read.
+        topics.make_anew(topic, *range(100, 107))
 
     with pytest.raises(
         StreamError, match=rf"{topic} was made anew while it was read .*`skip_lost`"
     ):
-        run()
+        read_stream(spark, source, checkpoint, sink_and_more)
     assert not list((tmp_path / "checkpoint" / "commits").glob("[0-9]*"))
-    run(topic)
+    read_stream(spark, dataclasses.replace(source, skip_lost=(topic,)), checkpoint, sink)
 
     assert [value for batch in seen.values() for value in batch] == [*map(event, range(100, 107))]
+
+
+def test_what_a_batch_in_hand_was_to_read_of_the_new_topic_is_not_lost_with_the_old(
+    spark: SparkSession, topics: Topics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = topics.new(1)
+    topics.send(topic, *range(4))
+    seen: dict[int, list[bytes]] = {}
+    source = KafkaSource(KafkaConnection(topics.servers), (topic,), starting="earliest")
+    checkpoint = str(tmp_path / "checkpoint")
+
+    def sink(results: Any, batch_id: int) -> None:
+        seen[batch_id] = [row.value for row in results.collect()]
+
+    def make_anew_once() -> None:
+        if len(seen) == 1:
+            topics.make_anew(topic, *range(100, 107))
+
+    with pytest.raises(StreamError, match="was made anew while it was read"):
+        read_stream(spark, source, checkpoint, sink, make_anew_once)
+    assert len(list((tmp_path / "checkpoint" / "offsets").glob("[0-9]*"))) == 2
+    capsys.readouterr()
+    read_stream(spark, dataclasses.replace(source, skip_lost=(topic,)), checkpoint, sink)
+
+    assert "messages in 7, read 7, failed 0\n" in capsys.readouterr().out
+    read = [value for batch in seen.values() for value in batch]
+    assert read == [*map(event, [*range(4), *range(100, 107)])]
 
 
 def test_a_record_is_brought_up_to_date_while_batches_run(

@@ -133,6 +133,51 @@ def test_avro_of_several_schemas_is_classified_and_a_letter_of_it_put_back_is_re
     assert "images in 2, classified 1, failed 1 (bad_message 1)" in said
 
 
+def test_pictures_with_the_headers_of_cloud_events_are_classified(
+    spark: SparkSession,
+    kafka: Kafka,
+    topic: str,
+    producer: Producer,
+    consumer: Consumer,
+    new_topic: Callable[..., str],
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    picture, results = scene_jpeg(3), new_topic(1)
+    sent: list[tuple[bytes | None, bytes | None, list[Any]]] = [
+        (b"key", picture, [("ce_id", b"seven"), ("ce_time", b"2026-11-21T08:00Z")]),
+        (b"key", picture, []),
+        (None, picture, []),
+        (b"gone", None, []),
+    ]
+    for key, value, headers in sent:
+        producer.produce(topic, value, key, 0, headers=headers)
+    assert producer.flush(30) == 0
+
+    code = jobs.run(
+        "stream_classify",
+        *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
+        *("--starting-offsets", "earliest", "--trigger-seconds", "available-now"),
+        *("--model-type", "custom", "--model-gcs-path", jobs.model("demo-classifier")),
+        *("--checkpoint", tmp_path / "checkpoint", "--output-kafka-topic", results),
+        *("--payload", "image"),
+        *("--field", "image_id=header:ce_id", "timestamp=header:ce_time"),
+    )
+
+    assert code == 0
+    said = [json.loads(message.value()) for message in jobs.consume(consumer, results, 4)]
+    read = {(one["image_id"], one["timestamp"], one["error_message"]) for one in said}
+    assert read == {
+        ("seven", "2026-11-21T08:00Z", None),
+        ("key", None, None),
+        (None, None, "bad_message: the record has no key"),
+        ("gone", None, "null_input: the image is null"),
+    }
+    assert {one["label"] for one in said if one["error_message"] is None} == {"car"}
+    counted = "images in 4, classified 2, failed 2 (bad_message 1, null_input 1)"
+    assert counted in capsys.readouterr().out
+
+
 def test_while_the_registry_is_away_no_message_is_a_letter_and_the_next_start_reads_them(
     classify: Any,
     registry: Registry,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import client_runs as clients
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from local_services.kafka import Kafka
 from videos import SIZE_WH, http_camera, rtsp_camera, write_video
 
@@ -163,6 +165,33 @@ def test_counts_add_up_when_the_broker_stands_still_for_a_while(
         assert counted["dropped"] == 0
     assert "has confirmed nothing for 3 s" in said
     assert "confirms again, after " in said
+
+
+@pytest.mark.slow
+def test_a_topic_that_is_deleted_meanwhile_is_named_and_written_again_when_it_is_back(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    kept = tmp_path / "kept" / "camera-0" / "input.jpg"
+    with clients.running(
+        *("produce", "--source", "drawn", "--rate", 5, "--duration", 20, "--size", "64x48"),
+        *("--message", "raw", "--keep-input", tmp_path / "kept"),
+        *("--kafka-servers", kafka.bootstrap_servers, "--kafka-topic", topic),
+    ) as process:
+        clients.wait_for(kept.exists)
+        admin.delete_topics([topic])[topic].result(30)
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+        printed, said_later = process.communicate(timeout=clients.TIMEOUT_S)
+
+    assert f"topic {topic} does not exist on {kafka.bootstrap_servers} any more: " in said
+    assert "newer ones are dropped until it is there again" in said
+    assert "confirms again, after " in said_later
+    counted = clients.counts(printed)
+    assert clients.adds_up(counted)
+    in_topic = len(clients.in_topic(kafka.bootstrap_servers, topic))
+    assert 0 < in_topic <= counted["sent"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyspark_vision.errors import InvalidOptionError
-from pyspark_vision.messages.field_paths import parsed_field, parsed_path
+from pyspark_vision.messages.field_paths import Origin, parsed_field, parsed_path
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,14 @@ def test_an_empty_name_or_a_stray_backslash_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("image=payload.data", ("image", ("payload", "data"), False)),
-        ("image=a=b", ("image", ("a=b",), False)),
-        ("image=header:x.y", ("image", ("x.y",), True)),
+        ("image=payload.data", ("image", ("payload", "data"), Origin.DOCUMENT)),
+        ("image=a=b", ("image", ("a=b",), Origin.DOCUMENT)),
+        ("image=header:x.y", ("image", ("x.y",), Origin.HEADER)),
+        ("image=record:key", ("image", ("key",), Origin.RECORD)),
+        ("image=record.key", ("image", ("record", "key"), Origin.DOCUMENT)),
     ],
 )
-def test_a_field_is_a_path_or_a_header(text: str, field: object) -> None:
+def test_a_field_is_a_path_a_header_or_of_the_record(text: str, field: object) -> None:
     assert parsed_field(text, ("image", "camera_id")) == field
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.sources import kafka
 from pyspark_vision.sources.kafka import KafkaConnection, KafkaSource
-from pyspark_vision.sources.kafka_properties import read_properties
+from pyspark_vision.sources.kafka_properties import read_java_properties, read_properties
 
 SERVERS = KafkaConnection("127.0.0.1:9092")
 
@@ -53,6 +53,42 @@ def test_a_bad_line_is_named_by_its_number_and_never_shown(
     assert said in str(error.value)
     assert "hunter2" not in str(error.value)
     assert "evil" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "sasl.mechanisms=PLAIN",
+            "sasl.mechanisms is librdkafka's, .* a job needs sasl.mechanism,",
+        ),
+        ("sasl.username=u\nsasl.password=hunter2", "a job needs sasl.jaas.config"),
+        ("ssl.ca.location=/ca.pem", "a job needs ssl.truststore.location"),
+        ("ssl.truststore.location=/hunter2.jks", "no file at ssl.truststore.location"),
+        ("isolation.level=hunter2", "must be one of read_committed, read_uncommitted"),
+    ],
+)
+def test_what_a_job_would_pass_over_is_refused_with_what_it_needs(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "kafka.properties"
+    file.write_text(text)
+
+    with pytest.raises(InvalidOptionError, match=said) as error:
+        read_java_properties(str(file))
+
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_file_for_both_kinds_of_clients_is_read(tmp_path: Path) -> None:
+    (tmp_path / "trust.pem").write_text("")
+    file = tmp_path / "kafka.properties"
+    file.write_text(
+        f"ssl.ca.location={tmp_path}/trust.pem\nssl.truststore.location={tmp_path}/trust.pem\n"
+        "isolation.level=read_uncommitted\n"
+    )
+
+    assert len(read_java_properties(str(file))) == 3
 
 
 def test_a_properties_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ def refused(name: str, root: Path, tmp_path: Path, arguments: list[str], capsys:
         ("--field image=a..b", "'a..b' is no path"),
         ("--field timestamp=a timestamp=b", "timestamp stands there twice"),
         ("--field image=header:x", "a header holds ids and times"),
+        ("--field image=record:key", "of a record itself a job takes "),
+        ("--field timestamp=record:key", "timestamp=record:timestamp"),
+        ("--field timestamp=record:timestamp timestamp=a", "timestamp stands there twice"),
+        ("--payload image --coerce", "--coerce is for messages that hold a document"),
         ("--unwrap a.", "--unwrap 'a.' is no path"),
         ("--unpack zip", "invalid choice: 'zip'"),
         ("--timestamp-unit min", "invalid choice: 'min'"),
@@ -50,6 +54,8 @@ def refused(name: str, root: Path, tmp_path: Path, arguments: list[str], capsys:
         ("--avro-schema {tmp}/endless.avsc", "endless.avsc: the schema's F holds itself"),
         ("--avro-schema {tmp}/good.avsc --schema-registry http://h", "not both"),
         ("--avro-schema {tmp}/good.avsc --unpack bom", "--unpack bom is for text"),
+        ("--avro-schema {tmp}/good.avsc --unpack gzip base64", "--unpack base64 is for text"),
+        ("--avro-schema {tmp}/good.avsc --unpack json-text", "--unpack json-text is for text"),
         ("--schema-registry-config {tmp}/good", "is of --schema-registry URL"),
         ("--schema-registry h:80", "give http://HOST:PORT or https://HOST"),
         ("--schema-registry http://h/?a=b", "give http://HOST:PORT or https://HOST"),
@@ -137,6 +143,9 @@ def test_a_job_without_these_flags_has_no_form_and_with_one_the_seeds_fields(roo
         "camera_id": ("camera_id",),
         "timestamp": ("timestamp",),
     }
+    of_record = form("--field", "camera_id=record:key", "timestamp=record:timestamp")
+    assert [field.name for field in of_record.fields] == ["image"]
+    assert form("--payload", "image", "--field", "camera_id=record:key") is None
     uri = form("--payload", "uri", "--image-field", "a.b", "--field", "timestamp=header:ts")
     assert [(one.kind, one.path, one.is_header) for one in uri.fields] == [
         (Kind.URI, ("a.b",), False),

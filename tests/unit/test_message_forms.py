@@ -114,6 +114,45 @@ def test_what_is_dropped_and_what_failed_has_no_picture_and_pictures_their_type(
     assert "_content" not in made.columns
 
 
+def test_camera_and_time_are_the_records_own_where_messages_lack_them(spark: SparkSession) -> None:
+    form = MessageForm((Field("image", Kind.PICTURE, ("data",)),), 1000)
+    sent = json.dumps({"data": TEXT}).encode()
+
+    [row] = frames(records(spark, sent, key=b"hall"), form=form)
+
+    assert (row.camera_id, row.timestamp_text) == ("hall", "2026-11-21T09:00:00.250000")
+    assert bytes(row.picture.content) == JPEG
+    form = MessageForm((Field("image_data", Kind.PICTURE, ("data",)), IMAGES[3]), 1000)
+    [row] = image_stream.read_images(records(spark, sent, key=b"one"), 1000, form).collect()
+    assert (row.image_id, row.sent_at) == ("one", "2026-11-21T08:00:00.250000Z")
+
+
+def test_a_records_bytes_are_week_nines_picture_and_its_key_or_a_header_the_id(
+    spark: SparkSession,
+) -> None:
+    def read(given: DataFrame, form: MessageForm | None = None) -> list[Any]:
+        images = image_stream.read_images(given, 1000, form, pictures.IMAGE)
+        return images.orderBy("offset").collect()
+
+    good, null, large = read(records(spark, JPEG, None, b"x" * 1001, key=b"one"))
+    [unnamed] = read(records(spark, JPEG))
+
+    assert (good.image_id, good.sent_at) == ("one", "2026-11-21T08:00:00.250000Z")
+    assert (bytes(good.picture.content), good.picture.error, good.metadata) == (JPEG, None, None)
+    assert (null.picture.content, null.picture.error) == (None, None)  # as of any null picture
+    assert large.picture.error.code == "too_many_bytes"
+    assert (unnamed.picture.content, unnamed.picture.error.code) == (None, "bad_message")
+    assert unnamed.picture.error.message == "the record has no key"
+    fields = (
+        Field("image_id", Kind.TEXT, ("id",), is_header=True, required=False),
+        Field("timestamp", Kind.TIMESTAMP, ("ts",), is_header=True, required=False),
+    )
+    sent = records(spark, JPEG, headers=[("id", b"two"), ("ts", b"1763712000")], key=b"one")
+    [row] = read(sent, MessageForm(fields, 1000, timestamp_unit="s"))
+    assert (row.image_id, row.sent_at) == ("two", "2025-11-21T08:00:00.000000Z")
+    assert bytes(row.picture.content) == JPEG
+
+
 def test_a_uri_is_found_by_a_path_too(spark: SparkSession) -> None:
     fields = (Field("image", Kind.URI, ("payload", "uri")), *PATHS[1:])
     how = FrameFormat(
@@ -231,7 +270,10 @@ REFUSED = [
     (str(json.dumps(GOOD).encode()).encode(), "`unpack` python-bytes reads"),
     (framed(1, json.dumps(GOOD).encode()), "`unpack` confluent reads"),
     (framed(1, b"\x02\x04\x06"), "`schema_registry` URL"),
-    (JPEG, "`payload` image of stream_detect reads"),
+    (JPEG, "`payload` image reads"),
+    (base64.b64encode(json.dumps(GOOD).encode()), "`unpack` base64 reads"),
+    (json.dumps(json.dumps(GOOD)).encode(), "`unpack` json-text reads"),
+    (b" [" + json.dumps(GOOD).encode() + b"]", "`unwrap` 0 reads a list of one"),
     (json.dumps({**GOOD, "camera_id": 7}).encode(), "`coerce` takes numbers as ids"),
     (json.dumps({**GOOD, "timestamp": 17}).encode(), "`timestamp_unit` s, ms, us or ns"),
     (json.dumps({**GOOD, "timestamp": 1.5}).encode(), "`timestamp_unit` s, ms, us or ns"),

@@ -60,7 +60,9 @@ def refused(value: bytes | None, how: MessageForm, *headers: bytes | None) -> tu
 
 ENVELOPE = json.dumps({"schema": {"a": 1}, "payload": GOOD}).encode()
 TWICE = json.dumps({"payload": message().decode()}).encode()
+CLOUD_EVENT = json.dumps({"data_base64": base64.b64encode(message()).decode()}).encode()
 UTF16 = message(camera_id="Zürich").decode().encode("utf-16")
+TWO_RECORDS = b'{"Records": [{}, {}]}'
 BOM = b"\xef\xbb\xbf"
 
 
@@ -92,6 +94,16 @@ BOM = b"\xef\xbb\xbf"
         (ENVELOPE, form(unwrap=("payload",))),
         (TWICE, form(unwrap=("payload",))),
         (gzip.compress(ENVELOPE), form(Layer.GZIP, unwrap=("payload",))),
+        (base64.b64encode(message()), form(Layer.BASE64)),
+        (base64.b64encode(gzip.compress(message())) + b"\n", form(Layer.BASE64, Layer.GZIP)),
+        (base64.urlsafe_b64encode(message()).rstrip(b"="), form(Layer.BASE64)),
+        (json.dumps(message().decode()).encode(), form(Layer.JSON_TEXT)),
+        (json.dumps(base64.b64encode(message()).decode()).encode(), form(*Layer)),
+        (CLOUD_EVENT, form(Layer.BASE64, unwrap=("data_base64",))),
+        (b"[" + message() + b"]", form(unwrap=("0",))),
+        (b'{"Records": [{"body": ' + message() + b"}]}", form(unwrap=("Records", "0", "body"))),
+        (message(score=float("nan"), other=[float("inf"), -float("inf")]), form()),
+        (b" " + message() + b"\r\n", form()),
     ],
 )
 def test_a_message_in_any_wrapping_that_was_named_is_read(value: bytes, how: MessageForm) -> None:
@@ -109,6 +121,7 @@ def test_a_message_in_any_wrapping_that_was_named_is_read(value: bytes, how: Mes
         (BOM + message(), form(), "bad_message", "`unpack` bom"),
         (UTF16, form(), "bad_message", "`unpack` bom"),
         (repr(message()).encode(), form(), "bad_message", "`unpack` python-bytes"),
+        (framed(7, b"\x02\x04"), form(Layer.CONFLUENT), "bad_message", "Protobuf is not read"),
         (JPEG, form(), "bad_message", "`payload` image"),
         (message(image=JPEG.hex()), form(), "bad_base64", "`unpack` hex"),
         (message(image=str(b"abc")), form(), "bad_base64", "`unpack` python-bytes"),
@@ -166,11 +179,29 @@ def test_a_message_in_any_wrapping_that_was_named_is_read(value: bytes, how: Mes
         (message(payload=[1]), form(fields=NESTED), "bad_message", "payload is a list of 1"),
         (message(payload={"frame": "x"}), form(fields=NESTED), "bad_message", "frame is text"),
         (message(), form(unwrap=("payload",)), "bad_message", "no payload: it has image"),
-        (message(payload=7), form(unwrap=("payload",)), "bad_message", "but a number"),
+        (message(payload=7), form(unwrap=("payload",)), "bad_message", "payload is a number"),
+        (TWO_RECORDS, form(unwrap=("Records",)), "bad_message", "`unwrap` Records.0 reads a list"),
+        (message(payload=None), form(unwrap=("payload",)), "bad_message", "payload is null; it"),
         (message(payload="x"), form(unwrap=("payload",)), "bad_message", "not a JSON object"),
         (b"[]", form(), "bad_message", "not an object, but a list"),
-        (b'{"a": NaN}', form(), "bad_message", "not a JSON object"),
-        (message() + b" more", form(), "bad_message", "not a JSON object"),
+        (b"[" + message() + b"]", form(), "bad_message", "`unwrap` 0 reads a list of one"),
+        (b"[{}, {}]", form(), "bad_message", "the message is a list of 2; a record is read that"),
+        (b"[{}, {}]", form(unwrap=("0",)), "bad_message", "the message is a list of 2"),
+        (TWO_RECORDS, form(unwrap=("Records", "1")), "bad_message", "Records is a list of 2"),
+        (message() + message(), form(), "bad_message", "more behind its first JSON object"),
+        (message() + b"\n" + message(), form(), "bad_message", "more behind its first JSON object"),
+        (json.dumps(message().decode()).encode(), form(), "bad_message", "`unpack` json-text"),
+        (base64.b64encode(message()), form(), "bad_message", "`unpack` base64"),
+        (base64.b64encode(gzip.compress(b"{}")), form(), "bad_message", "`unpack` base64"),
+        (b"abc==d", form(Layer.BASE64), "bad_message", "damaged base64"),
+        (b'"{', form(Layer.JSON_TEXT), "bad_message", "begins as JSON's text and does not end so"),
+        (b'"7"', form(Layer.JSON_TEXT), "bad_message", "not an object, but a number"),
+        (message(camera_id=float("nan")), form(coerce=True), "bad_message", "must be text"),
+        (message(timestamp=float("inf")), form(timestamp_unit="s"), "bad_message", "beyond"),
+        (message(timestamp=float("nan")), form(timestamp_unit="s"), "bad_message", "no number"),
+        (b'{"a": nan}', form(), "bad_message", "not a JSON object"),
+        (message() + b" more", form(), "bad_message", "more behind its first JSON object"),
+        (b"7 7", form(), "bad_message", "not a JSON object"),
         (b'{"a":' * 1_000 + b"1" + b"}" * 1_000, form(), "bad_message", "not a JSON object"),
         (b"1" * 5_000, form(), "bad_message", "not a JSON object"),
         (b'{"a": "\xff"}', form(), "bad_message", "not UTF-8"),
@@ -227,6 +258,16 @@ def test_numbers_are_moments_in_the_unit_that_was_named(
     how = form(timestamp_unit=unit, coerce=coerce)
 
     assert values_of(message(timestamp=sent), (), how)["timestamp"] == Moment(micros=micros)
+
+
+def test_a_time_that_is_not_required_is_handed_on_as_digits_as_without_options() -> None:
+    fields = (Field("timestamp", Kind.TIMESTAMP, ("timestamp",), required=False),)
+    value = b'{"timestamp": "1763712000"}'
+
+    assert values_of(value, (), form(fields=fields)) == {"timestamp": Moment(text="1763712000")}
+    how = form(fields=fields, timestamp_unit="s", coerce=True)
+    assert values_of(value, (), how) == {"timestamp": Moment(micros=1763712000_000000)}
+    assert "reads a number" in refused(b'{"timestamp": 1763712000}', form(fields=fields))[1]
 
 
 def test_text_of_iso_8601_is_still_read_where_numbers_are() -> None:
@@ -395,6 +436,12 @@ def test_an_envelope_in_avro_may_hold_json() -> None:
     how = by_file(schema, fields=FIELDS, unwrap=("payload",))
 
     assert values_of(avro(schema, {"payload": message()}), (), how) == EXPECTED
+
+
+def test_avro_that_is_text_alone_has_no_fields() -> None:
+    said = refused(avro("string", "{}"), by_file("string"))
+
+    assert said == ("bad_message", "the message is not an object, but text")
 
 
 def batch(*values: bytes | None) -> Iterator[tuple[pa.Array, pa.Array]]:

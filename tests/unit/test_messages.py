@@ -61,7 +61,15 @@ def less(name: str) -> bytes:
         (b"null", "bad_message", "not a JSON object"),
         (b'"text"', "bad_message", "not a JSON object"),
         (message()[:-1], "bad_message", "not a JSON object"),
-        (message() + b" more", "bad_message", "not a JSON object"),
+        (message() + b" more", "bad_message", "more behind its first JSON object"),
+        (message() + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"\r\n" + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"," + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"], [" + message(), "bad_message", "more behind its first JSON object"),
+        (message() + b"x}", "bad_message", "more behind its first JSON object"),
+        (b"null," + message(), "bad_message", "not a JSON object"),
+        (b"[" + message() + b"]", "bad_message", "not a JSON object, but a list"),
+        (repr(GOOD).encode(), "bad_message", "not a JSON object"),
         (b"\xff\xfe" + message(), "bad_message", "not UTF-8"),
         (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "bad_message", "not a JSON object"),
         (message(image="x" * 2000), "too_many_bytes", "max_message_bytes=1000"),
@@ -99,7 +107,10 @@ def test_a_message_that_is_no_frame_is_an_error_of_its_own(
 
 @pytest.mark.parametrize(
     "text",
-    ["aGk=", "aGk", " aG\nk=\r\n", "data:image/jpeg;base64,aGk=", "data:;base64,aGk"],
+    [
+        *("aGk=", "aGk", " aG\nk=\r\n", "data:image/jpeg;base64,aGk=", "data:;base64,aGk"),
+        " DATA:image/jpeg;Base64,aGk=\n",
+    ],
 )
 def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
     text: str, spark: SparkSession
@@ -108,6 +119,25 @@ def test_base64_is_read_with_and_without_padding_breaks_and_as_a_data_uri(
 
     assert row.picture.error is None
     assert bytes(row.picture.content) == b"hi"
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"a\\uDFFF?"])
+@pytest.mark.every_spark
+def test_half_of_a_character_is_no_id(half: bytes, spark: SparkSession) -> None:
+    [row] = read(spark, message().replace(b"front", half))
+
+    assert row.picture.error.code == "bad_message"
+    assert row.picture.error.message in (
+        "the message is not a JSON object",
+        "camera_id has half of a character, which no text holds",
+    )
+
+
+@pytest.mark.every_spark
+def test_whole_characters_are_an_id_in_whatever_escapes(spark: SparkSession) -> None:
+    [row] = read(spark, message().replace(b"front", b"\\ud83d\\uDE00?"))
+
+    assert (row.camera_id, row.problem) == ("\U0001f600?", None)
 
 
 def test_encoded_texts_in_a_row_are_read_as_one(spark: SparkSession) -> None:
@@ -139,7 +169,13 @@ def test_a_good_frame_keeps_its_text_and_gets_a_time(spark: SparkSession) -> Non
         ("2026-11-21T08:00:00.123456", "2026-11-21T07:00:00.123456"),
         ("2026-11-21T08:00:00", "2026-11-21T07:00:00"),
         ("2026-11-21 08:00:00,5", "2026-11-21T07:00:00.500000"),
-        ("2026-11-21T08:00", None),
+        ("2026-11-21T08:00", "2026-11-21T07:00:00"),
+        ("2026-11-21T08:00Z", "2026-11-21T08:00:00"),
+        ("2026-11-21 08:00+02:00", "2026-11-21T06:00:00"),
+        ("2026-11-21T08:00-0200", "2026-11-21T10:00:00"),
+        ("2026-11-21T08:00.5", None),
+        ("2026-11-21T08", None),
+        ("2026-11-21T08:0", None),
         ("2026-07-21T08:00:00", "2026-07-21T06:00:00"),
         ("2026-11-21T08:00:00Z", "2026-11-21T08:00:00"),
         ("2026-11-21T08:00:00.5z", "2026-11-21T08:00:00.500000"),
@@ -316,6 +352,8 @@ def test_failed_frames_give_no_result_message_and_no_event(spark: SparkSession) 
     [
         ("2026-11-21T08:00:00.123456", "2026-11-21 08:00:00.123456"),
         ("2026-11-21T08:00:00", "2026-11-21 08:00:00.000000"),
+        ("2026-11-21T08:00", "2026-11-21 08:00:00.000000"),
+        ("2026-11-21T08:00Z", "2026-11-21 08:00:00.000000"),
     ],
 )
 def test_events_name_what_was_seen_or_that_nothing_was(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.executor.messages.avro_schemas import InvalidSchemaError, decoded, parsed
@@ -16,6 +17,10 @@ from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
 # How many names of what is there an error says.
 _NAMES_SHOWN = 12
+
+# NaN and Infinity are no JSON, and Python's `json.dumps` writes them; Spark's reader takes them.
+_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal)
+_BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def document(value: bytes | None, form: MessageForm) -> Any:
@@ -37,7 +42,7 @@ def document(value: bytes | None, form: MessageForm) -> Any:
         )
     data, schema_id = unpacked(value, form.layers, form.max_bytes)
     whole = _avro(data, schema_id, form) if form.is_avro else json_value(data, form.layers)
-    return _object(_unwrapped(whole, form))
+    return _object(_unwrapped(whole, form), form)
 
 
 def json_value(data: bytes, unpacked: Collection[str] = ()) -> Any:
@@ -50,10 +55,15 @@ def json_value(data: bytes, unpacked: Collection[str] = ()) -> Any:
     except UnicodeDecodeError:
         raise _bad(f"the message is not UTF-8{hints.of_message(data, unpacked)}") from None
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        value, end = _JSON.raw_decode(text, _BLANK.match(text).end())  # type: ignore[union-attr]
     except (ValueError, RecursionError, ArithmeticError):
         hint = hints.of_message(data, unpacked)
         raise _bad(f"the message is not a JSON object{hint}") from None
+    if _BLANK.fullmatch(text, end) is None:
+        hint = hints.of_message(data, unpacked)
+        is_object = isinstance(value, dict)
+        raise _bad(hints.MORE_BEHIND if is_object else f"the message is not a JSON object{hint}")
+    return value
 
 
 def at(value: Any, path: tuple[str, ...]) -> Any:
@@ -123,17 +133,41 @@ def _avro(data: bytes, schema_id: int | None, form: MessageForm) -> Any:
 def _unwrapped(value: Any, form: MessageForm) -> Any:
     if not form.unwrap:
         return value
-    inside = at(_object(value), form.unwrap)
+    inside = _document_at(value, form.unwrap)
     if isinstance(inside, (str, bytes)):  # a document as text in the other
         data = inside.encode("utf-8", "replace") if isinstance(inside, str) else inside
         layers = form.layers - {Layer.CONFLUENT}
         return json_value(unpacked(data, layers, form.max_bytes)[0], layers)
+    if not isinstance(inside, dict):
+        path = ".".join(form.unwrap)
+        hint = f"; `unwrap` {path}.0 reads a list of one" if isinstance(inside, list) else ""
+        raise _bad(f"{path} is {kind_of(inside)}; it must be an object{hint}")
     return inside
 
 
-def _object(value: Any) -> Any:
+def _document_at(whole: Any, path: tuple[str, ...]) -> Any:
+    """As :func:`at`; what lies beside a document in a list is another one, and would be lost."""
+    inside = at(whole, path)
+    for depth in range(len(path)):
+        around = at(whole, path[:depth])
+        if isinstance(around, list) and len(around) > 1:
+            raise _bad(_several(".".join(path[:depth]) or "the message", around))
+    return inside
+
+
+def _several(place: str, documents: list[Any]) -> str:
+    return f"{place} is a list of {len(documents)}; a record is read that holds one alone"
+
+
+def _object(value: Any, form: MessageForm) -> Any:
+    if isinstance(value, list) and len(value) > 1:
+        raise _bad(_several("the message", value))
     if not isinstance(value, dict):
-        raise _bad(f"the message is not an object, but {kind_of(value)}")
+        if isinstance(value, list):
+            raise _bad(f"the message is not an object{hints.LIST}")
+        is_text = isinstance(value, str) and not form.is_avro
+        hint = hints.JSON_TEXT if is_text and Layer.JSON_TEXT not in form.layers else ""
+        raise _bad(f"the message is not an object, but {kind_of(value)}{hint}")
     return value
 
 
@@ -144,10 +178,6 @@ def _contents(value: Any) -> str:
     if isinstance(value, list):
         return f"is a list of {len(value)}: its parts are 0, 1, …"
     return f"is {kind_of(value)}"
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are no JSON
 
 
 def _bad(message: str) -> RowError:

@@ -22,10 +22,12 @@ class Kind(StrEnum):
 class Layer(StrEnum):
     """What can be around a document, or around the text of a picture."""
 
+    BASE64 = "base64"
     BOM = "bom"
     CONFLUENT = "confluent"
     GZIP = "gzip"
     HEX = "hex"
+    JSON_TEXT = "json-text"
     PYTHON_BYTES = "python-bytes"
 
 

@@ -1,4 +1,5 @@
-"""What is around a document: gzip, Confluent's framing, a byte order mark, text of Python's bytes.
+"""What is around a document: gzip, Confluent's framing, a byte order mark, base64, text of JSON's
+or of Python's bytes.
 
 Each is recognized by how it begins, taken off once, in whatever order they come. An option lets a
 layer be there and does not demand it: a topic to which older messages are put back holds both.
@@ -7,10 +8,13 @@ layer be there and does not demand it: a topic to which older messages are put b
 from __future__ import annotations
 
 import ast
+import binascii
 import codecs
+import json
 import re
 import zlib
 
+from pyspark_vision.executor.decode import base64_text
 from pyspark_vision.executor.messages import hints
 from pyspark_vision.executor.messages.form import Layer
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
@@ -33,6 +37,9 @@ _LITERAL = re.compile(
     rb"""b(?:'(?:[^'\\\n\r]++|%b)*+'|"(?:[^"\\\n\r]++|%b)*+")""" % (_ESCAPES, _ESCAPES)
 )
 
+# No document is all of these: an object has braces.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]++")
+
 # zlib's: a gzip header is expected.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -53,6 +60,10 @@ def unpacked(value: bytes, layers: frozenset[Layer], max_bytes: int) -> tuple[by
             value = value[_FRAME_BYTES:]
         elif layer is Layer.BOM:
             value = _as_utf8(value)
+        elif layer is Layer.BASE64:
+            value = _of_base64(value)
+        elif layer is Layer.JSON_TEXT:
+            value = _of_json_text(value)
         else:
             value = literal(value)
     return value, schema_id
@@ -88,6 +99,10 @@ def _outermost(value: bytes, layers: set[Layer]) -> Layer | None:
         return Layer.BOM
     if Layer.PYTHON_BYTES in layers and is_literal(value):
         return Layer.PYTHON_BYTES
+    if Layer.BASE64 in layers and _BASE64.fullmatch(value):
+        return Layer.BASE64
+    if Layer.JSON_TEXT in layers and value.lstrip().startswith(b'"'):
+        return Layer.JSON_TEXT
     return None
 
 
@@ -110,6 +125,23 @@ def _inflated(value: bytes, max_bytes: int) -> bytes:
             raise RowError(ErrorCode.BAD_MESSAGE, "the message is gzip that is cut off")
         value = member.unused_data
     return b"".join(pieces)
+
+
+def _of_base64(value: bytes) -> bytes:
+    try:
+        return base64_text.decoded(value)
+    except binascii.Error as error:
+        raise RowError(ErrorCode.BAD_MESSAGE, f"the message is damaged base64: {error}") from None
+
+
+def _of_json_text(value: bytes) -> bytes:
+    try:
+        text = json.loads(value.decode())
+    except ValueError:
+        raise RowError(
+            ErrorCode.BAD_MESSAGE, "the message begins as JSON's text and does not end so"
+        ) from None
+    return str(text).encode("utf-8", "replace")
 
 
 def _as_utf8(value: bytes) -> bytes:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import json
+import math
 import re
 import uuid
 from collections.abc import Sequence
@@ -115,6 +116,8 @@ def moment(raw: Any, field: Field, form: MessageForm) -> Moment:
     if isinstance(raw, str) and _DIGITS.fullmatch(raw):
         # A header has no numbers but in text.
         if form.timestamp_unit is None or not (form.coerce or field.is_header):
+            if not field.required:  # who does not need a time hands it on as it was sent
+                return Moment(text=raw)
             raise _bad(f"{_place(field)} is digits, {raw[:_SHOWN_CHARS]}{hints.DIGITS_AS_TIME}")
         raw, is_number = Decimal(raw.strip()), True
     if is_number:
@@ -153,7 +156,7 @@ def _text(raw: Any, field: Field, form: MessageForm) -> str:
     if isinstance(raw, uuid.UUID):
         return str(raw)
     if isinstance(raw, (int, float, Decimal)) and not isinstance(raw, bool):
-        if form.coerce and field.kind is Kind.TEXT:
+        if form.coerce and field.kind is Kind.TEXT and math.isfinite(raw):
             return str(raw)
         hint = hints.NUMBER_AS_ID if field.kind is Kind.TEXT else ""
         raise _bad(f"{_place(field)} is a number, {_shown(raw)}; it must be text{hint}")
