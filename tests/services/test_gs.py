@@ -176,6 +176,7 @@ def test_keys_of_a_prefix_are_listed_page_by_page_without_folders_and_odd_names_
     for name in [*ODD, "_SUCCESS", "notes.txt"]:
         put(gcs_bucket, f"in/{name}", b"x")
     put(gcs_bucket, "in/folder/", b"")
+    put(gcs_bucket, "in/no folder.jpg/", b"x")
     put(gcs_bucket, "in-other/a.jpg", b"x")
 
     def listed(prefix: str, names: Names) -> tuple[list[str], Tally]:
@@ -187,8 +188,8 @@ def test_keys_of_a_prefix_are_listed_page_by_page_without_folders_and_odd_names_
 
     found, tally = listed("in/", Names(None))
     assert found == sorted(f"in/{name}" for name in ODD)
-    assert (tally.seen, sum(tally.left_out.values())) == (8, 2)
-    assert len(listed("in", Names("*"))[0]) == 8
+    assert (tally.seen, sum(tally.left_out.values())) == (9, 3)
+    assert len(listed("in", Names("*"))[0]) == 9
     with pytest.raises(InvalidOptionError, match="cannot list gs://no-such-bucket-anywhere/x: 404"):
         list(list_keys("gs://no-such-bucket-anywhere/x", fetch_options(spark), Names("*"), Tally()))
 
