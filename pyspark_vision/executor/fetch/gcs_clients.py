@@ -84,9 +84,10 @@ def check_bucket(bucket: str) -> None:
 
 
 def why_no_token(error: Exception) -> str:
-    """Of what google-auth says, its first sentence: behind it come addresses and whole answers."""
-    said = error.args[0] if error.args else type(error).__name__
-    return str(said).partition(". ")[0]
+    """What google-auth says and its cause, a sentence of each: behind come whole answers."""
+    what, *causes = error.args or (type(error).__name__,)
+    whys = [str(cause) for cause in causes if isinstance(cause, Exception)]
+    return ": ".join(str(said).partition(". ")[0] for said in (what, *whys))
 
 
 def payer_hint(error: object) -> str:
@@ -194,4 +195,5 @@ def _found_credentials() -> Any:
         if isinstance(error, DefaultCredentialsError):
             raise
         file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "gcloud's credentials")
-        raise DefaultCredentialsError(f"{file} has no credentials of Google's: {error}") from None
+        why = f"{file} has no credentials of Google's: {error}"
+        raise DefaultCredentialsError(why) from None  # type: ignore[no-untyped-call]
