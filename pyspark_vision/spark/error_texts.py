@@ -69,7 +69,8 @@ NOT_ALLOWED = (
 NO_AWS_CREDENTIALS = ("NoAuthWithAWS", "NoAwsCredentials", "Unable to load credentials")
 NO_GOOGLE_CREDENTIALS = ("default credentials", "access token", "credential file")
 NOT_OURS = ("Permission denied", "ParentNotDirectory", "Not a directory")
-NOT_THERE = ("NoSuchBucket", "does not exist", "404 Not Found")
+NO_BUCKET = ("NoSuchBucket", "404 Not Found")
+NOT_THERE = (*NO_BUCKET, "does not exist")
 
 # What a Hadoop file system raises, as its own text. Unknown: a failure with a traceback.
 MISTAKES_OF_STORES = (

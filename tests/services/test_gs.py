@@ -155,6 +155,20 @@ def test_a_folder_has_one_owner_whoever_comes_at_the_same_time(
         owner.claim(spark, f"gs://{gcs_bucket.name}/pictures", mark, "--output", adopts=False)
 
 
+def test_a_bucket_that_is_not_there_is_said_with_what_to_do(
+    spark: SparkSession, gcs: Gcs, gcs_bucket: Any
+) -> None:
+    output = f"gs://no-403-forbidden-{gcs_bucket.name}/out"
+
+    with pytest.raises(InvalidOptionError, match=r"404 Not Found.*Create its bucket, or correct"):
+        owner.claim(spark, output, Mark("job", "parquet", "id"), "--output", adopts=False)
+    with (
+        pytest.raises(InvalidOptionError, match=r"404 Not Found.*Create its bucket, or correct"),
+        lease.held(spark, output, "job", lambda reason: None),
+    ):
+        pass
+
+
 def test_doctor_writes_and_reads_a_bucket_and_leaves_it_as_it_was(
     spark: SparkSession, gcs: Gcs, gcs_bucket: Any
 ) -> None:
