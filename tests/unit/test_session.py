@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -164,7 +165,8 @@ def test_a_store_that_hadoop_cannot_open_ends_a_job_with_one_line(
         failed.completeExceptionally(java.io.IOException(raised))
         try:
             failed.join()
-        except JavaError as error:  # which py4j raises; the cause is what a file system throws
+        except JavaError as raised_by_py4j:
+            error: Any = raised_by_py4j  # its cause is what a file system throws
             error.java_exception = error.java_exception.getCause()
             raise
 
