@@ -29,7 +29,8 @@ from pyspark_vision.errors import (
 )
 from pyspark_vision.job.arguments import Parser, did_you_mean, with_flags
 from pyspark_vision.sinks import terminal
-from pyspark_vision.spark import error_texts, file_names
+from pyspark_vision.spark import error_texts, file_names, java_errors
+from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.session import lack_of_workers
 
 _WHY_WORKER_GONE = (
@@ -128,8 +129,10 @@ def run_job(
     which. A stream that ended early (``StreamError``), a batch without a row or a reason for
     some of its input (``IncompleteInputError``), and workers that were killed
     (``WorkerKilledError``) are failures in one line, and so is a topic that
-    Kafka has not. Executors that cannot run this library's Python are a mistake, too. Anything else
-    is a failure: its traceback, then one line that says why. What the library logs goes to stderr.
+    Kafka has not, and a store that does not answer Hadoop. A store that Hadoop has no credentials,
+    no right or no connector for is a mistake, and so are executors that cannot run this library's
+    Python. Anything else is a failure: its traceback, then one line that says why. What the library
+    logs goes to stderr.
     """
     _log_to_stderr()
     try:
@@ -149,6 +152,9 @@ def run_job(
         if (lack := lack_of_workers(error)) is not None:
             print(f"{name}: {lack}", file=sys.stderr)
             return 2
+        if (refusal := _refusal_of_a_store(error)) is not None:
+            print(f"{name}: {refusal}", file=sys.stderr)
+            return 2 if any(word in refusal for word in error_texts.MISTAKES_OF_STORES) else 1
         traceback.print_exc()
         print(f"{name}: failed: {with_flags(_reason(error), options)}", file=sys.stderr)
         return 1
@@ -170,6 +176,17 @@ def _log_to_stderr() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+def _refusal_of_a_store(error: Exception) -> str | None:
+    """What Hadoop says of a place that it cannot open.
+
+    ``None`` of an error of another kind, and of one in a task or in a stream, which have a text.
+    """
+    if not isinstance(error, JavaError):
+        return None
+    said = java_errors.in_a_line(error)
+    return said if error_texts.OF_FILE_SYSTEMS.match(said) else None
 
 
 def _reason(error: Exception) -> str:

@@ -16,15 +16,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError, PysparkVisionError, StreamError
+from pyspark_vision.spark import error_texts, java_errors
 from pyspark_vision.spark.hadoop import (
     create_text,
     hadoop_path,
-    is_java_error,
     list_names,
     read_text,
     settle,
 )
-from pyspark_vision.spark.internals import JavaError, java_exception
+from pyspark_vision.spark.internals import JavaError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,6 +37,11 @@ _TABLES_OF_OTHERS = ("_delta_log", "_spark_metadata", "_hudi", ".hoodie")
 # What a job's lease leaves in a checkpoint before the mark is made (checkpoint_lease.py).
 _LEASES = ("lease", "lease.lock")
 
+_GIVE = "Give this user the right to it, or choose another"
+_REMEDIES = (
+    ((*error_texts.NOT_ALLOWED, *error_texts.NOT_OURS), _GIVE),
+    (error_texts.NO_BUCKET, "Create its bucket, or correct the name"),
+)
 # What no other option would change: a disk that is full, or broken.
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -154,15 +159,16 @@ def claim(session: SparkSession, folder: str, mark: Mark, flag: str, *, adopts: 
 def not_written(shown: str, error: Exception) -> PysparkVisionError:
     """The error of a folder that cannot be made or written; ``shown`` as the user knows it."""
     if isinstance(error, OSError):
-        why, is_away = error.strerror, error.errno in _MAY_PASS
+        why = error.strerror
+        to_do = "" if error.errno in _MAY_PASS else _GIVE
     else:
-        why = str(java_exception(error))
-        refusals = ("AccessControlException", "AccessDeniedException")
-        is_away = not is_java_error(error, *refusals)
+        # With its causes: of a connector's error the first line often says no more than "failed".
+        why = java_errors.in_a_line(error)
+        to_do = java_errors.remedy(why, shown.partition(" ")[2] or shown, _REMEDIES)
     said = f"{shown} cannot be written: {why}"
-    if is_away:
+    if not to_do:
         return StreamError(f"{said}. Start again when it can")
-    return InvalidOptionError(f"{said}. Give this user the right to it, or choose another")
+    return InvalidOptionError(f"{said}. {to_do}")
 
 
 def _is_content(name: str) -> bool:

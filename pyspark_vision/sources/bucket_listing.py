@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from pyspark_vision.errors import InvalidOptionError, MissingDependencyError
 from pyspark_vision.executor.fetch.fetched import FetchOptions
-from pyspark_vision.executor.fetch.gcs_clients import gcs_client, payer_hint, user_project
+from pyspark_vision.executor.fetch.gcs_clients import (
+    NO_TOKEN,
+    check_bucket,
+    gcs_client,
+    payer_hint,
+    user_project,
+    why_no_token,
+)
 from pyspark_vision.executor.fetch.s3_clients import s3_client
 
 # What both stores give at most.
@@ -66,6 +73,7 @@ def _in_gcs(prefix: str, bucket: str, start: str, options: FetchOptions) -> Iter
             "listing gs:// needs google-cloud-storage: pip install pyspark_vision[gcp]"
         ) from None
     try:
+        check_bucket(bucket)
         client = client_of(options.gcs)
         place = client.bucket(bucket, user_project=user_project(bucket, options.gcs))
         listed = client.list_blobs(
@@ -78,5 +86,7 @@ def _in_gcs(prefix: str, bucket: str, start: str, options: FetchOptions) -> Iter
         for blob in listed:
             # Of this generation: of what has been written over, when that was.
             yield ListedObject(blob.name, blob.size, round(blob.time_created.timestamp() * 1000))
-    except (GoogleAPICallError, RetryError, GoogleAuthError, RequestException) as error:
+    except GoogleAuthError as error:
+        raise InvalidOptionError(f"cannot list {prefix}: {why_no_token(error)}") from None
+    except (GoogleAPICallError, RetryError, RequestException, *NO_TOKEN) as error:
         raise InvalidOptionError(f"cannot list {prefix}: {error}{payer_hint(error)}") from None

@@ -62,13 +62,16 @@ def list_keys(
 ) -> Iterator[ListedFile]:
     """Every object under ``s3://bucket/prefix`` (or ``s3a://``, ``gs://``), in the store's order.
 
-    Page by page (1,000 keys each), as the iterator is used. Folder markers (keys that end with
-    ``/``) are no objects. Raises :class:`InvalidOptionError` where the prefix cannot be listed.
+    Page by page (1,000 keys each), as the iterator is used. Folder markers (empty, with a key that
+    ends with ``/``) are no objects. Raises :class:`InvalidOptionError` where the prefix cannot be
+    listed.
     """
     scheme, _, place = prefix.partition("://")
     bucket = place.partition("/")[0]
     for listed in bucket_listing.objects_below(prefix, options):
-        if listed.key.endswith("/") or not tally.takes(names, listed.key.rpartition("/")[2]):
+        if listed.key.endswith("/") and not listed.size:
+            continue
+        if not tally.takes(names, listed.key.rpartition("/")[2]):
             continue
         uri = f"{scheme}://{bucket}/{listed.key}"
         yield ListedFile(uri, uri, listed.size, listed.modified_ms)

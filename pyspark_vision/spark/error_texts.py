@@ -77,9 +77,17 @@ NOT_ALLOWED = (
     *("InvalidAccessKeyId", "Signature"),
 )
 NO_AWS_CREDENTIALS = ("NoAuthWithAWS", "NoAwsCredentials", "Unable to load credentials")
-NO_GOOGLE_CREDENTIALS = ("default credentials", "access token")
+NO_GOOGLE_CREDENTIALS = ("default credentials", "access token", "credential file")
 NOT_OURS = ("Permission denied", "ParentNotDirectory", "Not a directory")
-NOT_THERE = ("NoSuchBucket", "does not exist", "404 Not Found")
+NO_BUCKET = ("NoSuchBucket", "404 Not Found")
+NOT_THERE = (*NO_BUCKET, "does not exist")
+
+# What a Hadoop file system raises, as its own text. Unknown: a failure with a traceback.
+MISTAKES_OF_STORES = (
+    *(*NO_CONNECTOR, *NOT_ALLOWED, *NO_AWS_CREDENTIALS, *NO_GOOGLE_CREDENTIALS, *NOT_OURS),
+    *NOT_THERE,
+)
+OF_FILE_SYSTEMS = re.compile(r"(java\.(io|nio|net)|org\.apache\.hadoop)\.")
 
 _RECORD_TOO_LARGE = re.compile(r"RecordTooLarge(?:Exception: ([^\n]+))?")
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from submitting import environment
 
+from pyspark_vision.clients import stopping
 from pyspark_vision.clients.submitting.errors import SubmitError
 
-from .plan import DeployError, Plan
+from .plan import NAMES, DeployError, Plan
 from .services import Services, refuse_missing_packages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,14 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # confluent-kafka makes the topics.
 _EXTRAS = ("tensorflow", "litert", "simd", "gcp", "metrics")
 _MORE_PACKAGES = ("confluent-kafka",)
-_NAMES = {
-    "bucket": "PROJECT-week9-streaming-data",
-    "topic": "",
-    "subscription": "",
-    "dataset": "",
-    "table": "",
-    "cluster": "",
-}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
         default=Plan.name,
         help="the deployment's; a label of all that it makes (%(default)s)",
     )
-    for name, default in _NAMES.items():
-        shown = default or getattr(Plan, name)
+    for name in NAMES:
         value = getattr(Plan, name)
+        shown = value or "PROJECT-week9-streaming-data"
         command.add_argument(f"--{name}", default=value, help=f"its name ({shown})")
     command.add_argument(
         "--workers", type=int, default=Plan.workers, metavar="N", help="machines (%(default)s)"
@@ -82,11 +75,12 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
     if options.job_flags:
         command.error(f"{options.job_flags[0]}: flags of the job come after --")
     try:
-        if options.delete_data and not options.cleanup:
-            raise DeployError("--delete-data is for --cleanup")
-        refuse_missing_packages()
-        plan = planned(options, tuple(words[cut + 1 :]))
-        return _run(plan, options, services or Services(plan.project_id, plan.region))
+        with stopping.listening(stopping.interrupt, stopping.die):
+            if options.delete_data and not options.cleanup:
+                raise DeployError("--delete-data is for --cleanup")
+            refuse_missing_packages()
+            plan = planned(options, tuple(words[cut + 1 :]))
+            return _run(plan, options, services or Services(plan.project_id, plan.region))
     except (DeployError, SubmitError) as error:
         print(f"deploy_dataproc: {error}", file=sys.stderr)
         return 2
@@ -100,7 +94,7 @@ def main(argv: Sequence[str] | None = None, services: Services | None = None) ->
 
 def planned(options: argparse.Namespace, job_flags: tuple[str, ...]) -> Plan:
     """The plan, with programs and packages unless it is only to be removed."""
-    names = ("region", "name", *_NAMES, "workers", "image_version")
+    names = ("region", "name", *NAMES, "workers", "image_version")
     values = {name: getattr(options, name) for name in names}
     if options.cleanup:
         return Plan(options.project_id, **values)
@@ -176,6 +170,8 @@ def _run(plan: Plan, options: argparse.Namespace, services: Services) -> int:
         answers = sys.stdin or io.StringIO()  # closed: `<&-`
         return deploy.ask(question, answers, answers.isatty())
 
+    if options.cleanup or not options.dry_run:
+        services.check()
     if options.cleanup:
         done = deploy.cleanup(
             plan, services, agreed, say, data=options.delete_data, dry_run=options.dry_run

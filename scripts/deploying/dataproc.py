@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import FailedPrecondition, NotFound
 from google.cloud.dataproc_v1 import types
 from google.protobuf.duration_pb2 import Duration
 
@@ -30,7 +31,9 @@ POLL_S = 10.0
 # A driver that fails is started again so often in an hour; the checkpoint makes that exact.
 RESTARTS_PER_HOUR = 5
 STEP_LABEL, CONTENT_LABEL = "step", "content"
-_ENDED = ("DONE", "ERROR", "CANCELLED", "ATTEMPT_FAILURE")
+# Not among them: ATTEMPT_FAILURE, of a job that Dataproc is about to start again.
+_ENDED = ("DONE", "ERROR", "CANCELLED")
+_CANCELLING = ("CANCEL_PENDING", "CANCEL_STARTED")
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,17 @@ class Cluster:
         yield Call(
             "dataproc.ClusterController.CreateCluster",
             request,
-            lambda: self.services.clusters.create_cluster(request=request).result(TIMEOUT_S),
+            lambda: self.services.clusters.create_cluster(request=_once(request)).result(TIMEOUT_S),
         )
 
     def removal(self, *, data: bool) -> Iterator[Call]:
+        cluster = self._cluster()
+        if cluster.status.state.name == "DELETING":  # a second deletion is refused
+            where = types.GetClusterRequest(**self._where())
+            yield Call("dataproc.ClusterController.GetCluster", where, self._wait_until_gone)
+            return
         # Of this cluster, not of one that has got its name meanwhile.
-        request = types.DeleteClusterRequest(
-            **self._where(), cluster_uuid=self._cluster().cluster_uuid
-        )
+        request = types.DeleteClusterRequest(**self._where(), cluster_uuid=cluster.cluster_uuid)
         yield Call(
             "dataproc.ClusterController.DeleteCluster",
             request,
@@ -80,7 +86,9 @@ class Cluster:
         """
         deadline = time.monotonic() + TIMEOUT_S
         while (status := self._cluster().status).state.name != "RUNNING":
-            if status.state.name in ("ERROR", "ERROR_DUE_TO_UPDATE", "DELETING", "STOPPED"):
+            if status.state.name == "DELETING":
+                raise DeployError(f"{self.title} is being deleted: run it again in some minutes")
+            if status.state.name in ("ERROR", "ERROR_DUE_TO_UPDATE", "STOPPED"):
                 raise DeployError(
                     f"{self.title} is {status.state.name}: {status.detail or 'no detail'}. "
                     "Remove it with --cleanup, then deploy again"
@@ -88,6 +96,20 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise DeployError(f"{self.title} is still {status.state.name} after {TIMEOUT_S} s")
             time.sleep(pause_s)
+
+    def uuid(self) -> str:
+        """The id that no other cluster of this name has had; empty where there is none."""
+        try:
+            return str(self._cluster().cluster_uuid)
+        except NotFound:
+            return ""
+
+    def _wait_until_gone(self) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while uuid := self.uuid():
+            if time.monotonic() > deadline:
+                raise DeployError(f"{self.title}, {uuid}, is not gone after {TIMEOUT_S} s")
+            time.sleep(POLL_S)
 
     def _cluster(self) -> Any:
         return self.services.clusters.get_cluster(request=self._where())
@@ -99,6 +121,16 @@ class Cluster:
             "region": plan.region,
             "cluster_name": plan.cluster,
         }
+
+
+def _once(request: Any) -> Any:
+    """The request with an id of its own.
+
+    Google's client asks again where an answer is lost; by the id the service knows that it has done
+    it. A dry run prints none: the same plan is the same text.
+    """
+    request.request_id = str(uuid.uuid4())
+    return request
 
 
 def described(plan: Plan) -> types.Cluster:
@@ -164,6 +196,10 @@ class _Job:
         return [job for job in self.every() if job.status.state.name not in _ENDED]
 
     def every(self) -> list[Any]:
+        """Those on the cluster that is there: a job may outlive its cluster in the lists."""
+        cluster_uuid = Cluster(self.plan, self.services).uuid()
+        if not cluster_uuid:
+            return []
         labels = {**self.plan.labels, STEP_LABEL: self.step}
         request = types.ListJobsRequest(
             project_id=self.plan.project_id,
@@ -173,7 +209,12 @@ class _Job:
         )
         # Asked twice, and not in vain: what has not all the labels is somebody's.
         every = self.services.jobs.list_jobs(request=request)
-        return [job for job in every if labels.items() <= dict(job.labels).items()]
+        return [
+            job
+            for job in every
+            if labels.items() <= dict(job.labels).items()
+            and job.placement.cluster_uuid == cluster_uuid
+        ]
 
     def creation(self) -> Iterator[Call]:
         request = types.SubmitJobRequest(
@@ -182,18 +223,26 @@ class _Job:
         yield Call(
             "dataproc.JobController.SubmitJob",
             request,
-            lambda: self.services.jobs.submit_job(request=request),
+            lambda: self.services.jobs.submit_job(request=_once(request)),
         )
 
     def removal(self, *, data: bool) -> Iterator[Call]:
         for job in self.under_way():
+            if job.status.state.name in _CANCELLING:
+                continue
             request = types.CancelJobRequest(
                 project_id=self.plan.project_id,
                 region=self.plan.region,
                 job_id=job.reference.job_id,
             )
-            cancel = partial(self.services.jobs.cancel_job, request=request)
-            yield Call("dataproc.JobController.CancelJob", request, cancel)
+            yield Call("dataproc.JobController.CancelJob", request, partial(self._cancel, request))
+
+    def _cancel(self, request: types.CancelJobRequest) -> None:
+        try:
+            self.services.jobs.cancel_job(request=request)
+        except FailedPrecondition:
+            if any(job.reference.job_id == request.job_id for job in self.under_way()):
+                raise
 
     def _labelled(self, program: types.PySparkJob, restarts_per_hour: int) -> types.Job:
         content = hashlib.sha256(types.PySparkJob.to_json(program, sort_keys=True).encode())
@@ -224,11 +273,9 @@ class KafkaTopics(_Job):
         return f"Kafka topics {' '.join(KAFKA_TOPICS)}"
 
     def look(self) -> State:
-        """There once the job is done; topics go with their cluster, and so do its jobs' places."""
-        uuid = self._cluster_uuid()
-        done = [job for job in self.every() if job.status.state.name == "DONE"]
-        there = any(job.placement.cluster_uuid == uuid for job in done)
-        return State.OURS if uuid and there else State.ABSENT
+        """There once the job is done; topics go with their cluster."""
+        is_done = any(job.status.state.name == "DONE" for job in self.every())
+        return State.OURS if is_done else State.ABSENT
 
     def job(self) -> types.Job:
         program = types.PySparkJob(
@@ -248,13 +295,6 @@ class KafkaTopics(_Job):
             if time.monotonic() > deadline:
                 raise DeployError(f"{self.title}: the job takes longer than {TIMEOUT_S} s")
             time.sleep(pause_s)
-
-    def _cluster_uuid(self) -> str:
-        where = Cluster(self.plan, self.services)
-        try:
-            return str(where._cluster().cluster_uuid)
-        except NotFound:
-            return ""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TextIO, TypeVar
 
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import Conflict, GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
 
 from . import bigquery, dataproc, pubsub, storage
-from .parts import Kept, Part, State, refuse_foreign
+from .parts import Call, Kept, Part, RefusedError, State, refuse_foreign
 from .plan import INPUT, DeployError, Plan
-from .services import Services
+from .services import LOG_IN, NO_LOGIN, Services
 
 Say = Callable[[str], None]
 _Answer = TypeVar("_Answer")
@@ -79,7 +80,7 @@ def deploy(
             refuse_foreign(part, plan)
         if state is State.ABSENT and not _is_coming(part):
             for call in part.creation():
-                _asked(part, call.run)
+                _asked(part, partial(_make, part, plan, call))
             say(f"== {part.title}: made")
         if isinstance(part, dataproc.Cluster | dataproc.KafkaTopics):
             _asked(part, partial(part.wait, pause_s))
@@ -90,6 +91,22 @@ def deploy(
             )
     say(hints(plan))
     return True
+
+
+def _make(part: Part, plan: Plan, call: Call) -> None:
+    """Run a call that makes something.
+
+    What is there already is right if it is ours: the client asked again for an answer that was
+    lost, or another run was faster.
+    """
+    try:
+        call.run()
+    except Conflict:
+        match part.look():
+            case State.ABSENT:
+                raise
+            case State.FOREIGN:
+                refuse_foreign(part, plan)
 
 
 def _is_coming(part: Part) -> bool:
@@ -123,39 +140,51 @@ def cleanup(
     dry_run: bool = False,
 ) -> bool:
     """Remove what has the deployment's labels; false where the user does not agree."""
-    removable = []
+    removable, refusals = [], []
     for part in reversed(parts(plan, services)):
         if isinstance(part, storage.Folders | storage.Programs | pubsub.Publishing):
             continue  # they go with their bucket and their topic
-        if isinstance(part, dataproc.KafkaTopics):
-            state = State.OURS if _asked(part, part.under_way) else State.ABSENT
-        else:
-            state = _asked(part, part.look)
-        if state is State.FOREIGN:
-            say(f"== {part.title}: {state.value}, left alone")
-        elif state is State.OURS:
+        try:
+            if isinstance(part, dataproc.KafkaTopics):
+                state = State.OURS if _asked(part, part.under_way) else State.ABSENT
+            else:
+                state = _asked(part, part.look)
+        except RefusedError as refusal:
+            refusals.append(refusal)
+            continue
+        if state is State.OURS:
             removable.append(part)
-    if not removable:
-        say(f"== nothing of deployment {plan.name} is there")
+        elif part.flag:  # by which it may have been given another name
+            left = "" if state is State.ABSENT else ", left alone"
+            say(f"== {part.title}: {state.value}{left}")
+    if not removable and not refusals:
+        say(
+            f"== nothing of deployment {plan.name} is there under these names; what was made with "
+            "others is removed with the same flags"
+        )
         return True
     listed = "\n".join(f"  {part.title}" for part in removable)
     words = "with their data" if data else "without data: what holds any stays"
     question = f"About to remove from project {plan.project_id}, {words}:\n{listed}"
-    if not dry_run and not agreed(question):
+    if removable and not dry_run and not agreed(question):
         return False
     for part in removable:
-        _remove(part, say, data=data, dry_run=dry_run)
+        try:
+            _remove(part, say, data=data, dry_run=dry_run)
+        except RefusedError as refusal:  # the rest goes all the same: it costs
+            refusals.append(refusal)
+    if refusals:
+        raise DeployError(f"{'; '.join(map(str, refusals))}. Run it again for these")
     return True
 
 
 def _remove(part: Part, say: Say, *, data: bool, dry_run: bool) -> None:
     try:
-        calls = part.removal(data=data)
-        while (call := _asked(part, lambda: next(calls, None))) is not None:
+        for call in _asked_each(part, part.removal(data=data)):
             if dry_run:
                 say(str(call))
             else:
-                _asked(part, call.run)
+                _asked(part, partial(_run_unless_gone, call))
     except Kept as reason:
         stays = "stays as things are now" if dry_run else "stays"
         say(f"== {part.title}: {stays}, {reason}")
@@ -164,17 +193,38 @@ def _remove(part: Part, say: Say, *, data: bool, dry_run: bool) -> None:
         say(f"== {part.title}: removed")
 
 
+def _asked_each(part: Part, calls: Iterator[Call]) -> Iterator[Call]:
+    """The calls of a removal, each of which may ask the service; none for what is gone."""
+
+    def following() -> Call | None:
+        try:
+            return next(calls, None)
+        except NotFound:
+            return None
+
+    while (call := _asked(part, following)) is not None:
+        yield call
+
+
+def _run_unless_gone(call: Call) -> None:
+    try:
+        call.run()
+    except NotFound:
+        pass  # somebody was faster, or an answer was lost
+
+
 def _asked(part: Part, ask: Callable[[], _Answer]) -> _Answer:
     """The answer; a service's refusal as one line that names the part."""
     try:
         return ask()
     except GoogleAuthError as error:
-        raise DeployError(
-            f"no login for Google Cloud: {_line(error)}. Log in with "
-            "`gcloud auth application-default login`"
-        ) from None
-    except (GoogleAPIError, OSError) as error:
-        raise DeployError(f"{part.title}: {_line(error)}{_hint(str(error))}") from None
+        raise DeployError(f"{NO_LOGIN}: {_line(error)}. {LOG_IN}") from None
+    except DeployError:
+        raise
+    # Google's clients raise ValueError for what they cannot read: a notification to a topic of a
+    # project of an older kind.
+    except (GoogleAPIError, OSError, ValueError) as error:
+        raise RefusedError(f"{part.title}: {_line(error)}{_hint(str(error))}") from None
 
 
 def _hint(said: str) -> str:
@@ -201,8 +251,7 @@ Pictures to Kafka, on the master (gcloud compute ssh {plan.cluster}-m):
   pyspark-vision simulate --mode kafka --rate 2 --duration 300 --kafka-servers {plan.kafka_servers}
 Rows: bq query --use_legacy_sql=false 'SELECT label, confidence, processed_at FROM \
 `{plan.table_path}` ORDER BY processed_at DESC LIMIT 20'
-End:  scripts/deploy_dataproc --project-id {plan.project_id} --region {plan.region} \
---name {plan.name} --cleanup"""
+End:  scripts/deploy_dataproc {shlex.join(plan.name_flags)} --cleanup"""
 
 
 def ask(question: str, answers: TextIO, is_terminal: bool) -> bool:

@@ -36,7 +36,9 @@ class Call:
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=False,
             )
-        return f"{self.method} {json.dumps(request, ensure_ascii=False, default=str)}"
+        # Sorted: labels come out of a message in another order in each process.
+        said = json.dumps(request, ensure_ascii=False, default=str, sort_keys=True)
+        return f"{self.method} {said}"
 
 
 class Part(Protocol):
@@ -61,6 +63,10 @@ class Part(Protocol):
 
         Raises :class:`Kept` where it has to stay.
         """
+
+
+class RefusedError(DeployError):
+    """A service refuses what concerns one part; others may be asked all the same."""
 
 
 class Kept(Exception):

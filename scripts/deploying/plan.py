@@ -17,6 +17,8 @@ NAME_LABEL = "deployment"
 FOLDERS = ("input-images/", "apps/", "checkpoints/", "outputs/", "models/")
 INPUT = FOLDERS[0]
 KAFKA_TOPICS = (IMAGE_TOPIC, IMAGE_RESULT_TOPIC)
+# What has a name of its own, by its flag.
+NAMES = ("bucket", "topic", "subscription", "dataset", "table", "cluster")
 # The services' own rules for names, https://cloud.google.com/docs, each in its words.
 _MESSAGING = (
     r"(?!goog)[A-Za-z][\w.~+%-]{2,254}",
@@ -95,6 +97,16 @@ class Plan:
     def labels(self) -> dict[str, str]:
         """Those of all that the deployment makes."""
         return {TOOL_LABEL: TOOL, NAME_LABEL: self.name}
+
+    @property
+    def name_flags(self) -> tuple[str, ...]:
+        """By which a later run finds what this one makes: the project, and what is not default."""
+        usual = Plan(self.project_id)
+        flags = [("--project-id", self.project_id)]
+        for name in ("region", "name", *NAMES):
+            if (value := getattr(self, name)) != getattr(usual, name):
+                flags.append((f"--{name}", value))
+        return tuple(itertools.chain.from_iterable(flags))
 
     @property
     def topic_path(self) -> str:

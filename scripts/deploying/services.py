@@ -9,6 +9,10 @@ from typing import Any
 
 from .plan import DeployError
 
+_EMULATORS = ("STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+NO_LOGIN = "no login for Google Cloud"
+LOG_IN = "Log in with `gcloud auth application-default login`"
+
 
 @dataclass(frozen=True)
 class Services:
@@ -17,6 +21,30 @@ class Services:
     project_id: str
     region: str
     dataproc_channel: Any = None
+
+    def check(self) -> None:
+        """Raise :class:`DeployError` where there is no login, or one service is not Google's.
+
+        Dataproc has no emulator: with a test server for the rest, only the machines would be real.
+        """
+        if self.dataproc_channel is not None:
+            return
+        named = [name for name in _EMULATORS if os.environ.get(name)]
+        if named:
+            raise DeployError(
+                f"{named[0]}={os.environ[named[0]]} names a test server, and the cluster would be "
+                f"made at Google: unset {' '.join(named)}"
+            )
+        import google.auth
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        # A folder, and JSON that is no object: google-auth does not look.
+        except (GoogleAuthError, OSError, AttributeError, TypeError, ValueError) as error:
+            raise DeployError(
+                f"{NO_LOGIN}: {error.args[0] if error.args else error}. {LOG_IN}"
+            ) from None
 
     @cached_property
     def storage(self) -> Any:

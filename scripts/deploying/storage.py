@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from google.api_core.exceptions import Forbidden, NotFound
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 
-from .parts import Call, Kept, State
+from .parts import Call, Kept, RefusedError, State
 from .plan import FOLDERS, INPUT, NAME_LABEL, Plan, is_ours
 from .services import Services
 
@@ -63,13 +63,13 @@ class Bucket:
     def removal(self, *, data: bool) -> Iterator[Call]:
         storage, name = self.services.storage, self.plan.bucket
         kept = 0
-        for blob in storage.list_blobs(name):
+        refused: list[str] = []
+        # Old versions, too: a bucket is not empty with one of them.
+        for blob in storage.list_blobs(name, versions=True):
             made = (blob.metadata or {}).get(NAME_LABEL) == self.plan.name
             if made or (data and blob.name.startswith(FOLDERS)):
                 said = {"bucket": name, "object": blob.name, "ifGenerationMatch": blob.generation}
-                # Of this generation only: what replaced it meanwhile is somebody's.
-                delete = partial(blob.delete, if_generation_match=blob.generation)
-                yield Call("storage.objects.delete", said, delete)
+                yield Call("storage.objects.delete", said, partial(_delete, blob, refused))
             else:
                 kept += 1
         if kept:
@@ -77,8 +77,23 @@ class Bucket:
             raise Kept(
                 f"it holds {kept:,} objects that were not uploaded by the deployment: {hint}"
             )
+        if refused:
+            raise RefusedError(
+                f"{self.title}: {len(refused):,} objects were not deleted: {refused[0]}"
+            )
         delete = partial(storage.bucket(name).delete, force=False)
         yield Call("storage.buckets.delete", {"bucket": name}, delete)
+
+
+def _delete(blob: Any, refused: list[str]) -> None:
+    """Delete a version of an object; one that is held or retained stays, and is noted."""
+    try:
+        # Of this generation only: what replaced it meanwhile is somebody's.
+        blob.delete(if_generation_match=blob.generation)
+    except NotFound:
+        pass
+    except (Forbidden, PreconditionFailed) as error:
+        refused.append(" ".join(str(error).split()))
 
 
 @dataclass(frozen=True)
@@ -105,8 +120,6 @@ class _Objects:
             yield Call("storage.objects.insert", said, partial(self._insert, name, content))
 
     def _insert(self, name: str, content: bytes | Path) -> None:
-        from google.api_core.exceptions import PreconditionFailed
-
         blob = self.services.storage.bucket(self.plan.bucket).blob(name)
         blob.metadata = {NAME_LABEL: self.plan.name}
         data = content.read_bytes() if isinstance(content, Path) else content
@@ -170,7 +183,8 @@ class Notification:
         return [
             one
             for one in every
-            if mark <= (one.custom_attributes or {}).items() and one.topic_name == self.plan.topic
+            if mark <= (one.custom_attributes or {}).items()
+            and (one.topic_project, one.topic_name) == (self.plan.project_id, self.plan.topic)
         ]
 
     def creation(self) -> Iterator[Call]:

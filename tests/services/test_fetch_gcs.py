@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -215,6 +216,7 @@ def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def forget_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     gcs_clients._found_credentials.cache_clear()
     gcs_clients._client_for.cache_clear()
+    gcs_clients._store_for.cache_clear()
     monkeypatch.setattr(gcs_clients, "_refused_until", 0.0)
 
 
@@ -237,7 +239,15 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, {"access_token": "of-this-test", "expires_in": 3600})
+        if self.path == "/token/withdrawn":
+            self._answer(400, {"error": "invalid_grant", "error_description": "withdrawn"})
+        elif self.path == "/token/page":
+            self._send(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
+        elif self.path == "/token/page once" and not self.asked:
+            self.asked.append((self.path, None, None))
+            self._send(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
+        else:
+            self._answer(200, {"access_token": "of-this-test", "expires_in": 3600})
 
     def do_GET(self) -> None:
         headers = (self.headers["Authorization"], self.headers["x-goog-user-project"])
@@ -260,10 +270,12 @@ class Service(BaseHTTPRequestHandler):
             self._answer(200, {}, {"ETag": "e", "x-goog-generation": "3"})
 
     def _answer(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
         when = {"Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}
-        for name, text in {**when, **(headers or {})}.items():
+        self._send(status, json.dumps(value).encode(), {**when, **(headers or {})})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, text in headers.items():
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -280,23 +292,86 @@ def service() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
+def use_workload_identity(folder: Path, monkeypatch: pytest.MonkeyPatch, token_url: str) -> None:
+    """Credentials of a kind that obstore by itself does not know."""
+    (folder / "subject").write_text("signed by the cluster")
+    credentials = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/locations/global/workforcePools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": token_url,
+        "credential_source": {"file": str(folder / "subject")},
+    }
+    file = folder / "credentials.json"
+    file.write_text(json.dumps(credentials))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ("withdrawn", "fetch_denied", "invalid_grant: withdrawn; give executors"),
+        ("page", "fetch_failed", "what came for a token is none"),
+        ("page once", None, ""),
+    ],
+)
+def test_a_token_that_is_refused_is_the_rows_error_and_another_answer_is_asked_for_again(
+    answer: str,
+    code: str | None,
+    said: str,
+    service: ThreadingHTTPServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"http://127.0.0.1:{service.server_port}"
+    use_workload_identity(tmp_path, monkeypatch, f"{url}/token/{answer}")
+    options = options_for(url, anonymous=False)
+
+    found = fetch("gs://bucket/a", options)
+
+    assert (code_of(found), found.content == b"{}") == (code, code is None)
+    assert said in str(found.content)
+    if code is not None:
+        with pytest.raises(InvalidOptionError, match="cannot list gs://bucket/in/: "):
+            list(objects_below("gs://bucket/in/", options))
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"[]", b'"text"', b"{}"])
+def test_a_file_that_holds_no_credentials_is_the_rows_error(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "credentials.json"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    options = options_for("http://127.0.0.1:1", anonymous=False)
+
+    found = fetch("gs://bucket/a", options)
+
+    assert (code_of(found), str(file) in str(found.content)) == ("fetch_denied", True)
+    with pytest.raises(InvalidOptionError, match=re.escape(str(file))):
+        list(objects_below("gs://bucket/in/", options))
+
+
+@pytest.mark.parametrize("bucket", ["-a", "a-", "a_", "a b", "a?b", "a#b", "ü", "."])
+def test_what_is_no_name_of_a_bucket_is_the_rows_error(bucket: str) -> None:
+    options = options_for("http://127.0.0.1:1")
+
+    found = fetch(f"gs://{bucket}/a", options)
+
+    assert code_of(found) == "fetch_failed"
+    assert f"{bucket!r} is no bucket's name" in str(found.content)
+    with pytest.raises(InvalidOptionError, match="is no bucket's name"):
+        list(objects_below(f"gs://{bucket}/in/", options))
+
+
 @pytest.mark.usefixtures("no_credentials")
 def test_executors_own_credentials_and_the_payer_go_with_each_request(
     service: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"http://127.0.0.1:{service.server_port}"
-    (tmp_path / "subject").write_text("signed by the cluster")
-    # Workload identity, which obstore by itself does not know.
-    credentials = {
-        "type": "external_account",
-        "audience": "//iam.googleapis.com/locations/global/workforcePools/p/providers/q",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": f"{url}/token",
-        "credential_source": {"file": str(tmp_path / "subject")},
-    }
-    adc = tmp_path / "credentials.json"
-    adc.write_text(json.dumps(credentials))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(adc))
+    use_workload_identity(tmp_path, monkeypatch, f"{url}/token")
     options = options_for(url, anonymous=False, user_project="payer")
 
     assert fetch("gs://bucket/a", options, "3").content == b"{}"

@@ -155,6 +155,20 @@ def test_a_folder_has_one_owner_whoever_comes_at_the_same_time(
         owner.claim(spark, f"gs://{gcs_bucket.name}/pictures", mark, "--output", adopts=False)
 
 
+def test_a_bucket_that_is_not_there_is_said_with_what_to_do(
+    spark: SparkSession, gcs: Gcs, gcs_bucket: Any
+) -> None:
+    output = f"gs://no-403-forbidden-{gcs_bucket.name}/out"
+
+    with pytest.raises(InvalidOptionError, match=r"404 Not Found.*Create its bucket, or correct"):
+        owner.claim(spark, output, Mark("job", "parquet", "id"), "--output", adopts=False)
+    with (
+        pytest.raises(InvalidOptionError, match=r"404 Not Found.*Create its bucket, or correct"),
+        lease.held(spark, output, "job", lambda reason: None),
+    ):
+        pass
+
+
 def test_doctor_writes_and_reads_a_bucket_and_leaves_it_as_it_was(
     spark: SparkSession, gcs: Gcs, gcs_bucket: Any
 ) -> None:
@@ -176,6 +190,7 @@ def test_keys_of_a_prefix_are_listed_page_by_page_without_folders_and_odd_names_
     for name in [*ODD, "_SUCCESS", "notes.txt"]:
         put(gcs_bucket, f"in/{name}", b"x")
     put(gcs_bucket, "in/folder/", b"")
+    put(gcs_bucket, "in/no folder.jpg/", b"x")
     put(gcs_bucket, "in-other/a.jpg", b"x")
 
     def listed(prefix: str, names: Names) -> tuple[list[str], Tally]:
@@ -187,8 +202,8 @@ def test_keys_of_a_prefix_are_listed_page_by_page_without_folders_and_odd_names_
 
     found, tally = listed("in/", Names(None))
     assert found == sorted(f"in/{name}" for name in ODD)
-    assert (tally.seen, sum(tally.left_out.values())) == (8, 2)
-    assert len(listed("in", Names("*"))[0]) == 8
+    assert (tally.seen, sum(tally.left_out.values())) == (9, 3)
+    assert len(listed("in", Names("*"))[0]) == 9
     with pytest.raises(InvalidOptionError, match="cannot list gs://no-such-bucket-anywhere/x: 404"):
         list(list_keys("gs://no-such-bucket-anywhere/x", fetch_options(spark), Names("*"), Tally()))
 

@@ -43,6 +43,8 @@ _GRPC_CODES = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.ALREADY_EXISTS,
+    412: grpc.StatusCode.FAILED_PRECONDITION,
+    503: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -53,9 +55,12 @@ class Cloud:
     things: dict[str, Any] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
-    # The change of this number (from 0) fails, once.
+    # The change of this number (from 0) fails, once; with 503 Google's clients ask again.
     fails_at: int | None = None
     fails_after_its_work: bool = False
+    fails_with: int = 403
+    # Ids of requests, and what they made: a repeat of one is answered with that.
+    answered: dict[str, Any] = field(default_factory=dict)
     # So many notifications are refused before a right that was given counts.
     rights_count_after: int = 0
     http_port: int = 0
@@ -69,10 +74,10 @@ class Cloud:
             self.changes.append(what)
             fails = number == self.fails_at
             if fails and not self.fails_after_its_work:
-                raise Refused(403, f"planned failure of {what}")
+                raise Refused(self.fails_with, f"planned failure of {what}")
             answer = work()
             if fails:
-                raise Refused(403, f"planned failure after {what}")
+                raise Refused(self.fails_with, f"planned failure after {what}")
             return answer
 
     def get(self, path: str) -> Any:
@@ -80,11 +85,13 @@ class Cloud:
             raise Refused(404, f"{path} not found")
         return self.things[path]
 
-    def insert(self, path: str, thing: Any) -> Any:
+    def insert(self, path: str, thing: Any, request_id: str = "") -> Any:
         def work() -> Any:
             if path in self.things:
                 raise Refused(409, f"{path} exists")
             self.things[path] = thing
+            if request_id:
+                self.answered[request_id] = thing
             return thing
 
         return self.change(f"insert {path}", work)
@@ -127,13 +134,15 @@ def rest(cloud: Cloud, method: str, url: str, body: bytes, content_type: str) ->
         return _upload(cloud, words[4], query, body, content_type)
     said = json.loads(body) if body else {}
     if words[:2] == ["storage", "v1"]:
-        return _storage(cloud, method, words[2:], said)
+        return _storage(cloud, method, words[2:], said, query)
     if words[:2] == ["bigquery", "v2"]:
         return _bigquery(cloud, method, words[3:], said)
     raise Refused(404, f"{method} {url} is not part of the fake")
 
 
-def _storage(cloud: Cloud, method: str, words: list[str], said: dict[str, Any]) -> Any:
+def _storage(
+    cloud: Cloud, method: str, words: list[str], said: dict[str, Any], query: dict[str, str]
+) -> Any:
     match method, words:
         case "GET", ["projects", _, "serviceAccount"]:
             return {"kind": "storage#serviceAccount", "email_address": ACCOUNT}
@@ -142,14 +151,25 @@ def _storage(cloud: Cloud, method: str, words: list[str], said: dict[str, Any]) 
         case "GET", ["b", name]:
             return cloud.get(f"b/{name}")
         case "DELETE", ["b", name]:
-            return cloud.delete(f"b/{name}", empty=(f"b/{name}/o/",))
+            cloud.delete(f"b/{name}", empty=(f"b/{name}/o/",))
+            for path in [path for path in cloud.things if path.startswith(f"b/{name}/")]:
+                del cloud.things[path]  # its notifications go with it
+            return None
         case "GET", ["b", name, "o"]:
             cloud.get(f"b/{name}")
-            return {"items": cloud.below(f"b/{name}/o/")}
+            every = cloud.below(f"b/{name}/o/")
+            if query.get("versions", "").lower() != "true":
+                every = [one for one in every if "timeDeleted" not in one]
+            return {"items": every}
         case "GET", ["b", name, "o", key]:
             return cloud.get(f"b/{name}/o/{key}")
         case "DELETE", ["b", name, "o", key]:
-            return cloud.delete(f"b/{name}/o/{key}")
+            path = f"b/{name}/o/{key}"
+            if f"{path}#{query.get('generation')}" in cloud.things:  # an old version
+                path = f"{path}#{query['generation']}"
+            if cloud.get(path).get("temporaryHold"):
+                raise Refused(403, f"Object '{name}/{key}' is under active Temporary hold")
+            return cloud.delete(path)
         case "GET", ["b", name, "notificationConfigs"]:
             cloud.get(f"b/{name}")
             return {"items": cloud.below(f"b/{name}/notificationConfigs/")}
@@ -270,21 +290,27 @@ def methods(cloud: Cloud) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         return f"clusters/{request.project_id}/{request.region}/{request.cluster_name}"
 
     def cluster_made(request: Any) -> Any:
+        if request.request_id in cloud.answered:
+            return _done(cloud.answered[request.request_id])
         cluster = dataproc.Cluster(request.cluster)
         cluster.cluster_uuid = str(uuid.uuid4())
         cluster.status = dataproc.ClusterStatus(state="RUNNING")
         where = f"clusters/{request.project_id}/{request.region}/{cluster.cluster_name}"
         cloud.requests.append(request)
-        return _done(cloud.insert(where, cluster))
+        return _done(cloud.insert(where, cluster, request.request_id))
 
     def cluster_removed(request: Any) -> Any:
         there = cloud.get(cluster_path(request))
+        if there.status.state.name == "DELETING":
+            raise Refused(412, "Cannot delete cluster while it has other pending delete operations")
         if request.cluster_uuid not in ("", there.cluster_uuid):
             raise Refused(404, "another cluster has the name")
         cloud.delete(cluster_path(request))
         return _done(empty_pb2.Empty())
 
     def job_submitted(request: Any) -> Any:
+        if request.request_id in cloud.answered:
+            return cloud.answered[request.request_id]
         job = dataproc.Job(request.job)
         name = job.placement.cluster_name
         cluster = cloud.get(f"clusters/{request.project_id}/{request.region}/{name}")
@@ -296,7 +322,7 @@ def methods(cloud: Cloud) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         ends = job.labels["step"] != "stream"
         job.status = dataproc.JobStatus(state="DONE" if ends else "RUNNING")
         cloud.requests.append(request)
-        return cloud.insert(f"jobs/{job.reference.job_id}", job)
+        return cloud.insert(f"jobs/{job.reference.job_id}", job, request.request_id)
 
     def jobs_listed(request: Any) -> Any:
         every = cloud.below("jobs/")
@@ -306,6 +332,8 @@ def methods(cloud: Cloud) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
 
     def job_cancelled(request: Any) -> Any:
         job = cloud.get(f"jobs/{request.job_id}")
+        if job.status.state.name in ("DONE", "ERROR", "CANCELLED"):
+            raise Refused(412, f"{request.job_id} has ended")
 
         def work() -> Any:
             job.status = dataproc.JobStatus(state="CANCELLED")

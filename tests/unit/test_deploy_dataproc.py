@@ -217,6 +217,184 @@ def test_after_a_failure_of_any_call_of_a_cleanup_another_one_removes_the_rest(
         assert [word for word in existing(cloud) if not word.startswith("job ")] == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["bucket", "topics", "subscriptions", "datasets", "clusters", "jobs"]
+)
+def test_an_answer_that_is_lost_makes_nothing_twice(cloud: Cloud, kind: str) -> None:
+    run(cloud, "--yes")
+    whole, changes = existing(cloud), list(cloud.changes)
+    wanted = f"insert {BUCKET}" if kind == "bucket" else f"{kind}/"
+    [number, *_] = [number for number, change in enumerate(changes) if wanted in change]
+    cloud.things.clear()
+    cloud.changes.clear()
+    cloud.fails_at, cloud.fails_after_its_work, cloud.fails_with = number, True, 503
+
+    code = run(cloud, "--yes")
+
+    assert (code, existing(cloud)) == (0, whole)
+
+
+def test_what_another_run_makes_in_the_same_moment_is_taken_as_it_is(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = cloud.insert
+
+    def insert_after_another(path: str, thing: Any, request_id: str = "") -> Any:
+        if path in (BUCKET, TOPIC, SUBSCRIPTION, DATASET, CLUSTER):
+            insert(path, thing)
+        return insert(path, thing, request_id)
+
+    monkeypatch.setattr(cloud, "insert", insert_after_another)
+
+    assert run(cloud, "--yes") == 0
+    assert "job stream RUNNING" in existing(cloud)
+
+
+def test_a_cluster_that_has_deleted_itself_and_its_job_are_made_again(cloud: Cloud) -> None:
+    run(cloud, "--yes")
+    del cloud.things[CLUSTER]  # of its job the lists may say for a while that it runs
+
+    assert run(cloud, "--yes") == 0
+
+    assert existing(cloud).count("job stream RUNNING") == 2
+    assert existing(cloud).count("job kafka-topics DONE") == 2
+
+
+def test_a_job_that_is_about_to_be_started_again_is_not_submitted_twice(cloud: Cloud) -> None:
+    run(cloud, "--yes")
+    [stream] = jobs_of(cloud, "stream")
+    stream.status = types.JobStatus(state="ATTEMPT_FAILURE")
+
+    assert run(cloud, "--yes") == 0
+    assert jobs_of(cloud, "stream") == [stream]
+    assert run(cloud, "--cleanup", "--yes") == 0
+    assert stream.status.state.name == "CANCELLED"
+
+
+def jobs_of(cloud: Cloud, step: str) -> list[Any]:
+    every = [cloud.things[path] for path in cloud.things if path.startswith("jobs/")]
+    return [job for job in every if job.labels["step"] == step]
+
+
+def test_a_cleanup_passes_what_ends_or_goes_meanwhile(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(cloud, "--yes")
+    monkeypatch.setattr(dataproc, "POLL_S", 0.0)
+    cloud.things[CLUSTER].status = types.ClusterStatus(state="DELETING")  # of an earlier cleanup
+    [stream] = jobs_of(cloud, "stream")
+    stream.status = types.JobStatus(state="CANCEL_STARTED")
+    delete, look, looks = cloud.delete, cloud.get, []
+
+    def get(path: str) -> Any:
+        looks.append(path)
+        if path == CLUSTER and looks.count(CLUSTER) == 6:
+            cloud.things.pop(CLUSTER)
+        return look(path)
+
+    def delete_after_another(path: str, **options: Any) -> None:
+        cloud.things.pop(path, None)
+        delete(path, **options)
+
+    monkeypatch.setattr(cloud, "get", get)
+    monkeypatch.setattr(cloud, "delete", delete_after_another)
+
+    assert run(cloud, "--cleanup", "--yes") == 0
+    assert [word for word in existing(cloud) if not word.startswith("job ")] == []
+
+
+def test_a_cleanup_that_one_service_refuses_removes_the_rest_and_says_what_is_left(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cloud, "--yes")
+    look = cloud.get
+
+    def get(path: str) -> Any:
+        if path.startswith("bigquery/"):
+            raise google_cloud.Refused(403, "BigQuery API has not been used in project 1")
+        return look(path)
+
+    monkeypatch.setattr(cloud, "get", get)
+
+    assert run(cloud, "--cleanup", "--yes") == 2
+
+    assert [word for word in existing(cloud) if not word.startswith("job ")] == [
+        DATASET,
+        f"{DATASET}/image_predictions",
+    ]
+    [said] = [line for line in capsys.readouterr().err.splitlines() if "deploy_dataproc: " in line]
+    assert "BigQuery table" in said
+    assert "BigQuery dataset" in said
+    assert "gcloud services enable" in said
+
+
+def test_old_versions_go_with_their_bucket_and_what_is_held_stays(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cloud, "--yes")
+    old, held = "input-images/old.jpg", "input-images/held.jpg"
+    for number, more in (("3", {"timeDeleted": "2026-11-28T00:00:00Z"}), ("4", {})):
+        cloud.things[f"{BUCKET}/o/{old}" + f"#{number}" * ("timeDeleted" in more)] = {
+            "name": old,
+            "generation": number,
+            **more,
+        }
+    cloud.things[f"{BUCKET}/o/{held}"] = {
+        "name": held,
+        "generation": "7",
+        "temporaryHold": True,
+    }
+
+    assert run(cloud, "--cleanup", "--yes", "--delete-data") == 2
+    left = [word for word in existing(cloud) if not word.startswith("job ")]
+    said = capsys.readouterr().err
+    cloud.things[f"{BUCKET}/o/{held}"]["temporaryHold"] = False
+    assert run(cloud, "--cleanup", "--yes", "--delete-data") == 0
+
+    assert left == [BUCKET, f"{BUCKET}/o/{held}"]
+    assert "1 objects were not deleted: " in said
+    assert "under active Temporary hold" in said
+    assert [word for word in existing(cloud) if not word.startswith("job ")] == []
+
+
+def test_rows_that_were_streamed_a_moment_ago_are_data(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cloud, "--yes")
+    table = cloud.things[f"{DATASET}/image_predictions"]
+    table |= {"numRows": "0", "streamingBuffer": {"estimatedRows": "1200"}}
+
+    assert run(cloud, "--cleanup", "--yes") == 0
+
+    assert "it holds 1,200 rows: --delete-data" in capsys.readouterr().out
+    assert f"{DATASET}/image_predictions" in cloud.things
+
+
+def test_a_notification_that_googles_client_cannot_read_is_said_in_one_line(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cloud, "--yes")
+    topic = "//pubsub.googleapis.com/projects/example.com:old/topics/theirs"
+    cloud.things[f"{BUCKET}/notificationConfigs/x"] = {"id": "x", "topic": topic}
+
+    assert run(cloud, "--yes") == 2
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"deploy_dataproc: notification of gs://{PROJECT}-week9")
+    assert topic in line
+
+
+def test_the_line_that_ends_it_names_what_was_given_another_name(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cloud, "--yes", "--cluster", "other", "--bucket", "b2b", "--topic", "a~b")
+    [end] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("End:")]
+
+    assert run(cloud, *shlex.split(end)[4:], "--yes") == 0
+
+    assert [word for word in existing(cloud) if not word.startswith("job ")] == []
+
+
 @pytest.mark.parametrize("path", [BUCKET, TOPIC, SUBSCRIPTION, DATASET, CLUSTER])
 @pytest.mark.parametrize("labels", [{}, {"made-by": "pyspark-vision-deploy", "deployment": "b"}])
 def test_what_others_made_under_a_name_of_ours_is_neither_used_nor_removed(
@@ -375,7 +553,12 @@ def test_a_dry_cleanup_removes_nothing(cloud: Cloud, capsys: pytest.CaptureFixtu
 
 def test_a_cleanup_of_nothing_says_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cloud, "--cleanup", "--yes") == 0
-    assert capsys.readouterr().out == "== nothing of deployment week9-streaming is there\n"
+    *absent, last = capsys.readouterr().out.splitlines()
+    assert "== Dataproc cluster week9-streaming-cluster: absent" in absent
+    assert last == (
+        "== nothing of deployment week9-streaming is there under these names; what was made with "
+        "others is removed with the same flags"
+    )
 
 
 def test_a_cleanup_passes_a_bucket_that_is_not_to_be_looked_into(
@@ -487,6 +670,34 @@ def test_without_a_login_it_says_how_to_log_in(
 
     [line] = capsys.readouterr().err.splitlines()
     assert "gcloud auth application-default login" in line
+
+
+def test_a_test_server_beside_googles_machines_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+
+    assert command.main([*ARGUMENTS, "--yes"]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert "the cluster would be made at Google: unset STORAGE_EMULATOR_HOST" in line
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"\xff", b"{}"])
+def test_a_login_that_is_none_is_one_line(
+    content: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "login.json"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    assert command.main([*ARGUMENTS, "--cleanup", "--yes"]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("deploy_dataproc: no login for Google Cloud: ")
 
 
 def test_dataproc_md_its_commands_deploy_and_remove(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -30,6 +31,7 @@ from pyspark_vision.errors import (
 from pyspark_vision.functions import classify_image, decode_image, register
 from pyspark_vision.job.command_line import run_job
 from pyspark_vision.spark import connect, session
+from pyspark_vision.spark.internals import JavaError, jvm
 from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
 
@@ -144,6 +146,34 @@ def test_a_job_that_fails_on_bare_executors_ends_with_the_line_of_what_they_lack
     assert said.startswith(f"some_job: executors run {bare_python}, which lacks numpy, pandas")
     assert "PYSPARK_PYTHON names it: unset it" in said
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        ("Error reading credential file from GOOGLE_APPLICATION_CREDENTIALS", 2),
+        ("Connection reset", 1),
+    ],
+)
+def test_a_store_that_hadoop_cannot_open_ends_a_job_with_one_line(
+    raised: str, code: int, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    java = jvm(spark).java
+
+    def run(_: argparse.Namespace) -> None:
+        failed = java.util.concurrent.CompletableFuture()
+        failed.completeExceptionally(java.io.IOException(raised))
+        try:
+            failed.join()
+        except JavaError as raised_by_py4j:
+            error: Any = raised_by_py4j  # its cause is what a file system throws
+            error.java_exception = error.java_exception.getCause()
+            raise
+
+    assert run_job("some_job", run, argparse.Namespace()) == code
+
+    [said] = capsys.readouterr().err.splitlines()
+    assert said == f"some_job: java.io.IOException: {raised}"
 
 
 def test_a_job_whose_executors_python_does_not_exist_ends_with_a_line_that_names_it(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 import time
 from datetime import timedelta
@@ -34,6 +35,10 @@ _NO_TIMEOUT = timedelta(days=1)
 # A machine without credentials asks Google's metadata server for some, for seconds each time.
 _WITHOUT_CREDENTIALS_S = 30.0
 _MAKING = threading.Lock()
+# What google-auth raises where an answer to a request for a token is none: a proxy's page, say.
+NO_TOKEN = (ValueError, TypeError)
+# Google's rule for names of buckets, but for their length and their case, which was once free.
+_BUCKET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def gcs_client(options: GcsOptions) -> Any:
@@ -63,6 +68,26 @@ def user_project(bucket: str, options: GcsOptions) -> str | None:
     """The project that pays for requests to a bucket; ``None``: the bucket's own."""
     is_paid = options.paid_buckets is None or bucket in options.paid_buckets
     return options.user_project if is_paid else None
+
+
+def check_bucket(bucket: str) -> None:
+    """Raise ``ValueError`` for a name that no bucket can have.
+
+    Google's client refuses some of them with an error of its own, and asks for another resource
+    where one has a ``?`` or a ``#`` in it.
+    """
+    if not _BUCKET.fullmatch(bucket):
+        raise ValueError(
+            f"{bucket!r} is no bucket's name: those have a-z, 0-9, '-', '_' and '.', and begin and "
+            "end with a letter or a digit"
+        )
+
+
+def why_no_token(error: Exception) -> str:
+    """What google-auth says and its cause, a sentence of each: behind come whole answers."""
+    what, *causes = error.args or (type(error).__name__,)
+    whys = [str(cause) for cause in causes if isinstance(cause, Exception)]
+    return ": ".join(str(said).partition(". ")[0] for said in (what, *whys))
 
 
 def payer_hint(error: object) -> str:
@@ -161,5 +186,14 @@ def _credentials() -> Any:
 @functools.lru_cache(maxsize=1)
 def _found_credentials() -> Any:
     import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
 
-    return google.auth.default(scopes=[_READ_ONLY])[0]
+    try:
+        return google.auth.default(scopes=[_READ_ONLY])[0]
+    # A file that may not be read, a folder, and JSON that is no object: google-auth does not look.
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, DefaultCredentialsError):
+            raise
+        file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "gcloud's credentials")
+        why = f"{file} has no credentials of Google's: {error}"
+        raise DefaultCredentialsError(why) from None  # type: ignore[no-untyped-call]

@@ -17,10 +17,13 @@ from pyspark_vision.executor.fetch.fetched import (
     pause,
 )
 from pyspark_vision.executor.fetch.gcs_clients import (
+    NO_TOKEN,
     bucket_store,
+    check_bucket,
     gcs_client,
     payer_hint,
     user_project,
+    why_no_token,
 )
 from pyspark_vision.executor.row_errors import ErrorCode, RowError
 
@@ -36,6 +39,10 @@ def get_object(bucket: str, key: str, generation: str | None, options: FetchOpti
     With ``generation`` it is that one or none: in a bucket that keeps old versions also one that
     has been replaced since.
     """
+    try:
+        check_bucket(bucket)
+    except ValueError as error:
+        return Fetched(RowError(ErrorCode.FETCH_FAILED, f"gs://{bucket}/{key}: {error}"))
     # With one attempt there is no second one that could say what is wrong.
     store = bucket_store(bucket, options) if options.max_attempts > 1 else None
     if store is None or _ODD_KEY.search(key):
@@ -72,8 +79,8 @@ def _get_at_once(
 def _get_with_retries(
     bucket: str, key: str, generation: str | None, options: FetchOptions
 ) -> Fetched:
-    from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, Unauthorized
-    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption
     from requests import RequestException
 
@@ -86,19 +93,40 @@ def _get_with_retries(
                 return Fetched(_downloaded(bucket, key, generation, options), attempts)
         except RowError as error:
             return Fetched(error, attempts)
-        except NotFound:
-            return Fetched(RowError(ErrorCode.FETCH_NOT_FOUND, f"{name}: no such object"), attempts)
-        except (Forbidden, Unauthorized) as error:
-            return Fetched(RowError(ErrorCode.FETCH_DENIED, f"{name}: {error}"), attempts)
-        except (DefaultCredentialsError, RefreshError) as error:
-            why = f"{name}: {str(error).partition('. ')[0]}; give executors a service account"
-            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), attempts)
-        except (GoogleAPICallError, TransportError, DataCorruption, RequestException) as error:
-            if isinstance(error, GoogleAPICallError) and not _may_pass(error):
-                return Fetched(_refused(name, error), attempts)
+        except (
+            GoogleAPICallError,
+            GoogleAuthError,
+            DataCorruption,
+            RequestException,
+            *NO_TOKEN,
+        ) as error:
+            if (refusal := _refusal(name, error)) is not None:
+                return Fetched(refusal, attempts)
             if attempts >= options.max_attempts:
-                return failed(name, error, attempts)
+                is_token = isinstance(error, NO_TOKEN) and not isinstance(error, RequestException)
+                asked = f"{name}: what came for a token is none" if is_token else name
+                return failed(asked, error, attempts)
             pause(attempts)
+
+
+def _refusal(name: str, error: Exception) -> RowError | None:
+    """What an answer means for the row; ``None``: another request may get another answer."""
+    from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    if isinstance(error, NotFound):
+        return RowError(ErrorCode.FETCH_NOT_FOUND, f"{name}: no such object")
+    if isinstance(error, (Forbidden, Unauthorized)):
+        return RowError(ErrorCode.FETCH_DENIED, f"{name}: {error}")
+    if isinstance(error, GoogleAPICallError):
+        return None if _may_pass(error) else _refused(name, error)
+    if isinstance(error, GoogleAuthError):
+        # Who gives tokens may be away, or busy, like the store itself.
+        if isinstance(error, TransportError) or error.retryable:
+            return None
+        why = f"{name}: {why_no_token(error)}; give executors a service account"
+        return RowError(ErrorCode.FETCH_DENIED, why)
+    return None
 
 
 def _downloaded(bucket: str, key: str, generation: str | None, options: FetchOptions) -> bytes:
