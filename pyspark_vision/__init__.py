@@ -71,13 +71,28 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The name from its module (PEP 562)."""
+    """The name from its module (PEP 562).
+
+    Raises ``MissingDependencyError``, an ``ImportError``, where PySpark is not installed.
+    """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import sys
     from importlib import import_module
 
     for module in ("bundles", "functions", "transformations"):
-        value = getattr(import_module(f"{__name__}.{module}"), name, None)
+        try:
+            value = getattr(import_module(f"{__name__}.{module}"), name, None)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "pyspark":
+                raise
+            from pyspark_vision.errors import MissingDependencyError
+
+            raise MissingDependencyError(
+                f"{name} needs PySpark, which this Python ({sys.executable}) does not have: "
+                "pip install 'pyspark_vision[spark]'. Where a Spark is there already, start Python "
+                "by its `pyspark` or `spark-submit`"
+            ) from None
         if value is not None:
             globals()[name] = value
             return value

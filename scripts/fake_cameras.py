@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def timestamp_now() -> str:
 
 
 def send(producer: Producer, options: argparse.Namespace) -> int:
-    """Send for the duration, at the rate; the number of frames."""
+    """Send for the duration, at the rate, or until Ctrl-C; how many frames brokers have."""
     width, _, height = options.size.partition("x")
     size_wh = (int(width), int(height))
     cameras = [f"camera-{number}" for number in range(options.cameras)]
@@ -89,24 +90,33 @@ def send(producer: Producer, options: argparse.Namespace) -> int:
     ]
     print("sending", flush=True)
     waiting: list[tuple[float, int, bytes]] = []
-    count = 0
-    for number, due in _schedule(options.rate * options.cameras, options.duration):
-        while waiting and waiting[0][0] <= due:
-            at, _, result = heapq.heappop(waiting)
-            _sleep_until(at)
-            producer.produce(options.result_topic, result)
-        _sleep_until(due)
-        camera = number % options.cameras
-        frame = loops[camera][number // options.cameras % options.loop]
-        timestamp = timestamp_now()
-        producer.produce(options.kafka_topic, frame_text(cameras[camera], timestamp, frame))
-        if number // options.cameras % options.results_every == 0:
-            result = result_text(cameras[camera], timestamp, frame)
-            heapq.heappush(waiting, (due + options.delay, number, result))
-        producer.poll(0)
-        count += 1
-    producer.flush(30)
-    return count
+    confirmed = 0
+
+    def confirm(error: object, message: object) -> None:
+        nonlocal confirmed
+        confirmed += error is None
+
+    # Ctrl-C is the usual end: what is on its way is sent.
+    with suppress(KeyboardInterrupt):
+        for number, due in _schedule(options.rate * options.cameras, options.duration):
+            while waiting and waiting[0][0] <= due:
+                at, _, result = heapq.heappop(waiting)
+                _sleep_until(at)
+                producer.produce(options.result_topic, result)
+            _sleep_until(due)
+            camera = number % options.cameras
+            frame = loops[camera][number // options.cameras % options.loop]
+            timestamp = timestamp_now()
+            text = frame_text(cameras[camera], timestamp, frame)
+            producer.produce(options.kafka_topic, text, on_delivery=confirm)
+            if number // options.cameras % options.results_every == 0:
+                result = result_text(cameras[camera], timestamp, frame)
+                heapq.heappush(waiting, (due + options.delay, number, result))
+            producer.poll(0)
+    for _, _, result in sorted(waiting):
+        producer.produce(options.result_topic, result)
+    producer.flush(10)
+    return confirmed
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -158,4 +168,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(KeyboardInterrupt):  # while frames are still drawn
+        main()

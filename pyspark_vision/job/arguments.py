@@ -42,6 +42,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
+    def arguments(self) -> Sequence[argparse.Action]:
+        """All that it takes, each with its spellings."""
+        return tuple(self._actions)
+
     # A misspelled flag may be a required one, which argparse would call missing.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -118,7 +118,7 @@ NOT_RUN = {
     ): ("tests/services/test_up_on_services.py runs what it runs; CI runs the others"),
     ("up.md", "make up"): "tests/services/test_up_on_services.py runs what it runs",
     ("up.md", "== data and logs"): "output of make up",
-    ("up.md", "pip install"): "tests/unit/test_wheel.py installs a wheel",
+    ("up.md", "pip wheel"): "tests/unit/test_wheel.py installs a wheel",
     ("README.md", "batch 0:"): "output of make demo",
     ("README.md", "make services"): "runs until Ctrl-C; tests start the same servers",
     ("README.md", "make zip"): "takes the connector from Maven Central",
@@ -145,12 +145,12 @@ NOT_RUN = {
     ("receive.md", "2026-11-28 08:00:00.250"): "output of receive",
 }
 
-# Of other programs: spark-submit, kubectl, gcloud, aws and this project's benchmarks.
+# Of other programs: spark-submit, pip, kubectl, gcloud, aws and this project's benchmarks.
 OTHERS_FLAGS = {
     *("--cluster", "--cluster-id", "--properties", "--region", "--steps"),
     *("--archives", "--driver-memory", "--files", "--packages", "--py-files", "--remote"),
     *("--only", "--nouse", "--dataset", "--docs", "--faults", "--messages", "--seconds"),
-    "--object-prefix",
+    *("--object-prefix", "--no-deps", "--wheel-dir"),
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import guides
 
+from pyspark_vision.clients import scenes
+
 MAX_LINES = 10
 
 
@@ -17,9 +19,13 @@ def examples() -> list[str]:
 
 
 def run(code: str, root: Path, folder: Path) -> str:
-    """Run in a folder with what a bare checkout has, and nothing that ``make demo`` makes."""
-    for name in ("docs", "models"):
-        (folder / name).symlink_to(root / name)
+    """Run in a folder with models, and frames as ``make demo`` draws them: three and a bad one."""
+    (folder / "models").symlink_to(root / "models")
+    frames = folder / "build" / "demo" / "frames"
+    frames.mkdir(parents=True)
+    for seed in range(3):
+        scenes.draw_scene(seed, (320, 240))[0].save(frames / f"frame-{seed}.jpg")
+    (frames / "not_an_image.jpg").write_text("this is no image")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK")}
     environment["SPARK_LOCAL_IP"] = "127.0.0.1"
     done = subprocess.run(
@@ -44,5 +50,9 @@ def test_the_examples_run_as_they_stand(root: Path, tmp_path: Path) -> None:
 
     printed = run(f"{first}\n{second}", root, tmp_path)
 
-    rows = [line for line in printed.splitlines() if "file:/" in line]
-    assert len(rows) == 1
+    first_rows, best, failed = printed.split("only showing")[0], printed, printed.splitlines()
+    assert first_rows.count("file:/") == 3
+    assert "|rank|" in best
+    assert [line for line in failed if "unsupported_format" in line] == [
+        "|unsupported_format|    1|"
+    ]

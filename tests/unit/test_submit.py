@@ -14,6 +14,7 @@ import pyspark
 import pytest
 from local_services import jars
 from submitting.environment import DEFAULT_EXTRAS, requirements
+from submitting.examined import doctor_flags
 from submitting.flags import connectors, read_flags
 from submitting.line import COMMANDS, Baggage, Submission, spark_submit_line
 
@@ -303,6 +304,60 @@ def test_print_shows_the_line_and_runs_nothing(root: Path, job: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("job", "flags", "examined"),
+    [
+        (
+            "stream_detect",
+            "--kafka-servers b:9092 --kafka-topic a b --sink kafka console --keep-all --model m "
+            "--max-age=1 --checkpoint c --starting-offsets earliest",
+            "--kafka-servers b:9092 --kafka-topic a b --model m --checkpoint c",
+        ),
+        (
+            "stream_classify",
+            "--subscription s --model-gcs-path=gs://m --output-gcs-path gs://o --project-id p",
+            "--pubsub-subscription s --model=gs://m --output gs://o --project-id p",
+        ),
+        (
+            "batch_embed",
+            "--images i --model m --output o --format csv",
+            "--input i --model m --output o",
+        ),
+        ("stream_detect", "--chekpoint c --keep-all", "--chekpoint c"),
+        ("stream_detect", "", ""),
+    ],
+)
+def test_doctor_before_a_job_takes_the_jobs_own_flags(
+    root: Path, job: str, flags: str, examined: str
+) -> None:
+    read = read_flags(flags.split())
+
+    assert doctor_flags(root / "jobs" / f"{job}.py", read).argv == tuple(examined.split())
+
+
+def test_doctor_before_a_job_takes_what_its_file_says(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "job.toml"
+    file.write_text('model = "my model"\nkafka-topic = ["a", "b"]\nkeep-all = true\noutput = "o"')
+
+    read = read_flags(["--config", str(file), "--output", "other"])
+
+    assert doctor_flags(root / "jobs" / "stream_detect.py", read).argv == (
+        *("--output", "other", "--model", "my model", "--kafka-topic", "a", "b"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("import nowhere", "cannot be imported here"), ("", "is none of this package's jobs")],
+)
+def test_doctor_before_another_script_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(text)
+
+    with pytest.raises(SubmitError, match=reason):
+        doctor_flags(script, read_flags([]))
+
+
 def test_the_doctor_is_submitted_as_a_job_is(root: Path) -> None:
     done = submit(root, "--print", "doctor", "--", "--model", "m")
 
@@ -407,6 +462,9 @@ CLUSTER_MODE = ["--master", "yarn", "--deploy-mode", "cluster", "--ship-environm
     ("arguments", "says"),
     [
         (["jobs/none.py"], "there is no job jobs/none.py"),
+        (["doctor", "nowhere.py"], "there is no job nowhere.py"),
+        (["mine.py", "doctor", "--", "--model", "m"], "doctor stands before the job"),
+        (["mine.py", "replay", "--"], "scripts/submit replay -- FLAGS"),
         (["--with", "gcs", "doctor"], "--with gcs: choose from kafka,s3a"),
         (["--conf", "spark.ui.enabled", "doctor"], "is not KEY=VALUE"),
         (["--master", "yarn", "doctor"], "--ship-environment sends one"),

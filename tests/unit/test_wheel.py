@@ -6,6 +6,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import guides
 import pytest
 import wheels
 
@@ -47,6 +48,10 @@ def python(command: Path, folder: Path, code: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_up_md_installs_it_by_its_name(wheel: Path) -> None:
+    assert f"pip install 'dist/{wheel.name}[" in guides.block("up.md", "pip wheel").text
 
 
 def test_it_holds_all_of_the_package_and_what_commands_need_of_the_checkout(
