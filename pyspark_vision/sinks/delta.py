@@ -200,9 +200,9 @@ def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
     for name in checkpoints:
         if name.startswith(newest):
             reader = session.read.format(name.rpartition(".")[2])
-            actions = reader.load(hadoop.literal(f"{log}/{name}"))
-            if "txn" in actions.columns:
-                own = actions.where(F.col("txn.appId") == _app_id(checkpoint_id))
+            gathered = reader.load(hadoop.literal(f"{log}/{name}"))
+            if "txn" in gathered.columns:
+                own = gathered.where(F.col("txn.appId") == _app_id(checkpoint_id))
                 batches += [int(row.version) for row in own.select("txn.version").collect()]
     return max(batches)
 
