@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import owner, table_columns
@@ -37,8 +38,8 @@ _LOG = "_delta_log"
 # A commit, or a checkpoint, which stays when the commits before it are cleaned up.
 _VERSION = re.compile(r"\d{20}\.")
 _COMMIT = re.compile(r"\d{20}\.json")
-# Commits of the table that are looked at for those of a checkpoint that knows less than the table.
-_HISTORY = 1000
+# Of the version in front of a name in the log.
+_DIGITS = 20
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
 _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
 
@@ -66,11 +67,12 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
     Nothing is written. Raises as :func:`pyspark_vision.spark.delta_lake.refuse_without`, too.
     """
     delta_lake.refuse_without(session)
-    table_columns.refuse_unknown(table.partition_by, schema)
+    table_columns.refuse_partitions(table.partition_by, schema)
     if not is_there(session, table.uri):
         # A first commit that was cut short leaves its log's folder.
         if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
             table_columns.refuse_other_content(session, table.uri, "Delta")
+        _refuse_inside_another(session, table.uri)
         return
     try:
         _refuse_cut_commit(session, table.uri)
@@ -111,7 +113,7 @@ def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sin
         if not writers:
             writers.append(owner.id_of(session, checkpoint))
         options = {
-            "txnAppId": f"pyspark_vision/{writers[0]}",
+            "txnAppId": _app_id(writers[0]),
             "txnVersion": str(batch_id),
             "userMetadata": json.dumps({_CHECKPOINT: writers[0], _BATCH: batch_id}),
         }
@@ -177,16 +179,47 @@ def sql_name(uri: str) -> str:
 
 
 def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
-    history = session.sql(f"DESCRIBE HISTORY {sql_name(uri)} LIMIT {_HISTORY}")
+    """The ``txnVersion`` that Delta has of a checkpoint, up to which it leaves batches out; or -1.
+
+    In the log's newest checkpoint and the commits since, however many there were before.
+    """
+    log = f"{uri}/{_LOG}"
+    names = [name for name in hadoop.list_names(session, log) or [] if _VERSION.match(name)]
+    checkpoints = [name for name in names if ".checkpoint." in name]
+    newest = max((name[:_DIGITS] for name in checkpoints), default="")
     batches = [-1]
-    for (text,) in history.select("userMetadata").collect():
-        try:
-            noted = json.loads(text or "{}")
-        except ValueError:  # of others
-            continue
-        if isinstance(noted, dict) and noted.get(_CHECKPOINT) == checkpoint_id:
-            batches.append(int(noted[_BATCH]))
+    for name in names:
+        if _COMMIT.fullmatch(name) and name[:_DIGITS] >= newest:
+            lines = hadoop.read_bytes(session, f"{log}/{name}").splitlines()
+            actions = (json.loads(line) for line in lines if b'"txn"' in line)
+            batches += [
+                int(action["txn"]["version"])
+                for action in actions
+                if action.get("txn", {}).get("appId") == _app_id(checkpoint_id)
+            ]
+    for name in checkpoints:
+        if name.startswith(newest):
+            reader = session.read.format(name.rpartition(".")[2])
+            gathered = reader.load(hadoop.literal(f"{log}/{name}"))
+            if "txn" in gathered.columns:
+                own = gathered.where(F.col("txn.appId") == _app_id(checkpoint_id))
+                batches += [int(row.version) for row in own.select("txn.version").collect()]
     return max(batches)
+
+
+def _app_id(checkpoint_id: str) -> str:
+    return f"pyspark_vision/{checkpoint_id}"
+
+
+def _refuse_inside_another(session: SparkSession, uri: str) -> None:
+    """Raise for a new table in another one's folder: that one's VACUUM would remove its files."""
+    outer = hadoop.qualified(session, uri)
+    while "/" in (outer := outer.rpartition("/")[0]).partition("://")[2]:
+        if hadoop.exists(session, f"{outer}/{_LOG}"):
+            raise InvalidOptionError(
+                f"{FLAG} {uri} lies in the Delta table {outer}, whose VACUUM removes what is not "
+                "its own. Choose a folder that lies apart"
+            )
 
 
 def _refuse_cut_commit(session: SparkSession, uri: str) -> None:

@@ -61,7 +61,7 @@ def check(session: SparkSession, table: IcebergTable, schema: StructType) -> Non
     Nothing is written. Raises :class:`MissingDependencyError` if the session has no Iceberg.
     """
     iceberg.refuse_without(session)
-    table_columns.refuse_unknown(table.partition_by, schema)
+    table_columns.refuse_partitions(table.partition_by, schema)
     if not is_there(session, table):
         if table.is_folder:
             table_columns.refuse_other_content(session, table.uri, "Iceberg")

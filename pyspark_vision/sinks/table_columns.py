@@ -5,23 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pyspark.sql.types import ArrayType, MapType, StructType
+
 from pyspark_vision.errors import InvalidOptionError
 from pyspark_vision.spark import hadoop
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import DataType
 
 FLAG = "`table`"
 
 
-def refuse_unknown(partition_by: Sequence[str], schema: StructType) -> None:
-    """Raise :class:`InvalidOptionError` for a partition that the rows have no column for."""
-    names = {field.name for field in schema}
-    if unknown := [name for name in partition_by if name not in names]:
+def refuse_partitions(partition_by: Sequence[str], schema: StructType) -> None:
+    """Raise :class:`InvalidOptionError` if a table of such rows cannot have these partitions.
+
+    Spark would say so when the first batch is written.
+    """
+    kinds = {field.name: field.dataType for field in schema}
+    plain = sorted(name for name, kind in kinds.items() if not _is_nested(kind))
+    choice = f"choose from {', '.join(plain)}"
+    for name in partition_by:
+        if name not in kinds:
+            raise InvalidOptionError(
+                f"`table_partition_by` {name}: the rows have no such column; {choice}"
+            )
+        if _is_nested(kinds[name]):
+            raise InvalidOptionError(
+                f"`table_partition_by` {name}: it is {kinds[name].typeName()}, and a partition has "
+                f"one plain value; {choice}"
+            )
+        if list(partition_by).count(name) > 1:
+            raise InvalidOptionError(f"`table_partition_by` {name} is named twice; name it once")
+    if set(partition_by) == set(kinds):
         raise InvalidOptionError(
-            f"`table_partition_by` {unknown[0]}: the rows have no such column; choose from "
-            f"{', '.join(sorted(names))}"
+            f"`table_partition_by` {' '.join(partition_by)}: these are all columns of the rows, "
+            "and none is left for the files in the partitions; leave at least one out"
         )
 
 
@@ -95,3 +114,7 @@ def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> 
 def _plain(kind: DataType) -> str:
     """A type without what is nullable in it."""
     return kind.simpleString().lower()
+
+
+def _is_nested(kind: DataType) -> bool:
+    return isinstance(kind, ArrayType | MapType | StructType)

@@ -134,10 +134,48 @@ def test_a_new_table_has_the_partitions_that_were_asked_for_and_keeps_them(
 
     assert DeltaRs(str(table)).metadata().partition_columns == ["origin"]
     assert origins(table) == {"a": 1, "b": 1}
-    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by detections"):
-        delta.check(spark, DeltaTable(str(table), ("detections",)), rows(spark).schema)
+    labelled = rows(spark).withColumn("label", F.lit("cat"))
+    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by label"):
+        delta.check(spark, DeltaTable(str(table), ("label",)), labelled.schema)
     with pytest.raises(InvalidOptionError, match="`table_partition_by` x: the rows have no such"):
         delta.check(spark, DeltaTable(str(table), ("x",)), rows(spark).schema)
+
+
+@with_delta
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("detections",), "detections: it is array, .* choose from camera, origin"),
+        (("camera", "camera"), "camera is named twice"),
+        (("x",), "x: the rows have no such column; choose from camera, origin"),
+    ],
+)
+def test_partitions_that_no_table_can_have_are_refused_before_a_batch(
+    columns: tuple[str, ...], said: str, spark: SparkSession, table: Path
+) -> None:
+    schema = rows(spark).withColumn("camera", F.lit("c")).schema
+
+    with pytest.raises(InvalidOptionError, match=said):
+        delta.check(spark, DeltaTable(str(table), columns), schema)
+
+
+@with_delta
+def test_all_columns_are_no_partitions(spark: SparkSession, table: Path) -> None:
+    schema = rows(spark).select("origin").schema
+
+    with pytest.raises(InvalidOptionError, match="origin: these are all columns of the rows"):
+        delta.check(spark, DeltaTable(str(table), ("origin",)), schema)
+
+
+@with_delta
+def test_a_table_in_anothers_folder_is_refused_whose_vacuum_would_remove_it(
+    spark: SparkSession, table: Path
+) -> None:
+    delta.append(spark, DeltaTable(str(table)), rows(spark, "a"), "batch")
+
+    with pytest.raises(InvalidOptionError, match=f"lies in the Delta table file://{table}, whose"):
+        delta.check(spark, DeltaTable(f"{table}/faces/new"), rows(spark).schema)
+    delta.check(spark, DeltaTable(f"{table}_faces"), rows(spark).schema)
 
 
 @with_delta
@@ -211,6 +249,28 @@ def test_a_checkpoint_that_knows_less_than_the_table_is_refused(
     delta.check_checkpoint(spark, target, checkpoint(spark, tmp_path / "new", "three"))
     delta.check_checkpoint(spark, target, str(tmp_path / "none"))
     with pytest.raises(InvalidOptionError, match=r"holds batches up to 2 .*its last batch is 1"):
+        delta.check_checkpoint(spark, target, old)
+
+
+@with_delta
+def test_batches_of_an_older_checkpoint_are_known_behind_any_number_of_others_commits(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    target = DeltaTable(str(table))
+    sink = delta_sink(spark, target, checkpoint(spark, tmp_path / "c", "one"))
+    for batch_id in range(3):
+        sink(rows(spark, f"{batch_id}"), batch_id)
+    old = checkpoint(spark, tmp_path / "copy", "one", planned=0)
+
+    refused = pytest.raises(InvalidOptionError, match=r"holds batches up to 2 .*last batch is 0")
+    with refused:
+        delta.check_checkpoint(spark, target, old)
+    # A commit of another's follows, delta-rs gathers the log, and its commits are cleaned up.
+    delta.append(spark, target, rows(spark, "other"), "batch")
+    DeltaRs(str(table)).create_checkpoint()
+    for commit in sorted((table / "_delta_log").glob("*.json"))[:-1]:
+        commit.unlink()
+    with refused:
         delta.check_checkpoint(spark, target, old)
 
 

@@ -115,7 +115,10 @@ def test_a_new_table_has_its_partitions_and_others_and_other_folders_are_refused
 
     assert {folder.name for folder in (table / "data").iterdir()} == {"origin=a", "origin=b"}
     iceberg.check(spark, target, rows(spark).schema)  # the same flags the second time
-    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by detections"):
+    labelled = rows(spark).withColumn("label", F.lit("cat"))
+    with pytest.raises(InvalidOptionError, match="is partitioned by origin, not by label"):
+        iceberg.check(spark, IcebergTable(str(table), ("label",)), labelled.schema)
+    with pytest.raises(InvalidOptionError, match="detections: it is array, and a partition has"):
         iceberg.check(spark, IcebergTable(str(table), ("detections",)), rows(spark).schema)
     with pytest.raises(InvalidOptionError, match="`table_partition_by` x: the rows have no such"):
         iceberg.check(spark, IcebergTable(str(table), ("x",)), rows(spark).schema)
