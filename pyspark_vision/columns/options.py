@@ -16,7 +16,7 @@ from pyspark_vision.executor.decode.grey import GreyRange
 from pyspark_vision.executor.decode.images import DEFAULT_MAX_BYTES, DecodeOptions
 from pyspark_vision.executor.fetch.fetched import FetchOptions, GcsOptions
 from pyspark_vision.executor.fetch.object_store import SCHEMES, canonical
-from pyspark_vision.spark.session import hadoop_setting
+from pyspark_vision.spark.hadoop_settings import hadoop_setting
 
 DECODE_KEYS = tuple(field.name for field in dataclasses.fields(DecodeOptions))
 

@@ -85,25 +85,19 @@ def _pandas_udf(start: Any, return_type: DataType, name: str) -> UserDefinedFunc
         def to_arrow(column: Any) -> Any:
             # pandas has lost the types: a nullable int is a float there, an empty list of structs
             # an array of floats.
-            if isinstance(column, pd.DataFrame):  # a struct column
-                from pyspark_vision.executor.results import (
-                    FETCHED_TYPE,
-                    IMAGE_TYPE,
-                    REFERENCE_TYPE,
-                    SPARK_IMAGE_TYPE,
-                )
+            from pyspark_vision.executor.results import source_type
 
-                if "uri" in column.columns:
-                    known = REFERENCE_TYPE
-                elif "nChannels" in column.columns:
-                    known = SPARK_IMAGE_TYPE
-                else:
-                    known = IMAGE_TYPE if "data" in column.columns else FETCHED_TYPE
-                fields = [field for field in known if field.name in column.columns]
+            if isinstance(column, pd.DataFrame):  # a struct column
+                fields = list(source_type(column.columns))
                 values = [pa.Array.from_pandas(column[f.name], type=f.type) for f in fields]
                 return pa.StructArray.from_arrays(values, fields=fields)
             if any(isinstance(value, np.ndarray) for value in column):  # lists
-                return pa.array([value if value is None else value.tolist() for value in column])
+                lists = [value if value is None else value.tolist() for value in column]
+                structs = (item for items in lists for item in items or () if type(item) is dict)
+                item_type = source_type(next(structs, {}))
+                if item_type.num_fields:
+                    return pa.array(lists, pa.list_(item_type), from_pandas=True)
+                return pa.array(lists)
             return pa.Array.from_pandas(column)
 
         arrays = (

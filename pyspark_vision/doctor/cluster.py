@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.doctor import machine
-from pyspark_vision.spark.internals import executor_count, jvm
+from pyspark_vision.spark.internals import (
+    FILE_NAME_CHARSET,
+    executor_count,
+    file_name_charset,
+)
 from pyspark_vision.spark.java_errors import Problem
 from pyspark_vision.spark.network import refusal
 
@@ -94,12 +98,12 @@ def file_names(session: SparkSession) -> str:
     from pyspark_vision.spark.file_names import same_charset
 
     # Evaluated by the executors' JVMs; in local mode the driver's is the one.
-    charset = "java_method('java.lang.System', 'getProperty', 'sun.jnu.encoding') AS charset"
+    charset = f"java_method('java.lang.System', 'getProperty', '{FILE_NAME_CHARSET}') AS charset"
     tasks = 2 * session.sparkContext.defaultParallelism
     rows = session.range(0, tasks, 1, tasks).selectExpr(charset).distinct().collect()
-    on_driver = str(jvm(session).java.lang.System.getProperty("sun.jnu.encoding"))
-    found = [("the driver", on_driver), *(("executors", row["charset"]) for row in rows)]
-    wrong = [f"{where}: {one}" for where, one in found if not same_charset(one, "utf-8")]
+    on_driver = file_name_charset(session)
+    charsets = [("the driver", on_driver), *(("executors", row["charset"]) for row in rows)]
+    wrong = [f"{where}: {name}" for where, name in charsets if not same_charset(name, "utf-8")]
     if wrong:
         raise Problem(
             f"Java takes names of local files for another encoding than UTF-8 ({', '.join(wrong)}):"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyspark_vision.spark import error_texts, gcs_connector
-from pyspark_vision.spark.hadoop import literal
-from pyspark_vision.spark.internals import hadoop_configuration, jvm
+from pyspark_vision.spark.hadoop import literal, own_file_system
 from pyspark_vision.spark.java_errors import Problem, Remedies, explained, has_class
 from pyspark_vision.spark.secrets import has_credentials
 
@@ -116,9 +115,10 @@ def writable(session: SparkSession, uri: str) -> str:
     A folder of one machine's disk is found out here: executors elsewhere write their own.
     """
     with _explained(uri), _probe(session, uri) as (_, probe):
-        session.range(1).coalesce(1).write.parquet(probe)
+        written = str(probe.toString())
+        session.range(1).coalesce(1).write.parquet(written)
         try:
-            read = session.read.parquet(literal(probe)).count()
+            read = session.read.parquet(literal(written)).count()
         except Exception:
             read = 0
         if read != 1:
@@ -133,12 +133,11 @@ def writable(session: SparkSession, uri: str) -> str:
 def checkpoint(session: SparkSession, uri: str) -> str:
     """The driver creates, renames and deletes a file, as Spark does for each micro-batch."""
     with _explained(uri), _probe(session, uri) as (file_system, probe):
-        path = jvm(session).org.apache.hadoop.fs.Path
-        stream = file_system.create(path(f"{probe}/written"), False)
+        written, renamed = probe.suffix("/written"), probe.suffix("/renamed")
+        stream = file_system.create(written, False)
         stream.write(bytearray(b"pyspark-vision doctor\n"))
         stream.close()
-        renamed = file_system.rename(path(f"{probe}/written"), path(f"{probe}/renamed"))
-        if not renamed or not file_system.exists(path(f"{probe}/renamed")):
+        if not file_system.rename(written, renamed) or not file_system.exists(renamed):
             raise Problem(f"{uri}: a file could not be renamed", "Choose hdfs://… or s3a://…")
     return f"{uri}: written, renamed and deleted{_remark(session, uri)}"
 
@@ -152,21 +151,9 @@ def _remark(session: SparkSession, uri: str) -> str:
     return ""
 
 
-@contextmanager
-def _file_system(session: SparkSession, uri: str) -> Iterator[tuple[Any, Any]]:
+def _file_system(session: SparkSession, uri: str) -> AbstractContextManager[tuple[Any, Any]]:
     """(Hadoop file system, path) with short timeouts, apart from those that the session uses."""
-    if uri.startswith("gs://"):
-        gcs_connector.prepare(session)
-    hadoop = jvm(session).org.apache.hadoop
-    conf = hadoop.conf.Configuration(hadoop_configuration(session))
-    for key, value in _IMPATIENT.items():
-        conf.set(key, value)
-    path = hadoop.fs.Path(uri)
-    file_system = hadoop.fs.FileSystem.newInstance(path.toUri(), conf)
-    try:
-        yield file_system, path
-    finally:
-        file_system.close()
+    return own_file_system(session, uri, _IMPATIENT)
 
 
 def _first_file(file_system: Any, status: Any) -> str | None:
@@ -190,19 +177,20 @@ def _read_on_executor(session: SparkSession, name: str) -> int:
 
 
 @contextmanager
-def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, str]]:
-    """A name below ``uri`` for what is written; it goes, with the folders made for it."""
-    probe = f"{uri.rstrip('/')}/{_PROBE}_{uuid.uuid4().hex}"
-    with _file_system(session, uri) as (file_system, place):
-        made = []
-        while place is not None and not file_system.exists(place):
-            made.append(place)
-            place = place.getParent()
+def _probe(session: SparkSession, uri: str) -> Iterator[tuple[Any, Any]]:
+    """A path below ``uri`` for what is written; it goes, with the folders made for it."""
+    name = f"{_PROBE}_{uuid.uuid4().hex}"
+    with _file_system(session, f"{uri.rstrip('/')}/{name}") as (file_system, probe):
+        new_folders = []
+        folder = probe.getParent()
+        while folder is not None and not file_system.exists(folder):
+            new_folders.append(folder)
+            folder = folder.getParent()
         try:
             yield file_system, probe
         finally:
-            file_system.delete(jvm(session).org.apache.hadoop.fs.Path(probe), True)
-            for folder in made:  # the deepest first, and only while nobody else uses it
+            file_system.delete(probe, True)
+            for folder in new_folders:  # the deepest first, and only while nobody else uses it
                 if file_system.exists(folder) and not file_system.listStatus(folder):
                     file_system.delete(folder, False)
 

@@ -5,7 +5,7 @@ The types repeat ``pyspark_vision.schemas`` in Arrow's terms; a test holds the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,25 @@ ENCODED_TYPE = pa.struct([("content", pa.binary()), ("error", ERROR_TYPE)])
 # Not what a UDF returns, but what fetch_object's gets.
 REFERENCE_TYPE = pa.struct([("uri", pa.string()), ("generation", pa.string())])
 FETCHED_TYPE = pa.struct([*ENCODED_TYPE, ("attempts", pa.int32())])
+
+
+def source_type(names: Iterable[str]) -> pa.StructType:
+    """The type of what an image function reads, of a struct with these fields.
+
+    Without fields where it is none of them.
+    """
+    names = set(names)
+    known = (
+        (SPARK_IMAGE_TYPE, "nChannels"),
+        (IMAGE_TYPE, "data"),
+        (FETCHED_TYPE, "content"),
+        (REFERENCE_TYPE, "uri"),
+    )
+    for type_, field_of_its_own in known:
+        if field_of_its_own in names:
+            return pa.struct([field for field in type_ if field.name in names])
+    return pa.struct([])
+
 
 Labels = dict[int, str]
 

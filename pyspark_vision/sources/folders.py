@@ -20,8 +20,8 @@ from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.linked_folders import LinkedFolders
 from pyspark_vision.sources.listed_files import ListedFile, Tally, key_of
 from pyspark_vision.spark.hadoop import default_scheme, hadoop_path, local_path
-from pyspark_vision.spark.internals import hadoop_configuration
-from pyspark_vision.spark.session import hadoop_setting, is_connect
+from pyspark_vision.spark.hadoop_settings import hadoop_setting, set_by
+from pyspark_vision.spark.session import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -163,15 +163,13 @@ def _has_own_credentials(session: SparkSession, scheme: str, uri: str) -> bool:
     if scheme == "gs":
         return hadoop_setting(session, "fs.gs.auth.type") not in (None, *_GCS_OF_EXECUTORS)
     bucket = uri.partition("://")[2].partition("/")[0]
-    conf = hadoop_configuration(session)
     is_local = str(session.sparkContext.master).startswith("local[")
     for key in ("access.key", "aws.credentials.provider"):
         for name in (f"fs.s3a.{key}", f"fs.s3a.bucket.{bucket}.{key}"):
-            sources = list(conf.getPropertySources(name) or [])
             # Hadoop's own defaults say which providers there are. Spark passes on what the driver
             # has in AWS_ACCESS_KEY_ID, which local workers have, too.
-            is_default = not sources or sources[-1] == "core-default.xml"
-            if not is_default and not (is_local and _from_environment(sources[-1])):
+            source = set_by(session, name)
+            if source is not None and not (is_local and _from_environment(source)):
                 return True
     return False
 

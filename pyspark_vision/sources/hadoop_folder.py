@@ -17,7 +17,7 @@ from pyspark_vision.errors import ErrorCode, InvalidOptionError
 from pyspark_vision.sources.file_names import Names
 from pyspark_vision.sources.listed_files import ListedFile, Tally
 from pyspark_vision.spark import hadoop
-from pyspark_vision.spark.internals import LISTING_TASKS, JavaError, java_exception, jvm
+from pyspark_vision.spark.internals import LISTING_TASKS, JavaError, java_exception
 from pyspark_vision.spark.session import parallelism
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str,
     found = {}
     for file in files:
         try:
-            _consume(session, file.uri)
+            hadoop.read_through(session, file.uri)
         except JavaError as error:
             found[file.origin] = _problem(error)
     return found
@@ -151,16 +151,6 @@ def _read_by_driver(session: SparkSession, uri: str) -> dict[str, Any]:
         return {"content": bytearray(hadoop.read_bytes(session, uri)), "error": None}
     except JavaError as error:
         return _failed(*_problem(error))
-
-
-def _consume(session: SparkSession, uri: str) -> None:
-    file_system, path = hadoop.hadoop_path(session, uri)
-    stream = file_system.open(path)
-    try:
-        nowhere = jvm(session).java.io.OutputStream.nullOutputStream()
-        jvm(session).org.apache.commons.io.IOUtils.copyLarge(stream, nowhere)
-    finally:
-        stream.close()
 
 
 def _failed(code: ErrorCode, message: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark_vision.spark.hadoop import is_java_error
-from pyspark_vision.spark.internals import JavaError, jvm
+from pyspark_vision.spark.internals import JavaError, java_class
 from pyspark_vision.spark.java_errors import Remedies, explained
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of the client, for one answer.
 _TIMEOUT_MS = 10_000
+
+_ADMIN = "org.apache.kafka.clients.admin"
 
 # By names of Kafka's public exceptions.
 _REMEDIES: Remedies = (
@@ -58,10 +60,14 @@ class Connection(Protocol):
 
 @dataclass(frozen=True)
 class Admin:
-    """Kafka's admin client, and the JVM that it lives in."""
+    """Kafka's admin client, and the session whose JVM it lives in."""
 
-    jvm: Any
+    session: SparkSession
     client: Any
+
+    def java_class(self, name: str) -> Any:
+        """A class of Java or Kafka, by its whole name."""
+        return java_class(self.session, name)
 
 
 @dataclass(frozen=True)
@@ -85,24 +91,22 @@ def admin(session: SparkSession, connection: Connection) -> Iterator[Admin]:
 @contextmanager
 def connected(session: SparkSession, connection: Connection) -> Iterator[Admin]:
     """An admin client, and the JVM's own exceptions."""
-    java = jvm(session)
-    properties = java.java.util.Properties()
+    properties = java_class(session, "java.util.Properties")()
     for key, value in connection.properties:
         properties.put(key, value)
     properties.put("bootstrap.servers", connection.servers)
     for key in ("request.timeout.ms", "default.api.timeout.ms"):
         properties.put(key, str(_TIMEOUT_MS))
-    client = java.org.apache.kafka.clients.admin.AdminClient.create(properties)
+    client = java_class(session, f"{_ADMIN}.AdminClient").create(properties)
     try:
-        yield Admin(java, client)
+        yield Admin(session, client)
     finally:
-        client.close(java.java.time.Duration.ZERO)
+        client.close(java_class(session, "java.time.Duration").ZERO)
 
 
 def announced(admin: Admin) -> list[str]:
     """``host:port`` of each broker (``advertised.listeners``), which clients use from then on."""
-    nodes = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.describeCluster().nodes()))
-    return sorted(f"{node.host()}:{node.port()}" for node in nodes)
+    return sorted(f"{node.host()}:{node.port()}" for node in _nodes(admin))
 
 
 def cluster_id(admin: Admin) -> str:
@@ -112,20 +116,21 @@ def cluster_id(admin: Admin) -> str:
 
 def matching(admin: Admin, pattern: str) -> list[str]:
     """The topics whose whole names a Java regular expression fits, as Spark's source takes them."""
-    names = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.listTopics().names()))
-    fits = admin.jvm.java.util.regex.Pattern.compile(pattern).asMatchPredicate()
+    listed = _answer(admin, admin.client.listTopics().names())
+    names = admin.java_class("java.util.ArrayList")(listed)
+    fits = admin.java_class("java.util.regex.Pattern").compile(pattern).asMatchPredicate()
     names.removeIf(fits.negate())
     return sorted(str(name) for name in names)
 
 
 def fits(admin: Admin, pattern: str, topic: str) -> bool:
     """Whether :func:`matching` would give this topic, if it is there."""
-    return bool(admin.jvm.java.util.regex.Pattern.matches(pattern, topic))
+    return bool(admin.java_class("java.util.regex.Pattern").matches(pattern, topic))
 
 
 def topics(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     """Those of the topics that are there."""
-    listed = _java_class(admin, "java.util.ArrayList")()
+    listed = admin.java_class("java.util.ArrayList")()
     for name in names:
         listed.add(name)
     found = {}
@@ -146,7 +151,7 @@ def max_message_bytes(admin: Admin, topic: str) -> int | None:
 
 def makes_topics(admin: Admin) -> bool | None:
     """Whether brokers make a topic that somebody writes to; ``None`` if they may not be asked."""
-    nodes = admin.jvm.java.util.ArrayList(_answer(admin, admin.client.describeCluster().nodes()))
+    nodes = _nodes(admin)
     configs = _configs(admin, "BROKER", str(nodes[0].id())) if len(nodes) else None
     entry = None if configs is None else configs.get("auto.create.topics.enable")
     return None if entry is None else str(entry.value()) == "true"
@@ -154,20 +159,26 @@ def makes_topics(admin: Admin) -> bool | None:
 
 def earliest_offsets(admin: Admin, known: Mapping[str, Topic]) -> dict[Place, int]:
     """Where each partition begins."""
-    return _offsets(admin, known, admin.jvm.org.apache.kafka.clients.admin.OffsetSpec.earliest())
+    return _offsets(admin, known, admin.java_class(f"{_ADMIN}.OffsetSpec").earliest())
 
 
 def end_offsets(admin: Admin, known: Mapping[str, Topic]) -> dict[Place, int]:
     """The offset that each partition's next record will have."""
-    return _offsets(admin, known, admin.jvm.org.apache.kafka.clients.admin.OffsetSpec.latest())
+    return _offsets(admin, known, admin.java_class(f"{_ADMIN}.OffsetSpec").latest())
+
+
+def _nodes(admin: Admin) -> Any:
+    nodes = _answer(admin, admin.client.describeCluster().nodes())
+    return admin.java_class("java.util.ArrayList")(nodes)
 
 
 def _offsets(admin: Admin, known: Mapping[str, Topic], spec: Any) -> dict[Place, int]:
-    asked = admin.jvm.java.util.HashMap()
+    new_place = admin.java_class("org.apache.kafka.common.TopicPartition")
+    asked = admin.java_class("java.util.HashMap")()
     places = {}
     for name, topic in known.items():
         for partition in topic.partitions:
-            place = admin.jvm.org.apache.kafka.common.TopicPartition(name, partition)
+            place = new_place(name, partition)
             places[name, partition] = place
             asked.put(place, spec)
     if not places:
@@ -177,11 +188,10 @@ def _offsets(admin: Admin, known: Mapping[str, Topic], spec: Any) -> dict[Place,
 
 
 def _configs(admin: Admin, kind: str, name: str) -> Any:
-    common = admin.jvm.org.apache.kafka.common.config
-    resources = admin.jvm.java.util.ArrayList()
-    resources.add(
-        common.ConfigResource(getattr(getattr(common, "ConfigResource$Type"), kind), name)
-    )
+    resource = "org.apache.kafka.common.config.ConfigResource"
+    kinds = admin.java_class(f"{resource}$Type")
+    resources = admin.java_class("java.util.ArrayList")()
+    resources.add(admin.java_class(resource)(getattr(kinds, kind), name))
     future = admin.client.describeConfigs(resources).all()
     refused = ("TopicAuthorizationException", "ClusterAuthorizationException")
     configs = _answer_or_none(admin, future, *refused, "UnsupportedVersionException")
@@ -202,11 +212,5 @@ def _answer_or_none(admin: Admin, future: Any, *errors: str) -> Any:
 
 
 def _answer(admin: Admin, future: Any) -> Any:
-    units = _java_class(admin, "java.util.concurrent.TimeUnit")
+    units = admin.java_class("java.util.concurrent.TimeUnit")
     return future.get(2 * _TIMEOUT_MS, units.MILLISECONDS)
-
-
-def _java_class(admin: Admin, name: str) -> Any:
-    """By its whole name at once: for each part of it py4j would look into all of Spark's jars for a
-    class of that name, and topics are asked for in each batch of a stream."""
-    return getattr(admin.jvm, name)

@@ -95,9 +95,9 @@ def lost_names(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def _charset_of_jvm() -> str:
-    """How spark-submit's JVM decodes and encodes file names."""
     # Without a session: it would be late, for the session writes.
-    return str(internals.started_jvm().java.lang.System.getProperty("sun.jnu.encoding"))
+    internals.start_jvm()
+    return internals.file_name_charset()
 
 
 def _arguments_as_typed() -> list[str]:

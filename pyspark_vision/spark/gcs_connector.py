@@ -13,7 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from pyspark_vision.executor.fetch.gcs_clients import EMULATOR
-from pyspark_vision.spark.internals import hadoop_configuration
+from pyspark_vision.spark.hadoop_settings import set_as_bytes, set_by, set_missing
 from pyspark_vision.spark.java_errors import has_class
 
 if TYPE_CHECKING:
@@ -59,24 +59,15 @@ def prepare(session: SparkSession) -> None:
     with _preparing:  # nobody goes on while another is at it
         if context not in _prepared:
             if has_class(session, CONNECTOR):
-                _set_up(hadoop_configuration(session))
+                _set_up(session)
             _prepared.add(context)
 
 
-def _set_up(conf: Any) -> None:
+def _set_up(session: SparkSession) -> None:
     settings = dict(_DEFAULTS)
-    if (url := os.environ.get(EMULATOR)) and _is_unset(conf, "fs.gs.storage.root.url"):
+    if (url := os.environ.get(EMULATOR)) and set_by(session, "fs.gs.storage.root.url") is None:
         settings |= {"fs.gs.storage.root.url": url if "://" in url else f"http://{url}"}
         settings |= _OF_EMULATOR
-    for name, value in settings.items():
-        if _is_unset(conf, name):
-            conf.set(name, value)
+    set_missing(session, settings)
     for name in _SIZES:
-        if conf.get(name) is not None:
-            conf.setLong(name, conf.getLongBytes(name, 0))
-
-
-def _is_unset(conf: Any, name: str) -> bool:
-    """Whether a setting is Hadoop's own default, or none."""
-    sources = list(conf.getPropertySources(name) or [])
-    return not sources or sources[-1].endswith("-default.xml")
+        set_as_bytes(session, name)

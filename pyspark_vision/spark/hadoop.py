@@ -10,7 +10,8 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +22,8 @@ from pyspark_vision.spark.internals import (
     FILE_STATUS,
     JavaError,
     hadoop_configuration,
+    java_class,
     java_exception,
-    jvm,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 # time, and the last one's stays: whose it is shows when both have been written.
 _ATOMIC = ("file", "hdfs", "viewfs")
 _SETTLED_AFTER_S = 2.0
+
+_FILE_SYSTEM = "org.apache.hadoop.fs.FileSystem"
+_IO = "org.apache.commons.io.IOUtils"
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,37 @@ def hadoop_path(session: SparkSession, uri: str) -> tuple[Any, Any]:
     """(Hadoop file system of ``uri``, its path) in the JVM."""
     if uri.startswith("gs://"):
         gcs_connector.prepare(session)
-    path = _hadoop(session, "fs.Path")(uri)
+    path = _path(session, uri)
     return path.getFileSystem(hadoop_configuration(session)), path
 
 
-def _hadoop(session: SparkSession, name: str) -> Any:
-    """A class of Hadoop in one call; by its packages, one after the other, it takes five."""
-    return getattr(jvm(session), f"org.apache.hadoop.{name}")
+@contextmanager
+def own_file_system(
+    session: SparkSession, uri: str, settings: Mapping[str, str]
+) -> Iterator[tuple[Any, Any]]:
+    """As :func:`hadoop_path`, with settings of its own, apart from those that the session uses."""
+    if uri.startswith("gs://"):
+        gcs_connector.prepare(session)
+    conf = java_class(session, "org.apache.hadoop.conf.Configuration")(
+        hadoop_configuration(session)
+    )
+    for key, value in settings.items():
+        conf.set(key, value)
+    path = _path(session, uri)
+    file_system = java_class(session, _FILE_SYSTEM).newInstance(path.toUri(), conf)
+    try:
+        yield file_system, path
+    finally:
+        file_system.close()
+
+
+def _path(session: SparkSession, uri: str) -> Any:
+    return java_class(session, "org.apache.hadoop.fs.Path")(uri)
 
 
 def default_scheme(session: SparkSession) -> str:
     """The scheme of a URI without one."""
-    file_systems = _hadoop(session, "fs.FileSystem")
+    file_systems = java_class(session, _FILE_SYSTEM)
     return str(file_systems.getDefaultUri(hadoop_configuration(session)).getScheme())
 
 
@@ -135,12 +158,14 @@ def _by_their_text(session: SparkSession, listed: Any) -> list[Status]:
 
     One by one they take five calls each: minutes for a hundred thousand files.
     """
-    java = jvm(session).java.lang
     # Of the type that Java's methods are declared for: py4j looks for no other.
-    objects = java.reflect.Array.newInstance(java.Class.forName("java.lang.Object"), len(listed))
-    java.System.arraycopy(listed, 0, objects, 0, len(listed))
+    element = java_class(session, "java.lang.Class").forName("java.lang.Object")
+    arrays = java_class(session, "java.lang.reflect.Array")
+    objects = arrays.newInstance(element, len(listed))
+    java_class(session, "java.lang.System").arraycopy(listed, 0, objects, 0, len(listed))
     # No name has a zero byte.
-    texts = jvm(session).org.apache.commons.lang3.StringUtils.join(objects, "\0").split("\0")
+    strings = java_class(session, "org.apache.commons.lang3.StringUtils")
+    texts = strings.join(objects, "\0").split("\0")
     known = [FILE_STATUS.match(text) for text in texts[: len(listed)]]
     return [
         Status(text["path"], text["folder"] == "true", int(text["size"] or 0), int(text["time"]))
@@ -204,7 +229,18 @@ def read_bytes(session: SparkSession, uri: str) -> bytes:
     file_system, path = hadoop_path(session, uri)
     stream = file_system.open(path)
     try:
-        return bytes(jvm(session).org.apache.commons.io.IOUtils.toByteArray(stream))
+        return bytes(java_class(session, _IO).toByteArray(stream))
+    finally:
+        stream.close()
+
+
+def read_through(session: SparkSession, uri: str) -> None:
+    """Read a file to its end and keep nothing, to have the JVM's exception if it cannot be read."""
+    file_system, path = hadoop_path(session, uri)
+    stream = file_system.open(path)
+    try:
+        nowhere = java_class(session, "java.io.OutputStream").nullOutputStream()
+        java_class(session, _IO).copyLarge(stream, nowhere)
     finally:
         stream.close()
 

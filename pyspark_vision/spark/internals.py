@@ -39,11 +39,14 @@ KAFKA_SOURCE = "org.apache.spark.sql.kafka010.KafkaSourceProvider"
 # this Python has them.
 SUBMIT_CLASS = b"org.apache.spark.deploy."
 
-# How PySpark's parent of workers is called. Unknown: workers may print a traceback at the end.
-WORKER_DAEMON = "-m pyspark.daemon"
+# How PySpark's parent of workers is called.
+_WORKER_DAEMON = "-m pyspark.daemon"
 
 # The logger of streaming queries. Under another name a stop that was meant logs a stack trace.
-STREAMING_LOG = "org.apache.spark.sql.execution.streaming"
+_STREAMING_LOG = "org.apache.spark.sql.execution.streaming"
+
+# Java's property for the encoding of file names: of the JDK alone, but in each since 1.5.
+FILE_NAME_CHARSET = "sun.jnu.encoding"
 
 # Writers of a checkpoint's files on a local disk that start no process: up to 4.0, and from 4.1 on.
 # Spark's default asks `stat` and `chmod` for each file: 90 ms a batch, these 15. Under another name
@@ -88,13 +91,20 @@ _CONNECT_CONF = "PYSPARK_REMOTE_INIT_CONF"
 _log = logging.getLogger(__name__)
 
 
-def jvm(session: SparkSession) -> Any:
-    """The one door to public classes of Java, Hadoop, Kafka. Missing: only Connect works."""
-    return session.sparkContext._jvm
+def java_class(session: SparkSession | None, name: str) -> Any:
+    """A public class of Java, Hadoop or Kafka; PySpark has no way there. Missing: Connect works.
+
+    By its whole name at once: py4j would look into all of Spark's jars for each part of it.
+    ``session`` is ``None`` where there is none yet, but a JVM (:func:`start_jvm`).
+    """
+    from pyspark import SparkContext
+
+    context = SparkContext if session is None else session.sparkContext
+    return getattr(context._jvm, name)
 
 
 def hadoop_configuration(session: SparkSession) -> Any:
-    """Java's public ``JavaSparkContext.hadoopConfiguration``; PySpark has none. As :func:`jvm`."""
+    """Java's public ``JavaSparkContext.hadoopConfiguration``; as :func:`java_class`."""
     return session.sparkContext._jsc.hadoopConfiguration()
 
 
@@ -115,12 +125,34 @@ def is_jvm_running() -> bool:
     return is_submitted() or getattr(SparkContext, "_gateway", None) is not None
 
 
-def started_jvm() -> Any:
-    """The JVM, started if need be, before there is a session. As :func:`jvm`."""
+def start_jvm() -> None:
+    """Before there is a session; nothing where the JVM runs. As :func:`java_class`."""
     from pyspark import SparkContext
 
     SparkContext._ensure_initialized()
-    return SparkContext._jvm
+
+
+def file_name_charset(session: SparkSession | None = None) -> str:
+    """How the JVM decodes and encodes file names."""
+    return str(java_class(session, "java.lang.System").getProperty(FILE_NAME_CHARSET))
+
+
+def worker_daemons(session: SparkSession) -> list[Any]:
+    """Java's ``ProcessHandle`` of each parent of Python workers that the JVM has started.
+
+    Under another name none: workers may print a traceback at the end.
+    """
+    children = java_class(session, "java.lang.ProcessHandle").current().children().toArray()
+    return [child for child in children if _WORKER_DAEMON in child.info().commandLine().orElse("")]
+
+
+def muted_end_of_query(session: SparkSession) -> Callable[[], None]:
+    """Keep Spark from logging the end of a query as a failure; gives what takes that back."""
+    log4j = "org.apache.logging.log4j"
+    before = java_class(session, f"{log4j}.LogManager").getLogger(_STREAMING_LOG).getLevel()
+    set_level = java_class(session, f"{log4j}.core.config.Configurator").setLevel
+    set_level(_STREAMING_LOG, java_class(session, f"{log4j}.Level").OFF)
+    return lambda: set_level(_STREAMING_LOG, before)
 
 
 def leave_submitted_jvm() -> None:
@@ -160,7 +192,7 @@ def heard_by_jvm(
     By ``sun.misc.Signal``, which the JDK has beside its public API: there is no other way, and the
     JVM would shut down in the middle of a batch. Missing: a warning, and it does so.
     """
-    java_signal = jvm(session).sun.misc.Signal
+    java_signal = java_class(session, "sun.misc.Signal")
     handler = _JvmSignalHandler(heard)
     before: list[tuple[Any, Any]] = []
 

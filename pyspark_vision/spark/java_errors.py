@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pyspark_vision.spark.internals import JavaError, java_exception, jvm
+from pyspark_vision.spark.internals import JavaError, java_class, java_exception
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,16 +25,14 @@ class Problem(Exception):
         super().__init__(f"{what}. {to_do}")
 
 
-def has_class(session: SparkSession, name: str) -> bool:
-    """Whether the JVM finds a class, in Spark's own jars or those of --jars."""
-    return finds_class(jvm(session), name)
+def has_class(session: SparkSession | None, name: str) -> bool:
+    """Whether the JVM finds a class, in Spark's own jars or those of --jars.
 
-
-def finds_class(java_machine: Any, name: str) -> bool:
-    """The same of a JVM that has no session yet (:func:`internals.started_jvm`)."""
-    java = java_machine.java.lang
+    ``session`` is ``None`` where there is none yet, but a JVM.
+    """
+    loader = java_class(session, "java.lang.Thread").currentThread().getContextClassLoader()
     try:
-        java.Class.forName(name, False, java.Thread.currentThread().getContextClassLoader())
+        java_class(session, "java.lang.Class").forName(name, False, loader)
     except JavaError:
         return False
     return True

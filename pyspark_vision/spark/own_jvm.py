@@ -47,14 +47,14 @@ def start(settings: Mapping[str, str]) -> None:
 
     refuse_nameless_user()
     if internals.is_jvm_running():
-        internals.started_jvm()
+        internals.start_jvm()  # of spark-submit: PySpark connects to it
         _refuse_too_late(settings, SparkConf())
         return
     _refuse_other_spark()
     # The others count when the session is made; spark-submit would refuse some in words of its own.
     at_start = {key: value for key, value in settings.items() if _AT_START.fullmatch(key)}
     with _environment({internals.SUBMIT_ARGS: submit_args(at_start), **utf8_locale()}):
-        internals.started_jvm()
+        internals.start_jvm()
 
 
 def submit_args(settings: Mapping[str, str]) -> str:
@@ -172,9 +172,7 @@ def end_workers(session: SparkSession) -> None:
     try:
         if not context.master.startswith("local") or context.statusTracker().getActiveJobsIds():
             return
-        children = internals.jvm(session).java.lang.ProcessHandle.current().children().toArray()
-        daemon_name = internals.WORKER_DAEMON
-        daemons = [one for one in children if daemon_name in one.info().commandLine().orElse("")]
+        daemons = internals.worker_daemons(session)
         for daemon in daemons:
             daemon.destroy()
         deadline = time.monotonic() + _DAEMONS_END_S

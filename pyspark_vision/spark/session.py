@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pyspark_vision.errors import InvalidOptionError, WorkerEnvironmentError
 from pyspark_vision.spark import connect, delta_lake, error_texts, internals, own_jvm
-from pyspark_vision.spark.java_errors import finds_class
+from pyspark_vision.spark.java_errors import has_class
 
 
 def active_session() -> Any:
@@ -58,19 +58,6 @@ def row_timeout_s(session: Any) -> float:
     """
     idle_s = float(session.conf.get("spark.python.worker.idleTimeoutSeconds", "0") or 0)
     return (idle_s or _DEFAULT_IDLE_S) / 5
-
-
-def hadoop_setting(session: Any, name: str) -> str | None:
-    """A Hadoop setting (``fs.s3a.endpoint``) of the session, or ``None``.
-
-    Under Connect the server's own files (core-site.xml) are out of sight: only what was given as
-    ``spark.hadoop.<name>`` is known here.
-    """
-    if is_connect(session):
-        setting: str | None = session.conf.get(f"spark.hadoop.{name}", None)
-    else:
-        setting = internals.hadoop_configuration(session).get(name)
-    return setting
 
 
 def use_own_python_locally(session: Any) -> None:
@@ -248,7 +235,7 @@ def _classic_session(
         conf["spark.master"] = f"local[{local.group(1) or 1},{_LOCAL_TRIES}]"
         missing |= _local_sockets()
     # Spark would print a page about an extension whose jar it has not.
-    if writes_delta and finds_class(internals.started_jvm(), delta_lake.EXTENSION):
+    if writes_delta and has_class(None, delta_lake.EXTENSION):
         missing |= delta_lake.SETTINGS
         others = known.get(delta_lake.EXTENSIONS) or ""
         if others and delta_lake.EXTENSION not in others:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyspark_vision.errors import PysparkVisionError
 from pyspark_vision.sources import kafka_losses
 from pyspark_vision.sources.kafka_progress import backlog_rows, rows_lost
-from pyspark_vision.spark import internals
+from pyspark_vision.spark.internals import muted_end_of_query
 from pyspark_vision.streaming.counts import Counts, Measures, measure_results, observed_batch
 from pyspark_vision.streaming.micro_batch import compute_batch
 from pyspark_vision.streaming.model_doubts import warn_of_model
@@ -104,7 +104,7 @@ class RunningStream:
 
     def mute(self) -> None:
         """What ends the query from here on was meant; Spark would log it as a failure."""
-        self._unmute = _muted_end_of_query(self._session)
+        self._unmute = muted_end_of_query(self._session)
 
     def watch(self) -> None:
         """Note the backlog, of idle triggers too, and what batches were to read and did not get."""
@@ -186,12 +186,3 @@ class RunningStream:
     def _backlog(self) -> int | None:
         progress = self._query.lastProgress if self._query is not None else None
         return None if progress is None else backlog_rows(progress)
-
-
-def _muted_end_of_query(session: SparkSession) -> Callable[[], None]:
-    """Keep Spark from logging the end of a query as a failure; gives what takes that back."""
-    logs = internals.jvm(session).org.apache.logging.log4j
-    before = logs.LogManager.getLogger(internals.STREAMING_LOG).getLevel()
-    set_level = logs.core.config.Configurator.setLevel
-    set_level(internals.STREAMING_LOG, logs.Level.OFF)
-    return lambda: set_level(internals.STREAMING_LOG, before)

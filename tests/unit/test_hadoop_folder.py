@@ -63,7 +63,7 @@ def test_statuses_by_their_text_are_those_one_by_one(
     (tmp_path / "x; isDirectory=true; {a,b}[1] %41.jpg").write_bytes(b"12345")
     (tmp_path / "é").touch()
     if not of_this_hadoop:
-        monkeypatch.setattr(hadoop, "_STATUS", re.compile("another form"))
+        monkeypatch.setattr(hadoop, "FILE_STATUS", re.compile("another form"))
     file_system, path = hadoop_path(spark, f"file:{tmp_path}")
 
     by_text = hadoop._by_their_text(spark, file_system.listStatus(path))

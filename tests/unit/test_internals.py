@@ -35,9 +35,7 @@ def no_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def session_with(signal: Any) -> Any:
-    jvm = types.SimpleNamespace(
-        sun=types.SimpleNamespace(misc=types.SimpleNamespace(Signal=signal))
-    )
+    jvm = types.SimpleNamespace(**{"sun.misc.Signal": signal})
     return types.SimpleNamespace(sparkContext=types.SimpleNamespace(_jvm=jvm))
 
 

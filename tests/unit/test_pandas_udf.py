@@ -16,6 +16,7 @@ from tiny_text_reader import save_text_reader
 from pyspark_vision import functions
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.clients import scenes
+from pyspark_vision.columns import worker_functions
 from pyspark_vision.columns.udf import vision_udf
 
 pytestmark = pytest.mark.every_spark
@@ -96,6 +97,10 @@ def answers(
         "classified image structs": rows(decoded, functions.classify_image("image", classifier)),
         "drawn": rows(found, drawn),
         "drawn without boxes": rows(decoded, functions.draw_detections("image", none)),
+        "arrays of image structs": rows(
+            decoded.withColumn("images", F.array("image", F.lit(None))),
+            functions.classify_image("images", classifier),
+        ),
         "arrays": rows(arrays, functions.detect_objects("content", warner)),
         "frames": rows(images, functions.decode_image("content", frames="all")),
     }
@@ -114,7 +119,7 @@ def test_pandas_udfs_give_the_rows_of_arrow_native_ones(
 ) -> None:
     expected = answers(images, classifier, detector, warner, faces, pixels, reader)
     through_pandas = functools.partial(vision_udf, arrow_native=False)
-    monkeypatch.setattr(functions, "vision_udf", through_pandas)
+    monkeypatch.setattr(worker_functions, "vision_udf", through_pandas)
 
     found = answers(images, classifier, detector, warner, faces, pixels, reader)
 

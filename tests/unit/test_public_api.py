@@ -34,7 +34,8 @@ PRIVATE_TEXT = re.compile(
     r"org\.apache\.spark\.|\bpy4j\b|java_gateway|pyspark\.daemon|pyspark-shell|PYSPARK_GATEWAY"
     r"|PYSPARK_SUBMIT_ARGS|PYSPARK_REMOTE_INIT|SPARK_CONNECT_MODE_ENABLED|SPARK_LOCAL_REMOTE"
     r"|/(offsets|commits|sources)(/|$)|logOffset|batchWatermarkMs"
-    r"|SPARK_SUBMIT_OPTS|PYTHON_UNIX_DOMAIN_ENABLED|spark-core_|sun\.misc\.|isDirectory=\("
+    r"|SPARK_SUBMIT_OPTS|PYTHON_UNIX_DOMAIN_ENABLED|spark-core_|\bsun\.(misc|jnu)\."
+    r"|isDirectory=\("
     # What errors say.
     r"|exited unexpectedly|Cannot run program|RecordTooLarge|may have been lost|FAILED_READ_FILE"
     r"|DELTA_[A-Z]+|org\.apache\.iceberg\.exceptions|Precondition Failed|No FileSystem for scheme"
@@ -57,6 +58,21 @@ ALLOWED = {
     "pyspark_vision/executor/worker/idle.py": {"PYTHON_UNIX_DOMAIN_ENABLED"},
     # Delta Lake's class, which its own guide has users name.
     "pyspark_vision/spark/delta_lake.py": {"org.apache.spark.sql.delta.catalog.DeltaCatalog"},
+}
+
+
+# The ways of internals.py into the JVM, for public classes: who takes them, and for what.
+JAVA_WAYS = ("java_class", "hadoop_configuration")
+JAVA_USERS = {
+    # Hadoop's file systems: Spark's readers and writers neither rename, nor remove, nor make a file
+    # that is not there yet.
+    "pyspark_vision/spark/hadoop.py": {"java_class", "hadoop_configuration"},
+    # Settings of core-site.xml, which no setting of Spark's shows, and who has made them.
+    "pyspark_vision/spark/hadoop_settings.py": {"hadoop_configuration"},
+    # Whether a jar is there.
+    "pyspark_vision/spark/java_errors.py": {"java_class"},
+    # Kafka's admin client: Spark asks brokers for nothing but offsets.
+    "pyspark_vision/sources/kafka_cluster.py": {"java_class"},
 }
 
 
@@ -132,6 +148,19 @@ def _texts(node: ast.AST) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def java_ways(source: str) -> set[str]:
+    """The ways into the JVM that a module takes from ``internals``."""
+    nodes = list(ast.walk(ast.parse(source)))
+    imported = {
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("spark.internals")
+        for alias in node.names
+    }
+    looked_up = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return (imported | (looked_up - _own_names(nodes))) & set(JAVA_WAYS)
+
+
 def error_texts_read(source: str) -> Iterator[str]:
     """Where a module looks for words in the text of an error, other than by ``error_texts``."""
     for part in ast.parse(source).body:
@@ -201,8 +230,15 @@ def test_only_internals_uses_what_spark_does_not_promise() -> None:
     assert {path: uses for path, uses in found.items() if uses} == ALLOWED
 
 
+def test_java_is_reached_by_the_modules_that_have_a_reason() -> None:
+    ways = {str(path.relative_to(ROOT)): java_ways(path.read_text("utf-8")) for path in _modules()}
+
+    del ways[INTERNALS]
+    assert {path: taken for path, taken in ways.items() if taken} == JAVA_USERS
+
+
 def test_internals_stay_small() -> None:
-    assert len((ROOT / INTERNALS).read_text("utf-8").splitlines()) < 250
+    assert len((ROOT / INTERNALS).read_text("utf-8").splitlines()) < 280
 
 
 def test_what_errors_say_is_read_by_error_texts_alone() -> None:
@@ -239,7 +275,7 @@ def test_settings_without_documentation_stand_in_internals(spark: SparkSession) 
         "import py4j.java_gateway",
         "from pyspark import java_gateway",
         "from pyspark.sql.types import _parse_datatype_string",
-        "jvm(session).org.apache.spark.sql.functions.lit(1)",
+        "java_class(session, 'org.apache.spark.sql.functions').lit(1)",
         "name = 'org.apache.spark.sql.kafka010.KafkaSourceProvider'",
         "name = f'org.apache.spark.deploy.{main}'",
         "os.environ['PYSPARK_GATEWAY_PORT']",
@@ -279,7 +315,7 @@ def test_showing_an_errors_text_is_not(public: str) -> None:
     "public",
     [
         "'''session._jvm of py4j, org.apache.spark.sql.Row'''",
-        "jvm(session).org.apache.hadoop.fs.Path(uri)",
+        "java_class(session, 'org.apache.hadoop.fs.Path')(uri)",
         "self._jvm = self._session",
         "'--packages org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0'",
         "from pyspark.sql.types import StructType",
@@ -287,3 +323,14 @@ def test_showing_an_errors_text_is_not(public: str) -> None:
 )
 def test_a_public_use_is_not(public: str) -> None:
     assert private_uses(public) == set()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from pyspark_vision.spark.internals import java_class",
+        "from pyspark_vision.spark import internals\ninternals.java_class(None, 'java.io.File')",
+    ],
+)
+def test_a_planted_way_into_the_jvm_is_found(planted: str) -> None:
+    assert java_ways(planted) == {"java_class"}
