@@ -26,6 +26,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 from google.pubsub_v1 import types as pubsub
+from google.rpc import status_pb2
 
 ACCOUNT = "service-1@gs-project-accounts.iam.gserviceaccount.com"
 
@@ -61,6 +62,8 @@ class Cloud:
     fails_with: int = 403
     # Ids of requests, and what they made: a repeat of one is answered with that.
     answered: dict[str, Any] = field(default_factory=dict)
+    # Why the next cluster is never RUNNING: its operation ends with this.
+    cluster_fails: str = ""
     # So many notifications are refused before a right that was given counts.
     rights_count_after: int = 0
     http_port: int = 0
@@ -297,6 +300,12 @@ def methods(cloud: Cloud) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         cluster.status = dataproc.ClusterStatus(state="RUNNING")
         where = f"clusters/{request.project_id}/{request.region}/{cluster.cluster_name}"
         cloud.requests.append(request)
+        if why := cloud.cluster_fails:
+            cloud.cluster_fails = ""
+            cluster.status = dataproc.ClusterStatus(state="ERROR", detail=why)
+            cloud.insert(where, cluster, request.request_id)
+            error = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message=why)
+            return operations_pb2.Operation(name="operations/1", done=True, error=error)
         return _done(cloud.insert(where, cluster, request.request_id))
 
     def cluster_removed(request: Any) -> Any:

@@ -260,6 +260,20 @@ def test_a_cluster_that_has_deleted_itself_and_its_job_are_made_again(cloud: Clo
     assert existing(cloud).count("job kafka-topics DONE") == 2
 
 
+def test_a_cluster_that_fails_on_its_way_is_said_each_time_until_a_cleanup(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.cluster_fails = "Insufficient 'CPUS' quota. Requested 12.0, available 8.0."
+    for said in ("429 Insufficient 'CPUS' quota", "is ERROR: Insufficient 'CPUS' quota"):
+        assert run(cloud, "--yes") == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert cloud.requests[1:] == []  # no job without a cluster
+
+    assert run(cloud, "--cleanup", "--yes") == 0
+    assert run(cloud, "--yes") == 0
+    assert "job stream RUNNING" in existing(cloud)
+
+
 def test_a_job_that_is_about_to_be_started_again_is_not_submitted_twice(cloud: Cloud) -> None:
     run(cloud, "--yes")
     [stream] = jobs_of(cloud, "stream")
