@@ -91,7 +91,7 @@ def test_what_the_service_refuses_is_one_line(
     error: Exception, kind: type[Exception], said: str
 ) -> None:
     service = Service("127.0.0.1:1")
-    service._client = Refusing(error)
+    service._pulling = Refusing(error)
 
     with pytest.raises(kind, match=said.replace("(", r"\(").replace(")", r"\)")) as raised:
         service.pull("projects/p/subscriptions/s", 1)
@@ -116,7 +116,7 @@ def test_a_request_is_tried_again_no_longer_than_it_says(monkeypatch: pytest.Mon
 
 def test_an_empty_answer_in_time_is_no_message() -> None:
     service = Service("127.0.0.1:1")
-    service._client = Refusing(exceptions.DeadlineExceeded("x"))
+    service._pulling = Refusing(exceptions.DeadlineExceeded("x"))
 
     assert service.pull("projects/p/subscriptions/s", 1) == []
 
