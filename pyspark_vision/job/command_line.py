@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tomllib
 import traceback
@@ -128,8 +129,9 @@ def run_job(
     which. A stream that ended early (``StreamError``), a batch without a row or a reason for
     some of its input (``IncompleteInputError``), and workers that were killed
     (``WorkerKilledError``) are failures in one line, and so is a topic that
-    Kafka has not. Executors that cannot run this library's Python are a mistake, too. Anything else
-    is a failure: its traceback, then one line that says why. What the library logs goes to stderr.
+    Kafka has not. Ctrl-C is 130, in a line. Executors that cannot run this library's Python are a
+    mistake, too. Anything else is a failure: its traceback, then one line that says why. What the
+    library logs goes to stderr.
     """
     _log_to_stderr()
     try:
@@ -152,6 +154,9 @@ def run_job(
         traceback.print_exc()
         print(f"{name}: failed: {with_flags(_reason(error), options)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before a stream listens to signals, or in a job that does not
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

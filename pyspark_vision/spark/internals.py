@@ -119,7 +119,10 @@ def started_jvm() -> Any:
     """The JVM, started if need be, before there is a session. As :func:`jvm`."""
     from pyspark import SparkContext
 
-    SparkContext._ensure_initialized()
+    from pyspark_vision.spark.interrupts import interrupted_afterwards
+
+    with interrupted_afterwards():
+        SparkContext._ensure_initialized()
     return SparkContext._jvm
 
 
