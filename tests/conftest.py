@@ -31,6 +31,7 @@ from service_folders import service_folder
 
 from pyspark_vision.bundles import ModelSpec
 from pyspark_vision.spark import delta_lake
+from pyspark_vision.spark.interrupts import interrupted_afterwards
 from pyspark_vision.spark.table_packages import package_for
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +98,7 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
     connectors += jars.files("iceberg") if "iceberg" in jars.configurations() else []
     settings: dict[str, bool | float | int | str | None] = {}
     settings |= delta_lake.SETTINGS if has_delta else {}
-    session = (
+    builder = (
         # Two cores; a task is tried three times, as on a cluster (local[2] gives up at the first).
         SparkSession.builder.master("local[2,3]")
         .appName("tests")
@@ -114,8 +115,9 @@ def spark(s3_credentials: local_s3.S3Credentials) -> Iterator[SparkSession]:
         .config("spark.jars", ",".join(str(jar) for jar in connectors))
         .config("spark.hadoop.dfs.replication", "1")  # the HDFS of the tests has one DataNode
         .config(map=settings)
-        .getOrCreate()
     )
+    with interrupted_afterwards():
+        session = builder.getOrCreate()
     yield session
     session.stop()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tomllib
 import traceback
@@ -131,8 +132,8 @@ def run_job(
     (``WorkerKilledError``) are failures in one line, and so is a topic that
     Kafka has not, and a store that does not answer Hadoop. A store that Hadoop has no credentials,
     no right or no connector for is a mistake, and so are executors that cannot run this library's
-    Python. Anything else is a failure: its traceback, then one line that says why. What the library
-    logs goes to stderr.
+    Python. Ctrl-C is 130, in a line. Anything else is a failure: its traceback, then one line that
+    says why. What the library logs goes to stderr.
     """
     _log_to_stderr()
     try:
@@ -158,6 +159,9 @@ def run_job(
         traceback.print_exc()
         print(f"{name}: failed: {with_flags(_reason(error), options)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before a stream listens to signals, or in a job that does not
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

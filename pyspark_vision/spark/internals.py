@@ -129,7 +129,10 @@ def start_jvm() -> None:
     """Before there is a session; nothing where the JVM runs. As :func:`java_class`."""
     from pyspark import SparkContext
 
-    SparkContext._ensure_initialized()
+    from pyspark_vision.spark.interrupts import interrupted_afterwards
+
+    with interrupted_afterwards():
+        SparkContext._ensure_initialized()
 
 
 def file_name_charset(session: SparkSession | None = None) -> str:

@@ -293,3 +293,11 @@ def test_a_second_run_of_a_process_logs_to_the_stderr_of_now(
             words.append(stderr.getvalue().split()[-1])
 
     assert words == ["first", "second"]
+
+
+def test_ctrl_c_before_a_job_listens_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(options: argparse.Namespace) -> None:
+        raise KeyboardInterrupt
+
+    assert run_job("job", run, argparse.Namespace()) == 130
+    assert capsys.readouterr().err == "job: interrupted\n"

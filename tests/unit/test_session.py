@@ -31,7 +31,7 @@ from pyspark_vision.errors import (
 from pyspark_vision.functions import classify_image, decode_image, register
 from pyspark_vision.job.command_line import run_job
 from pyspark_vision.spark import connect, session
-from pyspark_vision.spark.internals import JavaError, jvm
+from pyspark_vision.spark.internals import JavaError, java_class
 from pyspark_vision.spark.session import JOB_DEFAULTS, active_session, check_workers, tool_session
 
 
@@ -158,11 +158,11 @@ def test_a_job_that_fails_on_bare_executors_ends_with_the_line_of_what_they_lack
 def test_a_store_that_hadoop_cannot_open_ends_a_job_with_one_line(
     raised: str, code: int, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    java = jvm(spark).java
+    failed = java_class(spark, "java.util.concurrent.CompletableFuture")()
+    cause = java_class(spark, "java.io.IOException")(raised)
 
     def run(_: argparse.Namespace) -> None:
-        failed = java.util.concurrent.CompletableFuture()
-        failed.completeExceptionally(java.io.IOException(raised))
+        failed.completeExceptionally(cause)
         try:
             failed.join()
         except JavaError as raised_by_py4j:
