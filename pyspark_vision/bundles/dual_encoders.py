@@ -25,7 +25,8 @@ from pyspark_vision.bundles.readers.contents import ModelFound
 from pyspark_vision.bundles.readers.image_processor import preparation
 from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.several_files import spec_of, staged_files
-from pyspark_vision.bundles.spec import DUAL_ENCODER, NORMALIZATIONS, RESIZES, ModelSpec
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.bundles.spec_choices import DUAL_ENCODER, NORMALIZATIONS, RESIZES
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.models.model_files import (
     IMAGE_TOWER,

@@ -15,7 +15,8 @@ from pyspark_vision.bundles.proposal.trial import (
     trial_runs,
 )
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.spec import DTYPES, ModelSpec
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.bundles.spec_choices import DTYPES
 from pyspark_vision.bundles.text_readers import check_text_reader
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.outputs.heads import EmbedOptions, embed

@@ -43,7 +43,8 @@ from pyspark_vision.bundles.proposal.trial import (
 )
 from pyspark_vision.bundles.readers import hugging_face, task_archive
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.spec import DUAL_ENCODER, TASKS, ModelFile, ModelSpec
+from pyspark_vision.bundles.spec import ModelFile, ModelSpec
+from pyspark_vision.bundles.spec_choices import DUAL_ENCODER, TASKS
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.models.model_files import sha256_of
 

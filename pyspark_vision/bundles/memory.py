@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyspark_vision.bundles.spec import DUAL_ENCODER, TEXT_READER
+from pyspark_vision.bundles.spec_choices import DUAL_ENCODER, TEXT_READER
 from pyspark_vision.executor.models.model_files import IMAGE_TOWER
 from pyspark_vision.executor.models.shared_weights import is_large
 

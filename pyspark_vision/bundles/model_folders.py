@@ -9,7 +9,7 @@ from typing import Any
 from pyspark_vision.bundles import dual_encoders, text_readers
 from pyspark_vision.bundles.proposal.guesses import Proposal
 from pyspark_vision.bundles.readers.contents import ModelFound
-from pyspark_vision.bundles.spec import DUAL_ENCODER, TEXT_READER
+from pyspark_vision.bundles.spec_choices import DUAL_ENCODER, TEXT_READER
 from pyspark_vision.errors import InvalidModelError
 
 _TASKS = {TEXT_READER: ("ocr",), DUAL_ENCODER: ("dual_encoder",)}

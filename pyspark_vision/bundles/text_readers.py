@@ -18,7 +18,8 @@ from pyspark_vision.bundles.proposal.guesses import Guess, Proposal
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.onnx import read_graph
 from pyspark_vision.bundles.several_files import spec_of, staged_files
-from pyspark_vision.bundles.spec import TEXT_READER, ModelSpec
+from pyspark_vision.bundles.spec import ModelSpec
+from pyspark_vision.bundles.spec_choices import TEXT_READER
 from pyspark_vision.errors import InvalidModelError, MissingDependencyError
 from pyspark_vision.executor.engines.onnx import start_session
 from pyspark_vision.executor.models.model_files import (

@@ -27,7 +27,8 @@ from pyspark_vision.bundles.readers.keras_applications import (
     imagenet_labels,
 )
 from pyspark_vision.bundles.registry import is_registered, registered_name
-from pyspark_vision.bundles.spec import PRECISIONS, TASKS, AnchorLayer, ModelSpec
+from pyspark_vision.bundles.spec import AnchorLayer, ModelSpec
+from pyspark_vision.bundles.spec_choices import PRECISIONS, TASKS
 from pyspark_vision.bundles.storage import MODEL_JSON, local_copy
 from pyspark_vision.bundles.twin import with_int8_twin, with_twin
 from pyspark_vision.bundles.verification import verify

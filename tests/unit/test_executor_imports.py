@@ -113,6 +113,8 @@ def test_unpickling_an_inference_imports_leaves_beside_the_executor(tmp_path: Pa
         "pyspark_vision.bundles.choice",
         "pyspark_vision.bundles.proof",
         "pyspark_vision.bundles.spec",
+        "pyspark_vision.bundles.spec_checks",
+        "pyspark_vision.bundles.spec_choices",
         "pyspark_vision.errors",
     }
     assert {name for name in loaded if name.split(".")[0] in HEAVY} == set()

@@ -17,7 +17,7 @@ from pyspark_vision.bundles.proposal.readings import (
 )
 from pyspark_vision.bundles.proposal.small_readings import small_readings
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.spec import ROLES, TASKS
+from pyspark_vision.bundles.spec_choices import ROLES, TASKS
 from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.outputs.raw_heads import LAYOUTS
 

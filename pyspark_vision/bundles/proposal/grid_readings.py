@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pyspark_vision.bundles.proposal.readings import CONVENTIONS, Reading, shown
 from pyspark_vision.bundles.proposal.ssd_families import FACE_POINTS_OF_FIVE
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.bundles.spec import GRID_STRIDES
+from pyspark_vision.bundles.spec_choices import GRID_STRIDES
 from pyspark_vision.executor.outputs.grid_heads import CENTERFACE_STRIDE
 from pyspark_vision.executor.outputs.small_heads import NANODET_BINS
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark_vision.bundles.spec import (
+from pyspark_vision.bundles.spec_choices import (
     BOX_FORMATS,
     COORDINATES,
     NORMALIZATIONS,
