@@ -147,7 +147,7 @@ def splits(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
                 f"--split {name}: a table's name has letters, digits and _, begins with a letter, "
                 f"and is neither {ALL_EVENTS} nor {LETTERS} nor another's, in any case"
             )
-        event_types = tuple(one.strip() for one in listed.split(","))
+        event_types = tuple(event_type.strip() for event_type in listed.split(","))
         if not all(event_types):
             raise InvalidOptionError(f"--split {name}={listed}: an event type is empty")
         chosen[name] = event_types
@@ -182,10 +182,10 @@ def all_lake_tables(
 
 
 def _chosen(options: argparse.Namespace) -> Mapping[str, Callable[[DataFrame], DataFrame]]:
-    made: dict[str, Callable[[DataFrame], DataFrame]] = {ALL_EVENTS: events.table}
+    choices: dict[str, Callable[[DataFrame], DataFrame]] = {ALL_EVENTS: events.table}
     for name, event_types in splits(options).items():
-        made[name] = functools.partial(events.table_of_types, event_types=event_types)
-    return made
+        choices[name] = functools.partial(events.table_of_types, event_types=event_types)
+    return choices
 
 
 def saved_tables(
@@ -216,21 +216,21 @@ def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]
             return parquet_sink(session, folders[role])
         return table_sink(session, folders[role], mark(options, role))
 
-    made = {name: through(choose, make(name)) for name, choose in tables(options).items()}
+    named_sinks = {name: through(choose, make(name)) for name, choose in tables(options).items()}
     for name, (table, choose) in all_lake_tables(options).items():
         into = lake_tables.lake_sink(session, table, options.checkpoint)
-        made[f"{flags.lake_sink_name(options)} {name}"] = through(choose, into)
+        named_sinks[f"{flags.lake_sink_name(options)} {name}"] = through(choose, into)
     if CONSOLE in options.sink:
-        made[CONSOLE] = console_sink()
+        named_sinks[CONSOLE] = console_sink()
     for name, choose in saved_tables(options).items():
         saved = saved_table_sink(session, name, mark(options, name))
-        made[name] = through(choose, saved)
+        named_sinks[name] = through(choose, saved)
     # A second run leaves one copy, as in the tables.
     if LETTERS in folders and not options.stream:
-        made[LETTERS] = through(letters, make(LETTERS))
+        named_sinks[LETTERS] = through(letters, make(LETTERS))
     elif options.dead_letters:
-        made[LETTERS] = flags.dead_letters(session, options)
-    return made
+        named_sinks[LETTERS] = flags.dead_letters(session, options)
+    return named_sinks
 
 
 def written(options: argparse.Namespace) -> list[Output]:
@@ -317,13 +317,13 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    made = sinks(session, options)
+    named_sinks = sinks(session, options)
     flags.check_read(session, source, options)
     if options.stream:
-        run_stream(session, source, options, made)
+        run_stream(session, source, options, named_sinks)
         return
     results = extract(read_kafka(session, source), event_format(options))
-    counts = runner.run_batch(results, 0, made, value="event")
+    counts = runner.run_batch(results, 0, named_sinks, value="event")
     print(f"extract_events: {counts.summary('messages', 'events')}", flush=True)
 
 
@@ -331,13 +331,13 @@ def run_stream(
     session: SparkSession,
     source: KafkaSource,
     options: argparse.Namespace,
-    made: Mapping[str, Sink],
+    named_sinks: Mapping[str, Sink],
 ) -> None:
     runner.run(
         stream_kafka(session, source),
         lambda records, _: runner.Steps(extract(records, event_format(options))),
         lambda: None,
-        made,
+        named_sinks,
         flags.stream_options(options, options.trigger),
         value="event",
         name=NAME,

@@ -162,9 +162,9 @@ def classify(
     ``predictions``, which is there besides, has ``top_k`` classes. With a ``table`` the row also
     says whether that takes it. ``decode``: how pictures are read.
     """
-    found = classify_image("picture", model, top_k=top_k, timings=True, **(decode or {}))
+    result = classify_image("picture", model, top_k=top_k, timings=True, **(decode or {}))
     sized = images.withColumn("image_size_bytes", F.length("picture.content"))
-    flat = flatten_result(sized.withColumn("result", found))
+    flat = flatten_result(sized.withColumn("result", result))
     results = image_stream.results(flat, confidence_threshold)
     if table is not None:
         results = with_refusal(image_stream.with_object(results), table)
@@ -185,7 +185,7 @@ def wanted_table(options: argparse.Namespace) -> Wanted:
 def sinks(
     session: SparkSession, options: argparse.Namespace, table: Table | None = None
 ) -> dict[str, Sink]:
-    made: dict[str, Sink] = {}
+    named_sinks: dict[str, Sink] = {}
     kept = functools.partial(image_stream.kept, failures=options.failures)
     all_classes = options.top_k > 1
     if options.output_kafka_topic:
@@ -193,7 +193,7 @@ def sinks(
             session, options, "--output-kafka-topic", options.output_kafka_topic
         )
         limit = min(options.max_message_bytes, largest_value_bytes(target))
-        made["kafka"] = kafka_sink(
+        named_sinks["kafka"] = kafka_sink(
             target,
             lambda results: image_stream.result_messages(
                 kept(results), limit, all_classes=all_classes
@@ -201,23 +201,23 @@ def sinks(
         )
     if options.output_gcs_path:
         lines = json_sink(session, options.output_gcs_path)
-        made["json"] = through(
+        named_sinks["json"] = through(
             lambda results: image_stream.table(kept(results), all_classes=all_classes), lines
         )
     if table is not None:
-        made["bigquery"] = through(
+        named_sinks["bigquery"] = through(
             kept, bigquery.sink(session, options, table, wanted_table(options))
         )
     if (lake := flags.lake_table(options)) is not None:
-        made[flags.lake_sink_name(options)] = through(
+        named_sinks[flags.lake_sink_name(options)] = through(
             lambda results: image_stream.table(kept(results), all_classes=all_classes),
             lake_tables.lake_sink(session, lake, options.checkpoint),
         )
     if options.dead_letters:
-        made["dead_letters"] = flags.dead_letters(session, options)
-    if options.console or not made:
-        made["console"] = console_sink()
-    return made
+        named_sinks["dead_letters"] = flags.dead_letters(session, options)
+    if options.console or not named_sinks:
+        named_sinks["console"] = console_sink()
+    return named_sinks
 
 
 def places(options: argparse.Namespace) -> StreamPlaces:
@@ -287,7 +287,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"stream_classify would run {shown}\nas the plan")
         results(images, model.newest()).explain()
         return
-    made = sinks(session, options, table)
+    named_sinks = sinks(session, options, table)
     if source.kafka is not None:
         flags.check_read(session, source.kafka, options)
     with admission.deaths_explained(session, model.newest()):
@@ -295,7 +295,7 @@ def run(options: argparse.Namespace) -> None:
             images,
             lambda read, newest: runner.Steps(results(read, newest)),
             model.newest,
-            made,
+            named_sinks,
             flags.stream_options(options, options.trigger_seconds),
             value="predictions",
             name=written.job,

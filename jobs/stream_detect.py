@@ -246,38 +246,40 @@ def table(results: DataFrame, *, with_image: bool) -> DataFrame:
 
 def sinks(session: SparkSession, options: argparse.Namespace) -> dict[str, Sink]:
     threshold = DETECTION_SCORE if options.score_threshold is None else options.score_threshold
-    made: dict[str, Sink] = {}
+    named_sinks: dict[str, Sink] = {}
     # First: somebody waits for messages.
     if "kafka" in options.sink:
         topic = options.output_kafka_topic
         target = flags.kafka_topic(session, options, "--output-kafka-topic", topic)
         limit = min(options.max_message_bytes, largest_value_bytes(target))
-        made["kafka"] = kafka_sink(
+        named_sinks["kafka"] = kafka_sink(
             target, lambda results: pycturestream.result_messages(results, threshold, limit)
         )
     if "parquet" in options.sink:
         parquet = parquet_sink(session, options.output)
-        made["parquet"] = through(
+        named_sinks["parquet"] = through(
             lambda results: table(results, with_image=options.annotate), parquet
         )
     if "json" in options.sink:
         lines = json_sink(session, options.output_json)
-        made["json"] = through(lambda results: table(results, with_image=options.annotate), lines)
+        named_sinks["json"] = through(
+            lambda results: table(results, with_image=options.annotate), lines
+        )
     if (into := flags.lake_table(options)) is not None:
-        made[flags.lake_sink_name(options)] = through(
+        named_sinks[flags.lake_sink_name(options)] = through(
             lambda results: table(results, with_image=options.annotate),
             lake_tables.lake_sink(session, into, options.checkpoint),
         )
     if "events" in options.sink:
-        made["events"] = through(
+        named_sinks["events"] = through(
             lambda results: pycturestream.events(results, threshold, options.time_zone),
             json_sink(session, options.output_events),
         )
     if options.dead_letters:
-        made["dead_letters"] = flags.dead_letters(session, options)
+        named_sinks["dead_letters"] = flags.dead_letters(session, options)
     if "console" in options.sink:
-        made["console"] = console_sink()
-    return made
+        named_sinks["console"] = console_sink()
+    return named_sinks
 
 
 def places(options: argparse.Namespace) -> StreamPlaces:
@@ -366,15 +368,15 @@ def run(options: argparse.Namespace) -> None:
     model = WatchedBundle(session, options.model, load, first)
     memory = admission.admit(session, model.newest())
     folder = folder_stream(session, options)
-    seen: SeenFrames | None = None
+    seen_frames: SeenFrames | None = None
     if options.dedupe is not None:
-        seen = SeenFrames(session, options.checkpoint, options.dedupe)
+        seen_frames = SeenFrames(session, options.checkpoint, options.dedupe)
     if options.dry_run or options.table:
         records = folder.sample() if folder is not None else read(session, source, folder)
         records = with_header_columns(records, options.header_columns)
         how = detection(options, form)
         frames = pycturestream.read_frames(with_planned_time(records), how.frames)
-        planned = detect(frames, model.newest(), how, seen)
+        planned = detect(frames, model.newest(), how, seen_frames)
         if (into := flags.lake_table(options)) is not None:
             rows = table(planned.drop("dropped", PAYLOAD_BYTES), with_image=options.annotate)
             lake_tables.check(session, into, rows.schema, options.checkpoint)
@@ -390,21 +392,23 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
             flush=True,
         )
-    made = sinks(session, options)
+    named_sinks = sinks(session, options)
     if source is not None:
         flags.check_read(session, source, options)
-    if seen is not None:
-        made["seen_frames"] = seen.remember
+    if seen_frames is not None:
+        named_sinks["seen_frames"] = seen_frames.remember
     if folder is not None:
-        made["failed_files"] = folder.note
+        named_sinks["failed_files"] = folder.note
     records = with_planned_time(read(session, source, folder))
     records = with_header_columns(records, options.header_columns)
     with admission.deaths_explained(session, model.newest()):
         runner.run(
             records,
-            lambda records, newest: steps(records, newest, detection(options, form), seen, folder),
+            lambda records, newest: steps(
+                records, newest, detection(options, form), seen_frames, folder
+            ),
             model.newest,
-            made,
+            named_sinks,
             flags.stream_options(options, options.trigger),
             value=TASKS[model.newest().task].value,
             name=written.job,

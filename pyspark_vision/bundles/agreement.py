@@ -125,9 +125,9 @@ def compare(spec: ModelSpec, other: ModelSpec, images: Sequence[bytes]) -> Agree
     twin = _run(other.with_options(**options), images, exact=other.precision == "float32")
     # Both saw the same bytes through the same decoder: what one could not read, neither could.
     pairs = [
-        (one, other)
-        for one, other in zip(reference, twin, strict=True)
-        if one is not None and other is not None
+        (of_reference, other)
+        for of_reference, other in zip(reference, twin, strict=True)
+        if of_reference is not None and other is not None
     ]
     if not pairs:
         raise InvalidModelError(
@@ -194,31 +194,33 @@ def _compare_both_ways(
 ) -> Agreement:
     """As of boxes: each with its like (:func:`_nearer`), best first, and then the other way round.
 
-    ``matches_of(one, other, least)``: of those of ``one`` whose score is at least ``least``.
+    ``matches_of(first, second, least)``: of those of ``first`` whose score is at least ``least``.
     """
     agreed = 0
     matches: list[tuple[float, float]] = []
-    for one, other in pairs:
-        found = list(matches_of(one, other, -np.inf))
-        agreed += not found or found[0][0] >= MIN_BOX_IOU
-        matches += found + list(matches_of(other, one, asked_back_from))
+    for reference, other in pairs:
+        forward = list(matches_of(reference, other, -np.inf))
+        agreed += not forward or forward[0][0] >= MIN_BOX_IOU
+        matches += forward + list(matches_of(other, reference, asked_back_from))
     return _agreement(len(pairs), agreed, matches)
 
 
-def _pose_matches(one: Poses, other: Poses, least: float) -> Iterator[tuple[float, float]]:
+def _pose_matches(poses: Poses, other: Poses, least: float) -> Iterator[tuple[float, float]]:
     """How near a pose is to its like its points say, and their scores count, too."""
-    for index, score in enumerate(one.scores[:_COMPARED_DETECTIONS].tolist()):
+    for index, score in enumerate(poses.scores[:_COMPARED_DETECTIONS].tolist()):
         if score < least:
             continue
-        points = one.points[index]
+        points = poses.points[index]
         best = 0.0, 1.0 if np.isnan(score) else score
-        for like in np.flatnonzero(other.class_ids == one.class_ids[index]).tolist():
-            seen = ~(np.fmin(points[:, 2], other.points[like, :, 2]) < _LEAST_POINT_SCORE)
+        for like in np.flatnonzero(other.class_ids == poses.class_ids[index]).tolist():
+            visible = ~(np.fmin(points[:, 2], other.points[like, :, 2]) < _LEAST_POINT_SCORE)
             difference = np.abs(
-                np.append(other.points[like, seen, 2] - points[seen, 2], other.scores[like] - score)
+                np.append(
+                    other.points[like, visible, 2] - points[visible, 2], other.scores[like] - score
+                )
             )
             largest = float(np.nan_to_num(difference).max())
-            near = _nearness(points[seen, :2], other.points[like, seen, :2])
+            near = _nearness(points[visible, :2], other.points[like, visible, :2])
             best = _nearer(best, (near, largest))
         yield best
 
@@ -233,18 +235,20 @@ def _nearness(points: Array, others: Array) -> float:
     return max(0.0, 1 - distance / max(diagonal, _LEAST_EXTENT))
 
 
-def _nearer(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _nearer(match_before: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     """Of two (IoU, score difference) the one with the larger IoU, then the smaller difference."""
-    return max(one, other, key=lambda match: (match[0], -match[1]))
+    return max(match_before, other, key=lambda match: (match[0], -match[1]))
 
 
 def _compare_lines(pairs: Sequence[tuple[TextLines, TextLines]]) -> Agreement:
     """The same texts, each nearest to its like; those in another order are the same."""
     agreed = 0
     matches: list[tuple[float, float]] = []
-    for one, other in pairs:
-        agreed += sorted(one.texts) == sorted(other.texts)
-        for text, score, corners in zip(one.texts, one.scores.tolist(), one.corners, strict=True):
+    for lines, other in pairs:
+        agreed += sorted(lines.texts) == sorted(other.texts)
+        for text, score, corners in zip(
+            lines.texts, lines.scores.tolist(), lines.corners, strict=True
+        ):
             best = 0.0, score
             for like in (index for index, own in enumerate(other.texts) if own == text):
                 difference = abs(float(other.scores[like]) - score)
@@ -267,20 +271,22 @@ def _agreement(images: int, agreed: int, matches: Sequence[tuple[float, float]])
     )
 
 
-def _mask_matches(one: Segments, other: Segments, least: float) -> Iterator[tuple[float, float]]:
+def _mask_matches(
+    segments: Segments, other: Segments, least: float
+) -> Iterator[tuple[float, float]]:
     """By the masks' own IoU.
 
     Masks of less than a thousandth of a picture, whose every pixel counts, are left out.
     """
-    height, width = one.hw
-    is_compared = (one.areas >= _LEAST_AREA * height * width) & ~(one.scores < least)
+    height, width = segments.hw
+    is_compared = (segments.areas >= _LEAST_AREA * height * width) & ~(segments.scores < least)
     for index in np.flatnonzero(is_compared).tolist():
-        mask = decoded(one.hw, one.counts[index])
-        best = 0.0, float(np.nan_to_num(one.scores[index], nan=1.0))
-        for like in np.flatnonzero(other.class_ids == one.class_ids[index]).tolist():
+        mask = decoded(segments.hw, segments.counts[index])
+        best = 0.0, float(np.nan_to_num(segments.scores[index], nan=1.0))
+        for like in np.flatnonzero(other.class_ids == segments.class_ids[index]).tolist():
             same = decoded(other.hw, other.counts[like])
             iou = float((mask & same).sum() / (mask | same).sum())
-            difference = abs(float(np.nan_to_num(one.scores[index] - other.scores[like])))
+            difference = abs(float(np.nan_to_num(segments.scores[index] - other.scores[like])))
             best = _nearer(best, (iou, difference))
         yield best
 
@@ -290,12 +296,14 @@ def _compare_predictions(
 ) -> Agreement:
     agreed = 0
     differences = []
-    for one, other in pairs:
-        by_class = dict(zip(one.class_ids.tolist(), one.scores.tolist(), strict=True))
+    for predictions, other in pairs:
+        by_class = dict(
+            zip(predictions.class_ids.tolist(), predictions.scores.tolist(), strict=True)
+        )
         of_other = np.array([by_class[class_id] for class_id in other.class_ids.tolist()])
-        unit = max(1.0, float(np.abs(one.scores).max())) if relative else 1.0
+        unit = max(1.0, float(np.abs(predictions.scores).max())) if relative else 1.0
         differences.append(float(np.max(np.abs(of_other - other.scores))) / unit)
-        agreed += bool(one.scores[0] - of_other[0] <= _TIE * unit)
+        agreed += bool(predictions.scores[0] - of_other[0] <= _TIE * unit)
     return Agreement(len(pairs), agreed / len(pairs), max(differences))
 
 
@@ -304,26 +312,29 @@ def _compare_detections(
 ) -> Agreement:
     agreed = 0
     matches: list[tuple[float, float]] = []
-    for one, other in pairs:
-        found = list(_matches(one, other))
-        agreed += not found or (found[0][0] >= MIN_BOX_IOU)
-        matches += found + list(_matches(_scoring(other, asked_back_from), one))
+    for detections, other in pairs:
+        forward = list(_matches(detections, other))
+        agreed += not forward or (forward[0][0] >= MIN_BOX_IOU)
+        matches += forward + list(_matches(_scoring(other, asked_back_from), detections))
     return _agreement(len(pairs), agreed, matches)
 
 
-def _scoring(found: Detections, least: float) -> Detections:
-    keep = found.scores >= least
-    return Detections(found.class_ids[keep], found.scores[keep], found.xyxy[keep])
+def _scoring(detections: Detections, least: float) -> Detections:
+    keep = detections.scores >= least
+    return Detections(detections.class_ids[keep], detections.scores[keep], detections.xyxy[keep])
 
 
-def _matches(one: Detections, other: Detections) -> Iterator[tuple[float, float]]:
-    """(IoU, score difference) of each of the best detections of ``one`` with its like in ``other``.
+def _matches(detections: Detections, other: Detections) -> Iterator[tuple[float, float]]:
+    """(IoU, score difference) of each of the best of ``detections`` with its like in ``other``.
 
     Its like: the one of the same class and about the same box whose score is nearest; without any,
     the IoU is 0 and the whole score is the difference.
     """
     for class_id, score, box in zip(
-        one.class_ids[:_COMPARED_DETECTIONS], one.scores, one.xyxy, strict=False
+        detections.class_ids[:_COMPARED_DETECTIONS],
+        detections.scores,
+        detections.xyxy,
+        strict=False,
     ):
         same = other.class_ids == class_id
         ious = _iou_or_same(box, other.xyxy[same])
@@ -343,11 +354,11 @@ def _iou_or_same(box: Array, others: Array) -> Array:
 
 
 def _compare_embeddings(pairs: Sequence[tuple[Array, Array]]) -> Agreement:
-    originals = np.stack([one for one, _ in pairs])
+    originals = np.stack([embedding for embedding, _ in pairs])
     agreed = 0
     differences = []
-    for one, other in pairs:
-        differences.append(float(np.max(np.abs(one - other))))
+    for embedding, other in pairs:
+        differences.append(float(np.max(np.abs(embedding - other))))
         distances = np.linalg.norm(originals - other, axis=1)
-        agreed += bool(np.linalg.norm(one - other) <= distances.min() + _TIE)
+        agreed += bool(np.linalg.norm(embedding - other) <= distances.min() + _TIE)
     return Agreement(len(pairs), agreed / len(pairs), max(differences))

@@ -118,8 +118,8 @@ def propose_dual_encoder(
 
 def read_dual_encoder(folder: Path) -> ModelFound:
     """The image tower's tensors: it is what runs on pictures."""
-    found = read_graph(_towers(folder).image)
-    return dataclasses.replace(found, format=DUAL_ENCODER)
+    contents = read_graph(_towers(folder).image)
+    return dataclasses.replace(contents, format=DUAL_ENCODER)
 
 
 def _fields(
@@ -208,7 +208,7 @@ def _pad_id(
 ) -> int | None:
     token = about.get("pad_token")
     token = token.get("content") if isinstance(token, Mapping) else token
-    known = {one["content"]: one["id"] for one in tokenizer.get("added_tokens") or ()}
+    known = {added["content"]: added["id"] for added in tokenizer.get("added_tokens") or ()}
     vocabulary = (tokenizer.get("model") or {}).get("vocab")
     if isinstance(vocabulary, Mapping):
         known = {**vocabulary, **known}
@@ -217,7 +217,7 @@ def _pad_id(
         (tokenizer.get("padding") or {}).get("pad_id"),
         of_text.get("pad_token_id"),
     )
-    return next((one for one in candidates if isinstance(one, int)), None)
+    return next((candidate for candidate in candidates if isinstance(candidate, int)), None)
 
 
 def _check_vectors(spec: ModelSpec) -> None:
@@ -250,15 +250,15 @@ def _towers(folder: Path) -> _Towers:
     named = _named(folder)
     if named is not None:
         return named
-    found = _by_inputs(folder)
-    for kind, paths in found.items():
+    paths_by_kind = _by_inputs(folder)
+    for kind, paths in paths_by_kind.items():
         if len(paths) != 1:
             names = ", ".join(str(path.relative_to(folder)) for path in paths) or "none"
             raise InvalidModelError(
                 f"{folder}: one .onnx file must take {kind}s, and there are: {names}. Call the one "
                 "that counts vision_model.onnx or text_model.onnx"
             )
-    return _Towers(found["picture"][0], found["text"][0])
+    return _Towers(paths_by_kind["picture"][0], paths_by_kind["text"][0])
 
 
 def _named(folder: Path) -> _Towers | None:
@@ -274,26 +274,26 @@ def _named(folder: Path) -> _Towers | None:
 
 
 def _by_inputs(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {"picture": [], "text": []}
+    paths_by_kind: dict[str, list[Path]] = {"picture": [], "text": []}
     for path in sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
         inputs = read_graph(path).inputs
         names = {tensor.name for tensor in inputs}
         if len(inputs) == 1 and len(inputs[0].shape) == 4:
-            found["picture"].append(path)
+            paths_by_kind["picture"].append(path)
         elif "input_ids" in names and all(len(tensor.shape) == 2 for tensor in inputs):
-            found["text"].append(path)
-    return found
+            paths_by_kind["text"].append(path)
+    return paths_by_kind
 
 
-def _embedding(found: ModelFound, tower: str, path: Path) -> str:
-    by_name = {tensor.name: tensor for tensor in found.outputs}
+def _embedding(contents: ModelFound, tower: str, path: Path) -> str:
+    by_name = {tensor.name: tensor for tensor in contents.outputs}
     for name in _EMBEDDINGS[tower]:
         if name in by_name:
             return name
-    vectors = [tensor for tensor in found.outputs if len(tensor.shape) == 2]
+    vectors = [tensor for tensor in contents.outputs if len(tensor.shape) == 2]
     if len(vectors) == 1:
         return vectors[0].name
-    described = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in found.outputs)
+    described = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in contents.outputs)
     role = "embedding" if tower == "image" else "text_embedding"
     raise InvalidModelError(
         f"{path}: which of its outputs ({described}) is the embedding is not clear; name it with "

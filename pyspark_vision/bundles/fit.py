@@ -22,7 +22,7 @@ from pyspark_vision.errors import InvalidModelError
 from pyspark_vision.executor.outputs.heads import EmbedOptions, embed
 
 
-def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
+def check_fits(spec: ModelSpec, contents: ModelFound | None = None) -> None:
     """Hold a spec against its file's own shapes; raises :class:`InvalidModelError`.
 
     Input shape and dtype, output names, and that the labels reach as far as the classes do.
@@ -32,9 +32,9 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
     if spec.task == "ocr":
         check_text_reader(spec)
         return
-    if found is None:
-        found = read_model(path, signature=file.signature, layer=file.layer)
-    image = image_input(found, path)
+    if contents is None:
+        contents = read_model(path, signature=file.signature, layer=file.layer)
+    image = image_input(contents, path)
     wanted = spec.input_shape(spec.fixed_batch or -1)
     fits = len(image.shape) == 4 and all(
         has in (-1, wants) or (axis == 0 and wants == -1)
@@ -46,10 +46,10 @@ def check_fits(spec: ModelSpec, found: ModelFound | None = None) -> None:
             f"({spec.input_layout}), the model has {image.name} {image.shape} {image.dtype}; "
             "correct input_hw, input_layout, color_order or input_dtype"
         )
-    check_outputs(file.outputs, found, path)
+    check_outputs(file.outputs, contents, path)
     if file.engine == "openvino":  # it has no operators of its users, and not all of LiteRT's
         trial_runs(spec, [np.zeros((*spec.input_hw, 3), np.uint8)])
-    classes = class_count_of(spec, found)
+    classes = class_count_of(spec, contents)
     if classes is None or not spec.labels:
         return
     last = spec.labels[-1][0]
@@ -77,13 +77,13 @@ def embedding_length(spec: ModelSpec) -> int:
     return int(embed(spec, run, EmbedOptions(normalize=False)).size)
 
 
-def image_input(found: ModelFound, path: Path) -> TensorFound:
-    described = ", ".join(f"{t.name} {t.shape} {t.dtype}" for t in found.inputs) or "none"
-    if len(found.inputs) != 1:
+def image_input(contents: ModelFound, path: Path) -> TensorFound:
+    described = ", ".join(f"{t.name} {t.shape} {t.dtype}" for t in contents.inputs) or "none"
+    if len(contents.inputs) != 1:
         raise InvalidModelError(
-            f"{path} has {len(found.inputs)} inputs ({described}); one image input is supported"
+            f"{path} has {len(contents.inputs)} inputs ({described}); one image input is supported"
         )
-    image = found.inputs[0]
+    image = contents.inputs[0]
     if len(image.shape) != 4 or image.dtype not in DTYPES:
         raise InvalidModelError(
             f"{path}: the input is {described}; supported is one image batch of four dimensions "
@@ -92,8 +92,8 @@ def image_input(found: ModelFound, path: Path) -> TensorFound:
     return image
 
 
-def check_outputs(outputs: Sequence[tuple[str, str]], found: ModelFound, path: Path) -> None:
-    names = [tensor.name for tensor in found.outputs]
+def check_outputs(outputs: Sequence[tuple[str, str]], contents: ModelFound, path: Path) -> None:
+    names = [tensor.name for tensor in contents.outputs]
     for role, name in outputs:
         if name not in names:
             raise InvalidModelError(

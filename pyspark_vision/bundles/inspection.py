@@ -117,16 +117,16 @@ def propose_model(
         overrides["anchors"] = read_anchors(overrides["anchors"])
     if kind is not None:
         return model_folders.propose_folder(kind, file, task, labels, outputs, overrides)
-    found = read_model(file, signature=signature, layer=layer)
-    image = image_input(found, file)
-    if found.format == "onnx" and is_other_size(image, overrides.get("input_hw")):
+    contents = read_model(file, signature=signature, layer=layer)
+    image = image_input(contents, file)
+    if contents.format == "onnx" and is_other_size(image, overrides.get("input_hw")):
         file = with_open_sides(file)
-        found = read_model(file)
-        image = image_input(found, file)
-    named = labels_of(labels, found)
-    hw = overrides.get("input_hw") or dict(found.fields).get("input_hw")
-    found = _measured(found, image, file, hw)
-    candidates = candidates_of(found, image, file, task, outputs, hw, named)
+        contents = read_model(file)
+        image = image_input(contents, file)
+    named = labels_of(labels, contents)
+    hw = overrides.get("input_hw") or dict(contents.fields).get("input_hw")
+    contents = _measured(contents, image, file, hw)
+    candidates = candidates_of(contents, image, file, task, outputs, hw, named)
     common = {
         "name": overrides.pop("name", None) or _name(place, file),
         "source": overrides.pop("source", str(path)),
@@ -134,32 +134,32 @@ def propose_model(
         "labels": named,
     }
     sha256 = sha256_of(file)
-    said = {*overrides, *dict(found.fields)}
+    said = {*overrides, *dict(contents.fields)}
     plausible: list[tuple[Reading, ModelSpec, list[dict[str, Any]]]] = []
     problems = []
     for reading in candidates:
-        check_outputs(reading.roles, found, file)
-        fields = fields_of(found, image, reading, file, overrides)
+        check_outputs(reading.roles, contents, file)
+        fields = fields_of(contents, image, reading, file, overrides)
         record = ModelFile(
-            engine=found.engine,
-            format=found.format,
+            engine=contents.engine,
+            format=contents.format,
             path=file.name,
             sha256=sha256,
             input_tensor=image.name,
             outputs=reading.roles,
-            signature=found.signature,
-            layer=found.layer,
+            signature=contents.signature,
+            layer=contents.layer,
         )
         own = {"labels": reading.labels} if reading.labels and not named else {}
         spec = ModelSpec(
             **{"task": reading.task, "files": (record,), **common, **own, **fields, **overrides}
         )
-        spec = _pooled(spec, found, said)
-        spec = with_labels(spec, found, overrides)
+        spec = _pooled(spec, contents, said)
+        spec = with_labels(spec, contents, overrides)
         if not plausible:  # of the reading that counts: its message names what does not fit
-            check_fits(spec, found)
+            check_fits(spec, contents)
         try:
-            runs = _tried(spec, found)
+            runs = _tried(spec, contents)
         except NoAxisOfPicturesError as error:
             problems.append(f"as {_shown(reading)}, {error}")
             continue
@@ -172,7 +172,7 @@ def propose_model(
             problems.append(f"as {_shown(reading)}, {why_not}")
     if not plausible:
         raise InvalidModelError(
-            f"{file}: its outputs ({shapes_of(found.outputs)}) cannot be read: "
+            f"{file}: its outputs ({shapes_of(contents.outputs)}) cannot be read: "
             f"{'; '.join(problems) or 'no layout that is known has such outputs'}. Name the task "
             "and the outputs, as task='detect', outputs={'boxes': 'NAME', 'scores': 'NAME'}; or "
             "export the model with one of the supported outputs (docs/models.md)"
@@ -188,89 +188,92 @@ def propose_model(
     }
     if spec.background_class is not None:
         given.add("background_class")
-    spec = _by_values(spec, found, parts, {*said, *({"score_kind"} & {*reading.fields})})
+    spec = _by_values(spec, contents, parts, {*said, *({"score_kind"} & {*reading.fields})})
     # Ultralytics' boxes are in pixels of ONNX's input, whatever they are in TFLite's.
-    is_said = found.task is not None and found.format == "onnx"
+    is_said = contents.task is not None and contents.format == "onnx"
     if spec.task == "detect" and not is_said and plausibility.coordinates(parts) is None:
         why = "the model found nothing in the drawn pictures, which would show it"
-        found = replace(found, unsaid=(*found.unsaid, ("coordinates", why)))
+        contents = replace(contents, unsaid=(*contents.unsaid, ("coordinates", why)))
     if _says_classes(spec, parts, named):
         given.add("task")
-    evidence = found.evidence or hugging_face.lacking(place)
+    evidence = contents.evidence or hugging_face.lacking(place)
     why = "; ".join(dict.fromkeys(filter(None, (reading.why, evidence))))
     is_share = plausibility.are_shares(parts, spec.task)
-    guesses = guessed(found, spec, reading, others, given, is_share=is_share)
+    guesses = guessed(contents, spec, reading, others, given, is_share=is_share)
     return Proposal(spec, why, guesses)
 
 
-def _tried(spec: ModelSpec, found: ModelFound) -> list[dict[str, Any]]:
+def _tried(spec: ModelSpec, contents: ModelFound) -> list[dict[str, Any]]:
     """The model's answers to the drawn pictures; where it has none, what it was taken for."""
     try:
         return trial_runs(spec, trial_pictures(trial_hw(spec)))
     except NoAxisOfPicturesError:  # another reading may have none
         raise
     except InvalidModelError as error:
-        taken_for = f"; {found.evidence}" if found.evidence else ""
+        taken_for = f"; {contents.evidence}" if contents.evidence else ""
         raise InvalidModelError(f"{error}{taken_for}") from error
 
 
 def _measured(
-    found: ModelFound, image: TensorFound, file: Path, hw: tuple[int, int] | None
+    contents: ModelFound, image: TensorFound, file: Path, hw: tuple[int, int] | None
 ) -> ModelFound:
     """Outputs that leave all their sides open (Ultralytics' ``dynamic=True``), with what they are.
 
     A run on a blank picture tells; where that fails, or gives nothing, they stay as they are.
     """
-    is_open = [len(tensor.shape) == 3 and max(tensor.shape[1:]) < 0 for tensor in found.outputs]
-    if not any(is_open) or found.roles:
-        return found
-    fields = input_fields(image, found, "detect", file)
+    is_open = [len(tensor.shape) == 3 and max(tensor.shape[1:]) < 0 for tensor in contents.outputs]
+    if not any(is_open) or contents.roles:
+        return contents
+    fields = input_fields(image, contents, "detect", file)
     if hw and -1 in image.shape[1:]:
         fields["input_hw"] = hw
     measured = []
-    for tensor, leaves_open in zip(found.outputs, is_open, strict=True):
+    for tensor, leaves_open in zip(contents.outputs, is_open, strict=True):
         record = ModelFile(
-            engine=found.engine,
-            format=found.format,
+            engine=contents.engine,
+            format=contents.format,
             path=file.name,
             sha256="",
             input_tensor=image.name,
             outputs=(("embedding", tensor.name),),
-            signature=found.signature,
+            signature=contents.signature,
         )
         spec = ModelSpec(name="m", task="embed", files=(record,), root=str(file.parent), **fields)
         if leaves_open:
             try:
                 (run,) = trial_runs(spec, [np.full((*spec.input_hw, 3), 128, np.uint8)])
             except InvalidModelError:
-                return found
+                return contents
             sides = run["embedding"].shape
             if len(sides) == len(tensor.shape) - 1 and 0 not in sides:
                 tensor = replace(tensor, shape=(tensor.shape[0], *sides))
         measured.append(tensor)
-    return replace(found, outputs=tuple(measured))
+    return replace(contents, outputs=tuple(measured))
 
 
-def _pooled(spec: ModelSpec, found: ModelFound, said: Collection[str]) -> ModelSpec:
+def _pooled(spec: ModelSpec, contents: ModelFound, said: Collection[str]) -> ModelSpec:
     """An output of tokens or places needs a pooling: the class token, or the mean of the map."""
     if spec.task != "embed" or "pooling" in said:
         return spec
     name = dict(spec.file.outputs)["embedding"]
-    shape = next(tensor.shape[1:] for tensor in found.outputs if tensor.name == name)
+    shape = next(tensor.shape[1:] for tensor in contents.outputs if tensor.name == name)
     if sum(size != 1 for size in shape) < 2:
         return spec
     return spec.with_options(pooling="map" if len(shape) == 3 else "cls")
 
 
 def _by_values(
-    spec: ModelSpec, found: ModelFound, parts: Sequence[Mapping[str, Any]], settled: Collection[str]
+    spec: ModelSpec,
+    contents: ModelFound,
+    parts: Sequence[Mapping[str, Any]],
+    settled: Collection[str],
 ) -> ModelSpec:
     """The fields that only values tell."""
     changes: dict[str, Any] = {}
     has_scores = {"scores", "class_scores", "pixel_scores"} & set(parts[0])
     if spec.task != "embed" and has_scores and "score_kind" not in settled:
         changes["score_kind"] = plausibility.score_kind(parts, spec.task)
-        if spec.task == "classify" and dict(spec.file.outputs)["scores"] in found.linear:
+        if spec.task == "classify" and dict(spec.file.outputs)["scores"] in contents.linear:
             changes["score_kind"] = "binary_logit" if parts[0]["scores"].size == 1 else "logit"
     says_unit = {role for role, _ in spec.file.outputs} & COMPUTED_COORDINATES
     if "boxes" in parts[0] and "coordinates" not in settled and not says_unit:

@@ -64,12 +64,12 @@ def parse_labels(text: str, name: str) -> Labels:
         ) from None
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise InvalidModelError(f"label file {name} cannot be read: {error!r}") from None
-    found = tuple(
+    named = tuple(
         (class_id, label) for class_id, label in sorted(labels.items()) if label not in NO_LABEL
     )
-    if not found:
+    if not named:
         raise InvalidModelError(f"label file {name} holds no label")
-    return found
+    return named
 
 
 def dump_labels(labels: Labels) -> tuple[str, str]:

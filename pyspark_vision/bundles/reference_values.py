@@ -98,24 +98,26 @@ def _segments(spec: ModelSpec, arrays: Mapping[str, Array], size_wh: tuple[int, 
         of_classes = runs_of_classes(np.rint(class_map).astype(np.uint16).T)
         # The second class of two is what a map of one channel shows.
         nothing = 0 if spec.score_kind.startswith("binary") else spec.background_class
-        found = [(one, np.nan, runs) for one, runs in of_classes if one != nothing]
+        segments = [
+            (class_id, np.nan, runs) for class_id, runs in of_classes if class_id != nothing
+        ]
     else:
         masks = np.asarray(arrays["masks"])
         scores, classes = (_numbers(arrays, name).reshape(-1) for name in ("scores", "classes"))
         _as_many(masks=len(masks), scores=len(scores), classes=len(classes))
         if len(masks):
             _of_picture("masks", masks.shape[1:], size_wh)
-        found = []
+        segments = []
         for index in np.argsort(-scores, kind="stable").tolist():
             inside = np.where(masks[index] > 0, 1, NO_CLASS).astype(np.uint16)
             for _, runs in runs_of_classes(inside.T):
-                found.append((int(classes[index]), float(scores[index]), runs))
+                segments.append((int(classes[index]), float(scores[index]), runs))
     return Segments(
-        np.array([class_id for class_id, _, _ in found], np.int64),
-        np.array([score for _, score, _ in found], np.float32),
-        np.array([runs.xyxy for _, _, runs in found], np.float32).reshape(-1, 4),
-        np.array([runs.area for _, _, runs in found], np.int64),
-        tuple(runs.counts for _, _, runs in found),
+        np.array([class_id for class_id, _, _ in segments], np.int64),
+        np.array([score for _, score, _ in segments], np.float32),
+        np.array([runs.xyxy for _, _, runs in segments], np.float32).reshape(-1, 4),
+        np.array([runs.area for _, _, runs in segments], np.int64),
+        tuple(runs.counts for _, _, runs in segments),
         (height, width),
     )
 

@@ -123,10 +123,12 @@ def _of_flavour(folder: Path, uri: str) -> Path:
         said = flavours.get(name)
         if not isinstance(said, dict):
             continue
-        data = next((said[key] for key in _DATA_KEYS if isinstance(said.get(key), str)), "")
-        place = (folder / data).resolve()
+        data_path = next((said[key] for key in _DATA_KEYS if isinstance(said.get(key), str)), "")
+        place = (folder / data_path).resolve()
         if not place.is_relative_to(folder.resolve()) or not place.exists():
-            raise InvalidModelError(f"{uri}: its {_MLMODEL} names {data!r}, which is not there")
+            raise InvalidModelError(
+                f"{uri}: its {_MLMODEL} names {data_path!r}, which is not there"
+            )
         return _in_one_file(place if place.is_file() else _only_model(place, uri))
     raise InvalidModelError(
         f"{uri} has the flavours {', '.join(sorted(flavours)) or 'none'}; read are "
@@ -165,7 +167,7 @@ def _only_model(folder: Path, uri: str) -> Path:
             raise InvalidModelError(f"{uri} holds several models: {names}")
         if files:
             return files[0].parent if files[0].name == "saved_model.pb" else files[0]
-    listed = ", ".join(sorted(one.name for one in folder.iterdir())[:5]) or "nothing"
+    listed = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
     raise InvalidModelError(f"{uri} holds no model that is read, only {listed}")
 
 

@@ -228,9 +228,9 @@ def _zip_folder(folder: Path, archive: Path) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
-                info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_EPOCH)
-                info.file_size = file.stat().st_size  # decides on Zip64, for more than 2 GiB
-                with file.open("rb") as source, zipped.open(info, "w") as target:
+                member = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_EPOCH)
+                member.file_size = file.stat().st_size  # decides on Zip64, for more than 2 GiB
+                with file.open("rb") as source, zipped.open(member, "w") as target:
                     shutil.copyfileobj(source, target)
 
 
@@ -321,9 +321,9 @@ def _check_kind(path: Path, file_format: str, uri: str) -> None:
 
 
 def _verify(path: Path, sha256: str | None, uri: str) -> None:
-    found = sha256_of(path)
-    if found != sha256:
+    actual_sha256 = sha256_of(path)
+    if actual_sha256 != sha256:
         raise InvalidModelError(
-            f"{uri}: {path.name} has sha256 {found}, the spec says {sha256}: it was changed or cut "
-            "short; copy it again, or inspect and save it anew if the change was meant"
+            f"{uri}: {path.name} has sha256 {actual_sha256}, the spec says {sha256}: it was "
+            "changed or cut short; copy it again, or inspect and save it anew if the change was meant"
         )

@@ -95,11 +95,11 @@ def propose_text_reader(
     where a part is there twice, cannot be run, or has not as many classes as characters.
     """
     files = {role: _only(role, paths, folder) for role, paths in parts_of(folder).items() if paths}
-    found = {role: read_graph(path) for role, path in files.items()}
+    parts = {role: read_graph(path) for role, path in files.items()}
     for role, path in files.items():
-        _check_input(found[role].inputs, path, is_open=role == "text_map")
+        _check_input(parts[role].inputs, path, is_open=role == "text_map")
     named, whence = _characters(characters, files["characters"], folder)
-    classes = found["characters"].outputs[0].shape[-1]
+    classes = parts["characters"].outputs[0].shape[-1]
     staged = staged_files(
         _PLACE,
         {_FILES[role]: path for role, path in files.items()},
@@ -110,7 +110,7 @@ def propose_text_reader(
         staged,
         "ocr",
         TEXT_READER,
-        {role: one.outputs[0].name for role, one in found.items()},
+        {role: part.outputs[0].name for role, part in parts.items()},
         _PREPARATION,
         overrides,
     )
@@ -133,12 +133,12 @@ def propose_text_reader(
 def read_text_reader(folder: Path) -> ModelFound:
     """The tensors of all parts, as if they were one model's."""
     paths = [path for paths in parts_of(folder).values() for path in paths]
-    found = [read_graph(path) for path in paths]
+    parts = [read_graph(path) for path in paths]
     return ModelFound(
         engine="onnx",
         format=TEXT_READER,
-        inputs=tuple(tensor for one in found for tensor in one.inputs),
-        outputs=tuple(tensor for one in found for tensor in one.outputs),
+        inputs=tuple(tensor for part in parts for tensor in part.inputs),
+        outputs=tuple(tensor for part in parts for tensor in part.outputs),
     )
 
 
@@ -175,11 +175,11 @@ def check_text_reader(spec: ModelSpec) -> None:
         )
 
 
-def _role(found: ModelFound) -> str | None:
+def _role(contents: ModelFound) -> str | None:
     """By the shape of the only output: a map, two classes, or steps of classes."""
-    if len(found.inputs) != 1 or len(found.outputs) != 1:
+    if len(contents.inputs) != 1 or len(contents.outputs) != 1:
         return None
-    shape = found.outputs[0].shape
+    shape = contents.outputs[0].shape
     if len(shape) == 4 and shape[1] == 1:
         return "text_map"
     if len(shape) == 3 and shape[2] > 2:
@@ -226,10 +226,10 @@ def _characters(
         return configured, _PADDLE_CONFIG
     texts = sorted({*folder.glob("*.txt"), *recognizer.parent.glob("*.txt")})
     if len(texts) != 1:
-        found = ", ".join(path.name for path in texts) or "no text file"
+        listed = ", ".join(path.name for path in texts) or "no text file"
         raise InvalidModelError(
             f"{folder}: {recognizer.name} has no characters in its metadata, and the folder has "
-            f"{found}; give the dictionary with labels=FILE, one character a line"
+            f"{listed}; give the dictionary with labels=FILE, one character a line"
         )
     return _lines(texts[0]), texts[0].name
 
@@ -251,7 +251,7 @@ def _of_paddle(config: Path) -> list[str]:
         raise InvalidModelError(f"{config} is not YAML: {' '.join(str(error).split())}") from None
     post = record.get("PostProcess") if isinstance(record, dict) else None
     characters = post.get("character_dict") if isinstance(post, dict) else None
-    return [str(one) for one in characters] if isinstance(characters, list) else []
+    return [str(character) for character in characters] if isinstance(characters, list) else []
 
 
 def _lines(path: Path) -> list[str]:

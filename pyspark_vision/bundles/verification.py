@@ -157,8 +157,12 @@ def agreement_with(
 
 def _weakest(references: Sequence[Any]) -> float | None:
     """The least score of what a reference has found; ``None`` where it says none."""
-    found = [one.scores for one in references if isinstance(one, Detections | Segments | Poses)]
-    known = [scores[~np.isnan(scores)] for scores in found]
+    score_lists = [
+        reference.scores
+        for reference in references
+        if isinstance(reference, Detections | Segments | Poses)
+    ]
+    known = [scores[~np.isnan(scores)] for scores in score_lists]
     return min((float(scores.min()) for scores in known if scores.size), default=None)
 
 
@@ -287,14 +291,14 @@ def _head(spec: ModelSpec, threshold: float) -> HeadOptions:
 
 def _versions(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
     names = ["numpy", "pillow", _DISTRIBUTIONS[spec.file.engine]]
-    found = []
+    versions = []
     for name in names:
         try:
-            found.append((name, importlib.metadata.version(name)))
+            versions.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:  # under another name, as builds have
-            found.append((name, "unknown"))
+            versions.append((name, "unknown"))
     return (
         ("pyspark_vision", __version__),
         ("python", platform.python_version()),
-        *found,
+        *versions,
     )

@@ -206,13 +206,13 @@ def _files_here(uri: str | None) -> Callable[[], _Listing]:
 
 def _hadoop_files(file_system: Any, path: Any) -> _Listing:
     files = file_system.listFiles(path, True)
-    found = []
+    entries = []
     while files.hasNext():
         status = files.next()
         rights = f"{status.getOwner()} {status.getPermission().toString()}"
         times = status.getModificationTime()
-        found.append((str(status.getPath()), status.getLen(), times, rights))
-    return tuple(sorted(found))
+        entries.append((str(status.getPath()), status.getLen(), times, rights))
+    return tuple(sorted(entries))
 
 
 def _local_files(path: str) -> _Listing:
@@ -220,11 +220,11 @@ def _local_files(path: str) -> _Listing:
     if os.path.isdir(path):
         folders = os.walk(path, onerror=_raise)
         files = [os.path.join(folder, name) for folder, _, names in folders for name in names]
-    found = [(file, os.stat(file)) for file in files]
+    entries = [(file, os.stat(file)) for file in files]
     return tuple(
         sorted(
             (file, stat.st_size, stat.st_mtime_ns, f"{stat.st_uid} {stat.st_mode:o}")
-            for file, stat in found
+            for file, stat in entries
         )
     )
 

@@ -213,8 +213,8 @@ def _inspect(args: argparse.Namespace, work: Path) -> None:
     pictures = [] if args.images is None else _picture_files(args.images)
     path, proposal, settings = _proposed(args, work)
     file = proposal.spec.file
-    found = read_model(Path(proposal.spec.path), signature=file.signature, layer=file.layer)
-    print("\n".join(_table(path, found, proposal, settings)))
+    contents = read_model(Path(proposal.spec.path), signature=file.signature, layer=file.layer)
+    print("\n".join(_table(path, contents, proposal, settings)))
     if pictures:
         sheet = Path(args.sheet or f"{path.stem}.html")
         _progress(f"running {proposal.spec.runs_on}, on {len(pictures)} pictures")
@@ -345,14 +345,14 @@ def _proposed(args: argparse.Namespace, work: Path) -> tuple[Path, Proposal, dic
 
 
 def _table(
-    path: Path, found: ModelFound, proposal: Proposal, settings: Mapping[str, Any]
+    path: Path, contents: ModelFound, proposal: Proposal, settings: Mapping[str, Any]
 ) -> Iterator[str]:
     spec, guesses = proposal.spec, proposal.guesses
-    yield f"model       {path} ({found.format})"
+    yield f"model       {path} ({contents.format})"
     yield f"runs on     {spec.runs_on}"
-    if found.signature:
-        yield f"signature   {found.signature}"
-    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
+    if contents.signature:
+        yield f"signature   {contents.signature}"
+    for kind, tensors in (("input", contents.inputs), ("output", contents.outputs)):
         for tensor in tensors:
             role = next((r for r, name in spec.file.outputs if name == tensor.name), None)
             used = f"  -> {role}" if role and kind == "output" else ""

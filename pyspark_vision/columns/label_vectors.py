@@ -37,8 +37,8 @@ def _vectors(path: str, sha256: str, labels: tuple[str, ...]) -> bytes:
     except ImportError as error:
         raise MissingDependencyError(str(error)) from None
     tokens = [tower.tokens(label) for label in labels]
-    for label, one in zip(labels, tokens, strict=True):
-        if one.is_cut:
+    for label, label_tokens in zip(labels, tokens, strict=True):
+        if label_tokens.is_cut:
             raise InvalidOptionError(
                 f"labels: {label[:60]!r}… has more than the {tower.input.max_tokens} tokens that "
                 "the model takes; make it shorter"

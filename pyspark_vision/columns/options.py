@@ -58,7 +58,7 @@ def decode_options(function: str, keywords: Mapping[str, Any]) -> DecodeOptions:
 def _formats(function: str, given: Any) -> tuple[str, ...]:
     formats: tuple[str, ...] = ()
     if isinstance(given, Iterable) and not isinstance(given, str):
-        names = (str(one).upper() for one in given)
+        names = (str(item).upper() for item in given)
         formats = tuple(dict.fromkeys(ALIASES.get(name, name) for name in names))
     if not formats or set(formats) - set(ALLOWED_FORMATS):
         raise InvalidOptionError(
@@ -86,8 +86,8 @@ def _grey_range(function: str, given: Any) -> GreyRange:
         kind = grey.PERCENTILES
         values = values[1:]
     is_pair = len(values) == 2 and all(
-        isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one)
-        for one in values
+        isinstance(bound, (int, float)) and not isinstance(bound, bool) and math.isfinite(bound)
+        for bound in values
     )
     low, high = values if is_pair else (0, 0)
     if low < high and (kind == "values" or (low >= 0 and high <= 100)):
@@ -165,11 +165,11 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
     """``value`` as a tuple; :class:`InvalidOptionError` unless it is a list of different texts."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise InvalidOptionError(f"{name}={value!r} must be a list of one text or more")
-    for one in value:
-        if not isinstance(one, str) or not one.strip():
-            raise InvalidOptionError(f"{name}: {one!r} is not a text")
+    for text in value:
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidOptionError(f"{name}: {text!r} is not a text")
     if len(set(value)) < len(value):
-        twice = next(one for one in value if list(value).count(one) > 1)
+        twice = next(text for text in value if list(value).count(text) > 1)
         raise InvalidOptionError(f"{name}: {twice!r} is there twice")
     return tuple(value)
 

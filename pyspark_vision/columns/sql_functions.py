@@ -65,8 +65,12 @@ def sql_udf(
             f"function={function!r} cannot be registered; choose one of {', '.join(_MAKERS)}"
         )
     parameters = inspect.signature(function).parameters.values()
-    own = {one.name: one.default for one in parameters if one.default is not one.empty}
-    takes_pictures = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    own = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not parameter.empty
+    }
+    takes_pictures = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     known = [*own, *(DECODE_KEYS if takes_pictures else ())]
     if unknown := sorted(set(options) - set(known)):
         raise InvalidOptionError(

@@ -44,7 +44,7 @@ _TEXT = "STRING (base64 or data URIs)"
 _ENCODED_TYPES = (
     "binary",
     "string",
-    *(one.simpleString() for one in (schemas.ENCODED, schemas.FETCHED, schemas.SPARK_IMAGE)),
+    *(struct.simpleString() for struct in (schemas.ENCODED, schemas.FETCHED, schemas.SPARK_IMAGE)),
 )
 
 _URI = "STRING (URIs of objects)"
@@ -74,7 +74,7 @@ _RIGHT, _OTHER = "image or uri", "another type"
 
 def or_arrays(accepted: Accepted) -> Accepted:
     """The same types, and arrays of them."""
-    arrays = tuple(f"array<{one}>" for one in accepted.types)
+    arrays = tuple(f"array<{name}>" for name in accepted.types)
     return Accepted((*accepted.types, *arrays), f"{accepted.described}, or an ARRAY of such")
 
 
@@ -89,15 +89,15 @@ def checked(function: str, col: Column | str, accepted: Accepted) -> Column:
     column.
     """
     column = F.col(col) if isinstance(col, str) else col
-    found = F.typeof(column)
+    type_name = F.typeof(column)
     message = F.concat(
         F.lit(f"{function}: the column is "),
-        F.translate(found, ".`", "_'"),
+        F.translate(type_name, ".`", "_'"),
         F.lit(f"; it must be {accepted.described}"),
     )
     # One text of all the types: a list of them is some calls of the JVM for each, 0.1 s in all.
-    types = F.lit("".join(f"|{one}|" for one in accepted.types))
-    is_right = types.contains(F.concat(F.lit("|"), found, F.lit("|")))
+    types = F.lit("".join(f"|{accepted_type}|" for accepted_type in accepted.types))
+    is_right = types.contains(F.concat(F.lit("|"), type_name, F.lit("|")))
     name = F.when(is_right, F.lit(_RIGHT)).otherwise(message)
     probe = F.named_struct(name, F.lit(0)).getField(_RIGHT)
     return F.when(probe.isNull() | probe.isNotNull(), column)

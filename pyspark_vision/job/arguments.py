@@ -74,8 +74,10 @@ class Parser(argparse.ArgumentParser):
         return words
 
     def _commands(self) -> Sequence[str]:
-        found = (a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction))
-        return [name for choices in found for name in choices]
+        parser_choices = (
+            a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction)
+        )
+        return [name for choices in parser_choices for name in choices]
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -105,32 +105,36 @@ def ready(options: argparse.Namespace, wanted: Wanted, trigger: str) -> Table | 
     name = table_name(options)
     if name is None:
         return None
-    made = table.ready(service.client(_project(options, name)), name, wanted, FLAG)
+    existing = table.ready(service.client(_project(options, name)), name, wanted, FLAG)
     seconds, _, unit = trigger.partition(" ")
     is_often = unit == "seconds" and float(seconds) < _SHORTEST_TRIGGER_S
-    if is_often and options.bq_write == LOAD and not made.is_partitioned:
+    if is_often and options.bq_write == LOAD and not existing.is_partitioned:
         print(
             f"{FLAG} {name} is not partitioned: BigQuery takes {_LOAD_JOBS_PER_DAY:,} load jobs a "
             "day for it, one in 58 s. Have batches that far apart, or say --bq-write storage",
             file=sys.stderr,
             flush=True,
         )
-    return made
+    return existing
 
 
-def sink(session: SparkSession, options: argparse.Namespace, made: Table, wanted: Wanted) -> Sink:
+def sink(
+    session: SparkSession, options: argparse.Namespace, destination: Table, wanted: Wanted
+) -> Sink:
     """The sink of ``--output-bq-table``."""
     refuse_own_disk(session, options.checkpoint, options.bq_staging)
-    client = service.client(_project(options, made.name))
+    client = service.client(_project(options, destination.name))
     target = Target(
-        made,
+        destination,
         client,
         options.checkpoint,
         options.bq_write,
         service.write_client() if options.bq_write == STORAGE else None,
         options.bq_staging,
     )
-    return bigquery_sink(session, target, lambda: table.refuse_changed(client, made, wanted, FLAG))
+    return bigquery_sink(
+        session, target, lambda: table.refuse_changed(client, destination, wanted, FLAG)
+    )
 
 
 def _project(options: argparse.Namespace, name: TableName) -> str:

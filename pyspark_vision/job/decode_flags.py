@@ -103,7 +103,7 @@ def _grey_range(text: str) -> Any:
     try:
         value: Any = text
         if "," in numbers:
-            pair = tuple(float(one) for one in numbers.split(","))
+            pair = tuple(float(number) for number in numbers.split(","))
             value = (kind, *pair) if kind else pair
         decode_options("--grey-range", {"grey_range": value})
     except (ValueError, InvalidOptionError):

@@ -84,18 +84,18 @@ class Detection:
 
 
 def detect(
-    frames: DataFrame, model: ModelSpec, how: Detection, seen: SeenFrames | None = None
+    frames: DataFrame, model: ModelSpec, how: Detection, seen_frames: SeenFrames | None = None
 ) -> DataFrame:
     """Frames (``pycturestream.read_frames``) in, a flat row each with what was found or its error.
 
-    No I/O of its own. With ``seen`` duplicates are dropped, too.
+    No I/O of its own. With ``seen_frames`` duplicates are dropped, too.
     """
     fetch: Column | None = None
     if how.frames.payload == pictures.URI:
         fetch = fetch_object("uri", prefixes=how.uri_prefixes)
     frames = pycturestream.with_picture(_marked(frames, how), how.frames, fetch)
-    if seen is not None:
-        frames = seen.mark(frames)
+    if seen_frames is not None:
+        frames = seen_frames.mark(frames)
     results = flatten_result(frames.withColumn("result", _result(model, how)))
     if how.draws:
         # Not those that failed: a picture that ends its decoder would end this one, too.
@@ -126,7 +126,7 @@ def steps(
     records: DataFrame,
     model: ModelSpec,
     how: Detection,
-    seen: SeenFrames | None,
+    seen_frames: SeenFrames | None,
     folder: FolderStream | None,
 ) -> Steps:
     """A frame is compared with those of its batch, or with earlier ones, or with none."""
@@ -134,12 +134,12 @@ def steps(
 
         def read_and_detect(batch: DataFrame) -> DataFrame:
             frames = pycturestream.read_frames(folder.with_content(batch), how.frames)
-            return detect(frames, model, how, seen)
+            return detect(frames, model, how, seen_frames)
 
         return Steps(records, read_and_detect)
     frames = pycturestream.read_frames(records, how.frames)
-    if seen is not None:  # what was seen is another frame for each batch: it cannot be prepared
-        return Steps(frames, lambda batch: detect(batch, model, how, seen))
+    if seen_frames is not None:  # its frame is another one for each batch: it cannot be prepared
+        return Steps(frames, lambda batch: detect(batch, model, how, seen_frames))
     if not how.is_newest_only:
         return Steps(detect(frames, model, how))
     return Steps(frames, prepared(lambda batch: detect(batch, model, how)))

@@ -201,7 +201,7 @@ def _make(
         batches.file_format: write,
     }
 
-    def made(images: DataFrame, picture: Column) -> Counts:
+    def compute(images: DataFrame, picture: Column) -> Counts:
         results = batches.transform(images, picture)
         return runner.run_batch(results, batch_id, sinks, value="embedding")
 
@@ -209,10 +209,10 @@ def _make(
         picture = fetch_object(
             "uri", concurrency=batches.fetch_concurrency, prefixes=batches.prefixes
         )
-        return made(file_frame(session, files, _tasks(session, len(files))), picture)
+        return compute(file_frame(session, files, _tasks(session, len(files))), picture)
     pictures = hadoop_folder.read(session, files)
     try:
-        return made(pictures, F.col("picture"))
+        return compute(pictures, F.col("picture"))
     finally:
         pictures.unpersist()
 

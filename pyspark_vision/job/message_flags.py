@@ -140,7 +140,7 @@ def message_form(
     if not is_other and options.timestamp_unit is None and not options.coerce:
         return None
     # What a form does not have, jobs take from the record.
-    fields = tuple(moved.get(one.name, one) for one in known if one.name not in of_record)
+    fields = tuple(moved.get(field.name, field) for field in known if field.name not in of_record)
     return MessageForm(
         fields,
         options.max_message_bytes,
@@ -194,7 +194,9 @@ def _moved(
 def _check_of_record(text: str, field: Field, part: str, known: Sequence[Field]) -> None:
     if _OF_RECORD.get(field.kind) != part:
         parts = [
-            f"{one.name}=record:{_OF_RECORD[one.kind]}" for one in known if one.kind in _OF_RECORD
+            f"{other.name}=record:{_OF_RECORD[other.kind]}"
+            for other in known
+            if other.kind in _OF_RECORD
         ]
         raise InvalidOptionError(
             f"--field {text}: of a record itself a job takes {' and '.join(parts)}"

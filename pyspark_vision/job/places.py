@@ -51,38 +51,38 @@ def refuse_overlaps(places: Sequence[Place], qualified: Callable[[str], str] = s
     Links of this machine's disks are followed. ``qualified`` adds the scheme and the authority that
     the session's Hadoop gives to a path without.
     """
-    known = [(place, _canonical(qualified(place.uri))) for place in places]
-    for (one, one_path), (other, other_path) in combinations(known, 2):
-        if not (one.is_written or other.is_written):
+    canonical = [(place, _canonical(qualified(place.uri))) for place in places]
+    for (place, place_path), (other, other_path) in combinations(canonical, 2):
+        if not (place.is_written or other.is_written):
             continue
-        relation = _relation(one, one_path, other, other_path)
+        relation = _relation(place, place_path, other, other_path)
         if relation is not None:
-            written, beside = (one, other) if one.is_written else (other, one)
+            written, beside = (place, other) if place.is_written else (other, place)
             raise InvalidOptionError(
-                f"{one.flag} {one.uri} {relation} {other.flag} {other.uri}: what the job writes to "
-                f"{written.flag} would be mixed with {beside.flag}. Choose a folder for "
+                f"{place.flag} {place.uri} {relation} {other.flag} {other.uri}: what the job "
+                f"writes to {written.flag} would be mixed with {beside.flag}. Choose a folder for "
                 f"{written.flag} that lies apart"
             )
 
 
 def refuse_same_topics(topics: Sequence[Topic]) -> None:
     """Raise :class:`InvalidOptionError` if a topic that is written is read, or written twice."""
-    for one, other in combinations(topics, 2):
-        if one.name == other.name and (one.is_written or other.is_written):
-            written, beside = (one, other) if one.is_written else (other, one)
+    for topic, other in combinations(topics, 2):
+        if topic.name == other.name and (topic.is_written or other.is_written):
+            written, beside = (topic, other) if topic.is_written else (other, topic)
             raise InvalidOptionError(
-                f"{one.flag} and {other.flag} both name the topic {one.name}: what the job writes "
-                f"to {written.flag} would be mixed with {beside.flag}. Choose another topic for "
-                f"{written.flag}"
+                f"{topic.flag} and {other.flag} both name the topic {topic.name}: what the job "
+                f"writes to {written.flag} would be mixed with {beside.flag}. Choose another topic "
+                f"for {written.flag}"
             )
 
 
-def _relation(one: Place, one_path: str, other: Place, other_path: str) -> str | None:
-    if one_path == other_path:
+def _relation(place: Place, path: str, other: Place, other_path: str) -> str | None:
+    if path == other_path:
         return "is the same place as"
-    if _holds(other, other_path, one_path):
+    if _holds(other, other_path, path):
         return "lies in"
-    if _holds(one, one_path, other_path):
+    if _holds(place, path, other_path):
         return "holds"
     return None
 

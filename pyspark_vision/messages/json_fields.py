@@ -127,7 +127,7 @@ def with_message(
     is_object = record.isNotNull() | as_text.isNotNull()
     is_alone = F.coalesce(is_object & corrupt.isNull() & (length == 2), F.lit(False))
 
-    def found(name: str) -> Column:
+    def field_value(name: str) -> Column:
         return F.coalesce(record[name], as_text[name]) if encoded else record[name]
 
     problem = (
@@ -143,7 +143,7 @@ def with_message(
         )
         .when(~is_alone, error(ErrorCode.BAD_MESSAGE, _no_object(small, wanted, value, hinted)))
     )
-    kinds, values = typed_fields(small, {name: found(name) for name in typed}, typed)
+    kinds, values = typed_fields(small, {name: field_value(name) for name in typed}, typed)
     for name, kind in typed.items():
         given = kinds[name]
         wrong = ~given.rlike(_KIND_PATTERNS[kind]) & (given != "VOID")
@@ -162,7 +162,7 @@ def with_message(
                     ErrorCode.BAD_MESSAGE, f"{name} has half of a character, which no text holds"
                 ),
             )
-    fields = [found(name).alias(name) for name in texts]
+    fields = [field_value(name).alias(name) for name in texts]
     fields += [
         F.struct(record[name].alias("content"), as_text[name].alias("text")).alias(name)
         for name in encoded

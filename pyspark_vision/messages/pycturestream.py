@@ -179,7 +179,7 @@ def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) 
     above ``max_bytes`` is sent without its picture, and one that still is without masks, points and
     corners.
     """
-    found = results.where(F.col("error").isNull())
+    succeeded = results.where(F.col("error").isNull())
     fields = [
         F.col("timestamp_text").alias("timestamp"),
         F.col("camera_id"),
@@ -197,7 +197,7 @@ def result_messages(results: DataFrame, score_threshold: float, max_bytes: int) 
         fields[2] = result_objects.objects(results, score_threshold, shapes=False).alias("objects")
         bare = F.to_json(F.struct(*fields))
     value = value.otherwise(bare)
-    return found.select(result_key(found).alias("key"), value.alias("value"))
+    return succeeded.select(result_key(succeeded).alias("key"), value.alias("value"))
 
 
 def events(results: DataFrame, score_threshold: float, time_zone: str = UTC) -> DataFrame:

@@ -58,7 +58,7 @@ def columns_in(results: DataFrame) -> list[str]:
 
 def value_of(header: str) -> Column:
     """The bytes of a record's header; of several of one name the last, as Kafka's clients do."""
-    same = F.filter(HEADERS, lambda one: one["key"] == header)
+    same = F.filter(HEADERS, lambda item: item["key"] == header)
     return F.get(same, F.size(same) - 1)["value"]
 
 
@@ -66,5 +66,7 @@ def of_attributes(attributes: Column) -> Column:
     """Attributes of a Pub/Sub message (a map of text) as headers."""
     return F.transform(
         F.map_entries(attributes),
-        lambda one: F.struct(one["key"].alias("key"), one["value"].cast("binary").alias("value")),
+        lambda item: F.struct(
+            item["key"].alias("key"), item["value"].cast("binary").alias("value")
+        ),
     )

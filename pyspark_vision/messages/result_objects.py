@@ -42,8 +42,8 @@ def objects(results: DataFrame, score_threshold: float, *, shapes: bool = True) 
 def labels(results: DataFrame, score_threshold: float) -> Column:
     """The labels of the same objects; not of a line in which nothing was read."""
     value = _value(results)
-    found = F.transform(_shown(value, score_threshold), lambda item: _label(item, value))
-    return F.filter(found, lambda label: label != "") if value == LINES else found
+    texts = F.transform(_shown(value, score_threshold), lambda item: _label(item, value))
+    return F.filter(texts, lambda label: label != "") if value == LINES else texts
 
 
 def has_shapes(results: DataFrame) -> bool:
@@ -66,7 +66,7 @@ def _shown(value: str, score_threshold: float) -> Column:
     what the row has."""
     if value != DETECTIONS:
         return F.col(value)
-    return F.filter(value, lambda one: _score(one) > score_threshold)
+    return F.filter(value, lambda item: _score(item) > score_threshold)
 
 
 def _score(item: Column) -> Column:

@@ -149,4 +149,4 @@ def _near(name: str) -> list[str]:
     by_spelling |= {known.lower(): known for known in _known()}
     wanted = name.strip().lower().replace(" ", "_")
     close = difflib.get_close_matches(wanted, sorted(by_spelling), 2 * _NEAR_NAMES, cutoff=0.75)
-    return list(dict.fromkeys(by_spelling[one] for one in close))[:_NEAR_NAMES]
+    return list(dict.fromkeys(by_spelling[spelling] for spelling in close))[:_NEAR_NAMES]

@@ -51,8 +51,8 @@ def line_of(row: Row) -> str:
     if "event" in fields:
         return f"{name:<{_NAME_CHARS}} {_event(fields['event'])}"
     items: Sequence[Row] = next((fields[column] for column in _LISTS if fields.get(column)), [])
-    found = ", ".join(_item(item.asDict()) for item in items)
-    return f"{name:<{_NAME_CHARS}} {found or 'nothing detected'}"
+    listing = ", ".join(_item(item.asDict()) for item in items)
+    return f"{name:<{_NAME_CHARS}} {listing or 'nothing detected'}"
 
 
 def _item(item: dict[str, Any]) -> str:

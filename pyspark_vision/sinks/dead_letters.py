@@ -133,7 +133,7 @@ def parquet_dead_letters(session: SparkSession, output: str) -> Sink:
 def kafka_dead_letters(target: KafkaTopic) -> Sink:
     """A sink of failed rows to a topic, at least once."""
     limit = target.largest_record_bytes
-    sink = through(letters, kafka_sink(target, lambda made: to_records(made, limit)))
+    sink = through(letters, kafka_sink(target, lambda failed: to_records(failed, limit)))
     return OfFailures(sink)
 
 
@@ -191,16 +191,18 @@ def to_records(letters: DataFrame, max_bytes: int = sys.maxsize) -> DataFrame:
 
 
 def _bytes_of(headers: Column) -> Column:
-    def size(one: Column) -> Column:
-        parts = (F.coalesce(F.octet_length(one[name]), F.lit(0)) for name in ("key", "value"))
+    def size(item: Column) -> Column:
+        parts = (F.coalesce(F.octet_length(item[name]), F.lit(0)) for name in ("key", "value"))
         return sum(parts, start=F.lit(_HEADER_BYTES))
 
-    return F.aggregate(F.transform(headers, size), F.lit(0), lambda total, one: total + one)
+    return F.aggregate(
+        F.transform(headers, size), F.lit(0), lambda total, header_bytes: total + header_bytes
+    )
 
 
 def _of_others(headers: Column) -> Column:
     """Headers that are not a letter's."""
-    return F.filter(headers, lambda one: ~one["key"].startswith(LETTER_HEADER_PREFIX))
+    return F.filter(headers, lambda item: ~item["key"].startswith(LETTER_HEADER_PREFIX))
 
 
 def from_records(records: DataFrame) -> DataFrame:

@@ -56,10 +56,10 @@ def kafka_sink(target: KafkaTopic, messages: Callable[[DataFrame], DataFrame]) -
     A batch that is replayed sends its messages again, under the same keys with the same values.
     """
 
-    made = prepared(messages)
+    to_messages = prepared(messages)
 
     def write(results: DataFrame, batch_id: int) -> None:
-        send(made(results), target)
+        send(to_messages(results), target)
 
     return write
 

@@ -108,7 +108,7 @@ def _unbreakable(stream: io.TextIOWrapper) -> TextIO:
         binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 (as long as the process)
     except (OSError, ValueError):  # closed, or of no file: there is nothing to save
         return stream
-    made = _Unbreakable(
+    unbreakable = _Unbreakable(
         binary,
         encoding=stream.encoding,
         errors=_ERRORS,
@@ -116,8 +116,8 @@ def _unbreakable(stream: io.TextIOWrapper) -> TextIO:
         write_through=stream.write_through,
     )
     if stream.isatty() or stream is sys.__stderr__:
-        made.gone = (OSError,)
-    return made
+        unbreakable.gone = (OSError,)
+    return unbreakable
 
 
 def _fill_closed() -> None:

@@ -164,8 +164,11 @@ class FolderStream:
         self._lists_read += 1
         if row.list is not None:
             self._planned.note_read([row.list])
-        files = [ListedFile(one.origin, "", one[FILE_SIZE], one.modified_ms) for one in row.failed]
-        codes = {one.origin: one.code for one in row.failed}
+        files = [
+            ListedFile(failure.origin, "", failure[FILE_SIZE], failure.modified_ms)
+            for failure in row.failed
+        ]
+        codes = {failure.origin: failure.code for failure in row.failed}
         self._planned.note_failed(batch_id, files, codes, row.list)
 
     def left_out(self) -> str:
@@ -284,11 +287,11 @@ class FolderStream:
     def _has_waited(self, file: ListedFile, settle_s: float) -> bool:
         """Whether it is what it was when it was looked at before, that long ago."""
         now = time.monotonic()
-        seen = self._waited.get(file.uri)
-        if seen is None or seen[0] != file:
-            seen = (file, now)
-        self._waiting[file.uri] = seen
-        return now - seen[1] >= settle_s
+        waited = self._waited.get(file.uri)
+        if waited is None or waited[0] != file:
+            waited = (file, now)
+        self._waiting[file.uri] = waited
+        return now - waited[1] >= settle_s
 
     def _look(self, file: ListedFile) -> tuple[int, int] | None:
         return folders.look(self._session, self._place, file)

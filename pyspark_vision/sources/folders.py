@@ -73,12 +73,12 @@ def folder(session: SparkSession, uri: str, barred: Sequence[str] = ()) -> Folde
     Raises :class:`InvalidOptionError` if it is not there.
     """
     own = tuple(place for place in barred if local_path(session, place) is not None)
-    found = Folder(uri, _way(session, uri), own)
-    if found.way is Way.LOCAL:
+    place_of_uri = Folder(uri, _way(session, uri), own)
+    if place_of_uri.way is Way.LOCAL:
         local_folder.check(uri)
-    elif found.way is Way.HADOOP:
+    elif place_of_uri.way is Way.HADOOP:
         hadoop_folder.check(session, uri)
-    return found
+    return place_of_uri
 
 
 def full_name(session: SparkSession, place: Folder) -> str:

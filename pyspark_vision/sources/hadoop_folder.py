@@ -71,10 +71,12 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
     One that has gone, or cannot be read, has its error: a read that fails as a whole is looked into
     and done again.
     """
-    seen = {file.origin: look(session, file.uri) for file in files}
-    problems = {file.origin: _gone(file) for file in files if seen[file.origin] is None}
+    statuses = {file.origin: look(session, file.uri) for file in files}
+    problems = {file.origin: _gone(file) for file in files if statuses[file.origin] is None}
     # What Spark's reader leaves out.
-    unread = {origin for origin, now in seen.items() if _is_hidden(origin) or (now and not now[0])}
+    unread = {
+        origin for origin, now in statuses.items() if _is_hidden(origin) or (now and not now[0])
+    }
     while True:
         pictures = _pictures(session, files, unread, problems).persist()
         try:
@@ -82,10 +84,12 @@ def read(session: SparkSession, files: Sequence[ListedFile]) -> DataFrame:
         # Of many classes; whether it is a file's fault is found out here.
         except Exception:
             pictures.unpersist()
-            found = _unreadable(session, [file for file in files if file.origin not in problems])
-            if not found:
+            unreadable = _unreadable(
+                session, [file for file in files if file.origin not in problems]
+            )
+            if not unreadable:
                 raise
-            problems.update(found)
+            problems.update(unreadable)
             continue
         went = {file.origin: _gone(file) for file in files if file.origin not in there}
         if not went:
@@ -116,13 +120,13 @@ def _gone(file: ListedFile) -> Problem:
 
 def _unreadable(session: SparkSession, files: Iterable[ListedFile]) -> dict[str, Problem]:
     """The files that cannot be read to their end, by their origins."""
-    found = {}
+    unreadable = {}
     for file in files:
         try:
             hadoop.read_through(session, file.uri)
         except JavaError as error:
-            found[file.origin] = _problem(error)
-    return found
+            unreadable[file.origin] = _problem(error)
+    return unreadable
 
 
 def _read_by_executors(session: SparkSession, uris: Sequence[str]) -> DataFrame:

@@ -133,14 +133,14 @@ def topics(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     listed = admin.java_class("java.util.ArrayList")()
     for name in names:
         listed.add(name)
-    found = {}
+    existing = {}
     for name, future in dict(admin.client.describeTopics(listed).topicNameValues()).items():
         described = _answer_or_none(admin, future, "UnknownTopicOrPartitionException")
         if described is not None:
             topic_id = str(described.topicId().toString())
-            partitions = sorted(int(one.partition()) for one in described.partitions())
-            found[name] = Topic(None if topic_id == _NO_ID else topic_id, tuple(partitions))
-    return found
+            partitions = sorted(int(partition.partition()) for partition in described.partitions())
+            existing[name] = Topic(None if topic_id == _NO_ID else topic_id, tuple(partitions))
+    return existing
 
 
 def max_message_bytes(admin: Admin, topic: str) -> int | None:

@@ -19,11 +19,11 @@ def offsets_of(text: str) -> Offsets:
         given = json.loads(text)
     except ValueError as error:
         raise ValueError(f"it is not JSON: {error}") from None
-    found: Offsets = {}
+    offsets: Offsets = {}
     for topic, partitions in given.items():
         if not isinstance(partitions, dict) or not partitions:
             raise ValueError(f"{topic}: {json.dumps(partitions)} is not partitions and offsets")
-        found[topic] = {}
+        offsets[topic] = {}
         for partition, offset in partitions.items():
             if not (partition.isascii() and partition.isdigit()):
                 raise ValueError(f"{topic}: {partition!r} is no partition's number")
@@ -31,8 +31,8 @@ def offsets_of(text: str) -> Offsets:
                 raise ValueError(
                     f"{topic}: partition {partition} has {json.dumps(offset)}, which is no offset"
                 )
-            found[topic][int(partition)] = offset
-    return found
+            offsets[topic][int(partition)] = offset
+    return offsets
 
 
 def as_json(offsets: Offsets) -> str:

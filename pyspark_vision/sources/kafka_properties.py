@@ -62,7 +62,7 @@ def read_properties(path: str) -> tuple[tuple[str, str], ...]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidOptionError(f"cannot read Kafka properties {path}: {error}") from None
-    found = []
+    properties = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith(("#", "!")):
             continue
@@ -72,5 +72,5 @@ def read_properties(path: str) -> tuple[tuple[str, str], ...]:
         key = key.strip().removeprefix("kafka.")
         if key in _RESERVED_PROPERTIES:
             raise InvalidOptionError(f"{path}, line {number}: {key} is set by the job")
-        found.append((key, value.strip()))
-    return tuple(found)
+        properties.append((key, value.strip()))
+    return tuple(properties)

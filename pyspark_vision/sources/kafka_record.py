@@ -166,8 +166,8 @@ def _after_batch(
             anew = [name for name in now if ids.setdefault(name, now[name]) != now[name]]
             is_due = len(ids) > recorded or time.monotonic() - written_at > _ENDS_EVERY_S
             if is_due and not anew:
-                seen = dataclasses.replace(_seen(admin, source), ids=dict(ids))
-                _write(session, checkpoint, seen)
+                record = dataclasses.replace(_seen(admin, source), ids=dict(ids))
+                _write(session, checkpoint, record)
                 recorded, written_at = len(ids), time.monotonic()
         except JavaError:  # brokers that are away for a while: Spark waits for them, too
             _log.warning("the brokers could not be asked whether a topic was made anew")
@@ -236,22 +236,24 @@ def _made_anew(before: Record | None, position: Offsets, now: Record) -> dict[st
 
     Where ids are not known, a topic that ends before what was read of it is another.
     """
-    found = {}
+    reasons = {}
     for name, partitions in now.ends.items():
         old, new = (before.ids.get(name) if before else None), now.ids.get(name)
         if old and new:
             if old != new:
-                found[name] = f"topic id {old} is now {new}"
+                reasons[name] = f"topic id {old} is now {new}"
         elif any(at > partitions.get(place, 0) for place, at in position.get(name, {}).items()):
-            found[name] = "the topic id of the old one is not known"
-    return found
+            reasons[name] = "the topic id of the old one is not known"
+    return reasons
 
 
 def _words(anew: Mapping[str, str], before: Record | None, position: Offsets, now: Record) -> str:
     said = []
     for name, ids in anew.items():
         at = position.get(name, {})
-        partition = max(at, key=lambda one: at[one] - now.ends[name].get(one, 0), default=None)
+        partition = max(
+            at, key=lambda place: at[place] - now.ends[name].get(place, 0), default=None
+        )
         text = f"the topic was made anew ({ids}), and what was not read of the old one is gone"
         if partition is None:
             said.append(f"{name}: {text}")
@@ -282,10 +284,10 @@ def _begin_anew(
     planned = last_batch(session, checkpoint, "offsets")
     if not position and planned < 0:
         return Counter()  # nothing was read of any topic, and none was begun with
-    seen = [before.ends] if before is not None else []
+    known_ends = [before.ends] if before is not None else []
     known = checkpoint_logs.plan(session, checkpoint, max(committed, 0))
     if planned > committed and not (before is not None and before.plan_in_doubt):
-        seen.append(_ends(checkpoint_logs.plan(session, checkpoint, planned)) or {})
+        known_ends.append(_ends(checkpoint_logs.plan(session, checkpoint, planned)) or {})
     if not position or (_ends(known) is None and planned >= 0):
         raise StreamError(
             f"`checkpoint` {checkpoint}: {', '.join(anew)} was made anew, and Spark's log in this "
@@ -307,7 +309,7 @@ def _begin_anew(
     lost = 0
     for name, ids in anew.items():
         gone = sum(
-            max(0, max((ends.get(name, {}).get(place, at) for ends in seen), default=at) - at)
+            max(0, max((ends.get(name, {}).get(place, at) for ends in known_ends), default=at) - at)
             for place, at in position.get(name, {}).items()
         )
         when = f"at {before.seen_at}" if before is not None else "at a time that is not known"

@@ -71,8 +71,8 @@ def check_read(
     with asking(session, source.connection) as admin:
         known = known_topics(admin, source)
         if source.pattern:
-            found = ", ".join(known) or "none yet: the stream waits for one"
-            _log.info("topic pattern %s fits the topics %s", source.pattern, found)
+            names = ", ".join(known) or "none yet: the stream waits for one"
+            _log.info("topic pattern %s fits the topics %s", source.pattern, names)
         missing = [name for name in source.topics if name not in known]
         if missing:
             raise StreamError(

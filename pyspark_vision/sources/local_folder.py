@@ -110,7 +110,7 @@ def files_below(
             has_gone = isinstance(error, FileNotFoundError) and folder.path != path
             if not has_gone and folder.path != os.path.join(path, b"lost+found"):
                 tally.unreadable(text_of(folder.path), error.strerror or str(error))
-        folders.extend(sorted(below, key=lambda one: one.path, reverse=True))
+        folders.extend(sorted(below, key=lambda subfolder: subfolder.path, reverse=True))
 
 
 def _entered(
@@ -119,7 +119,7 @@ def _entered(
     """The links that do not lead above the path, the first of them last."""
     within = list[_Folder]()
     new = list[tuple[bytes, bytes]]()
-    for link in sorted(links, key=lambda one: one.path):
+    for link in sorted(links, key=lambda folder: folder.path):
         if _is_within(top, link.place):
             tally.leave_out_link(LeftOut.LINK_ABOVE)
             continue

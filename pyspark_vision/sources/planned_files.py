@@ -97,8 +97,8 @@ class PlannedFiles:
                 record: dict[str, Any] = json.loads(line)
                 version = (record["size"], record["modified_ms"])
                 again_at = 0.0 if record.get("code") in _PASSING else None
-                found = _Failure(version, batch_id, again_at)
-                failed[record["origin"]] = (record.get("list"), found)
+                latest = _Failure(version, batch_id, again_at)
+                failed[record["origin"]] = (record.get("list"), latest)
                 self._last_failed = max(self._last_failed, batch_id)
         last: dict[str, _Version] = {}
         for folder in (self._read_folder, self.folder):

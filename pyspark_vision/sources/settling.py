@@ -62,11 +62,11 @@ def _look_again(
 ) -> Generator[ListedFile, None, list[Waiting]]:
     """One more look at each; returns those that have changed since the last one."""
     still: list[Waiting] = []
-    for one in waiting:
-        time.sleep(max(0.0, one.seen_at + settle_s - time.monotonic()))
-        changed = looked_at(one, look)
+    for entry in waiting:
+        time.sleep(max(0.0, entry.seen_at + settle_s - time.monotonic()))
+        changed = looked_at(entry, look)
         if changed is None:
-            yield one.file
+            yield entry.file
         elif changed.looks > _LOOKS:
             tally.leave_out(LeftOut.NOT_SETTLED)
         else:
@@ -74,12 +74,12 @@ def _look_again(
     return still
 
 
-def looked_at(one: Waiting, look: Look) -> Waiting | None:
+def looked_at(waiting: Waiting, look: Look) -> Waiting | None:
     """The file as it is now, to wait on; ``None`` if it has not changed, or is gone."""
-    now = look(one.file)
+    now = look(waiting.file)
     # What is gone is for its row to say.
-    if now is None or now == (one.file.size, one.file.modified_ms):
+    if now is None or now == (waiting.file.size, waiting.file.modified_ms):
         return None
     size, modified_ms = now
-    file = replace(one.file, size=size, modified_ms=modified_ms)
-    return Waiting(file, time.monotonic(), one.looks + 1)
+    file = replace(waiting.file, size=size, modified_ms=modified_ms)
+    return Waiting(file, time.monotonic(), waiting.looks + 1)

@@ -198,9 +198,9 @@ def lost_records(message: str) -> str | None:
     if "Some data may have been lost because they are not available in Kafka" not in text:
         return None
     for pattern, say in _FORMS:
-        found = re.search(pattern, text)
-        if found is not None:
-            return f"{say(*found.groups())}. {_HOW_TO_GO_ON}"
+        match = re.search(pattern, text)
+        if match is not None:
+            return f"{say(*match.groups())}. {_HOW_TO_GO_ON}"
     return f"records are gone that were not read yet. {_HOW_TO_GO_ON}"
 
 

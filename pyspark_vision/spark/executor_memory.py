@@ -93,10 +93,10 @@ def asked_of_executors(session: SparkSession) -> ExecutorMemory | None:
         if memory is not None:
             yield memory.total, memory.available, memory.is_container, socket.gethostname()
 
-    found = context.parallelize(range(tasks), tasks).mapPartitions(look).collect()
-    if not found:
+    answers = context.parallelize(range(tasks), tasks).mapPartitions(look).collect()
+    if not answers:
         return have
-    total, available, is_container, host = min(found)
+    total, available, is_container, host = min(answers)
     if have.total is None or total < have.total or not have.is_certain:
         kind = "the container of an executor" if is_container else "the machine of an executor"
         have = replace(have, total=total, available=available, place=f"{kind}, {host},")

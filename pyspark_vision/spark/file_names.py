@@ -69,12 +69,12 @@ def _refuse_unnameable(key: str, value: object) -> None:
         )
 
 
-def same_charset(one: str, other: str) -> bool:
+def same_charset(name: str, other: str) -> bool:
     """Whether two names mean one encoding; a name that Python does not know is another."""
     try:
-        return codecs.lookup(one).name == codecs.lookup(other).name
+        return codecs.lookup(name).name == codecs.lookup(other).name
     except LookupError:
-        return one.lower() == other.lower()
+        return name.lower() == other.lower()
 
 
 def lost_names(options: argparse.Namespace) -> Iterator[tuple[str, str]]:

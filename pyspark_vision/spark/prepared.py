@@ -47,8 +47,8 @@ class _Step:
     keywords: Mapping[str, Any]
 
     def on(self, frame: DataFrame) -> DataFrame:
-        made: DataFrame = getattr(frame, self.method)(*self.args, **self.keywords)
-        return made
+        result: DataFrame = getattr(frame, self.method)(*self.args, **self.keywords)
+        return result
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,22 @@ class _Recorded:
     steps: tuple[_Step, ...]
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.frame, name)
-        if isinstance(found, Column):
+        attribute = getattr(self.frame, name)
+        if isinstance(attribute, Column):
             raise TypeError(f"the column {name} of one frame is not that of the next: use F.col")
-        if not callable(found):
-            return found
+        if not callable(attribute):
+            return attribute
 
         def call(*args: Any, **keywords: Any) -> Any:
-            if any(isinstance(one, _Recorded) for one in (*args, *keywords.values())):
+            if any(isinstance(argument, _Recorded) for argument in (*args, *keywords.values())):
                 raise TypeError(f"{name} of two frames cannot be prepared")
-            made = found(*args, **keywords)
-            if not isinstance(made, DataFrame):
-                return made
+            result = attribute(*args, **keywords)
+            if not isinstance(result, DataFrame):
+                return result
             if name == "select":  # a column that is there already is a call less, for each name
-                args = tuple(F.col(one) if isinstance(one, str) else one for one in args)
-            return _Recorded(made, (*self.steps, _Step(name, args, keywords)))
+                args = tuple(
+                    F.col(argument) if isinstance(argument, str) else argument for argument in args
+                )
+            return _Recorded(result, (*self.steps, _Step(name, args, keywords)))
 
         return call

@@ -35,16 +35,16 @@ class Secrets:
 
 def secrets_of(properties: Iterable[tuple[str, str]], uris: Iterable[str]) -> Secrets:
     """The values of Kafka's properties, whole and in parts, and the credentials in the URIs."""
-    found: set[str] = set()
+    secrets: set[str] = set()
     for key, value in properties:
         if key not in _HARMLESS:
-            found |= {value, *_QUOTED.findall(value)}
+            secrets |= {value, *_QUOTED.findall(value)}
     for uri in uris:
         if has_credentials(uri):
             login = uri.split("://", 1)[1].rpartition("@")[0]
             for part in (login, *login.split(":", 1)):
-                found |= {part, unquote(part)}
-    return Secrets(frozenset(value for value in found if len(value) >= _SHORTEST))
+                secrets |= {part, unquote(part)}
+    return Secrets(frozenset(value for value in secrets if len(value) >= _SHORTEST))
 
 
 def has_credentials(uri: str) -> bool:

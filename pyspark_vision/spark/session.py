@@ -284,7 +284,7 @@ def check_workers(session: SparkSession) -> None:
     # Without Arrow, which may be what is missing.
     udf = F.udf(probe, "struct<executable: string, missing: array<string>>", useArrow=False)
     try:
-        ((found,),) = session.range(0, 1, 1, 1).select(udf("id")).collect()
+        ((worker,),) = session.range(0, 1, 1, 1).select(udf("id")).collect()
     # Spark's refusal of a Python that is not there, or of another version, comes in many classes.
     except Exception as error:
         known = error_texts.NO_PYTHON.search(str(error))
@@ -293,9 +293,9 @@ def check_workers(session: SparkSession) -> None:
             f"executors cannot run {python}: "
             f"{known.group() if known else str(error)[:300]}. {how_to_set(session)}"
         ) from None
-    if found["missing"]:
+    if worker["missing"]:
         raise WorkerEnvironmentError(
-            f"executors run {found['executable']}, which lacks {', '.join(found['missing'])}. "
+            f"executors run {worker['executable']}, which lacks {', '.join(worker['missing'])}. "
             f"{how_to_set(session)}"
         )
 

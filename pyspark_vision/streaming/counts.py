@@ -116,8 +116,8 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
     counts come over the bus of listeners, which drops events when it is full, and who waits for
     them waits for ever.
     """
-    [seen] = results.agg(*_aggregates(results.schema.json(), value)).collect()
-    return _measured(seen.asDict())
+    [aggregates] = results.agg(*_aggregates(results.schema.json(), value)).collect()
+    return _measured(aggregates.asDict())
 
 
 def observed_stream(results: DataFrame, value: str) -> DataFrame:
@@ -148,27 +148,31 @@ def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures] | None:
     return None if metrics is None else _measured(metrics)
 
 
-def _measured(seen: Mapping[str, Any]) -> tuple[Counts, Measures]:
+def _measured(aggregates: Mapping[str, Any]) -> tuple[Counts, Measures]:
     counts = Counts(
-        rows=seen["rows"],
-        with_result=seen["with_result"],
-        failed=_nonzero({code: seen[f"failed_{code}"] for code in (*ErrorCode, _OTHER)}),
-        dropped=_nonzero({reason: seen[f"dropped_{reason}"] for reason in (*DropReason, _OTHER)}),
+        rows=aggregates["rows"],
+        with_result=aggregates["with_result"],
+        failed=_nonzero({code: aggregates[f"failed_{code}"] for code in (*ErrorCode, _OTHER)}),
+        dropped=_nonzero(
+            {reason: aggregates[f"dropped_{reason}"] for reason in (*DropReason, _OTHER)}
+        ),
     )
-    median_time, oldest = seen["times"] or (None, None)
+    median_time, oldest = aggregates["times"] or (None, None)
     return counts, Measures(
-        payload_bytes=None if seen["payload_bytes"] is None else int(seen["payload_bytes"]),
-        decode_ms=seen["decode_ms"] or 0.0,
-        decoded_rows=seen["decoded_rows"],
-        model_ms=seen["model_ms"] or 0.0,
-        model_rows=seen["model_rows"],
-        retried_rows=seen["retried_rows"],
+        payload_bytes=None
+        if aggregates["payload_bytes"] is None
+        else int(aggregates["payload_bytes"]),
+        decode_ms=aggregates["decode_ms"] or 0.0,
+        decoded_rows=aggregates["decoded_rows"],
+        model_ms=aggregates["model_ms"] or 0.0,
+        model_rows=aggregates["model_rows"],
+        retried_rows=aggregates["retried_rows"],
         median_time=median_time,
         oldest_5_percent=oldest,
-        model_suspect=seen["model_suspect"],
-        suspect_rows=seen["suspect_rows"],
-        boxes_outside=seen["boxes_outside"],
-        outside_rows=seen["outside_rows"],
+        model_suspect=aggregates["model_suspect"],
+        suspect_rows=aggregates["suspect_rows"],
+        boxes_outside=aggregates["boxes_outside"],
+        outside_rows=aggregates["outside_rows"],
     )
 
 
@@ -224,8 +228,10 @@ def _suspicion(schema: StructType) -> Column:
     """The text of a row's warning of its model; null where it has none."""
     if "warnings" not in schema.names:
         return F.lit(None).cast("string")
-    suspect = F.filter("warnings", lambda one: one["code"] == WarningCode.MODEL_SUSPECT.value)
-    return F.element_at(F.transform(suspect, lambda one: one["message"]), 1)
+    suspect = F.filter(
+        "warnings", lambda warning: warning["code"] == WarningCode.MODEL_SUSPECT.value
+    )
+    return F.element_at(F.transform(suspect, lambda warning: warning["message"]), 1)
 
 
 def _is_outside(schema: StructType, value: str) -> Column:
@@ -233,7 +239,7 @@ def _is_outside(schema: StructType, value: str) -> Column:
     if value != "detections" or "warnings" not in schema.names:
         return F.lit(False)
     without_area = WarningCode.BOXES_WITHOUT_AREA.value
-    has_warning = F.exists("warnings", lambda one: one["code"] == without_area)
+    has_warning = F.exists("warnings", lambda code: code["code"] == without_area)
     return F.coalesce(has_warning & (F.size(value) == 0), F.lit(False))
 
 

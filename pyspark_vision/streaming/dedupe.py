@@ -125,10 +125,12 @@ def mark_duplicates(frames: DataFrame, seen: DataFrame, seconds: float) -> DataF
     matches = (F.col(KEY) == F.col("_seen_key")) & _is_recent(F.col(PLANNED), seconds)
     known = F.col("_seen_key").isNotNull()
     # Known pictures are not carried to the shuffle.
-    found = _without_picture(keyed.join(recent, matches, "left").withColumn("_known", known), known)
+    compared = _without_picture(
+        keyed.join(recent, matches, "left").withColumn("_known", known), known
+    )
     # What does not compete stands alone: in one group it would be sorted by one task.
     competes = F.col(KEY).isNotNull() & ~F.col("_known")
-    group = found.withColumn("_group", F.when(competes, F.col(KEY))).withColumn(
+    group = compared.withColumn("_group", F.when(competes, F.col(KEY))).withColumn(
         "_alone", F.when(~competes, F.col("origin"))
     )
     # The model runs behind this shuffle: on all cores, whatever spark.sql.shuffle.partitions is.

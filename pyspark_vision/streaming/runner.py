@@ -156,11 +156,15 @@ def _run_query(
 ) -> bool:
     """The stream with the model of now, until it is over (true) or there is another model."""
     model = newest()
-    made = steps(source, model)
-    rows = observed_records(made.rows) if made.batch else observed_stream(made.rows, value)
+    batch_steps = steps(source, model)
+    rows = (
+        observed_records(batch_steps.rows)
+        if batch_steps.batch
+        else observed_stream(batch_steps.rows, value)
+    )
     query = run.begin(
         lambda process: _start(rows, process, options.checkpoint, options.trigger, name),
-        made.batch,
+        batch_steps.batch,
         lambda: newest() is model,
     )
     _wait(query, run, options.stop_timeout_s)
@@ -234,7 +238,7 @@ def run_batch(
     Rows whose ``dropped`` is not null are counted and not given on.
     """
     report = compute_batch(
-        results, batch_id, sinks=sinks, measure=lambda made: measure_results(made, value)
+        results, batch_id, sinks=sinks, measure=lambda computed: measure_results(computed, value)
     )
     warn_of_model(report)
     _log.info("%s", report.line())

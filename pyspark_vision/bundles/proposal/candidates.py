@@ -35,7 +35,7 @@ _OUTPUT_ROLES = {
 
 
 def candidates_of(
-    found: ModelFound,
+    contents: ModelFound,
     image: TensorFound,
     file: Path,
     task: str | None,
@@ -52,34 +52,34 @@ def candidates_of(
         said = {"box_format"} if any(r.startswith("detr") for r in outputs) else {*conventions}
         settled = tuple(said & {"box_format", "normalization"})
         return [Reading(task or of_roles, roles, "as named", conventions, True, settled)]
-    if _reads_lines(found, image):
+    if _reads_lines(contents, image):
         what = (
-            f"its metadata has {found.characters:,} characters"
-            if found.characters
+            f"its metadata has {contents.characters:,} characters"
+            if contents.characters
             else "a picture of a fixed height and any width"
         )
         raise InvalidModelError(
-            f"{file}: {what}, and an output of steps ({shapes_of(found.outputs)}): it reads a "
+            f"{file}: {what}, and an output of steps ({shapes_of(contents.outputs)}): it reads a "
             "line of text. read_text reads with it, in a folder with the detector that finds the "
             "lines (docs/text.md)"
         )
     size = hw or shape_hw(image) or OPEN_INPUT_HW["detect"]
     classes = labels[-1][0] + 1 if labels else None
-    known = list(readings(found, size, classes))
-    if not (found.roles and found.task):  # else the file says what its outputs are
+    known = list(readings(contents, size, classes))
+    if not (contents.roles and contents.task):  # else the file says what its outputs are
         known = [
-            *keypoint_readings(found, size, classes),
-            *mask_readings(found, size, classes),
-            *grid_readings(found, size),
-            *small_readings(found, size, classes),
+            *keypoint_readings(contents, size, classes),
+            *mask_readings(contents, size, classes),
+            *grid_readings(contents, size),
+            *small_readings(contents, size, classes),
             *known,
-            *masked_boxes(found),
+            *masked_boxes(contents),
         ]
-    wanted = task or found.task
+    wanted = task or contents.task
     fitting = [reading for reading in known if wanted in (None, reading.task)]
     if not fitting:
-        described = shapes_of(found.outputs)
-        if wanted in ("classify", "embed") and len(found.outputs) > 1:
+        described = shapes_of(contents.outputs)
+        if wanted in ("classify", "embed") and len(contents.outputs) > 1:
             raise InvalidModelError(
                 f"{file} has several outputs ({described}); name the one with "
                 f"outputs={{{ROLES[wanted][0]!r}: 'NAME'}}"
@@ -104,12 +104,12 @@ def candidates_of(
             "outputs, as task='classify', outputs={'scores': 'NAME'}"
         )
     # Rows of seven numbers are as well the scores of seven classes.
-    is_vector = all(len(tensor.shape) == 2 for tensor in found.outputs)
+    is_vector = all(len(tensor.shape) == 2 for tensor in contents.outputs)
     is_detector = known[0].task == "detect" and known[0].is_certain and not is_vector
     if task == "classify" and is_detector:
         raise InvalidModelError(
-            f"{file}: task='classify' does not fit, for the outputs ({shapes_of(found.outputs)}) "
-            "are a detector's; say task='detect', or name the output of the classes with "
+            f"{file}: task='classify' does not fit, for the outputs "
+            f"({shapes_of(contents.outputs)}) are a detector's; say task='detect', or name the output of the classes with "
             "outputs={'scores': 'NAME'}"
         )
     return fitting
@@ -119,15 +119,15 @@ def shapes_of(tensors: Sequence[TensorFound]) -> str:
     return ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
 
 
-def _reads_lines(found: ModelFound, image: TensorFound) -> bool:
+def _reads_lines(contents: ModelFound, image: TensorFound) -> bool:
     """Whether a model is a recognizer of text lines: of any width, which its steps follow.
 
     Or one whose metadata says its characters.
     """
-    if found.characters:
+    if contents.characters:
         return True
     channels_last = image.shape[3] in (1, 3)
     height, width = image.shape[1:3] if channels_last else image.shape[2:]
-    shapes = [tensor.shape for tensor in found.outputs]
+    shapes = [tensor.shape for tensor in contents.outputs]
     is_of_steps = len(shapes) == 1 and len(shapes[0]) == 3 and -1 in shapes[0][:2]
-    return height > 0 and width == -1 and is_of_steps and found.task is None
+    return height > 0 and width == -1 and is_of_steps and contents.task is None

@@ -23,10 +23,10 @@ _ONE_BASED_NAME = "detection_classes"
 
 
 def labels_of(
-    labels: str | Path | Sequence[str] | Mapping[int, str] | None, found: ModelFound
+    labels: str | Path | Sequence[str] | Mapping[int, str] | None, contents: ModelFound
 ) -> Labels:
     if labels is None:
-        return found.labels
+        return contents.labels
     if isinstance(labels, (str, Path)):
         return read_labels(labels)
     try:
@@ -39,10 +39,10 @@ def labels_of(
     return tuple((class_id, label) for class_id, label in named if label not in NO_LABEL)
 
 
-def class_count_of(spec: ModelSpec, found: ModelFound) -> int | None:
+def class_count_of(spec: ModelSpec, contents: ModelFound) -> int | None:
     """How many classes the model scores, where a shape says it."""
     outputs = dict(spec.file.outputs)
-    shapes = {tensor.name: tensor.shape for tensor in found.outputs}
+    shapes = {tensor.name: tensor.shape for tensor in contents.outputs}
     raw = class_count(outputs, shapes)
     if raw is not None:
         return raw - _columns_behind(spec, shapes)
@@ -52,7 +52,7 @@ def class_count_of(spec: ModelSpec, found: ModelFound) -> int | None:
     name = outputs.get("class_scores") or (
         outputs.get("scores") if spec.task == "classify" else None
     )
-    for tensor in found.outputs:
+    for tensor in contents.outputs:
         if tensor.name == name and tensor.shape and tensor.shape[-1] > 0:
             return tensor.shape[-1]
     return None
@@ -73,12 +73,12 @@ def _map_channels(spec: ModelSpec, shape: tuple[int, ...]) -> int:
     return own[channel_axis(own, spec.input_hw, spec.input_layout)]
 
 
-def with_labels(spec: ModelSpec, found: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
+def with_labels(spec: ModelSpec, contents: ModelFound, overrides: Mapping[str, Any]) -> ModelSpec:
     """``label_offset`` and ``background_class`` from how labels and classes count."""
     if not spec.labels or "label_offset" in overrides or "background_class" in overrides:
         return spec
     names = dict(spec.labels)
-    classes = class_count_of(spec, found)
+    classes = class_count_of(spec, contents)
     last = spec.labels[-1][0]
     has_zero = 0 in names and names[0].lower() not in _BACKGROUND
     if spec.task == "segment" and classes != last + 1 and not has_zero and 0 not in names:

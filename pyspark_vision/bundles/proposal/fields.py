@@ -43,15 +43,15 @@ _BELONGING = {
 
 
 def fields_of(
-    found: ModelFound,
+    contents: ModelFound,
     image: TensorFound,
     reading: Reading,
     file: Path,
     overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the shapes say, then the layout's conventions, then the file, then its quantization."""
-    fields = input_fields(image, found, reading.task, file)
-    said = dict(found.fields)
+    fields = input_fields(image, contents, reading.task, file)
+    said = dict(contents.fields)
     if reading.task != "keypoints":
         for name in ("keypoint_names", "keypoint_format"):
             said.pop(name, None)
@@ -60,7 +60,7 @@ def fields_of(
     for field, of_it in _BELONGING.items():
         if field in overrides:  # what was said of another value has no meaning for this one
             said = {name: value for name, value in said.items() if name not in (field, *of_it)}
-    if _is_without_batch(found, image, reading):
+    if _is_without_batch(contents, image, reading):
         fields["batched_outputs"] = False
     fields |= dict(reading.fields) | said
     if fields.get("batched_outputs") is False:
@@ -68,18 +68,18 @@ def fields_of(
     if not image.dtype.startswith("float"):
         values = {name: fields.pop(name) for name in _VALUES if name in said}
         fields["normalization"] = "none"
-        if found.quantization is not None:
-            fields |= _quantized(found.quantization, image.dtype, overrides, values)
+        if contents.quantization is not None:
+            fields |= _quantized(contents.quantization, image.dtype, overrides, values)
     return fields
 
 
-def _is_without_batch(found: ModelFound, image: TensorFound, reading: Reading) -> bool:
+def _is_without_batch(contents: ModelFound, image: TensorFound, reading: Reading) -> bool:
     """Whether outputs begin with something else than pictures, as scores (C,) that were squeezed.
 
     Of a detector each layout says so itself.
     """
     named = {name for _, name in reading.roles}
-    shapes = [tensor.shape for tensor in found.outputs if tensor.name in named and tensor.shape]
+    shapes = [tensor.shape for tensor in contents.outputs if tensor.name in named and tensor.shape]
     one_picture = image.shape[0] in (-1, 1)
     # Pictures come second in the steps of a text line, (T, 1, C).
     is_of_steps = any(len(shape) == 3 and shape[1] == 1 for shape in shapes)
@@ -122,11 +122,11 @@ def shape_hw(image: TensorFound) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def input_fields(image: TensorFound, found: ModelFound, task: str, path: Path) -> dict[str, Any]:
+def input_fields(image: TensorFound, contents: ModelFound, task: str, path: Path) -> dict[str, Any]:
     batch, *rest = image.shape
     channels_last = rest[2] in (1, 3) or rest[0] not in (1, 3)
-    if "input_layout" in dict(found.fields):  # where all sides are open
-        channels_last = dict(found.fields)["input_layout"] == "NHWC"
+    if "input_layout" in dict(contents.fields):  # where all sides are open
+        channels_last = dict(contents.fields)["input_layout"] == "NHWC"
     height, width, channels = rest if channels_last else (rest[1], rest[2], rest[0])
     if channels not in (-1, 1, 3):
         raise InvalidModelError(
@@ -134,14 +134,14 @@ def input_fields(image: TensorFound, found: ModelFound, task: str, path: Path) -
         )
     open_height, open_width = OPEN_INPUT_HW[task]
     # Names are those of Keras Applications; most models in NCHW come from PyTorch.
-    family = found.family or (family_of(path.name) if channels_last else "torch")
+    family = contents.family or (family_of(path.name) if channels_last else "torch")
     normalization = family if family and image.dtype.startswith("float") else "none"
-    if "normalization" in dict(found.fields):  # which says BGR, too, where it is
+    if "normalization" in dict(contents.fields):  # which says BGR, too, where it is
         normalization = "none"
     gray = channels == 1
     # torchvision's classifiers, and Ultralytics', crop the centre; detectors say otherwise.
-    is_torch = found.format == "onnx" and (
-        found.family == "unit" or (channels != 1 and not channels_last)
+    is_torch = contents.format == "onnx" and (
+        contents.family == "unit" or (channels != 1 and not channels_last)
     )
     return {
         "resize": "center_crop" if is_torch and task in ("classify", "embed") else "stretch",

@@ -21,16 +21,16 @@ _FACE = ((0, "face"),)
 _LEAST_SIDE_PX = 64
 
 
-def grid_readings(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+def grid_readings(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """The readings of a model's outputs as those of a detector's grids.
 
     Arguments as of :func:`readings.readings`.
     """
-    if found.layer or found.roles or found.task:
+    if contents.layer or contents.roles or contents.task:
         return
-    yield from _scrfd(found.outputs)
-    yield from _distributions(found.outputs, input_hw)
-    yield from _centers(found, input_hw)
+    yield from _scrfd(contents.outputs)
+    yield from _distributions(contents.outputs, input_hw)
+    yield from _centers(contents, input_hw)
 
 
 def _scrfd(outputs: Sequence[TensorFound]) -> Iterator[Reading]:
@@ -105,10 +105,10 @@ def _distributions(outputs: Sequence[TensorFound], input_hw: tuple[int, int]) ->
     )
 
 
-def _centers(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+def _centers(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """Maps of a score, two sides, two offsets and five points for each cell of four pixels."""
     sides = tuple(side // CENTERFACE_STRIDE for side in input_hw)
-    shapes = [tensor.shape for tensor in found.outputs]
+    shapes = [tensor.shape for tensor in contents.outputs]
     if [shape[1] for shape in shapes if len(shape) == 4] != [1, 2, 2, _POINTS]:
         return
     if len(shapes) != 4 or any(shape[2:] not in (sides, (-1, -1)) for shape in shapes):
@@ -118,9 +118,9 @@ def _centers(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
 
     yield Reading(
         "detect",
-        tuple((role, tensor.name) for role, tensor in zip(roles, found.outputs, strict=True)),
-        f"{', '.join(map(shown, found.outputs))}: centres, sides, offsets and points of faces, as "
-        "CenterFace",
+        tuple((role, tensor.name) for role, tensor in zip(roles, contents.outputs, strict=True)),
+        f"{', '.join(map(shown, contents.outputs))}: centres, sides, offsets and points of faces, "
+        "as CenterFace",
         {**CONVENTIONS["center_map"], "keypoint_names": FACE_POINTS_OF_FIVE},
         is_certain=True,
         settled=_SETTLED,

@@ -81,7 +81,7 @@ class Proposal:
 
 
 def guessed(
-    found: ModelFound,
+    contents: ModelFound,
     spec: ModelSpec,
     reading: Reading,
     others: Sequence[Reading],
@@ -100,7 +100,7 @@ def guessed(
         guesses["task"] = Guess("the outputs can be read in several ways", alternatives)
     elif reading.doubt:
         guesses["task"] = Guess(reading.doubt, reading.task)
-    if spec.input_dtype.startswith("float") and found.family is None:
+    if spec.input_dtype.startswith("float") and contents.family is None:
         guesses["normalization"] = Guess(
             "the file does not say how pixels are scaled, nor in which order of colours",
             _CHOICES["normalization"],
@@ -110,7 +110,7 @@ def guessed(
             "the quantized input's range is of no usual normalization",
             _CHOICES["normalization"],
         )
-    if -1 in found.inputs[0].shape[1:] and "input_hw" not in dict(found.fields):
+    if -1 in contents.inputs[0].shape[1:] and "input_hw" not in dict(contents.fields):
         guesses["input_hw"] = Guess("the model takes any size", "HEIGHTxWIDTH")
     if spec.task == "detect":
         guesses["box_format"] = Guess(
@@ -138,7 +138,7 @@ def guessed(
     if spec.pooling != "none":
         guesses["pooling"] = Guess("the output is not one vector", _CHOICES["pooling"])
     is_unsaid = "normalization" in guesses or (
-        found.family is None and spec.resize == "center_crop"
+        contents.family is None and spec.resize == "center_crop"
     )
     if spec.task in ("classify", "embed") and is_unsaid:
         guesses["resize"] = Guess(
@@ -153,7 +153,7 @@ def guessed(
         )
     if spec.task not in ("embed", "keypoints") and not spec.labels:
         guesses["labels"] = Guess("results carry class ids only", "FILE", changes_answers=False)
-    for name, why in found.unsaid:
+    for name, why in contents.unsaid:
         known = guesses.get(name)
         guesses[name] = Guess(why, known.choices if known else _CHOICES.get(name, "a value"))
     if _names_probabilities(spec):

@@ -59,25 +59,27 @@ _MEDIAPIPE = (
 
 
 def keypoint_readings(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """The readings of a model's outputs as points, the more likely first.
 
     Arguments as of :func:`readings.readings`.
     """
-    if found.roles or found.layer or found.task not in (None, "keypoints"):
+    if contents.roles or contents.layer or contents.task not in (None, "keypoints"):
         return
-    if found.task == "keypoints":
-        yield from _table(found, input_hw, classes, dict(found.fields))
+    if contents.task == "keypoints":
+        yield from _table(contents, input_hw, classes, dict(contents.fields))
         return
-    yield from _movenet(found)
-    yield from _mediapipe(found)
-    yield from _table(found, input_hw, 1, {"keypoint_names": COCO_POINTS, "keypoint_format": "xys"})
+    yield from _movenet(contents)
+    yield from _mediapipe(contents)
+    yield from _table(
+        contents, input_hw, 1, {"keypoint_names": COCO_POINTS, "keypoint_format": "xys"}
+    )
 
 
-def _movenet(found: ModelFound) -> Iterator[Reading]:
+def _movenet(contents: ModelFound) -> Iterator[Reading]:
     settled = ("normalization", "box_format", "coordinates", "keypoint_format")
-    for output in found.outputs if len(found.outputs) == 1 else ():
+    for output in contents.outputs if len(contents.outputs) == 1 else ():
         for shape, role in ((_SINGLE_POSE, "keypoints"), (_MULTI_POSE, "multipose")):
             if tuple(map(abs, output.shape)) == shape:
                 why = f"{shown(output)}: 17 points as y, x and score, as MoveNet"
@@ -85,9 +87,9 @@ def _movenet(found: ModelFound) -> Iterator[Reading]:
                 yield Reading("keypoints", ((role, output.name),), why, fields, True, settled)
 
 
-def _mediapipe(found: ModelFound) -> Iterator[Reading]:
+def _mediapipe(contents: ModelFound) -> Iterator[Reading]:
     """Points beside the presence of the whole; of two outputs of one size the first by name."""
-    outputs = sorted(found.outputs, key=lambda tensor: (len(tensor.name), tensor.name))
+    outputs = sorted(contents.outputs, key=lambda tensor: (len(tensor.name), tensor.name))
     presences = [tensor for tensor in outputs if _numbers(tensor) == 1]
     for kind in _MEDIAPIPE:
         points = [tensor for tensor in outputs if _numbers(tensor) in kind.numbers]
@@ -117,17 +119,17 @@ def _mediapipe(found: ModelFound) -> Iterator[Reading]:
 
 
 def _table(
-    found: ModelFound,
+    contents: ModelFound,
     input_hw: tuple[int, int],
     classes: int | None,
     points: Mapping[str, Any],
 ) -> Iterator[Reading]:
     """YOLO's: a table of boxes with points at its rows' ends."""
-    tables = tables_of(found, input_hw)
+    tables = tables_of(contents, input_hw)
     if len(tables) != 1 or "keypoint_names" not in points:
         return
     columns = len(points["keypoint_names"]) * len(points["keypoint_format"])
-    is_known = found.task == "keypoints"
+    is_known = contents.task == "keypoints"
     table = tables[0]
     for reduced in shortened(table, columns):
         for reading in table_readings(reduced, input_hw, classes, ultralytics=is_known):

@@ -27,31 +27,31 @@ _CLASS_DTYPES = ("int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"
 
 
 def mask_readings(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """The readings of a model's outputs as segments, the more likely first.
 
     Arguments as of :func:`readings.readings`.
     """
-    if found.roles or found.layer:
+    if contents.roles or contents.layer:
         return
-    yield from _prototypes(found, input_hw, classes)
-    yield from _class_maps(found, input_hw, classes)
+    yield from _prototypes(contents, input_hw, classes)
+    yield from _class_maps(contents, input_hw, classes)
 
 
-def _nameless(found: ModelFound) -> list[TensorFound]:
+def _nameless(contents: ModelFound) -> list[TensorFound]:
     """torchvision's boxes, labels, scores and masks by their shapes: outputs may be numbered."""
-    masks = [tensor for tensor in found.outputs if len(tensor.shape) == 4]
-    boxes = nameless_boxes([tensor for tensor in found.outputs if tensor not in masks])
+    masks = [tensor for tensor in contents.outputs if len(tensor.shape) == 4]
+    boxes = nameless_boxes([tensor for tensor in contents.outputs if tensor not in masks])
     return [*boxes, *masks] if boxes and len(masks) == 1 else []
 
 
-def masked_boxes(found: ModelFound) -> Iterator[Reading]:
+def masked_boxes(contents: ModelFound) -> Iterator[Reading]:
     """Boxes with a mask each: detectors, too, which they are taken for without another word."""
-    named = {plain(tensor.name): tensor for tensor in found.outputs}
+    named = {plain(tensor.name): tensor for tensor in contents.outputs}
     names = ("boxes", "labels", "scores", "masks")
     by_name = set(names) <= set(named)
-    of_torchvision = [named[name] for name in names] if by_name else _nameless(found)
+    of_torchvision = [named[name] for name in names] if by_name else _nameless(contents)
     if of_torchvision and len(of_torchvision[0].shape) == 2:
         boxes, labels, scores, masks = of_torchvision
         yield Reading(
@@ -87,18 +87,18 @@ def masked_boxes(found: ModelFound) -> Iterator[Reading]:
 
 
 def _prototypes(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """YOLO's: a table with coefficients at its rows' ends, and the maps that they weigh."""
-    tables = tables_of(found, input_hw)
-    maps = [tensor for tensor in found.outputs if len(tensor.shape) == 4]
-    if len(tables) != 1 or len(maps) != 1 or found.task not in (None, "segment"):
+    tables = tables_of(contents, input_hw)
+    maps = [tensor for tensor in contents.outputs if len(tensor.shape) == 4]
+    if len(tables) != 1 or len(maps) != 1 or contents.task not in (None, "segment"):
         return
-    coefficients = _channels(maps[0], found, input_hw)
+    coefficients = _channels(maps[0], contents, input_hw)
     if coefficients < 1:
         return
     table = tables[0]
-    is_known = found.task == "segment"
+    is_known = contents.task == "segment"
     for reduced in shortened(table, coefficients):
         for reading in table_readings(reduced, input_hw, classes, ultralytics=is_known):
             (role, _) = reading.roles[0]
@@ -114,20 +114,20 @@ def _prototypes(
 
 
 def _class_maps(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
-    maps = [tensor for tensor in found.outputs if _is_map(tensor, input_hw)]
+    maps = [tensor for tensor in contents.outputs if _is_map(tensor, input_hw)]
     main = [tensor for tensor in maps if plain(tensor.name) in _MAIN_NAMES]
     # A map among other outputs may be a prototype, a detector's grid, or one of its offsets.
-    maps = main if len(found.outputs) > 1 and found.task is None else maps
-    if len(maps) != 1 or has_boxes(found) or found.task not in (None, "segment"):
+    maps = main if len(contents.outputs) > 1 and contents.task is None else maps
+    if len(maps) != 1 or has_boxes(contents) or contents.task not in (None, "segment"):
         return
     output = maps[0]
-    if output.dtype in _CLASS_DTYPES and _channels(output, found, input_hw) == 1:
+    if output.dtype in _CLASS_DTYPES and _channels(output, contents, input_hw) == 1:
         why = f"{shown(output)} {output.dtype}: the class of each place"
         yield Reading("segment", (("pixel_classes", output.name),), why, is_certain=True)
         return
-    channels = _channels(output, found, input_hw)
+    channels = _channels(output, contents, input_hw)
     fits = classes is not None and channels in ((1,) if classes <= 2 else (classes,))
     yield Reading(
         "segment",
@@ -147,10 +147,10 @@ def _is_map(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     return is_open or is_map_of_pixels(tensor, input_hw)
 
 
-def _channels(tensor: TensorFound, found: ModelFound, input_hw: tuple[int, int]) -> int:
+def _channels(tensor: TensorFound, contents: ModelFound, input_hw: tuple[int, int]) -> int:
     """How many channels a map has; -1 where the file leaves it open."""
     if len(tensor.shape) == 3:
         return 1
-    image = found.inputs[0].shape
+    image = contents.inputs[0].shape
     layout = "NCHW" if len(image) == 4 and image[1] in (1, 3) else "NHWC"
     return tensor.shape[1:][channel_axis(tensor.shape[1:], input_hw, layout)]

@@ -87,9 +87,9 @@ def _why_steps(runs: Sequence[Mapping[str, Array]]) -> str | None:
     """Rows that each add up to one are choices among classes: no boxes, and no tokens."""
     for role in {*TABLES, "yolox", "detr_rows", "embedding"} & set(runs[0]):
         rows = [run[role].astype(np.float64) for run in runs]
-        if all(one.ndim == 2 and len(one) > 1 and one.shape[1] > 2 for one in rows) and all(
-            _are_probabilities(one) and np.abs(one.sum(axis=1) - 1).max() < _SOFTMAX_ROUNDING
-            for one in rows
+        if all(table.ndim == 2 and len(table) > 1 and table.shape[1] > 2 for table in rows) and all(
+            _are_probabilities(table) and np.abs(table.sum(axis=1) - 1).max() < _SOFTMAX_ROUNDING
+            for table in rows
         ):
             return (
                 f"each of its {len(rows[0])} rows of {rows[0].shape[1]} numbers adds up to one: "
@@ -307,7 +307,7 @@ def background_class(parts: Sequence[Mapping[str, Array]]) -> int | None:
 def places_add_up_to_one(parts: Sequence[Mapping[str, Array]]) -> bool:
     """Whether the scores of each place of maps ``(C, h, w)`` are those of a softmax."""
     sums = [part["pixel_scores"].astype(np.float64).sum(axis=0) for part in parts]
-    return all(bool((np.abs(one - 1) < 0.05).all()) for one in sums)
+    return all(bool((np.abs(total - 1) < 0.05).all()) for total in sums)
 
 
 def coordinates(parts: Sequence[Mapping[str, Array]]) -> str | None:

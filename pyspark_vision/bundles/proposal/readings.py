@@ -188,45 +188,54 @@ class Reading:
 
 
 def readings(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """The readings of a model's outputs, the more likely first.
 
     ``input_hw``: of the model's input, where its grids are counted; ``classes``: how many classes
     the file's metadata or the user's labels have.
     """
-    if found.layer:
-        yield Reading("embed", _only(found, "embedding"), "a layer was chosen", is_certain=True)
+    if contents.layer:
+        yield Reading("embed", _only(contents, "embedding"), "a layer was chosen", is_certain=True)
         return
-    if found.roles:
-        why = found.evidence or "the file's own operator or metadata says what its outputs are"
-        task = found.task or "detect"
-        settled = {"box_format", "coordinates"} - {name for name, _ in found.unsaid}
-        yield Reading(task, found.roles, why, is_certain=True, settled=tuple(settled))
-    if not found.roles or found.task is None:
-        yield from _detectors(found, input_hw, classes)
-        yield from _vectors(found, input_hw)
+    if contents.roles:
+        why = contents.evidence or "the file's own operator or metadata says what its outputs are"
+        task = contents.task or "detect"
+        settled = {"box_format", "coordinates"} - {name for name, _ in contents.unsaid}
+        yield Reading(task, contents.roles, why, is_certain=True, settled=tuple(settled))
+    if not contents.roles or contents.task is None:
+        yield from _detectors(contents, input_hw, classes)
+        yield from _vectors(contents, input_hw)
 
 
 def _detectors(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
-    if found.roles:
+    if contents.roles:
         return
-    named = {plain(tensor.name): tensor for tensor in found.outputs}
+    named = {plain(tensor.name): tensor for tensor in contents.outputs}
     of_a_kind = (*_detr(named, classes), *_torchvision(named), *_mmdetection(named))
-    yield from of_a_kind or _named(found)
-    tables = tables_of(found, input_hw)
+    yield from of_a_kind or _named(contents)
+    tables = tables_of(contents, input_hw)
     rows_of_seven = [
-        tensor for tensor in found.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
+        tensor for tensor in contents.outputs if len(tensor.shape) == 2 and tensor.shape[1] == 7
     ]
-    if len(found.outputs) == 1 and rows_of_seven:
+    if len(contents.outputs) == 1 and rows_of_seven:
         why = f"{shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
         yield _raw("batch_rows", rows_of_seven[0], why)
     # What stands beside a table may be what masks are made of, and points at its rows' ends.
-    has_more = found.task not in (None, "detect") or any(len(t.shape) == 4 for t in found.outputs)
-    if len(tables) == 1 and len(found.outputs) <= 2 and "pred_boxes" not in named and not has_more:
-        yield from table_readings(tables[0], input_hw, classes, ultralytics=found.task == "detect")
+    has_more = contents.task not in (None, "detect") or any(
+        len(t.shape) == 4 for t in contents.outputs
+    )
+    if (
+        len(tables) == 1
+        and len(contents.outputs) <= 2
+        and "pred_boxes" not in named
+        and not has_more
+    ):
+        yield from table_readings(
+            tables[0], input_hw, classes, ultralytics=contents.task == "detect"
+        )
 
 
 def _detr(named: Mapping[str, TensorFound], classes: int | None) -> Iterator[Reading]:
@@ -275,14 +284,14 @@ def _torchvision(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     torchvision.models.detection: images in 0..1, which the model normalizes and resizes itself.
     """
     by_name = {"boxes", "labels", "scores"} <= set(named)
-    found = (
+    tensors = (
         [named[name] for name in ("boxes", "labels", "scores")]
         if by_name
         else nameless_boxes([*named.values()])
     )
-    if len(found) != 3:
+    if len(tensors) != 3:
         return
-    boxes, labels, scores = found
+    boxes, labels, scores = tensors
     ranks = len(boxes.shape), len(labels.shape), len(scores.shape)
     if ranks != (2, 1, 1) or not labels.dtype.startswith("int"):
         return
@@ -322,17 +331,17 @@ def _mmdetection(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     yield Reading("detect", roles, why, fields, is_certain=True, settled=("box_format",))
 
 
-def _named(found: ModelFound) -> Iterator[Reading]:
+def _named(contents: ModelFound) -> Iterator[Reading]:
     """Boxes and scores in outputs of their own, by name or by their four columns."""
     roles: dict[str, str] = {}
-    for tensor in found.outputs:
+    for tensor in contents.outputs:
         role = next((r for r, ends in _NAMES.items() if ends.search(plain(tensor.name))), None)
         if role is not None:
             roles.setdefault(role, tensor.name)
-    for tensor in found.outputs:
+    for tensor in contents.outputs:
         if len(tensor.shape) == 3 and tensor.shape[-1] == 4:
             roles.setdefault("boxes", tensor.name)
-    scores = next((t for t in found.outputs if t.name == roles.get("scores")), None)
+    scores = next((t for t in contents.outputs if t.name == roles.get("scores")), None)
     if scores is not None and len(scores.shape) == 3 and "classes" not in roles:
         roles["class_scores"] = roles.pop("scores")
     if "boxes" not in roles or not {"scores", "class_scores"} & set(roles):
@@ -341,8 +350,8 @@ def _named(found: ModelFound) -> Iterator[Reading]:
         roles.pop("scores", None)
         roles.pop("classes", None)
     # TensorFlow's Object Detection API always writes yxyx under this name.
-    is_api = any(plain(tensor.name).startswith("detection_boxes") for tensor in found.outputs)
-    shapes = {tensor.name: tensor.shape for tensor in found.outputs}
+    is_api = any(plain(tensor.name).startswith("detection_boxes") for tensor in contents.outputs)
+    shapes = {tensor.name: tensor.shape for tensor in contents.outputs}
     fields: dict[str, Any] = {}
     if len(shapes[roles["boxes"]]) == 2:  # (N, 4): of one picture
         fields["batched_outputs"] = False
@@ -449,11 +458,11 @@ def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
     return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
 
 
-def tables_of(found: ModelFound, input_hw: tuple[int, int]) -> list[TensorFound]:
+def tables_of(contents: ModelFound, input_hw: tuple[int, int]) -> list[TensorFound]:
     """The outputs that may be tables of boxes ``(N, rows, columns)``."""
     return [
         tensor
-        for tensor in found.outputs
+        for tensor in contents.outputs
         if len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
     ]
 
@@ -473,26 +482,28 @@ def _raw(role: str, tensor: TensorFound, why: str, is_certain: bool = True) -> R
     return Reading("detect", ((role, tensor.name),), why, CONVENTIONS[role], is_certain, settled)
 
 
-def _vectors(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+def _vectors(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
-    if len(found.outputs) == 1:
-        yield from _yolov2(found.outputs[0], input_hw)
-        if is_map_of_pixels(found.outputs[0], input_hw) or is_of_places(found.outputs[0], input_hw):
+    if len(contents.outputs) == 1:
+        yield from _yolov2(contents.outputs[0], input_hw)
+        if is_map_of_pixels(contents.outputs[0], input_hw) or is_of_places(
+            contents.outputs[0], input_hw
+        ):
             return
-    named = [t for t in found.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
-    if len(found.outputs) == 1 or len(named) == 1:
-        vector = named[0] if named else found.outputs[0]
+    named = [t for t in contents.outputs if any(n in t.name.lower() for n in _EMBEDDING_NAMES)]
+    if len(contents.outputs) == 1 or len(named) == 1:
+        vector = named[0] if named else contents.outputs[0]
         if named:
             why = f"{shown(vector)}: its name says that it is a vector"
             yield Reading("embed", (("embedding", vector.name),), why, is_certain=True)
-    if has_boxes(found):
+    if has_boxes(contents):
         return  # their scores are not the picture's
-    scores = [t for t in found.outputs if "score" in t.name.lower()]
-    if len(found.outputs) == 1 or len(scores) == 1:
-        output = scores[0] if len(found.outputs) > 1 else found.outputs[0]
+    scores = [t for t in contents.outputs if "score" in t.name.lower()]
+    if len(contents.outputs) == 1 or len(scores) == 1:
+        output = scores[0] if len(contents.outputs) > 1 else contents.outputs[0]
         yield Reading("classify", (("scores", output.name),), f"{shown(output)}: one long axis")
-    if len(found.outputs) == 1 and not named:
-        output = found.outputs[0]
+    if len(contents.outputs) == 1 and not named:
+        output = contents.outputs[0]
         yield Reading("embed", (("embedding", output.name),), f"{shown(output)}: a vector")
 
 
@@ -508,13 +519,13 @@ def _yolov2(tensor: TensorFound, input_hw: tuple[int, int]) -> Iterator[Reading]
             yield Reading("detect", (("yolov2", tensor.name),), why, fields, True, ("box_format",))
 
 
-def has_boxes(found: ModelFound) -> bool:
+def has_boxes(contents: ModelFound) -> bool:
     """Whether one of several outputs has a box in each row, by its name or its columns."""
-    return len(found.outputs) > 1 and any(
+    return len(contents.outputs) > 1 and any(
         "box" in plain(tensor.name)
         or plain(tensor.name) == "dets"
         or (len(tensor.shape) in (2, 3) and tensor.shape[-1] == 4 and tensor.shape[-2] != 1)
-        for tensor in found.outputs
+        for tensor in contents.outputs
     )
 
 
@@ -538,8 +549,8 @@ def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     )
 
 
-def _only(found: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
-    return ((role, found.outputs[0].name),)
+def _only(contents: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
+    return ((role, contents.outputs[0].name),)
 
 
 def plain(name: str) -> str:

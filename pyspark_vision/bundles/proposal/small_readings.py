@@ -29,25 +29,25 @@ _SETTLED = ("box_format", "coordinates", "normalization")
 
 
 def small_readings(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """The readings of a model's outputs as a small detector's, the more likely first.
 
     Arguments as of :func:`readings.readings`.
     """
-    if found.layer or found.roles:
+    if contents.layer or contents.roles:
         return
-    yield from _ssd(found, input_hw)
-    yield from _yunet({plain(tensor.name): tensor for tensor in found.outputs})
-    yield from _fastestdet(found, input_hw)
-    yield from _nanodet(found, input_hw, classes)
+    yield from _ssd(contents, input_hw)
+    yield from _yunet({plain(tensor.name): tensor for tensor in contents.outputs})
+    yield from _fastestdet(contents, input_hw)
+    yield from _nanodet(contents, input_hw, classes)
 
 
-def _ssd(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+def _ssd(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """A published head, as many rows as it has anchors: with offsets, or with boxes."""
-    for head in find_families(found.outputs, input_hw):
+    for head in find_families(contents.outputs, input_hw):
         family, anchors = head.family, head.anchors
-        every = ", ".join(map(shown, found.outputs))
+        every = ", ".join(map(shown, contents.outputs))
         why = f"{every}: the {len(anchors):,} anchors of {family.name}"
         scores = ("class_scores", head.scores.name)
         fields = {**CONVENTIONS["ssd_boxes"], **family.fields}
@@ -135,12 +135,12 @@ def _yunet(named: Mapping[str, TensorFound]) -> Iterator[Reading]:
     )
 
 
-def _fastestdet(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
+def _fastestdet(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """A grid of cells of 16 pixels: objectness and box, then classes that add up to one."""
     grid = tuple(side // FASTESTDET_STRIDE for side in input_hw)
-    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 4:
+    if len(contents.outputs) != 1 or len(contents.outputs[0].shape) != 4:
         return
-    tensor = found.outputs[0]
+    tensor = contents.outputs[0]
     _, *sides = tensor.shape
     channels = sides[0] if tuple(sides[1:]) == grid else sides[2] if tuple(sides[:2]) == grid else 0
     if channels < 6:
@@ -165,12 +165,12 @@ def _fastestdet(found: ModelFound, input_hw: tuple[int, int]) -> Iterator[Readin
 
 
 def _nanodet(
-    found: ModelFound, input_hw: tuple[int, int], classes: int | None
+    contents: ModelFound, input_hw: tuple[int, int], classes: int | None
 ) -> Iterator[Reading]:
     """Rows of classes, and of eight logits for each side: other layouts have no negative ones."""
-    if len(found.outputs) != 1 or len(found.outputs[0].shape) != 3 or found.task:
+    if len(contents.outputs) != 1 or len(contents.outputs[0].shape) != 3 or contents.task:
         return
-    _, rows, columns = found.outputs[0].shape
+    _, rows, columns = contents.outputs[0].shape
     counts = [
         sum(math.prod(-(-side // stride) for side in input_hw) for stride in strides)
         for strides, _ in NANODET_GRIDS
@@ -178,7 +178,7 @@ def _nanodet(
     own = columns - 4 * NANODET_BINS
     if rows not in counts or own < 1 or classes not in (None, own):
         return
-    tensor = found.outputs[0]
+    tensor = contents.outputs[0]
 
     def are_logits(runs: Sequence[Mapping[str, Array]]) -> str | None:
         logits = np.concatenate([run["nanodet"][..., own:].ravel() for run in runs])

@@ -226,14 +226,14 @@ def find_families(
         columns += [points] if family.own_keypoints else []
         if len(outputs) != len(columns):
             continue
-        found = [
+        tensors = [
             tensor
             for count in columns
             for tensor in outputs
             if tensor.shape[1:] == (len(anchors), count)
         ]
-        if len(found) == len(columns):
-            yield SsdOutputs(family, anchors, *found)
+        if len(tensors) == len(columns):
+            yield SsdOutputs(family, anchors, *tensors)
 
 
 def are_at_anchors(boxes: Array, anchors: Array) -> bool:

@@ -50,7 +50,7 @@ class ModelFound:
     evidence: str = ""
 
 
-def channels_first_hw(found: ModelFound) -> tuple[int, int]:
+def channels_first_hw(contents: ModelFound) -> tuple[int, int]:
     """Height and width that a graph in NCHW fixes; -1 for what it leaves open, or has not."""
-    shape = found.inputs[0].shape if len(found.inputs) == 1 else ()
+    shape = contents.inputs[0].shape if len(contents.inputs) == 1 else ()
     return (shape[2], shape[3]) if len(shape) == 4 else (-1, -1)

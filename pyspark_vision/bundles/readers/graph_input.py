@@ -95,20 +95,20 @@ def _steps(
 def _arithmetic(
     node: Any, source: str, by_name: Mapping[str, Any], given: Mapping[str, Array]
 ) -> tuple[str, Array, Array] | None:
-    first, second = (_plain(one) for one in _data_inputs(node))
+    first, second = (_plain(name) for name in _data_inputs(node))
     other = second if first == source else first
     number = _constant(other, by_name, given)
     if number is None or number.size not in (1, 3) or (first == second):
         return None
     is_first = first == source
-    one, zero = np.ones(1), np.zeros(1)
+    ones, zero = np.ones(1), np.zeros(1)
     if node.op == "Mul":
         return "Mul", number, zero
     if node.op in ("RealDiv", "Div"):
         return ("RealDiv", 1 / number, zero) if is_first and (number != 0).all() else None
     if node.op == "Sub":
-        return ("Sub", one, -number) if is_first else ("Sub", -one, number)
-    return "Add", one, number
+        return ("Sub", ones, -number) if is_first else ("Sub", -ones, number)
+    return "Add", ones, number
 
 
 def _constant(
@@ -128,7 +128,7 @@ def _constant(
     if work_out is None:
         return None
     names = map(_plain, _data_inputs(node))
-    values = [_constant(one, by_name, given, depth - 1) for one in names]
+    values = [_constant(name, by_name, given, depth - 1) for name in names]
     if any(value is None for value in values):
         return None
     return work_out(*values)

@@ -74,8 +74,8 @@ def export_line(name: str, folder: str) -> str:
     return f"Export it: optimum-cli export onnx -m {name} {folder}"
 
 
-def with_folder(found: ModelFound, file: Path) -> ModelFound:
-    """``found`` with what the files beside ``file`` say; as it is where there are none.
+def with_folder(contents: ModelFound, file: Path) -> ModelFound:
+    """``contents`` with what the files beside ``file`` say; as it is where there are none.
 
     Raises :class:`InvalidModelError` for files that cannot be read, for models of another task, and
     for a size that is not the model's own.
@@ -86,11 +86,11 @@ def with_folder(found: ModelFound, file: Path) -> ModelFound:
     is_config = bool(config) and ("model_type" in config or "architectures" in config)
     kind = str(processor.get("image_processor_type", ""))
     if timm.is_config(config) and (not processor or kind.startswith("TimmWrapper")):
-        return timm.with_config(found, config, folder / CONFIG)
+        return timm.with_config(contents, config, folder / CONFIG)
     if not processor and not is_config:
-        return found
-    if len(found.inputs) > 1:
-        inputs = ", ".join(tensor.name for tensor in found.inputs)
+        return contents
+    if len(contents.inputs) > 1:
+        inputs = ", ".join(tensor.name for tensor in contents.inputs)
         raise InvalidModelError(
             f"{file} takes {inputs}; supported are pictures alone. Of a dual encoder (CLIP, "
             "SigLIP) give the vision side, as transformers.js' vision_model.onnx or an export of "
@@ -101,13 +101,13 @@ def with_folder(found: ModelFound, file: Path) -> ModelFound:
     said = []
     if is_config:
         said.append(CONFIG)
-        found, more, open_fields = with_config(found, config, folder)
+        contents, more, open_fields = with_config(contents, config, folder)
         fields |= more
         unsaid |= open_fields
     if processor:
         said.append(PREPROCESSOR)
         preparation = _fitted(
-            image_processor.preparation(processor, f"{folder / PREPROCESSOR}"), found, folder
+            image_processor.preparation(processor, f"{folder / PREPROCESSOR}"), contents, folder
         )
         fields |= preparation.fields
         unsaid |= preparation.unsaid
@@ -116,7 +116,7 @@ def with_folder(found: ModelFound, file: Path) -> ModelFound:
         unsaid |= {"normalization": why, "resize": why}
     without = "" if is_config else f"; {folder} has no {CONFIG}, which says the task"
     return replace(
-        found,
+        contents,
         fields=tuple(fields.items()),
         unsaid=tuple(unsaid.items()),
         evidence=f"{architecture(config) or 'a model'} by {' and '.join(said)}{without}",
@@ -140,9 +140,9 @@ def _processor(file: Path) -> dict[str, Any]:
     return record if of_pictures & set(record) else {}
 
 
-def _fitted(preparation: Preparation, found: ModelFound, folder: Path) -> Preparation:
+def _fitted(preparation: Preparation, contents: ModelFound, folder: Path) -> Preparation:
     """Held against the size that the graph has, if it has one."""
-    height, width = channels_first_hw(found)
+    height, width = channels_first_hw(contents)
     said = preparation.fields.get("input_hw")
     if said is None or (height, width) == (-1, -1):
         return preparation

@@ -40,64 +40,66 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def with_config(
-    found: ModelFound, config: Mapping[str, Any], folder: Path
+    contents: ModelFound, config: Mapping[str, Any], folder: Path
 ) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
-    """``found`` with task, roles and labels; fields of a spec; and those that stay open, with why.
+    """``contents`` with task, roles and labels; fields of a spec; those that stay open, with why.
 
     Raises :class:`InvalidModelError` for models of another task, or of another number of labels.
     """
     name = architecture(config)
     _, is_for, task = name.partition("For")
-    found = replace(found, labels=_labels(config, folder))
+    contents = replace(contents, labels=_labels(config, folder))
     if task.startswith("ImageClassification"):
-        return _classifier(found, config, folder)
+        return _classifier(contents, config, folder)
     if task == "ObjectDetection":
-        return _detector(found, config, folder)
+        return _detector(contents, config, folder)
     if task == "SemanticSegmentation":
-        return _segmenter(found)
+        return _segmenter(contents)
     if is_for and task != "MaskedImageModeling" and task != "PreTraining":
         raise InvalidModelError(
             f"{folder} is {name} by its {CONFIG}; supported are ImageClassification, "
             "ObjectDetection, SemanticSegmentation, and models that give embeddings"
         )
     if is_for or not name:
-        return found, {}, {}
-    return _embedder(replace(found, labels=()), config)
+        return contents, {}, {}
+    return _embedder(replace(contents, labels=()), config)
 
 
 def _classifier(
-    found: ModelFound, config: Mapping[str, Any], folder: Path
+    contents: ModelFound, config: Mapping[str, Any], folder: Path
 ) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
     """transformers' pipeline ``image-classification``: a sigmoid of several labels, or of one."""
-    output = _named(found, "logits") or (found.outputs[0] if len(found.outputs) == 1 else None)
+    output = _named(contents, "logits") or (
+        contents.outputs[0] if len(contents.outputs) == 1 else None
+    )
     roles = (("scores", output.name),) if output is not None else ()
-    found = replace(found, task="classify", roles=roles)
+    contents = replace(contents, task="classify", roles=roles)
     problem = config.get("problem_type")
     if problem == "regression":
         raise InvalidModelError(f"{folder} gives numbers, not classes (problem_type 'regression')")
     # A graph that ends in probabilities does not call them logits: its values tell.
-    if _named(found, "logits") is None:
-        return found, {}, {}
-    is_sigmoid = problem == "multi_label_classification" or len(found.labels) == 1
-    return found, {"score_kind": "sigmoid" if is_sigmoid else "logit"}, {}
+    if _named(contents, "logits") is None:
+        return contents, {}, {}
+    is_sigmoid = problem == "multi_label_classification" or len(contents.labels) == 1
+    return contents, {"score_kind": "sigmoid" if is_sigmoid else "logit"}, {}
 
 
 def _detector(
-    found: ModelFound, config: Mapping[str, Any], folder: Path
+    contents: ModelFound, config: Mapping[str, Any], folder: Path
 ) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
-    found = replace(found, task="detect")
-    logits, boxes = _named(found, "logits"), _named(found, "pred_boxes")
+    contents = replace(contents, task="detect")
+    logits, boxes = _named(contents, "logits"), _named(contents, "pred_boxes")
     if logits is None or boxes is None:
-        return found, {}, {}  # exported in a way of its own: names and shapes decide
+        return contents, {}, {}  # exported in a way of its own: names and shapes decide
     model_type = str(config.get("model_type", "")).lower()
-    classes = found.labels[-1][0] + 1 if found.labels else None
+    classes = contents.labels[-1][0] + 1 if contents.labels else None
     width = logits.shape[-1]
     if model_type in _SOFTMAX_DETECTORS:
         role, more = "detr_logits", 1
     elif model_type in _SIGMOID_DETECTORS:
         role, more = "detr_sigmoid", 0
     else:
-        return found, {}, {}
+        return contents, {}, {}
     known = config.get("num_labels") or _label_count(config) or classes
     if width > 0 and known is not None and width != known + more:
         raise InvalidModelError(
@@ -105,31 +107,31 @@ def _detector(
             f"and {logits.name} has {list(logits.shape)}; the {CONFIG} is of another model"
         )
     fields = {"box_format": "cxcywh", "coordinates": "normalized", "score_kind": "probability"}
-    return replace(found, roles=(("boxes", boxes.name), (role, logits.name))), fields, {}
+    return replace(contents, roles=(("boxes", boxes.name), (role, logits.name))), fields, {}
 
 
 def _segmenter(
-    found: ModelFound,
+    contents: ModelFound,
 ) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
     """SegFormer and others with a map of logits: ``post_process_semantic_segmentation``."""
-    found = replace(found, task="segment")
-    logits = _named(found, "logits")
+    contents = replace(contents, task="segment")
+    logits = _named(contents, "logits")
     if logits is None or len(logits.shape) != 4:
-        return found, {}, {}
-    return replace(found, roles=(("pixel_scores", logits.name),)), {"score_kind": "logit"}, {}
+        return contents, {}, {}
+    return replace(contents, roles=(("pixel_scores", logits.name),)), {"score_kind": "logit"}, {}
 
 
 def _embedder(
-    found: ModelFound, config: Mapping[str, Any]
+    contents: ModelFound, config: Mapping[str, Any]
 ) -> tuple[ModelFound, dict[str, Any], dict[str, str]]:
-    found = replace(found, task="embed")
+    contents = replace(contents, task="embed")
     for name in _VECTORS:
-        if _named(found, name) is not None:
-            return replace(found, roles=(("embedding", name),)), {"pooling": "none"}, {}
-    state = _named(found, "last_hidden_state")
+        if _named(contents, name) is not None:
+            return replace(contents, roles=(("embedding", name),)), {"pooling": "none"}, {}
+    state = _named(contents, "last_hidden_state")
     if state is None:
-        return found, {}, {}
-    found = replace(found, roles=(("embedding", state.name),))
+        return contents, {}, {}
+    contents = replace(contents, roles=(("embedding", state.name),))
     model_type = str(config.get("model_type", "")).lower()
     for pooling, types, rank in (
         ("cls", _CLASS_TOKEN, 3),
@@ -137,13 +139,13 @@ def _embedder(
         ("map", _MEAN_OF_PLACES, 4),
     ):
         if model_type in types and len(state.shape) == rank:
-            return found, {"pooling": pooling}, {}
+            return contents, {"pooling": pooling}, {}
     why = f"the export has no pooled output ({' or '.join(_VECTORS)})"
-    return found, {}, {"pooling": why}
+    return contents, {}, {"pooling": why}
 
 
-def _named(found: ModelFound, name: str) -> TensorFound | None:
-    return next((tensor for tensor in found.outputs if tensor.name == name), None)
+def _named(contents: ModelFound, name: str) -> TensorFound | None:
+    return next((tensor for tensor in contents.outputs if tensor.name == name), None)
 
 
 def _label_count(config: Mapping[str, Any]) -> int:

@@ -228,10 +228,10 @@ def _normalization(record: Mapping[str, Any], kind: str) -> tuple[dict[str, Any]
 
 def _numbers(value: Any, name: str) -> tuple[float, ...]:
     listed = value if isinstance(value, (list, tuple)) else [value]
-    numbers = tuple(float(one) for one in listed)
+    numbers = tuple(float(number) for number in listed)
     is_std = name == "image_std"
     if len(numbers) not in (1, 3) or not all(
-        math.isfinite(one) and (one > 0 or not is_std) for one in numbers
+        math.isfinite(number) and (number > 0 or not is_std) for number in numbers
     ):
         raise ValueError(f"{name} {value!r} is not one number, or three")
     return numbers

@@ -205,7 +205,9 @@ def _adapted(model: Any) -> Adapted:
         waiting.extend(getattr(layer, "layers", ()))
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
             values = (layer.adapt_mean, layer.adapt_variance)
-            mean, variance = (np.asarray(one.value, np.float64).reshape(-1) for one in values)
+            mean, variance = (
+                np.asarray(variable.value, np.float64).reshape(-1) for variable in values
+            )
             adapted[layer.name] = (mean, variance)
     return adapted
 

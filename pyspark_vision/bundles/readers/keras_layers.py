@@ -112,8 +112,8 @@ def _settle(
         fields["normalization"] = family
         return
     shown = ", ".join(names)
-    made = _shown(scale, offset)
-    unsaid["normalization"] = f"its own steps ({shown}) make {made} of pixels in 0..255"
+    result = _shown(scale, offset)
+    unsaid["normalization"] = f"its own steps ({shown}) make {result} of pixels in 0..255"
 
 
 def _family(scale: Array, offset: Array) -> str | None:
@@ -233,16 +233,16 @@ def _followed(layers: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _sources(nodes: Any) -> set[str]:
     """The layers that a layer's inputs come from: Keras 3's histories, Keras 2's lists."""
-    found = set()
+    names = set()
     for part in parts(nodes):
         history = part.get("keras_history")
         if isinstance(history, list) and history:
-            found.add(str(history[0]))
+            names.add(str(history[0]))
     waiting = [nodes]
     while waiting:
         part = waiting.pop()
         if isinstance(part, list):
             if len(part) >= 3 and isinstance(part[0], str) and type(part[1]) is int:
-                found.add(part[0])
+                names.add(part[0])
             waiting.extend(part)
-    return found
+    return names

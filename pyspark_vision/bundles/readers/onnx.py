@@ -30,27 +30,27 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 def read_onnx(path: Path) -> ModelFound:
     """As :func:`read_graph`, with what Hugging Face's and timm's files beside it say."""
-    found = read_graph(path)
-    if found.family is not None or found.roles:
-        return found
-    with_files = hugging_face.with_folder(found, path)
-    return with_files if with_files is not found else _with_graph(found, path)
+    contents = read_graph(path)
+    if contents.family is not None or contents.roles:
+        return contents
+    with_files = hugging_face.with_folder(contents, path)
+    return with_files if with_files is not contents else _with_graph(contents, path)
 
 
-def _with_graph(found: ModelFound, path: Path) -> ModelFound:
+def _with_graph(contents: ModelFound, path: Path) -> ModelFound:
     """With what the graph's first operators do to pixels, which are no bytes, and its last ones."""
     graph = load_graph(path)
     if graph is None:
-        return found
-    found = replace(found, linear=linear_outputs(graph))
-    if len(found.inputs) != 1 or not found.inputs[0].dtype.startswith("float"):
-        return found
-    own = preparing_of_onnx(graph, found.inputs[0].name)
+        return contents
+    contents = replace(contents, linear=linear_outputs(graph))
+    if len(contents.inputs) != 1 or not contents.inputs[0].dtype.startswith("float"):
+        return contents
+    own = preparing_of_onnx(graph, contents.inputs[0].name)
     return replace(
-        found,
-        fields=(*found.fields, *own.fields.items()),
-        unsaid=(*found.unsaid, *own.unsaid.items()),
-        evidence=found.evidence or prepared_by(own),
+        contents,
+        fields=(*contents.fields, *own.fields.items()),
+        unsaid=(*contents.unsaid, *own.unsaid.items()),
+        evidence=contents.evidence or prepared_by(own),
     )
 
 
@@ -85,7 +85,7 @@ def read_graph(path: Path) -> ModelFound:
     # Every export of Ultralytics has its stride; other exporters' keys may mean something else.
     written = metadata if "stride" in metadata else {}
     size = ultralytics.input_hw_of(written, path)
-    found = ModelFound(
+    contents = ModelFound(
         engine="onnx",
         format="onnx",
         inputs=inputs,
@@ -100,7 +100,7 @@ def read_graph(path: Path) -> ModelFound:
         characters=_of_lines(metadata, outputs),
     )
     has_sizes = SIZES_INPUT in [value.name for value in session.get_inputs()]
-    return _with_sizes(found) if has_sizes else found
+    return _with_sizes(contents) if has_sizes else contents
 
 
 def _characters(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> Labels:
@@ -117,16 +117,16 @@ def _of_lines(metadata: Mapping[str, str], outputs: Sequence[TensorFound]) -> in
     return count if is_of_steps and outputs[0].shape[-1] - count in (1, 2) else 0
 
 
-def _with_sizes(found: ModelFound) -> ModelFound:
+def _with_sizes(contents: ModelFound) -> ModelFound:
     """RT-DETR's and D-FINE's own exports (``tools/export_onnx.py``): boxes come in pixels.
 
     Their pictures are stretched and divided by 255.
     """
-    named = {tensor.name for tensor in found.outputs}
+    named = {tensor.name for tensor in contents.outputs}
     if not {"labels", "boxes", "scores"} <= named:
-        return found
+        return contents
     return replace(
-        found,
+        contents,
         task="detect",
         roles=(("boxes", "boxes"), ("scores", "scores"), ("classes", "labels")),
         fields=(

@@ -119,14 +119,14 @@ def _arithmetic(
         return None
     value = number.astype(np.float64).reshape(-1)
     is_first = first == source
-    one, zero = np.ones(1), np.zeros(1)
+    ones, zero = np.ones(1), np.zeros(1)
     if node.op_type == "Mul":
         return "Mul", value, zero
     if node.op_type == "Div":
         return ("Div", 1 / value, zero) if is_first and (value != 0).all() else None
     if node.op_type == "Sub":
-        return ("Sub", one, -value) if is_first else ("Sub", -one, value)
-    return "Add", one, value
+        return ("Sub", ones, -value) if is_first else ("Sub", -ones, value)
+    return "Add", ones, value
 
 
 def _order(steps: list[tuple[str, Array, Array]]) -> str | None:

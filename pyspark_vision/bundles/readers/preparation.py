@@ -26,14 +26,14 @@ def values(pixel_scale: float, mean: Sequence[float], std: Sequence[float]) -> d
     >>> values(1 / 255, [0.5, 0.5, 0.5], [0.25, 0.25, 0.25])["std"]
     (0.25, 0.25, 0.25)
     """
-    of_pixels = [[one / pixel_scale for one in numbers] for numbers in (mean, std)]
+    of_pixels = [[number / pixel_scale for number in numbers] for numbers in (mean, std)]
     for name, known in _NAMED.items():
         pairs = [
             pair
             for numbers, other in zip(of_pixels, known, strict=True)
             for pair in _pairs(numbers, other)
         ]
-        if all(math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) for one, other in pairs):
+        if all(math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-9) for value, other in pairs):
             return {"normalization": name}
     return {
         "normalization": "values",
@@ -48,7 +48,9 @@ def of_pixels(fields: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     if fields["normalization"] in _NAMED:
         return _NAMED[fields["normalization"]]
     scale = fields["pixel_scale"]
-    return [one / scale for one in fields["mean"]], [one / scale for one in fields["std"]]
+    return [number / scale for number in fields["mean"]], [
+        number / scale for number in fields["std"]
+    ]
 
 
 def _pairs(numbers: Sequence[float], known: Sequence[float]) -> list[tuple[float, float]]:

@@ -68,9 +68,9 @@ def _chosen(path: Path, names: list[str], member: str | None) -> str:
 
 
 def _copy(file: IO[bytes], name: str, target: IO[bytes]) -> None:
-    outer, found, inner = name.partition(f"{SUFFIX}/")
+    outer, suffix, inner = name.partition(f"{SUFFIX}/")
     with zipfile.ZipFile(file) as archive:
-        if found:
+        if suffix:
             _copy(io.BytesIO(archive.read(outer + SUFFIX)), inner, target)
             return
         with archive.open(name) as source:

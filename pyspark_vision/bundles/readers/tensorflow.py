@@ -90,8 +90,8 @@ def read_saved_model(path: str | Path, signature: str | None = None) -> ModelFou
     one_image_input(inputs, folder, _other_signatures(signatures, chosen))
     own = _own_preparation(folder, inputs[0].shape)
     if not own.layers and chosen is not None:
-        (info,) = signatures[chosen].inputs.values()
-        own = preparing_of_graph(meta_graph.graph_def, info.name)
+        (input_info,) = signatures[chosen].inputs.values()
+        own = preparing_of_graph(meta_graph.graph_def, input_info.name)
     return ModelFound(
         engine="tensorflow",
         format="saved_model",
@@ -253,13 +253,13 @@ def _call_tensors(
         raise InvalidModelError(
             f"{folder} has no signature and cannot be loaded: {type(error).__name__}: {error}"
         ) from error
-    found = engine.callable_endpoint(loaded)
-    if found is None:
+    endpoint = engine.callable_endpoint(loaded)
+    if endpoint is None:
         raise InvalidModelError(
             f"{folder} has no signature, and no call with one tensor as input; export it with a "
             "signature: tf.saved_model.save(model, FOLDER, signatures=…)"
         )
-    _, function = found
+    _, function = endpoint
     (image,) = engine.free_inputs(function)
     outputs = function.structured_outputs
     names = engine.output_names(outputs)
@@ -277,8 +277,8 @@ def _infos(infos: Any) -> tuple[TensorFound, ...]:
     import tensorflow as tf
 
     return tuple(
-        _described(name, tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
-        for name, info in sorted(infos.items())
+        _described(name, tf.TensorShape(tensor_info.tensor_shape), tf.as_dtype(tensor_info.dtype))
+        for name, tensor_info in sorted(infos.items())
     )
 
 

@@ -58,7 +58,7 @@ def read_tflite(path: Path) -> ModelFound:
     inside = _texts_inside(path)
     written = next((parsed for text in inside.values() if (parsed := _ultralytics(text))), {})
     size = ultralytics.input_hw_of(written, path)
-    found = ModelFound(
+    contents = ModelFound(
         engine="litert",
         format="tflite",
         inputs=tuple(_tensor(detail, names) for detail in interpreter.get_input_details()),
@@ -73,28 +73,30 @@ def read_tflite(path: Path) -> ModelFound:
         task=ultralytics.task_of(written, path),
         quantization=_quantization(interpreter.get_input_details()),
     )
-    return found if written else _with_metadata(found, read_metadata(path), inside, path)
+    return contents if written else _with_metadata(contents, read_metadata(path), inside, path)
 
 
 def _with_metadata(
-    found: ModelFound, metadata: Metadata, inside: dict[str, str], path: Path
+    contents: ModelFound, metadata: Metadata, inside: dict[str, str], path: Path
 ) -> ModelFound:
     """What TensorFlow Lite's metadata says of the tensors; the operator's outputs are known."""
-    if len(metadata.inputs) != len(found.inputs) or len(metadata.outputs) != len(found.outputs):
-        return found
+    if len(metadata.inputs) != len(contents.inputs) or len(metadata.outputs) != len(
+        contents.outputs
+    ):
+        return contents
     said = []
-    fields, unsaid = dict(found.fields), dict(found.unsaid)
+    fields, unsaid = dict(contents.fields), dict(contents.unsaid)
     if len(metadata.inputs) == 1 and metadata.inputs[0].mean:
         said.append("normalization")
         fields |= _normalization(metadata.inputs[0], path)
     files = [name for tensor in metadata.outputs for name in tensor.label_files if name in inside]
-    labels = found.labels
+    labels = contents.labels
     if files:
         said.append("labels")
         labels = parse_labels(inside[files[0]], files[0])
-    roles, task = found.roles, found.task
+    roles, task = contents.roles, contents.task
     if not roles:
-        roles = _roles(found, metadata)
+        roles = _roles(contents, metadata)
         boxes = next((tensor for tensor in metadata.outputs if tensor.is_boxes), None)
         if roles and boxes is not None:
             said.append("outputs")
@@ -102,13 +104,13 @@ def _with_metadata(
             fields |= {name: value for name, value in named.items() if value is not None}
             if boxes.box_format is None:
                 unsaid["box_format"] = "its metadata has an order of sides that is none of these"
-    if not roles and len(found.outputs) == 1 and files and len(found.outputs[0].shape) == 2:
-        task, roles = "classify", (("scores", found.outputs[0].name),)
+    if not roles and len(contents.outputs) == 1 and files and len(contents.outputs[0].shape) == 2:
+        task, roles = "classify", (("scores", contents.outputs[0].name),)
     thresholds = [one.score_threshold for one in metadata.outputs if one.score_threshold]
     if thresholds:
         said.append(f"scores count from {thresholds[0]:g} on")
     return replace(
-        found,
+        contents,
         roles=roles,
         task=task,
         labels=labels,
@@ -128,10 +130,10 @@ def _normalization(tensor: TensorMetadata, path: Path) -> dict[str, Any]:
     return values(1.0, mean, std)
 
 
-def _roles(found: ModelFound, metadata: Metadata) -> tuple[tuple[str, str], ...]:
+def _roles(contents: ModelFound, metadata: Metadata) -> tuple[tuple[str, str], ...]:
     """Of a detector, by the names that the metadata's writers give: location, category, score."""
     roles: dict[str, str] = {}
-    for tensor, said in zip(found.outputs, metadata.outputs, strict=True):
+    for tensor, said in zip(contents.outputs, metadata.outputs, strict=True):
         name = said.name.lower()
         role = next((role for word, role in _ROLES_BY_NAME.items() if name.startswith(word)), None)
         role = "boxes" if said.is_boxes else role

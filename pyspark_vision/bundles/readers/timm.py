@@ -29,21 +29,21 @@ def is_config(record: Mapping[str, Any]) -> bool:
     return isinstance(inside, dict) or {"architecture", "crop_pct", "input_size"} <= set(record)
 
 
-def with_config(found: ModelFound, record: Mapping[str, Any], path: Path) -> ModelFound:
-    """``found`` with what timm's ``config.json`` says; raises :class:`InvalidModelError`."""
+def with_config(contents: ModelFound, record: Mapping[str, Any], path: Path) -> ModelFound:
+    """``contents`` with what timm's ``config.json`` says; raises :class:`InvalidModelError`."""
     inside = record.get("pretrained_cfg")
     # Older files have it at the top.
     config: Mapping[str, Any] = {**record, **inside} if isinstance(inside, dict) else record
     try:
-        fields, unsaid = _preparation(config, found)
+        fields, unsaid = _preparation(config, contents)
         classes = int(record.get("num_classes", config.get("num_classes", 0)) or 0)
         labels = _labels(record, config)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise InvalidModelError(f"{path} is no usual config of timm: {error!r}") from None
     task: str | None = None
     roles: tuple[tuple[str, str], ...] = ()
-    if len(found.outputs) == 1:
-        (output,) = found.outputs
+    if len(contents.outputs) == 1:
+        (output,) = contents.outputs
         width = output.shape[-1] if len(output.shape) == 2 else None
         if classes and width in (classes, -1):
             task, roles = "classify", (("scores", output.name),)
@@ -52,7 +52,7 @@ def with_config(found: ModelFound, record: Mapping[str, Any], path: Path) -> Mod
             task, roles, labels = "embed", (("embedding", output.name),), ()
     architecture = record.get("architecture") or config.get("architecture") or "a model"
     return replace(
-        found,
+        contents,
         task=task,
         roles=roles,
         labels=labels,
@@ -63,10 +63,10 @@ def with_config(found: ModelFound, record: Mapping[str, Any], path: Path) -> Mod
 
 
 def _preparation(
-    config: Mapping[str, Any], found: ModelFound
+    config: Mapping[str, Any], contents: ModelFound
 ) -> tuple[dict[str, Any], dict[str, str]]:
     size, crop_pct = _size(config.get("input_size", (3, 224, 224))), config.get("crop_pct")
-    height, width = channels_first_hw(found)
+    height, width = channels_first_hw(contents)
     test_size = config.get("test_input_size")
     if height > 0 and (height, width) != size:
         if test_size is None or _size(test_size) != (height, width):
