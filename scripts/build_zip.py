@@ -28,10 +28,10 @@ def build(target: Path) -> None:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for module in modules:
-            info = zipfile.ZipInfo(module.relative_to(ROOT).as_posix(), EPOCH)
-            info.external_attr = 0o644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, module.read_bytes())
+            member = zipfile.ZipInfo(module.relative_to(ROOT).as_posix(), EPOCH)
+            member.external_attr = 0o644 << 16
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, module.read_bytes())
     if not target.is_file() or target.read_bytes() != written.getvalue():
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         beside.write_bytes(written.getvalue())

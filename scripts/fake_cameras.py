@@ -41,12 +41,12 @@ class Drawn:
 def drawn(seed: int, index: int, size_wh: tuple[int, int], *, quality: int = 85) -> Drawn:
     """Frame ``index`` of a drawn camera."""
     image, objects = draw_frame(seed, index, size_wh)
-    found = [_object(item, number) for number, item in enumerate(objects)]
-    boxes = [{**item, **dict(zip(_SIDES, item["box"], strict=True))} for item in found]
+    objects_drawn = [_object(item, number) for number, item in enumerate(objects)]
+    boxes = [{**item, **dict(zip(_SIDES, item["box"], strict=True))} for item in objects_drawn]
     return Drawn(
         base64.b64encode(encode_jpeg(image, quality)).decode("ascii"),
         base64.b64encode(encode_jpeg(draw_boxes(image, boxes), quality)).decode("ascii"),
-        tuple(found),
+        tuple(objects_drawn),
     )
 
 

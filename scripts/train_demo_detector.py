@@ -43,7 +43,7 @@ def train(options: argparse.Namespace) -> None:
     export.export_embedder(embedder, options.output / EMBEDDER / "model.tflite")
 
 
-def measure(models: Path, pictures: int, made: str) -> dict[str, str]:
+def measure(models: Path, pictures: int, provenance: str) -> dict[str, str]:
     """The card of each model by its name, with what was measured on ``pictures`` pictures each."""
     detector = evaluation.evaluate_detector(
         models / DETECTOR / "model.tflite", DETECTOR_SIDE, pictures
@@ -55,9 +55,9 @@ def measure(models: Path, pictures: int, made: str) -> dict[str, str]:
         models / EMBEDDER / "model.tflite", CLASSIFIER_SIDE, pictures
     )
     return {
-        DETECTOR: bundle.detector_card(detector, DETECTOR_SIDE, made),
-        CLASSIFIER: bundle.classifier_card(classifier, CLASSIFIER_SIDE, made),
-        EMBEDDER: bundle.embedder_card(embedder, CLASSIFIER_SIDE, made),
+        DETECTOR: bundle.detector_card(detector, DETECTOR_SIDE, provenance),
+        CLASSIFIER: bundle.classifier_card(classifier, CLASSIFIER_SIDE, provenance),
+        EMBEDDER: bundle.embedder_card(embedder, CLASSIFIER_SIDE, provenance),
     }
 
 
@@ -110,12 +110,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(argv)
 
-    made = "Measured again; see the card in the model's folder."
+    provenance = "Measured again; see the card in the model's folder."
     if not options.evaluate_only:
         started, started_cpu = time.perf_counter(), cpu_seconds()
         train(options)
-        made = how_made(options, time.perf_counter() - started, cpu_seconds() - started_cpu)
-    for name, card in measure(options.output, options.pictures, made).items():
+        provenance = how_made(options, time.perf_counter() - started, cpu_seconds() - started_cpu)
+    for name, card in measure(options.output, options.pictures, provenance).items():
         print(card)
         if not options.evaluate_only:
             bundle.write_bundle(options.output / name, TASKS[name], card)

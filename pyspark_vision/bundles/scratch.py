@@ -19,9 +19,9 @@ def scratch_folder() -> Path:
     if not Path(_scratch().name).is_dir():  # /tmp was swept
         _scratch.cache_clear()
     folder = Path(tempfile.mkdtemp(dir=_scratch().name))
-    made = _made_in_attempt.get()
-    if made is not None:
-        made.append(folder)
+    folders = _made_in_attempt.get()
+    if folders is not None:
+        folders.append(folder)
     return folder
 
 
@@ -31,12 +31,12 @@ def discarded_on_error() -> Iterator[None]:
 
     A job that tries a broken bundle again and again must not fill the disk with its copies.
     """
-    made: list[Path] = []
-    token = _made_in_attempt.set(made)
+    folders: list[Path] = []
+    token = _made_in_attempt.set(folders)
     try:
         yield
     except BaseException:
-        for folder in made:
+        for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:

@@ -325,5 +325,6 @@ def _verify(path: Path, sha256: str | None, uri: str) -> None:
     if actual_sha256 != sha256:
         raise InvalidModelError(
             f"{uri}: {path.name} has sha256 {actual_sha256}, the spec says {sha256}: it was "
-            "changed or cut short; copy it again, or inspect and save it anew if the change was meant"
+            "changed or cut short; copy it again, or inspect and save it anew if the change "
+            "was meant"
         )

@@ -224,10 +224,10 @@ def _inspect(args: argparse.Namespace, work: Path) -> None:
 
 
 def _found(counts: SheetCounts) -> str:
-    found = f"{counts.with_results} with {WORDS[counts.task][0]}"
+    text = f"{counts.with_results} with {WORDS[counts.task][0]}"
     if counts.task == "detect":
-        found += f" above {SCORE_THRESHOLD}"
-    return f"{found}, {counts.failed} failed"
+        text += f" above {SCORE_THRESHOLD}"
+    return f"{text}, {counts.failed} failed"
 
 
 def _verify(args: argparse.Namespace) -> None:

@@ -85,6 +85,6 @@ def run(args: argparse.Namespace) -> int:
     """Send pictures until the end; 0 if none failed."""
     wish = cameras.Wish(args.rate, Encoding(args.size, args.quality), args.loop)
     target = Target(brokers.from_flags(args), args.message, args.kafka_topic, args.keep_input)
-    found, tried = cameras.read_cameras(args.source, wish)
+    sources, tried = cameras.read_cameras(args.source, wish)
     pacing = Pacing(args.rate, args.duration, puts_off=args.when_behind == _WAIT)
-    return produce(found, pacing, target, tried)
+    return produce(sources, pacing, target, tried)

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_bad_target(args)
     _refuse_mixed_places(args)
     # Of letters in a folder who reads them knows whether some are Kafka's.
-    asks_kafka = any((one or "").startswith(KAFKA_SCHEME) for one in (args.letters, args.to))
+    asks_kafka = any((uri or "").startswith(KAFKA_SCHEME) for uri in (args.letters, args.to))
     has_brokers = args.kafka_servers is not None
     args.kafka_servers = args.kafka_servers or _DEFAULT_SERVERS
     if asks_kafka or has_brokers:
@@ -236,10 +236,10 @@ def _replay_folder(
         raise InvalidOptionError(f"{args.letters} is not there: no letters, or another folder?")
     more = (StructField(HEADERS, HEADERS_TYPE), StructField("batch_id", IntegerType()))
     schema = StructType([*LETTER, *more])
-    found = session.read.schema(schema).parquet(literal(args.letters)).drop("batch_id")
+    stored = session.read.schema(schema).parquet(literal(args.letters)).drop("batch_id")
     nothing_left_out = F.lit(None).cast("long").alias(PAYLOAD_LEFT_OUT)
     file = F.col("_metadata.file_path").alias("file")
-    letters = with_identity(found.select("*", nothing_left_out, file))
+    letters = with_identity(stored.select("*", nothing_left_out, file))
     take_over(session, letters, args.checkpoint)
     fresh = not_put_back(session, letters, args.checkpoint).persist()
     try:

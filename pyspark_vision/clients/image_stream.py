@@ -83,6 +83,9 @@ def classes_of(fields: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     [('car', 0.9)]
     """
     best = fields.get("predictions")
-    if isinstance(best, list) and all(isinstance(one, dict) for one in best):
-        return [(one.get("label") or f"#{one.get('class_id')}", one.get("score")) for one in best]
+    if isinstance(best, list) and all(isinstance(prediction, dict) for prediction in best):
+        return [
+            (prediction.get("label") or f"#{prediction.get('class_id')}", prediction.get("score"))
+            for prediction in best
+        ]
     return [] if fields.get("label") is None else [(fields["label"], fields.get("confidence"))]

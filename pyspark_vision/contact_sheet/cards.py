@@ -85,7 +85,7 @@ def card_view(
     name = _name(card)
     rows = _rows(card, task)
     items = [_item(number, item) for number, item in enumerate(rows, start=1)]
-    found = ", ".join(f"{item.name} {item.score}" for item in items[:OPEN_ITEMS])
+    listed = ", ".join(f"{item.name} {item.score}" for item in items[:OPEN_ITEMS])
     shown = picture if isinstance(picture, Thumbnail) else None
     ratio = shown.width / shown.height if shown else STAGE_RATIO
     width = min(1.0, ratio / STAGE_RATIO)
@@ -99,7 +99,7 @@ def card_view(
         picture=shown,
         missing=picture.reason if isinstance(picture, Unavailable) else "",
         width=width,
-        alt=f"{name}: {found}" if found else name,
+        alt=f"{name}: {listed}" if listed else name,
         items=items,
         items_total=card.items_total,
         boxes=_boxes(rows if are_drawn else [], width * STAGE_PX, ratio, keeps_clear=task == "ocr"),
@@ -227,9 +227,9 @@ def _place(
     return tries[len(sides)]  # inside the top of the box
 
 
-def _overlap(one: Edges, other: Edges) -> bool:
-    apart_x = one[2] <= other[0] or other[2] <= one[0]
-    apart_y = one[3] <= other[1] or other[3] <= one[1]
+def _overlap(box: Edges, other: Edges) -> bool:
+    apart_x = box[2] <= other[0] or other[2] <= box[0]
+    apart_y = box[3] <= other[1] or other[3] <= box[1]
     return not (apart_x or apart_y)
 
 

@@ -115,18 +115,20 @@ def find_layout(schema: pa.Schema, source: Path) -> Layout:
     for column in schema:
         if pa.types.is_struct(column.type):
             inner = list(column.type)
-            found, struct = [part for part in inner if _is_result(part)], column.name
+            result_fields, struct = [part for part in inner if _is_result(part)], column.name
         else:
             inner = list(schema)
-            found, struct = [column] if _is_result(column) else [], None
-        if found:
+            result_fields, struct = [column] if _is_result(column) else [], None
+        if result_fields:
             fields = frozenset(part.name for part in inner)
-            wanted = [struct] if struct else [found[0].name, *fields.intersection(OTHER_FIELDS)]
+            wanted = (
+                [struct] if struct else [result_fields[0].name, *fields.intersection(OTHER_FIELDS)]
+            )
             if "origin" in schema.names:
                 wanted.append("origin")
             return Layout(
-                task=RESULT_FIELDS[found[0].name],
-                items=found[0].name,
+                task=RESULT_FIELDS[result_fields[0].name],
+                items=result_fields[0].name,
                 struct=struct,
                 fields=fields,
                 columns=tuple(dict.fromkeys(wanted)),
@@ -150,8 +152,8 @@ def _parquet_files(folder: Path) -> list[Path]:
         parts = re.split(r"(\d+)", str(file))  # text and digits by turns
         return [int(part) if turn % 2 else part for turn, part in enumerate(parts)]
 
-    found = [file for file in folder.rglob("*.parquet") if file.is_file() and not hidden(file)]
-    return sorted(found, key=natural)
+    files = [file for file in folder.rglob("*.parquet") if file.is_file() and not hidden(file)]
+    return sorted(files, key=natural)
 
 
 def _open_file(path: Path) -> ResultFile:

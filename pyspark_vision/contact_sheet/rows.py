@@ -137,8 +137,8 @@ def _count(batch: pa.RecordBatch, layout: Layout, tally: Tally) -> pa.Array:
     if layout.task not in CLASSLESS_TASKS:
         good = items.filter(filled)
         # a picture counts once for its best class, or for each of its objects
-        found = pc.list_element(good, 0) if layout.task == "classify" else pc.list_flatten(good)
-        for (class_id, label), count in _value_counts(found, ("class_id", "label")):
+        values = pc.list_element(good, 0) if layout.task == "classify" else pc.list_flatten(good)
+        for (class_id, label), count in _value_counts(values, ("class_id", "label")):
             tally.by_class[class_id, None if label is None else as_text(label)] += count
     for row in range(batch.num_rows) if pc.any(failed).as_py() else ():
         if failed[row].as_py():

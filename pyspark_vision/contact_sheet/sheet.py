@@ -107,9 +107,9 @@ def build_contact_sheet(
         shown[card.place] = thumbnail(encoded, paint=paint), drawn
     for card in cards:
         if card.place not in shown:
-            found = picture_from_origin(card.origin)
+            picture = picture_from_origin(card.origin)
             paint = painter(card, task)
-            small = found if isinstance(found, Unavailable) else thumbnail(found, paint=paint)
+            small = picture if isinstance(picture, Unavailable) else thumbnail(picture, paint=paint)
             shown[card.place] = small, False
     counts = _counts(tally, task, len(cards))
     word, class_caption = WORDS[task]

@@ -84,11 +84,11 @@ def from_executors(session: SparkSession, client: Client) -> str:
 def topic(session: SparkSession, client: Client, name: str, max_message_bytes: int) -> str:
     """The topic exists, and takes messages as large as the job."""
     with kafka_cluster.admin(session, client) as admin:
-        found = kafka_cluster.topics(admin, [name]).get(name)
-        if found is None:
+        described = kafka_cluster.topics(admin, [name]).get(name)
+        if described is None:
             raise Problem(f"{name} is not there", "Create the topic, or correct its name")
         limit = kafka_cluster.max_message_bytes(admin, name)
-    partitions = len(found.partitions)
+    partitions = len(described.partitions)
     if limit is None:
         return f"{name}: {partitions} partitions; this user may not ask for its max.message.bytes"
     if limit < max_message_bytes:

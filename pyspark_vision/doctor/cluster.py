@@ -116,16 +116,16 @@ def file_names(session: SparkSession) -> str:
 
 def compare(workers: Iterable[Worker]) -> str:
     """What executors run, and how the driver differs; raise if they differ from each other."""
-    found = sorted(workers, key=lambda worker: worker.host)
-    for worker in found:
+    by_host = sorted(workers, key=lambda worker: worker.host)
+    for worker in by_host:
         where = f"{worker.executable} on {worker.host}"
         machine.check_versions(dict(worker.versions), where, _ONE_ENVIRONMENT)
-    if differing := list(_differences(found)):
+    if differing := list(_differences(by_host)):
         raise Problem(f"executors differ: {'; '.join(differing)}", _ONE_ENVIRONMENT)
-    first, versions = found[0], tuple(machine.versions().items())
+    first, versions = by_host[0], tuple(machine.versions().items())
     driver = Worker("driver", sys.executable, machine.python_version(), versions)
     remarks = "; ".join(_differences([driver, first]))
-    hosts = ", ".join(sorted({worker.host for worker in found}))
+    hosts = ", ".join(sorted({worker.host for worker in by_host}))
     listed = ", ".join(f"{name} {version}" for name, version in first.versions if version)
     same = f"; the driver differs (driver / executors): {remarks}" if remarks else ", as here"
     return f"{hosts}: Python {first.python} ({first.executable}), {listed}{same}"
@@ -183,6 +183,6 @@ def _differences(workers: list[Worker]) -> Iterator[str]:
     if len(pythons) > 1:
         yield f"Python {' / '.join(pythons)}"
     for name, _ in workers[0].versions:
-        found = dict.fromkeys(dict(worker.versions)[name] or "none" for worker in workers)
-        if len(found) > 1:
-            yield f"{name} {' / '.join(found)}"
+        versions = dict.fromkeys(dict(worker.versions)[name] or "none" for worker in workers)
+        if len(versions) > 1:
+            yield f"{name} {' / '.join(versions)}"

@@ -68,9 +68,9 @@ def python_version() -> str:
 
 def packages() -> str:
     """Versions of the packages here; a missing or unfit one is a problem."""
-    found = versions()
-    check_versions(found, "this Python", "pip install 'pyspark_vision[spark,litert]' there")
-    return ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    installed = versions()
+    check_versions(installed, "this Python", "pip install 'pyspark_vision[spark,litert]' there")
+    return ", ".join(f"{name} {version}" for name, version in installed.items() if version)
 
 
 def versions() -> dict[str, str | None]:
@@ -94,11 +94,11 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def check_versions(found: Mapping[str, str | None], where: str, to_do: str) -> None:
+def check_versions(installed: Mapping[str, str | None], where: str, to_do: str) -> None:
     """Raise :class:`Problem` for a package that is missing, too old or too new."""
     wrong = []
     for name, (first, below) in {"pyspark": PYSPARK, **NEEDED}.items():
-        version = found.get(name)
+        version = installed.get(name)
         needed = f">={first}" + (f",<{below}" if below else "")
         if version is None:
             wrong.append(f"no {name} (needed: {needed})")

@@ -57,10 +57,10 @@ class AnswerWatch:
         values, and what :func:`suspicions.suspicions` says of them."""
         self._pictures += len(values)
         for of_picture in suspicions.values():
-            for one in of_picture:
+            for suspicion in of_picture:
                 # One picture's boxes may lie in the padding of a right model's.
-                if one.kind != OUTSIDE:
-                    self._say(one.kind, one.problem)
+                if suspicion.kind != OUTSIDE:
+                    self._say(suspicion.kind, suspicion.problem)
         if not self._has_found:
             self._note_outside(values, suspicions)
         if not self._has_varied:
@@ -73,7 +73,9 @@ class AnswerWatch:
             not isinstance(value, Detections) or value.scores.size for value in values
         )
         self._pictures_outside += sum(
-            one.kind == OUTSIDE for of_picture in suspicions.values() for one in of_picture
+            suspicion.kind == OUTSIDE
+            for of_picture in suspicions.values()
+            for suspicion in of_picture
         )
         if not self._has_found and self._pictures_outside >= ALL_OUTSIDE:
             self._say(

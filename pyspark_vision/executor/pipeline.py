@@ -154,7 +154,7 @@ def _list_pieces(
             yield from row or ()
 
     def array(piece: list[_Listed | None]) -> pa.ListArray:
-        flat = [one for listed in piece if listed is not None for one in listed]
+        flat = [entry for listed in piece if listed is not None for entry in listed]
         results_of = [row for row, _ in flat]
         costs = [asked for _, asked in flat] if inference.timings else None
         items = result_array(inference.spec, inference.head, results_of, attempts=costs)
@@ -164,12 +164,12 @@ def _list_pieces(
         piece: list[_Listed | None] = []
         listed: _Listed = []
         taken = pictures = 0
-        for found in predictor.stream(_noting(sources(), attempts)):
+        for rows_of_source in predictor.stream(_noting(sources(), attempts)):
             while not lengths[0]:
                 piece.append(None if lengths.popleft() is None else [])
             asked = attempts.popleft()
-            listed += [(row, asked) for row in found]
-            taken, pictures = taken + 1, pictures + len(found)
+            listed += [(row, asked) for row in rows_of_source]
+            taken, pictures = taken + 1, pictures + len(rows_of_source)
             if taken == lengths[0]:
                 lengths.popleft()
                 piece.append(listed)
@@ -295,10 +295,10 @@ def _drawn_on(
         for start in range(0, len(images), ROWS_PER_PIECE):
             drawn: list[bytes | None] = []
             of_piece = items.slice(start, ROWS_PER_PIECE)
-            for source, found in zip(
+            for source, detections in zip(
                 sources_of(images.slice(start, ROWS_PER_PIECE)), of_piece, strict=True
             ):
-                drawn.append(_drawn(source, found.as_py() or [], options, drawing))
+                drawn.append(_drawn(source, detections.as_py() or [], options, drawing))
             yield binaries(drawn)
 
 
@@ -347,14 +347,14 @@ def _task_attempts() -> int:
 def _noting(piece: Iterable[Source | Fetched], attempts: MutableSequence[int]) -> Iterator[Source]:
     """The sources as they are used up; to ``attempts``, how often each was worked on."""
     of_task = _task_attempts()
-    for one in piece:
+    for source in piece:
         asked = 1
-        if isinstance(one, Fetched):
-            asked = one.attempts
-        elif isinstance(one, dict):  # image structs, and what others fetched, do not say
-            asked = one.get("attempts") or 1
+        if isinstance(source, Fetched):
+            asked = source.attempts
+        elif isinstance(source, dict):  # image structs, and what others fetched, do not say
+            asked = source.get("attempts") or 1
         attempts.append(max(of_task, asked))
-        yield one.content if isinstance(one, Fetched) else one
+        yield source.content if isinstance(source, Fetched) else source
 
 
 def _isolated(inference: Inference) -> IsolatedRows:
@@ -411,7 +411,7 @@ def _sources(batches: Iterator[pa.Array], fetch: FetchOptions | None) -> Iterato
 
 
 def _drawn(
-    source: Source, found: list[dict[str, Any]], options: DecodeOptions, drawing: Drawing
+    source: Source, detections: list[dict[str, Any]], options: DecodeOptions, drawing: Drawing
 ) -> bytes | None:
     """``None`` where the image cannot be read, or has a side that no JPEG holds."""
     try:
@@ -420,14 +420,14 @@ def _drawn(
         return None
     if max(image.size) > draw.MAX_JPEG_SIDE_PX:
         return None
-    return draw.encode_jpeg(drawing(image, found))
+    return draw.encode_jpeg(drawing(image, detections))
 
 
 def _image_array(pictures: Sequence[Picture | RowError]) -> pa.StructArray:
-    images = [one.image if isinstance(one, Picture) else None for one in pictures]
+    images = [picture.image if isinstance(picture, Picture) else None for picture in pictures]
     rows = [
-        Row(warnings=one.warnings) if isinstance(one, Picture) else Row(error=one)
-        for one in pictures
+        Row(warnings=picture.warnings) if isinstance(picture, Picture) else Row(error=picture)
+        for picture in pictures
     ]
     return pa.StructArray.from_arrays(
         [
@@ -451,13 +451,13 @@ def _too_many_in_a_row() -> RowError:
 
 def _fetched_array(piece: Sequence[Fetched]) -> pa.StructArray:
     null = RowError(ErrorCode.NULL_INPUT, "the URI is null")
-    contents = [null if one.content is None else one.content for one in piece]
-    errors = [one if isinstance(one, RowError) else None for one in contents]
+    contents = [null if fetched.content is None else fetched.content for fetched in piece]
+    errors = [content if isinstance(content, RowError) else None for content in contents]
     return pa.StructArray.from_arrays(
         [
-            binaries([one if isinstance(one, bytes) else None for one in contents]),
+            binaries([content if isinstance(content, bytes) else None for content in contents]),
             results.error_array([Row(error=error) for error in errors]),
-            numbers([one.attempts for one in piece], pa.int32()),
+            numbers([fetched.attempts for fetched in piece], pa.int32()),
         ],
         fields=list(results.FETCHED_TYPE),
     )

@@ -99,16 +99,18 @@ class Predictor:
             self._run_batch(waiting, 0)
         # An engine may refuse one picture of a batch: the others must not pay for it.
         except Exception as failure:
-            for position, one in enumerate(waiting):
+            for position, waiting_picture in enumerate(waiting):
                 reason = failure
                 if len(waiting) > 1:
                     try:
-                        self._run_batch([one], position)
+                        self._run_batch([waiting_picture], position)
                         continue
                     except Exception as own_failure:
                         reason = own_failure
                 error = RowError(ErrorCode.MODEL_FAILED, f"{type(reason).__name__}: {reason}")
-                one.rows[one.index] = Row(None, *one.size_wh, error, one.decode_ms)
+                waiting_picture.rows[waiting_picture.index] = Row(
+                    None, *waiting_picture.size_wh, error, waiting_picture.decode_ms
+                )
 
     def _run_batch(self, waiting: Sequence[_Waiting], start: int) -> None:
         count = len(waiting)
@@ -123,28 +125,30 @@ class Predictor:
         model_ms = _ms_since(started) / count
         if batch is self._batch:
             outputs = {role: values[start : start + count] for role, values in outputs.items()}
-        found = [
-            self._value({role: values[place] for role, values in outputs.items()}, one)
-            for place, one in enumerate(waiting)
+        head_values = [
+            self._value({role: values[place] for role, values in outputs.items()}, picture)
+            for place, picture in enumerate(waiting)
         ]
-        doubts = suspicions(self._spec, outputs, found)
+        doubts = suspicions(self._spec, outputs, head_values)
         if self._watch is not None:
-            self._watch.note(self._batch[start : start + count], outputs, found, doubts)
-        for place, (one, value) in enumerate(zip(waiting, found, strict=True)):
-            warnings = (*one.warnings, *getattr(value, "warnings", ()))
+            self._watch.note(self._batch[start : start + count], outputs, head_values, doubts)
+        for place, (picture, value) in enumerate(zip(waiting, head_values, strict=True)):
+            warnings = (*picture.warnings, *getattr(value, "warnings", ()))
             if place in doubts:
                 warnings += tuple(doubt.warning(self._spec.name) for doubt in doubts[place])
-            one.rows[one.index] = Row(value, *one.size_wh, None, one.decode_ms, model_ms, warnings)
+            picture.rows[picture.index] = Row(
+                value, *picture.size_wh, None, picture.decode_ms, model_ms, warnings
+            )
 
-    def _value(self, outputs: heads.Outputs, one: _Waiting) -> Any:
+    def _value(self, outputs: heads.Outputs, picture: _Waiting) -> Any:
         if isinstance(self._head, heads.ClassifyOptions):
             return heads.classify(self._spec, outputs, self._head)
         if isinstance(self._head, heads.DetectOptions):
-            return heads.detect(self._spec, outputs, one.placement, self._head)
+            return heads.detect(self._spec, outputs, picture.placement, self._head)
         if isinstance(self._head, heads.SegmentOptions):
-            return segment(self._spec, outputs, one.placement, one.size_wh, self._head)
+            return segment(self._spec, outputs, picture.placement, picture.size_wh, self._head)
         if isinstance(self._head, heads.PoseOptions):
-            return detect_poses(self._spec, outputs, one.placement, self._head)
+            return detect_poses(self._spec, outputs, picture.placement, self._head)
         if isinstance(self._head, heads.MatchOptions):
             return heads.match(self._spec, outputs, self._head)
         assert isinstance(self._head, heads.EmbedOptions)  # lines are read by text_predictor

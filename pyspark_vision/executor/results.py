@@ -171,9 +171,12 @@ def _writable(text: str) -> str:
 
 def warnings_array(rows: Sequence[Row]) -> pa.Array:
     """``warnings`` of each row: null, or a list that is not empty."""
-    found = [one for row in rows for one in row.warnings]
-    columns = [strings([one.code.value for one in found]), strings([one.message for one in found])]
-    items = structs(columns, WARNINGS_TYPE.value_type, [False] * len(found))
+    warnings = [warning for row in rows for warning in row.warnings]
+    columns = [
+        strings([warning.code.value for warning in warnings]),
+        strings([warning.message for warning in warnings]),
+    ]
+    items = structs(columns, WARNINGS_TYPE.value_type, [False] * len(warnings))
     return lists([len(row.warnings) or None for row in rows], items)
 
 
@@ -185,19 +188,21 @@ def detections_array(
     With ``keypoint_names`` -> ``list<POSE_TYPE>``: each detection with its points.
     """
 
-    def columns(found: Sequence[Detections]) -> list[pa.Array]:
+    def columns(row_values: Sequence[Detections]) -> list[pa.Array]:
         return [
-            *_boxed(found, labels),
-            *([_keypoints(found, keypoint_names)] if keypoint_names else []),
+            *_boxed(row_values, labels),
+            *([_keypoints(row_values, keypoint_names)] if keypoint_names else []),
         ]
 
     item = POSE_TYPE if keypoint_names else DETECTION_TYPE
-    return _list_array(rows, item, columns, lambda one: len(one.scores))
+    return _list_array(rows, item, columns, lambda row_value: len(row_value.scores))
 
 
-def _keypoints(found: Sequence[Detections], names: Sequence[str]) -> pa.Array:
+def _keypoints(row_values: Sequence[Detections], names: Sequence[str]) -> pa.Array:
     """``list<KEYPOINT_TYPE>`` of each detection, whose points have no scores."""
-    points = np.concatenate([one.keypoints for one in found if one.keypoints is not None])
+    points = np.concatenate(
+        [row_value.keypoints for row_value in row_values if row_value.keypoints is not None]
+    )
     flat = points.reshape(-1, 2)
     columns = [
         strings([*names] * len(points)),
@@ -212,28 +217,33 @@ def _keypoints(found: Sequence[Detections], names: Sequence[str]) -> pa.Array:
 def predictions_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
     """Rows of :class:`heads.Predictions` -> ``list<PREDICTION_TYPE>``; null where none."""
 
-    def columns(found: Sequence[Predictions]) -> list[pa.Array]:
-        class_ids = np.concatenate([one.class_ids for one in found])
-        return _scored(class_ids, np.concatenate([one.scores for one in found]), labels)
+    def columns(row_values: Sequence[Predictions]) -> list[pa.Array]:
+        class_ids = np.concatenate([row_value.class_ids for row_value in row_values])
+        return _scored(
+            class_ids, np.concatenate([row_value.scores for row_value in row_values]), labels
+        )
 
-    return _list_array(rows, PREDICTION_TYPE, columns, lambda one: len(one.scores))
+    return _list_array(rows, PREDICTION_TYPE, columns, lambda row_value: len(row_value.scores))
 
 
 def segments_array(rows: Sequence[Row], labels: Labels) -> pa.Array:
     """Rows of :class:`segments.Segments` -> ``list<SEGMENT_TYPE>``; null where none."""
 
-    def columns(found: Sequence[Segments]) -> list[pa.Array]:
-        areas = np.concatenate([one.areas for one in found])
-        sizes = np.array([side for one in found for side in one.hw * len(one.counts)], np.int32)
-        counts = [text for one in found for text in one.counts]
+    def columns(row_values: Sequence[Segments]) -> list[pa.Array]:
+        areas = np.concatenate([row_value.areas for row_value in row_values])
+        sizes = np.array(
+            [side for row_value in row_values for side in row_value.hw * len(row_value.counts)],
+            np.int32,
+        )
+        counts = [text for row_value in row_values for text in row_value.counts]
         masks = structs(
             [lists([2] * len(counts), numbers(sizes, pa.int32())), strings(counts)],
             MASK_TYPE,
             [False] * len(counts),
         )
-        return [*_boxed(found, labels), numbers(areas, pa.int32()), masks]
+        return [*_boxed(row_values, labels), numbers(areas, pa.int32()), masks]
 
-    return _list_array(rows, SEGMENT_TYPE, columns, lambda one: len(one.scores))
+    return _list_array(rows, SEGMENT_TYPE, columns, lambda row_value: len(row_value.scores))
 
 
 def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa.Array:
@@ -242,9 +252,9 @@ def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa
     ``names``: of the points; without, they are numbered from 0.
     """
 
-    def columns(found: Sequence[Poses]) -> list[pa.Array]:
-        lengths = [len(points) for one in found for points in one.points]
-        points = np.concatenate([one.points.reshape(-1, 3) for one in found])
+    def columns(row_values: Sequence[Poses]) -> list[pa.Array]:
+        lengths = [len(points) for row_value in row_values for points in row_value.points]
+        points = np.concatenate([row_value.points.reshape(-1, 3) for row_value in row_values])
         known = [names or [str(n) for n in range(count)] for count in lengths]
         items = structs(
             [
@@ -254,25 +264,25 @@ def poses_array(rows: Sequence[Row], labels: Labels, names: Sequence[str]) -> pa
             KEYPOINT_TYPE,
             [False] * len(points),
         )
-        return [*_boxed(found, labels), lists(lengths, items)]
+        return [*_boxed(row_values, labels), lists(lengths, items)]
 
-    return _list_array(rows, POSE_TYPE, columns, lambda one: len(one.scores))
+    return _list_array(rows, POSE_TYPE, columns, lambda row_value: len(row_value.scores))
 
 
 def lines_array(rows: Sequence[Row]) -> pa.Array:
     """Rows of :class:`heads.TextLines` -> ``list<TEXT_LINE_TYPE>``; null where none."""
 
-    def columns(found: Sequence[TextLines]) -> list[pa.Array]:
-        points = np.concatenate([one.corners for one in found]).reshape(-1, 2)
+    def columns(row_values: Sequence[TextLines]) -> list[pa.Array]:
+        points = np.concatenate([row_value.corners for row_value in row_values]).reshape(-1, 2)
         xy = [numbers(points[:, axis], pa.float32()) for axis in range(2)]
         count = len(points) // 4
         return [
-            strings([text for one in found for text in one.texts]),
-            numbers(np.concatenate([one.scores for one in found]), pa.float32()),
+            strings([text for row_value in row_values for text in row_value.texts]),
+            numbers(np.concatenate([row_value.scores for row_value in row_values]), pa.float32()),
             lists([4] * count, structs(xy, POINT_TYPE, [False] * len(points))),
         ]
 
-    return _list_array(rows, TEXT_LINE_TYPE, columns, lambda one: len(one.texts))
+    return _list_array(rows, TEXT_LINE_TYPE, columns, lambda row_value: len(row_value.texts))
 
 
 def embeddings_array(rows: Sequence[Row]) -> pa.Array:
@@ -282,11 +292,11 @@ def embeddings_array(rows: Sequence[Row]) -> pa.Array:
     return lists(_lengths(rows, len), numbers(flat, pa.float32()))
 
 
-def _boxed(found: Sequence[Any], labels: Labels) -> list[pa.Array]:
-    class_ids = np.concatenate([one.class_ids for one in found])
-    xyxy = np.concatenate([one.xyxy for one in found])
+def _boxed(row_values: Sequence[Any], labels: Labels) -> list[pa.Array]:
+    class_ids = np.concatenate([row_value.class_ids for row_value in row_values])
+    xyxy = np.concatenate([row_value.xyxy for row_value in row_values])
     return [
-        *_scored(class_ids, np.concatenate([one.scores for one in found]), labels),
+        *_scored(class_ids, np.concatenate([row_value.scores for row_value in row_values]), labels),
         *(_or_null(xyxy[:, i]) for i in range(4)),
     ]
 
@@ -315,8 +325,8 @@ def _list_array(
     columns: Callable[[Sequence[Any]], list[pa.Array]],
     length: Callable[[Any], int],
 ) -> pa.Array:
-    found = [row.value for row in rows if row.value is not None]
-    arrays = columns(found) if found else [pa.nulls(0, field.type) for field in item]
+    values = [row.value for row in rows if row.value is not None]
+    arrays = columns(values) if values else [pa.nulls(0, field.type) for field in item]
     items = structs(arrays, item, [False] * len(arrays[0]))
     return lists(_lengths(rows, length), items)
 

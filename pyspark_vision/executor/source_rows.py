@@ -57,20 +57,20 @@ def source_lists_of(array: pa.Array) -> Iterator[list[Source] | None]:
     yield from (scalar.as_py() for scalar in array)
 
 
-def _is_list(found: pa.DataType) -> bool:
-    return bool(pa.types.is_list(found) or pa.types.is_large_list(found))
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
-def _refuse_others(found: pa.DataType) -> None:
-    if not _is_of_pictures(found):
+def _refuse_others(kind: pa.DataType) -> None:
+    if not _is_of_pictures(kind):
         raise TypeError(
-            f"the column is {found}; it must be binary (encoded images), string (base64 "
+            f"the column is {kind}; it must be binary (encoded images), string (base64 "
             "or data URIs), an image struct of decode_image or of Spark's image source, or the "
             "struct of fetch_object"
         )
 
 
-def _is_of_pictures(found: pa.DataType) -> bool:
+def _is_of_pictures(kind: pa.DataType) -> bool:
     # Through pandas, a batch of nulls has lost its type.
     is_any_of = (
         pa.types.is_binary,
@@ -79,9 +79,9 @@ def _is_of_pictures(found: pa.DataType) -> bool:
         pa.types.is_large_string,
         pa.types.is_null,
     )
-    if any(is_it(found) for is_it in is_any_of):
+    if any(is_it(kind) for is_it in is_any_of):
         return True
-    names = {field.name for field in found} if pa.types.is_struct(found) else set()
+    names = {field.name for field in kind} if pa.types.is_struct(kind) else set()
     return any(names >= fields for fields in _STRUCTS)
 
 
@@ -183,7 +183,7 @@ def _warnings_of(source: dict[str, Any]) -> tuple[RowWarning, ...]:
     """What decode_image had to say; not a word of our own that a struct of another's has."""
     codes = {code.value for code in WarningCode}
     return tuple(
-        RowWarning(WarningCode(one["code"]), one["message"] or "")
-        for one in source.get("warnings") or ()
-        if one["code"] in codes
+        RowWarning(WarningCode(warning["code"]), warning["message"] or "")
+        for warning in source.get("warnings") or ()
+        if warning["code"] in codes
     )

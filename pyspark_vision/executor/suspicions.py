@@ -55,15 +55,15 @@ def suspicions(
     by_place: dict[int, list[Suspicion]] = {}
     if spec.score_kind in ("probability", "binary"):
         for place, value in enumerate(values):
-            for one in _beyond(value):
-                by_place.setdefault(place, []).append(one)
+            for suspicion in _beyond(value):
+                by_place.setdefault(place, []).append(suspicion)
     if spec.task not in _REFUSING_TASKS:
-        for place, one in _nan(outputs):
-            by_place.setdefault(place, []).append(one)
+        for place, suspicion in _nan(outputs):
+            by_place.setdefault(place, []).append(suspicion)
     if spec.task == "detect":
         for place, value in enumerate(values):
-            for one in _outside(value):
-                by_place.setdefault(place, []).append(one)
+            for suspicion in _outside(value):
+                by_place.setdefault(place, []).append(suspicion)
     return by_place
 
 
@@ -98,7 +98,7 @@ def _nan(outputs: Outputs) -> Iterator[tuple[int, Suspicion]]:
 def _outside(value: Any) -> Iterator[Suspicion]:
     if not isinstance(value, Detections) or value.scores.size:
         return
-    for one in value.warnings:
-        if one.code == WarningCode.BOXES_WITHOUT_AREA:
-            shares = one.message.partition(";")[0]
+    for warning in value.warnings:
+        if warning.code == WarningCode.BOXES_WITHOUT_AREA:
+            shares = warning.message.partition(";")[0]
             yield Suspicion(OUTSIDE, f"all its boxes in one picture are outside of it: {shares}")

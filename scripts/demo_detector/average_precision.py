@@ -69,10 +69,13 @@ def average_precisions(
 ) -> np.ndarray:
     """Average precision of each class over many pictures; NaN for a class never shown."""
     right = np.concatenate(
-        [match(found, truth, min_iou) for found, truth in zip(detected, truths, strict=True)]
+        [
+            match(detections, truth, min_iou)
+            for detections, truth in zip(detected, truths, strict=True)
+        ]
     )
-    scores = np.concatenate([found.scores for found in detected])
-    found_ids = np.concatenate([found.class_ids for found in detected])
+    scores = np.concatenate([detections.scores for detections in detected])
+    found_ids = np.concatenate([detections.class_ids for detections in detected])
     true_ids = np.concatenate([truth.class_ids for truth in truths])
     result = np.full(classes, np.nan)
     for class_id in range(classes):

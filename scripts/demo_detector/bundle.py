@@ -51,7 +51,7 @@ def write_bundle(folder: Path, task: str, card: str) -> None:
     (folder / "CARD.md").write_text(card, encoding="utf-8")
 
 
-def detector_card(report: DetectorReport, side: int, made: str) -> str:
+def detector_card(report: DetectorReport, side: int, provenance: str) -> str:
     """The card of the detector, with what was measured."""
     rows = zip(LABELS, report.average_precisions, report.precisions, report.recalls, strict=True)
     return _card(
@@ -62,7 +62,7 @@ def detector_card(report: DetectorReport, side: int, made: str) -> str:
         "- output `class_scores` [1, N, 8]: independent scores in [0, 1]; class ids are the line\n"
         "  numbers of `labels.txt`, from 0\n\n"
         f"There is no NMS in the model: apply it for each class (IoU {NMS_IOU}).",
-        made,
+        provenance,
         f"{report.scenes} scenes, {report.objects} objects; "
         f"{report.milliseconds:.1f} ms a picture.\n\n"
         f"- mAP at IoU 0.5: **{report.mean_average_precision:.3f}** (all-point interpolation)\n"
@@ -81,7 +81,7 @@ def detector_card(report: DetectorReport, side: int, made: str) -> str:
     )
 
 
-def classifier_card(report: ClassifierReport, side: int, made: str) -> str:
+def classifier_card(report: ClassifierReport, side: int, provenance: str) -> str:
     """The card of the classifier, with what was measured."""
     return _card(
         "demo-classifier",
@@ -89,7 +89,7 @@ def classifier_card(report: ClassifierReport, side: int, made: str) -> str:
         f"- input `image` [1, {side}, {side}, 3]: float32 RGB 0..255, stretched to the size\n"
         "- output `scores` [1, 8]: probabilities that sum to 1; class ids are the line numbers of\n"
         "  `labels.txt`, from 0",
-        made,
+        provenance,
         f"{report.pictures} pictures of one object each; "
         f"{report.milliseconds:.1f} ms a picture.\n\n"
         f"- accuracy: **{report.accuracy:.3f}**\n\n"
@@ -97,14 +97,14 @@ def classifier_card(report: ClassifierReport, side: int, made: str) -> str:
     )
 
 
-def embedder_card(report: EmbedderReport, side: int, made: str) -> str:
+def embedder_card(report: EmbedderReport, side: int, provenance: str) -> str:
     """The card of the embedder, with what was measured."""
     return _card(
         "demo-embedder",
         "Turns a picture of an object into a direction; pictures of alike things point alike.\n\n"
         f"- input `image` [1, {side}, {side}, 3]: float32 RGB 0..255, stretched to the size\n"
         f"- output `embedding` [1, {report.size}]: of length 1, to be compared by the dot product",
-        made,
+        provenance,
         f"{report.pictures} pictures of one object each; "
         f"{report.milliseconds:.1f} ms a picture.\n\n"
         f"- the nearest other picture shows the same class: **{report.nearest_same_class:.3f}**\n"
@@ -114,11 +114,10 @@ def embedder_card(report: EmbedderReport, side: int, made: str) -> str:
     )
 
 
-def _card(name: str, what: str, made: str, measured: str) -> str:
+def _card(name: str, what: str, provenance: str, measured: str) -> str:
     common = _COMMON.format(labels=", ".join(LABELS))
-    return (
-        f"# {name}\n\n{what}\n\n## How it was made\n\n{made}\n\n## Measured\n\n{measured}\n{common}"
-    )
+    how = f"## How it was made\n\n{provenance}"
+    return f"# {name}\n\n{what}\n\n{how}\n\n## Measured\n\n{measured}\n{common}"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> str:

@@ -36,8 +36,8 @@ def model_input(image: Image.Image, side: int) -> np.ndarray:
 def scene_arrays(seed: int, side: int, size_wh: tuple[int, int]) -> tuple[np.ndarray, Boxes]:
     """A scene as model input, and its true boxes in [0, 1]."""
     image, objects = scenes.draw_scene(seed, size_wh)
-    xyxy = np.array([found.xyxy for found in objects], np.float32).reshape(-1, 4)
-    class_ids = np.array([scenes.LABELS.index(found.label) for found in objects], np.int64)
+    xyxy = np.array([drawn.xyxy for drawn in objects], np.float32).reshape(-1, 4)
+    class_ids = np.array([scenes.LABELS.index(drawn.label) for drawn in objects], np.int64)
     return model_input(image, side), Boxes(xyxy, class_ids, np.ones(len(objects), np.float32))
 
 

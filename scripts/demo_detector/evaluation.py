@@ -100,9 +100,9 @@ def evaluate_detector(model: Path, side: int, scenes: int) -> DetectorReport:
     curve = [detections(boxes, scores, _CURVE_THRESHOLD) for boxes, scores in raw]
     used = [detections(boxes, scores, DEFAULT_THRESHOLD) for boxes, scores in raw]
     right = np.concatenate(
-        [match(found, truth, 0.5) for found, truth in zip(used, truths, strict=True)]
+        [match(answer, truth, 0.5) for answer, truth in zip(used, truths, strict=True)]
     )
-    found_ids = np.concatenate([found.class_ids for found in used])
+    found_ids = np.concatenate([answer.class_ids for answer in used])
     true_ids = np.concatenate([truth.class_ids for truth in truths])
     each = range(len(LABELS))
     return DetectorReport(

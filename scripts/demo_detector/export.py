@@ -53,9 +53,9 @@ def _check_export(model: keras.Model, target: Path) -> None:
     """Raise RuntimeError unless the file answers as the model does; NaN is never an answer."""
     picture = np.random.default_rng(0).uniform(0, 255, model.inputs[0].shape)
     wanted = model({"image": picture.astype(np.float32)}, training=False)
-    found, _ = run_model(target, picture)
+    detections, _ = run_model(target, picture)
     for name, values in wanted.items():
-        difference = float(np.abs(found[name] - np.asarray(values)).max())
+        difference = float(np.abs(detections[name] - np.asarray(values)).max())
         if not difference <= _MAX_DIFFERENCE:
             raise RuntimeError(
                 f"{target}: output {name!r} differs by {difference} from the model it was made of; "

@@ -114,13 +114,13 @@ def detection_loss(truth: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     return 2.0 * box_loss + tf.reduce_sum(surprise * cross_entropy) / count
 
 
-def _iou_and_giou(one: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _iou_and_giou(boxes: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """IoU and generalized IoU of boxes ``(..., 4)`` in xyxy order, pair by pair."""
-    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (one, other)]
+    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (boxes, other)]
     inner = tf.maximum(
-        tf.minimum(one[..., 2:], other[..., 2:]) - tf.maximum(one[..., :2], other[..., :2]), 0.0
+        tf.minimum(boxes[..., 2:], other[..., 2:]) - tf.maximum(boxes[..., :2], other[..., :2]), 0.0
     )
-    outer = tf.maximum(one[..., 2:], other[..., 2:]) - tf.minimum(one[..., :2], other[..., :2])
+    outer = tf.maximum(boxes[..., 2:], other[..., 2:]) - tf.minimum(boxes[..., :2], other[..., :2])
     shared = inner[..., 0] * inner[..., 1]
     union = areas[0] + areas[1] - shared
     hull = outer[..., 0] * outer[..., 1]

@@ -55,9 +55,9 @@ def pictures(seeds: Iterable[int], size_wh: tuple[int, int]) -> tuple[np.ndarray
 
 def picture(seed: int, size_wh: tuple[int, int]) -> tuple[np.ndarray, Truth]:
     """One picture as the image tower gets it, and what it shows."""
-    image, found = scenes.draw_single(seed, size_wh)
+    image, drawn = scenes.draw_single(seed, size_wh)
     resized = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(resized), Truth(found.label, color_of(image, found.xyxy))
+    return np.asarray(resized), Truth(drawn.label, color_of(image, drawn.xyxy))
 
 
 def color_of(image: Image.Image, xyxy: Sequence[float]) -> str | None:

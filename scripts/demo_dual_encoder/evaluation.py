@@ -29,11 +29,11 @@ def measure(spec: ModelSpec, seeds: Iterable[int], size_wh: tuple[int, int]) -> 
     """Kinds of objects on all pictures, colours on those that have a clear one."""
     encoded, truths = [], []
     for seed in seeds:
-        image, found = scenes.draw_single(seed, size_wh)
+        image, drawn = scenes.draw_single(seed, size_wh)
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         encoded.append(buffer.getvalue())
-        truths.append(Truth(found.label, color_of(image, found.xyxy)))
+        truths.append(Truth(drawn.label, color_of(image, drawn.xyxy)))
     labels = [f"a {label}" for label in scenes.LABELS]
     named = _best(spec, encoded, labels)
     right = [text == f"a {truth.label}" for text, truth in zip(named, truths, strict=True)]

@@ -55,8 +55,8 @@ def export(towers: Towers, folder: Path) -> None:
 
 def _save_image_tower(tower: keras.Model, path: Path) -> None:
     nodes, weights, x = [], [], "pixel_values"
-    convolutions = [one for one in tower.layers if isinstance(one, layers.Conv2D)]
-    norms = [one for one in tower.layers if isinstance(one, layers.BatchNormalization)]
+    convolutions = [layer for layer in tower.layers if isinstance(layer, layers.Conv2D)]
+    norms = [layer for layer in tower.layers if isinstance(layer, layers.BatchNormalization)]
     for index, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
         kernel, bias = _folded(convolution, norm)
         weights += [_weight(f"kernel{index}", kernel), _weight(f"bias{index}", bias)]
@@ -68,7 +68,7 @@ def _save_image_tower(tower: keras.Model, path: Path) -> None:
             helper.make_node("Relu", [f"conv{index}"], [f"relu{index}"]),
         ]
         x = f"relu{index}"
-    (dense,) = (one for one in tower.layers if isinstance(one, layers.Dense))
+    (dense,) = (layer for layer in tower.layers if isinstance(layer, layers.Dense))
     nodes += [
         helper.make_node("GlobalAveragePool", [x], ["mean"]),
         helper.make_node("GlobalMaxPool", [x], ["most"]),
@@ -82,8 +82,8 @@ def _save_image_tower(tower: keras.Model, path: Path) -> None:
 
 
 def _save_text_tower(tower: keras.Model, path: Path) -> None:
-    (words,) = (one for one in tower.layers if isinstance(one, layers.Embedding))
-    hidden, last = (one for one in tower.layers if isinstance(one, layers.Dense))
+    (words,) = (layer for layer in tower.layers if isinstance(layer, layers.Embedding))
+    hidden, last = (layer for layer in tower.layers if isinstance(layer, layers.Dense))
     nodes = [
         helper.make_node("Gather", ["words", "input_ids"], ["vectors"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
@@ -152,8 +152,8 @@ def _check(towers: Towers, folder: Path) -> None:
             values = {"pixel_values": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
         else:
             values["attention_mask"] = (ids > 0).astype(np.int64)
-        (found,) = start_session(str(folder / name), 1).run(None, values)
-        difference = float(np.abs(found - np.asarray(wanted)).max())
+        (output,) = start_session(str(folder / name), 1).run(None, values)
+        difference = float(np.abs(output - np.asarray(wanted)).max())
         if not difference <= _MAX_DIFFERENCE:
             raise RuntimeError(
                 f"{folder / name} differs by {difference} from the tower it was made of; at most "

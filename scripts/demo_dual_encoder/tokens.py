@@ -17,10 +17,10 @@ PAD, UNKNOWN = "[PAD]", "[UNK]"
 def tokenizer() -> Tokenizer:
     """Lower case, split at spaces and punctuation; what is not known is one word."""
     vocabulary = {word: number for number, word in enumerate((PAD, UNKNOWN, *WORDS))}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return made
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return words
 
 
 def token_ids(text: str) -> np.ndarray:

@@ -181,10 +181,11 @@ class Notification:
             return []
         mark = {NAME_LABEL: self.plan.name}.items()
         return [
-            one
-            for one in every
-            if mark <= (one.custom_attributes or {}).items()
-            and (one.topic_project, one.topic_name) == (self.plan.project_id, self.plan.topic)
+            notification
+            for notification in every
+            if mark <= (notification.custom_attributes or {}).items()
+            and (notification.topic_project, notification.topic_name)
+            == (self.plan.project_id, self.plan.topic)
         ]
 
     def creation(self) -> Iterator[Call]:
@@ -219,6 +220,6 @@ class Notification:
         ).create()
 
     def removal(self, *, data: bool) -> Iterator[Call]:
-        for one in self._ours():
-            said = {"bucket": self.plan.bucket, "notification": one.notification_id}
-            yield Call("storage.notifications.delete", said, one.delete)
+        for notification in self._ours():
+            said = {"bucket": self.plan.bucket, "notification": notification.notification_id}
+            yield Call("storage.notifications.delete", said, notification.delete)

@@ -56,13 +56,13 @@ def requirements(extras: Sequence[str]) -> list[str]:
         ) from None
     if unknown := sorted(set(extras) - set(known)):
         raise SubmitError(f"no extra {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
-    found = []
+    names = []
     for line in lines:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         if not marker or any(f'extra == "{extra}"' in marker for extra in extras):
             where = _EXTRA.sub("", marker).strip()
-            found.append(f"{requirement}; {where}" if where else requirement)
-    return found
+            names.append(f"{requirement}; {where}" if where else requirement)
+    return names
 
 
 def _key(wanted: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def _parser_of(job: Path) -> Parser:
         raise SubmitError(
             f"{job} cannot be imported here ({error}): leave it out, and give doctor its own flags"
         ) from None
-    made = module.parser() if hasattr(module, "parser") else None
-    if not isinstance(made, Parser):
+    parser = module.parser() if hasattr(module, "parser") else None
+    if not isinstance(parser, Parser):
         raise SubmitError(f"{job} is none of this package's jobs: give doctor its own flags")
-    return made
+    return parser

@@ -19,13 +19,13 @@ class JobFlags:
 
     def value(self, flag: str) -> str | None:
         """The value in force: the last one given, else the file's."""
-        found = self.from_file.get(flag)
+        flag_value = self.from_file.get(flag)
         for place, word in enumerate(self.argv):
             if word == flag:
-                found = self.argv[place + 1] if place + 1 < len(self.argv) else None
+                flag_value = self.argv[place + 1] if place + 1 < len(self.argv) else None
             elif word.startswith(f"{flag}="):
-                found = word.removeprefix(f"{flag}=")
-        return found
+                flag_value = word.removeprefix(f"{flag}=")
+        return flag_value
 
     def with_value(self, flag: str, value: str) -> JobFlags:
         """The same flags with another value for this one."""

@@ -187,10 +187,10 @@ def _spark_submit() -> str:
     if home := os.environ.get("SPARK_HOME"):
         return str(Path(home) / "bin" / "spark-submit")
     beside = Path(sys.executable).with_name("spark-submit")
-    found = str(beside) if beside.is_file() else shutil.which("spark-submit")
-    if found is None:
+    executable = str(beside) if beside.is_file() else shutil.which("spark-submit")
+    if executable is None:
         raise SubmitError(
             "there is no spark-submit: enter the environment first, with `. .venv/bin/activate`, "
             "or set SPARK_HOME"
         )
-    return found
+    return executable

@@ -109,8 +109,8 @@ def candidates_of(
     if task == "classify" and is_detector:
         raise InvalidModelError(
             f"{file}: task='classify' does not fit, for the outputs "
-            f"({shapes_of(contents.outputs)}) are a detector's; say task='detect', or name the output of the classes with "
-            "outputs={'scores': 'NAME'}"
+            f"({shapes_of(contents.outputs)}) are a detector's; say task='detect', "
+            "or name the output of the classes with outputs={'scores': 'NAME'}"
         )
     return fitting
 

@@ -68,11 +68,13 @@ def _steps(
         (node,) = following
         if node.op in _CALLS:
             called = functions.get(node.attr["f"].func.name)
-            place = [_plain(one) for one in _data_inputs(node)].index(source)
+            place = [_plain(input_name) for input_name in _data_inputs(node)].index(source)
             if called is None or place >= len(called.signature.input_arg):
                 return steps
             arguments = [argument.name for argument in called.signature.input_arg]
-            values = (_constant(_plain(one), by_name, given) for one in _data_inputs(node))
+            values = (
+                _constant(_plain(input_name), by_name, given) for input_name in _data_inputs(node)
+            )
             constants = {
                 name: value
                 for name, value in zip(arguments, values, strict=False)

@@ -206,7 +206,7 @@ def _chain(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """
     inner = config.get("config")
     listed = inner.get("layers") if isinstance(inner, dict) else inner
-    layers = [one for one in listed or () if isinstance(one, dict)]
+    layers = [entry for entry in listed or () if isinstance(entry, dict)]
     in_order = layers if config.get("class_name") == "Sequential" else _followed(layers)
     for layer in in_order:
         if layer.get("class_name") in _MODELS:

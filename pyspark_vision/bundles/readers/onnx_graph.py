@@ -60,7 +60,7 @@ def _is_linear(name: str, made_by: Mapping[str, Any]) -> bool:
             return False
         if node.op_type in _LINEAR:
             return True
-        computed = [one for one in node.input if one in made_by]
+        computed = [input_name for input_name in node.input if input_name in made_by]
         is_bias = node.op_type == "Add" and len(computed) == 1
         if not computed or (not is_bias and node.op_type not in _SHAPING):
             return False
@@ -75,7 +75,9 @@ def preparing_of_onnx(graph: Any, tensor: str) -> Preparing:
     """
     import onnx
 
-    constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    constants = {
+        constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer
+    }
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)

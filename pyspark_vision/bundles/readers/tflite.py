@@ -106,7 +106,7 @@ def _with_metadata(
                 unsaid["box_format"] = "its metadata has an order of sides that is none of these"
     if not roles and len(contents.outputs) == 1 and files and len(contents.outputs[0].shape) == 2:
         task, roles = "classify", (("scores", contents.outputs[0].name),)
-    thresholds = [one.score_threshold for one in metadata.outputs if one.score_threshold]
+    thresholds = [output.score_threshold for output in metadata.outputs if output.score_threshold]
     if thresholds:
         said.append(f"scores count from {thresholds[0]:g} on")
     return replace(
@@ -122,7 +122,9 @@ def _with_metadata(
 
 def _normalization(tensor: TensorMetadata, path: Path) -> dict[str, Any]:
     mean, std = tensor.mean, tensor.std
-    fits = all(len(one) in (1, 3) and np.isfinite(one).all() for one in (mean, std))
+    fits = all(
+        len(statistic) in (1, 3) and np.isfinite(statistic).all() for statistic in (mean, std)
+    )
     if not fits or min(std) <= 0:
         raise InvalidModelError(
             f"{path}: its metadata normalizes with mean {list(mean)} and deviation {list(std)}"

@@ -164,6 +164,10 @@ def _tensor(table: _Table) -> TensorMetadata:
         if options is not None and unit.number(0) == _SCORE_THRESHOLD:
             fields["score_threshold"] = options.real(0)
     # AssociatedFile: name, description, type, locale.
-    files = [(one.text(3), one.text(0)) for one in table.tables(6) if one.number(2) in _LABEL_FILES]
+    files = [
+        (entry.text(3), entry.text(0))
+        for entry in table.tables(6)
+        if entry.number(2) in _LABEL_FILES
+    ]
     files.sort(key=lambda file: (file[0] != "", not file[0].startswith("en")))
     return TensorMetadata(**fields, label_files=tuple(name for _, name in files))

@@ -226,7 +226,7 @@ def _is_list(kind: pa.DataType) -> bool:
 def _latencies(
     schema: pa.Schema, columns: dict[str, tuple[str, ...]], time_column: str | None
 ) -> list[tuple[str, str]]:
-    found = []
+    latencies = []
     if time_column == "timestamp":
         later = ((CAMERA_TO_BROKER, "received"), (CAMERA_TO_RESULT, "processed_at"))
         for definition, name in later:
@@ -235,8 +235,8 @@ def _latencies(
                 columns[column] = ()
                 # A time without an offset is nobody's to compare with.
                 known = us if is_local == "FALSE" else f"CASE WHEN NOT ({is_local}) THEN {us} END"
-                found.append((definition, f"({known} - {{instant_us}}) / 1000.0"))
+                latencies.append((definition, f"({known} - {{instant_us}}) / 1000.0"))
     if "processing_time_ms" in schema.names:
         columns["processing_time_ms"] = ()
-        found.append((PROCESSING, "CAST(processing_time_ms AS DOUBLE)"))
-    return found
+        latencies.append((PROCESSING, "CAST(processing_time_ms AS DOUBLE)"))
+    return latencies

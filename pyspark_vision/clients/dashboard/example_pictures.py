@@ -53,12 +53,12 @@ class ExamplePictures:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = self._made(example)
+        picture = self._made(example)
         with self._lock:
-            self._kept[key] = made
+            self._kept[key] = picture
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
-        return made
+        return picture
 
     def _made(self, example: Example) -> Shown:
         try:

@@ -36,19 +36,19 @@ def list_files(place: Place) -> list[DataFile]:
 
     Raises ``OSError`` and Arrow's errors as the file system does.
     """
-    [info] = place.system.get_file_info([place.path])
-    if info.type == fs.FileType.NotFound:
+    [file_info] = place.system.get_file_info([place.path])
+    if file_info.type == fs.FileType.NotFound:
         raise FileNotFoundError(place.shown)
-    if info.type == fs.FileType.File:
-        return [_data_file(info)]
+    if file_info.type == fs.FileType.File:
+        return [_data_file(file_info)]
     infos = place.system.get_file_info(fs.FileSelector(place.path, recursive=True))
-    found = [
-        info
-        for info in infos
-        if info.type == fs.FileType.File and _is_data(_relative(place, info.path))
+    data_files = [
+        file_info
+        for file_info in infos
+        if file_info.type == fs.FileType.File and _is_data(_relative(place, file_info.path))
     ]
-    found.sort(key=lambda info: (info.mtime_ns or 0, info.path))
-    return [_data_file(info) for info in found]
+    data_files.sort(key=lambda file_info: (file_info.mtime_ns or 0, file_info.path))
+    return [_data_file(file_info) for file_info in data_files]
 
 
 def pieces(place: Place, file: DataFile) -> Iterator[tuple[Layout, pa.Table]]:
@@ -92,12 +92,12 @@ def _json_lines(place: Place, file: DataFile) -> pa.Table:
 def _leaves(parquet: pq.ParquetFile, layout: Layout) -> list[str]:
     """The paths of the columns in the file; writers name the inside of a list differently."""
     paths = [parquet.schema.column(n).path for n in range(len(parquet.schema))]
-    found = []
+    leaves = []
     for name, fields in layout.columns:
         own = [path for path in paths if path == name or path.startswith(f"{name}.")]
         some = [path for path in own if path.rpartition(".")[2] in fields]
-        found += some or own
-    return found
+        leaves += some or own
+    return leaves
 
 
 def _with_file(table: pa.Table, file: DataFile) -> pa.Table:
@@ -107,8 +107,8 @@ def _with_file(table: pa.Table, file: DataFile) -> pa.Table:
     return table.select(names).append_column("file", paths)
 
 
-def _data_file(info: fs.FileInfo) -> DataFile:
-    return DataFile(info.path, info.size or 0, str(info.mtime))
+def _data_file(file_info: fs.FileInfo) -> DataFile:
+    return DataFile(file_info.path, file_info.size or 0, str(file_info.mtime))
 
 
 def _relative(place: Place, path: str) -> str:

@@ -166,7 +166,7 @@ class LiveTopic:
             self._bad += 1
             self._first_bad = self._first_bad or f"{origin}: {error}"
             return
-        objects = [{"label": one.label, "score": one.score} for one in result.objects]
+        objects = [{"label": item.label, "score": item.score} for item in result.objects]
         row = {
             "camera_id": result.camera_id,
             "timestamp": result.timestamp,
@@ -180,7 +180,7 @@ class LiveTopic:
     def _keep_picture(self, result: Result, origin: str) -> None:
         if result.jpeg is None or len(result.jpeg) > _MOST_PICTURE_BYTES:
             return
-        for label in {one.label for one in result.objects}:
+        for label in {item.label for item in result.objects}:
             if label in self._pictures or len(self._pictures) < _MOST_PICTURED_LABELS:
                 some = self._pictures.setdefault(label, deque(maxlen=EXAMPLES))
                 some.append((origin, result.jpeg))

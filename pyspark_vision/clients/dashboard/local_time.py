@@ -58,20 +58,20 @@ def _offset(zone: ZoneInfo, moment: datetime) -> int:
 
 def _changes(zone: ZoneInfo, low: datetime, high: datetime) -> list[tuple[int, int]]:
     """(from which microsecond on, offset), the first from ``low`` on."""
-    found = [(round(low.timestamp() * US), _offset(zone, low))]
+    changes = [(round(low.timestamp() * US), _offset(zone, low))]
     while low < high:
         end = min(low + _STEP, high)
-        if _offset(zone, end) != found[-1][1]:
+        if _offset(zone, end) != changes[-1][1]:
             before, after = low, end
             while after - before > timedelta(seconds=1):
                 middle = before + (after - before) / 2
-                if _offset(zone, middle) == found[-1][1]:
+                if _offset(zone, middle) == changes[-1][1]:
                     before = middle
                 else:
                     after = middle
             second = -(-round(before.timestamp() * US) // US)
-            if _offset(zone, datetime.fromtimestamp(second, UTC)) == found[-1][1]:
+            if _offset(zone, datetime.fromtimestamp(second, UTC)) == changes[-1][1]:
                 second += 1
-            found.append((second * US, _offset(zone, end)))
+            changes.append((second * US, _offset(zone, end)))
         low = end
-    return found
+    return changes

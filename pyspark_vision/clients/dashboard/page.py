@@ -288,7 +288,7 @@ def _choice(cameras: Any, events: Any) -> Choice:
     """What a browser sent, whatever it is."""
 
     def texts(value: Any) -> tuple[str, ...]:
-        return tuple(str(one) for one in value) if isinstance(value, list) else ()
+        return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
     return Choice(texts(cameras), texts(events))
 
@@ -367,19 +367,22 @@ def _latencies(latencies: Sequence[Latency]) -> Any:
         )
     heads = ("Camera", "Frames", "Median", "95 %", "99 %", "Slowest")
     parts: list[Any] = []
-    for definition in dict.fromkeys(one.definition for one in latencies):
-        some = [one for one in latencies if one.definition == definition]
+    for definition in dict.fromkeys(latency.definition for latency in latencies):
+        some = [latency for latency in latencies if latency.definition == definition]
         body = [
             html.Tr(
                 [
-                    html.Th(figures.printable(one.camera, 60), scope="row", dir="auto"),
-                    html.Td(f"{one.frames:,}"),
-                    *(html.Td(_ms(ms)) for ms in (one.p50, one.p95, one.p99, one.slowest)),
+                    html.Th(figures.printable(latency.camera, 60), scope="row", dir="auto"),
+                    html.Td(f"{latency.frames:,}"),
+                    *(
+                        html.Td(_ms(ms))
+                        for ms in (latency.p50, latency.p95, latency.p99, latency.slowest)
+                    ),
                 ]
             )
-            for one in some[:_SHOWN_LATENCIES]
+            for latency in some[:_SHOWN_LATENCIES]
         ]
-        before = sum(one.before_sent for one in some)
+        before = sum(latency.before_sent for latency in some)
         table = html.Table(
             [
                 html.Caption(
@@ -431,9 +434,9 @@ def _strip_rows(status: Status, choice: Choice, pictures: ExamplePictures) -> li
     codes = [code for code, _ in answers.failures][:_STRIP_LABELS]
     rows: list[Any] = []
     for some, failed in ((names, False), (codes, True)):
-        found = examples(status.summary, choice, some, failed=failed)
+        chosen = examples(status.summary, choice, some, failed=failed)
         by_name: dict[str, list[Shown]] = {}
-        for example in found:
+        for example in chosen:
             by_name.setdefault(example.label, []).append(pictures.shown(example))
         for name in some:
             if name in by_name:
@@ -452,9 +455,9 @@ def _strip_rows(status: Status, choice: Choice, pictures: ExamplePictures) -> li
 
 def _row(name: str, some: Sequence[Shown], *, failed: bool) -> html.Div:
     heading = figures.printable(name, 60)
-    with_picture = [one for one in some if one.data_uri]
-    whys = dict.fromkeys(one.why_missing for one in some if one.why_missing)
-    inside: list[Any] = [_figure(heading, one, failed=failed) for one in with_picture]
+    with_picture = [picture for picture in some if picture.data_uri]
+    whys = dict.fromkeys(picture.why_missing for picture in some if picture.why_missing)
+    inside: list[Any] = [_figure(heading, picture, failed=failed) for picture in with_picture]
     if not with_picture:
         inside.append(html.P(f"No picture: {'; '.join(whys)}.", className="soft", dir="auto"))
     return html.Div(
@@ -466,18 +469,18 @@ def _row(name: str, some: Sequence[Shown], *, failed: bool) -> html.Div:
     )
 
 
-def _figure(name: str, one: Shown, *, failed: bool) -> html.Figure:
-    camera = figures.printable(one.example.camera, 40)
-    when = f"{one.example.at:%Y-%m-%d %H:%M:%S}" if one.example.at else "no time"
+def _figure(name: str, picture: Shown, *, failed: bool) -> html.Figure:
+    camera = figures.printable(picture.example.camera, 40)
+    when = f"{picture.example.at:%Y-%m-%d %H:%M:%S}" if picture.example.at else "no time"
     return html.Figure(
         [
             html.Div(
                 [
                     html.Img(
-                        src=one.data_uri,
+                        src=picture.data_uri,
                         alt=f"{'failed: ' if failed else ''}{name}, {camera}, {when}",
-                        width=one.width,
-                        height=one.height,
+                        width=picture.width,
+                        height=picture.height,
                     ),
                     *(
                         html.I(
@@ -489,7 +492,7 @@ def _figure(name: str, one: Shown, *, failed: bool) -> html.Figure:
                                 "height": f"{ymax - ymin:.2%}",
                             },
                         )
-                        for xmin, ymin, xmax, ymax in one.boxes
+                        for xmin, ymin, xmax, ymax in picture.boxes
                     ),
                 ],
                 className="picture",

@@ -100,9 +100,9 @@ def _is_events_file(place: Place) -> bool:
 def _refuse_unfit(place: Place) -> None:
     """A folder that is not there may be a mistyped one: said at once, not on the page."""
     try:
-        [info] = place.system.get_file_info([place.path])
-        missing = info.type.name == "NotFound"
-        is_other = info.type.name == "Unknown"  # a pipe or a device: reading it would wait
+        [file_info] = place.system.get_file_info([place.path])
+        missing = file_info.type.name == "NotFound"
+        is_other = file_info.type.name == "Unknown"  # a pipe or a device: reading it would wait
     except (OSError, ValueError) as error:
         raise InvalidOptionError(why_unreadable(place, error)) from None
     if missing:

@@ -35,13 +35,13 @@ def stored_picture(system: Any, example: Example) -> Picture:
             if name in _PAYLOAD:
                 encoded = _of_message(encoded)
             return Picture(encoded, _boxes(row, example) if name in _PLAIN else ())
-    found = picture_from_origin(example.origin)
-    if isinstance(found, Unavailable):
+    picture = picture_from_origin(example.origin)
+    if isinstance(picture, Unavailable):
         raise PictureMissing(
-            f"{found.reason}, and the rows hold no picture (stream_detect keeps them "
+            f"{picture.reason}, and the rows hold no picture (stream_detect keeps them "
             "with --annotate)"
         )
-    return Picture(found, _boxes(row, example))
+    return Picture(picture, _boxes(row, example))
 
 
 def _row(system: Any, example: Example) -> Mapping[str, Any]:

@@ -46,16 +46,16 @@ def live_app(live: Live, door: Door) -> Starlette:
         return Response(known[0], media_type=known[1]) if known else _gone("no such part")
 
     async def frame(request: Request) -> Response:
-        found = live.find(request.path_params["frame_id"])
-        return JSONResponse(frame_json(found)) if found else _gone("this frame is gone")
+        shown_frame = live.find(request.path_params["frame_id"])
+        return JSONResponse(frame_json(shown_frame)) if shown_frame else _gone("this frame is gone")
 
     async def frame_picture(request: Request) -> Response:
-        found = live.find(request.path_params["frame_id"])
-        return _picture(found.shown if found else None)
+        shown_frame = live.find(request.path_params["frame_id"])
+        return _picture(shown_frame.shown if shown_frame else None)
 
     async def letter_picture(request: Request) -> Response:
-        found = live.letters.find(request.path_params["number"])
-        return _picture(found.picture if found else None)
+        letter = live.letters.find(request.path_params["number"])
+        return _picture(letter.picture if letter else None)
 
     async def put_back(request: Request) -> Response:
         if live.replay is None:

@@ -82,7 +82,7 @@ class CameraFrame:
     def size_bytes(self) -> int:
         pictures = (self.picture, self.drawn)
         shapes = _shapes_bytes(self.result) if self.result else 0
-        return shapes + sum(len(one.content) for one in pictures if one is not None)
+        return shapes + sum(len(picture.content) for picture in pictures if picture is not None)
 
 
 @dataclass
@@ -318,10 +318,10 @@ class Cameras:
         if len(self._cameras) >= MOST_CAMERAS:
             quietest = min(self._cameras.values(), key=lambda camera: camera.last_at)
             self._forget(quietest)
-        made = _Camera(self._next_number, camera_id)
+        added = _Camera(self._next_number, camera_id)
         self._next_number += 1
-        self._cameras[camera_id] = self._by_number[made.number] = made
-        return made
+        self._cameras[camera_id] = self._by_number[added.number] = added
+        return added
 
     def _forget(self, camera: _Camera) -> None:
         self._forgotten += 1

@@ -129,10 +129,12 @@ class Feed:
             except KafkaException as error:
                 self._note(self._said(error.args[0]))
             else:
-                found = {name: len(known[name].partitions) for name in self._readers & known.keys()}
+                partitions = {
+                    name: len(known[name].partitions) for name in self._readers & known.keys()
+                }
                 with self._lock:
-                    self._partitions = found
-                self._note(None, missing=tuple(sorted(self._readers.keys() - found)))
+                    self._partitions = partitions
+                self._note(None, missing=tuple(sorted(self._readers.keys() - partitions)))
             self._stopping.wait(_ASK_EVERY_S)
 
     def _read(self, consumer: Consumer) -> None:

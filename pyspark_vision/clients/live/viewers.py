@@ -90,10 +90,12 @@ class Viewer:
             if frame_id is not None:
                 self._answers.append({"held": {"id": str(frame_id)[:40], "frames": []}})
             return
-        last = {one.frame_id: one for one in self._live.cameras.last(frame.camera)}
+        last = {
+            held_frame.frame_id: held_frame for held_frame in self._live.cameras.last(frame.camera)
+        }
         held = last if frame_id in last else {frame_id: frame, **last}
         self._live.hold(self, held)
-        told = [frame_json(one) for one in held.values()]
+        told = [frame_json(held_frame) for held_frame in held.values()]
         self._answers.append({"held": {"id": frame_id, "frames": told}})
 
     async def _send(self, both: anyio.CancelScope) -> None:
@@ -140,7 +142,7 @@ class Viewer:
     def _new_frames(self, now: float) -> list[tuple[str, CameraFrame, Picture | None]]:
         """Where it goes on the page, the frame, the picture to show of it."""
         cameras = self._live.cameras
-        found: list[tuple[str, CameraFrame, Picture | None]] = []
+        changed: list[tuple[str, CameraFrame, Picture | None]] = []
         for camera in self._shown:
             with_result = cameras.newest_result(camera, now)
             newest = cameras.newest(camera)
@@ -159,8 +161,8 @@ class Viewer:
                 what = frame.frame_id if place == INPUT else frame.version
                 if self._sent.get((camera, place)) != what:
                     self._sent[camera, place] = what
-                    found.append((place, frame, picture))
-        return found
+                    changed.append((place, frame, picture))
+        return changed
 
     def _signs_of_change(self) -> Any:
         """What a person is to see at once and not within a second."""

@@ -44,8 +44,8 @@ def configurations() -> list[str]:
 
 
 def _all_configurations() -> list[str]:
-    found = ElementTree.parse(IVY_FILE).findall("configurations/conf")
-    return [conf.attrib["name"] for conf in found]
+    configurations = ElementTree.parse(IVY_FILE).findall("configurations/conf")
+    return [conf.attrib["name"] for conf in configurations]
 
 
 def _of_this_spark(configuration: str) -> str:

@@ -19,10 +19,10 @@ def java() -> str:
     """The command that runs Java."""
     if home := os.environ.get("JAVA_HOME"):
         return str(Path(home) / "bin" / "java")
-    found = shutil.which("java")
-    if found is None:
+    executable = shutil.which("java")
+    if executable is None:
         raise FileNotFoundError("Java 17 is missing: install it, or set JAVA_HOME")
-    return found
+    return executable
 
 
 def java_home() -> str:
@@ -34,9 +34,9 @@ def java_home() -> str:
         timeout=60,
         check=True,
     )
-    found = re.search(r"^\s*java\.home = (.+)$", asked.stderr, re.MULTILINE)
-    assert found is not None, asked.stderr
-    return found.group(1)
+    match = re.search(r"^\s*java\.home = (.+)$", asked.stderr, re.MULTILINE)
+    assert match is not None, asked.stderr
+    return match.group(1)
 
 
 def write_properties(path: Path, settings: Mapping[str, str]) -> None:

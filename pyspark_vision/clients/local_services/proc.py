@@ -58,24 +58,24 @@ def command_line(pid: int) -> str:
 
 def working_in(folder: Path) -> list[str]:
     """The commands that run in the folder: a service's daemons, and what they started."""
-    found = []
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve(strict=True).is_relative_to(folder):
-                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
+                commands.append((process / "cmdline").read_text().replace("\0", " ")[:200])
         except OSError:  # it ended meanwhile, or is another user's
             continue
-    return found
+    return commands
 
 
 def stats() -> list[tuple[int, list[str]]]:
     """The fields of /proc/PID/stat after the name, which may hold anything."""
-    found = []
+    fields_by_pid = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 text = entry.joinpath("stat").read_text()
             except OSError:  # it ended meanwhile
                 continue
-            found.append((int(entry.name), text.rpartition(")")[2].split()))
-    return found
+            fields_by_pid.append((int(entry.name), text.rpartition(")")[2].split()))
+    return fields_by_pid

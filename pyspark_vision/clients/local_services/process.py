@@ -140,8 +140,8 @@ class Daemon:
 
     def has_exited(self) -> bool:
         """Look without waiting for it, which would free its number while its group may live on."""
-        seen = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        return os.waitid(os.P_PID, self.pid, seen) is not None
+        options = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.pid, options) is not None
 
     def _last_words(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()

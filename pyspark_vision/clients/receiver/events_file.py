@@ -159,13 +159,13 @@ def _open(
     lock: int,
 ) -> EventsFile:
     _refuse_others(path, folder)
-    found = read_record(folder / "record")
-    if found is None:
+    previous = read_record(folder / "record")
+    if previous is None:
         state = State(EMPTY, 0, begin())
         record = Record(folder / "record", owner, state)
         create(path, folder / "spare")
         return EventsFile(ArrayFile(path, folder), record, state, lock)
-    there, states = found
+    there, states = previous
     for name, of_file, of_run in differences(there, owner):
         raise InvalidOptionError(
             f"--events {path} belongs to {_WORDS[name]} {_shown(of_file)}, not {_shown(of_run)}"

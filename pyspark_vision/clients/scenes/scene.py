@@ -162,12 +162,12 @@ def _place(
     )
 
 
-def _overlap(one: _Placement, other: _Placement) -> float:
+def _overlap(placed: _Placement, other: _Placement) -> float:
     """Roughly how much of the smaller of two things, as squares, the other one covers; 0 to 1."""
     # 3:4 is the usual picture; the plan must not depend on the size it is drawn at.
-    width = 0.75 * ((one.size + other.size) / 2) - abs(one.centre_xy[0] - other.centre_xy[0])
-    height = (one.size + other.size) / 2 - abs(one.centre_xy[1] - other.centre_xy[1])
-    smaller = min(one.size, other.size)
+    width = 0.75 * ((placed.size + other.size) / 2) - abs(placed.centre_xy[0] - other.centre_xy[0])
+    height = (placed.size + other.size) / 2 - abs(placed.centre_xy[1] - other.centre_xy[1])
+    smaller = min(placed.size, other.size)
     return (
         min(max(width, 0.0), 0.75 * smaller) * min(max(height, 0.0), smaller) / (0.75 * smaller**2)
     )
@@ -238,7 +238,7 @@ def _labelled(
 ) -> tuple[DrawnObject, ...]:
     """The objects of the plan that a person would still name, boxed by their visible pixels."""
     height, width = owners.shape
-    found = []
+    objects = []
     for position, placed in enumerate(plan, start=1):
         if placed.label is None:
             continue
@@ -253,8 +253,8 @@ def _labelled(
             (rows[-1] + 1) / height,
         )
         if min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= _MIN_VISIBLE_SIDE:
-            found.append(DrawnObject(placed.label, _quad(xyxy)))
-    return tuple(found)
+            objects.append(DrawnObject(placed.label, _quad(xyxy)))
+    return tuple(objects)
 
 
 def _soft_disc() -> Image.Image:

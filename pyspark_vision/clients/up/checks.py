@@ -41,13 +41,13 @@ def refuse_lacks(port: int | None) -> Surroundings:
     try:
         machine.java()
         machine.packages()
-        found = surroundings(os.environ)
+        lacks = surroundings(os.environ)
     except (Problem, SubmitError) as error:
         raise WorkerEnvironmentError(str(error)) from None
     _refuse_unwritable_cache()
     if port:
         listening_socket.listen("127.0.0.1", port, port).close()
-    return found
+    return lacks
 
 
 def fetch_jars() -> None:

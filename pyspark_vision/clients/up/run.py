@@ -146,8 +146,8 @@ def _with_archive(variables: Mapping[str, str], progress: Progress) -> Mapping[s
 
 def _make_topics(servers: str) -> None:
     admin = AdminClient(Brokers(servers).config())
-    for made in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
-        made.result(timeout=30)
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
+        future.result(timeout=30)
 
 
 def _cameras(progress: Progress) -> tuple[str, ...]:

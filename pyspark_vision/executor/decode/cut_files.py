@@ -88,12 +88,12 @@ def _completed_png(data: bytes) -> Completed | None:
         return None
     row_bytes = 1 + (width * bits * _PNG_CHANNELS[colour] + 7) // 8  # the row's filter is the first
     try:
-        found = zlib.decompressobj().decompress(b"".join(compressed), row_bytes * height)
+        inflated = zlib.decompressobj().decompress(b"".join(compressed), row_bytes * height)
     except zlib.error:
         return None
-    rows = len(found) // row_bytes
+    rows = len(inflated) // row_bytes
     stored = zlib.compressobj(0)
-    pixels = stored.compress(memoryview(found)[: rows * row_bytes])
+    pixels = stored.compress(memoryview(inflated)[: rows * row_bytes])
     pixels += stored.compress(bytes((height - rows) * row_bytes)) + stored.flush()
     end = [_png_chunk(b"IDAT", pixels), _png_chunk(b"IEND", b"")]
     return Completed(b"".join([data[:8], *head, *end]), rows)

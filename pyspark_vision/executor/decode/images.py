@@ -186,11 +186,11 @@ def open_image(data: bytes, options: DecodeOptions) -> Image.Image:
         kind = kind_of(data)
         if kind in options.formats:
             raise _undecodable(kind, error) from None
-        found = f"format {kind}" if kind else "no known image format"
+        description = f"format {kind}" if kind else "no known image format"
         how = f"; formats=[…, {kind!r}] reads it" if kind in ALLOWED_FORMATS else ""
         raise RowError(
             ErrorCode.UNSUPPORTED_FORMAT,
-            f"{found}; accepted are {', '.join(options.formats)}{how}",
+            f"{description}; accepted are {', '.join(options.formats)}{how}",
         ) from None
 
 

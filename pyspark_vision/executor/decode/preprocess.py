@@ -273,7 +273,7 @@ def kept_aspect_wh(
     sides = size_wh
     if side != short:
         sides = (side, other) if width < height else (other, side)
-    new_width, new_height = (max(one - one % stride, stride) for one in sides)
+    new_width, new_height = (max(length - length % stride, stride) for length in sides)
     return new_width, new_height
 
 

@@ -81,8 +81,8 @@ def draw_boxes(image: Image.Image, detections: Sequence[Mapping[str, Any]]) -> I
 
 def boxes_of(detections: Sequence[Mapping[str, Any]], size_wh: tuple[int, int]) -> list[Box]:
     """The boxes that can be drawn, the best last, so that it lies on top."""
-    found = [_box(detection, size_wh) for detection in detections]
-    return sorted((box for box in found if box is not None), key=lambda box: _rank(box.score))
+    boxes = [_box(detection, size_wh) for detection in detections]
+    return sorted((box for box in boxes if box is not None), key=lambda box: _rank(box.score))
 
 
 def by_rank(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -319,9 +319,9 @@ def _kept_inside(
     return (x, y, x + plate_w - 1, y + plate_h - 1)
 
 
-def _overlap(one: Xyxy, other: Xyxy) -> bool:
-    apart_x = one[2] < other[0] or other[2] < one[0]
-    apart_y = one[3] < other[1] or other[3] < one[1]
+def _overlap(box: Xyxy, other: Xyxy) -> bool:
+    apart_x = box[2] < other[0] or other[2] < box[0]
+    apart_y = box[3] < other[1] or other[3] < box[1]
     return not (apart_x or apart_y)
 
 

@@ -44,8 +44,8 @@ _FINGERS = {
 def _lines() -> Iterator[tuple[str, str]]:
     for side in ("left", "right"):
         yield "nose", f"{side}_eye"
-        for one, other in _SIDES:
-            yield f"{side}_{one}", f"{side}_{other}"
+        for first, other in _SIDES:
+            yield f"{side}_{first}", f"{side}_{other}"
     for joint in ("shoulder", "hip"):
         yield f"left_{joint}", f"right_{joint}"
     yield "mouth_left", "mouth_right"
@@ -102,9 +102,9 @@ def _draw_pose(
     width, height = size_wh
     drawable, lines = points_and_lines(keypoints)
     points = [(x * width, y * height) for x, y in drawable]
-    for one, other in lines:
-        draw.line((points[one], points[other]), fill=BLACK, width=line_px + 3)
-        draw.line((points[one], points[other]), fill=color, width=line_px + 1)
+    for first, other in lines:
+        draw.line((points[first], points[other]), fill=BLACK, width=line_px + 3)
+        draw.line((points[first], points[other]), fill=color, width=line_px + 1)
     radius = line_px * (1.5 if len(keypoints) <= MOST_LARGE_POINTS else 0.5)
     for x, y in points:
         draw.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), WHITE)

@@ -85,7 +85,7 @@ def _unpacked(path: Path, folder: Path) -> tuple[dict[str, Any], Path] | None:
     """
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: member for member in archive.infolist()}
-        stored = all(one.compress_type == zipfile.ZIP_STORED for one in members.values())
+        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members.values())
         if set(members) != {_CONFIG, _METADATA, _WEIGHTS} or not stored:
             return None
         config = json.loads(archive.read(_CONFIG))

@@ -74,14 +74,14 @@ def _rescaling(function: Any, nodes: Any) -> tuple[Any, Any, list[Any]] | None:
     *source, arguments = node
     number = arguments.get("y")
     numbers = number if isinstance(number, list) else [number]
-    if not numbers or any(type(one) not in (int, float) for one in numbers):
+    if not numbers or any(type(each) not in (int, float) for each in numbers):
         return None
     if function in ("math.truediv", "math.divide"):
         if 0 in numbers:
             return None
-        numbers = [1 / one for one in numbers]
+        numbers = [1 / each for each in numbers]
     if function == "math.subtract":
-        numbers = [-one for one in numbers]
+        numbers = [-each for each in numbers]
     value = numbers if isinstance(number, list) else numbers[0]
     if function in ("math.truediv", "math.divide", "math.multiply"):
         return value, 0.0, source

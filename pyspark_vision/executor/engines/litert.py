@@ -61,12 +61,15 @@ class LiteRTEngine:
         """``(1, …)`` in, role -> ``(1, …)`` out."""
         if self._compiled is not None:
             tensors = self._compiled.run(batch)
-            return {role: _real(one, tensors[one["name"]]) for role, one in self._outputs.items()}
+            return {
+                role: _real(details, tensors[details["name"]])
+                for role, details in self._outputs.items()
+            }
         self._interpreter.set_tensor(self._input["index"], batch)
         self._interpreter.invoke()
         return {
-            role: _real(one, self._interpreter.get_tensor(one["index"]))
-            for role, one in self._outputs.items()
+            role: _real(details, self._interpreter.get_tensor(details["index"]))
+            for role, details in self._outputs.items()
         }
 
 
@@ -113,8 +116,8 @@ def _compiled(path: str, threads: int, shared: SharedFolder, batch: Array) -> _C
     def write(folder: Path) -> None:
         _Compiled(path, threads, folder / _WEIGHTS, batch)
 
-    made = shared.files("litert", (_WEIGHTS,), write)
-    return None if made is None else _Compiled(path, threads, made / _WEIGHTS, batch)
+    paths = shared.files("litert", (_WEIGHTS,), write)
+    return None if paths is None else _Compiled(path, threads, paths / _WEIGHTS, batch)
 
 
 def _real(detail: dict[str, Any], values: Array) -> Array:

@@ -64,9 +64,9 @@ class OnnxEngine:
     ) -> None:
         self._session = _load(path, threads, shared)
         inputs = self._session.get_inputs()
-        self._companions = [one for one in inputs if one.name in COMPANIONS]
+        self._companions = [tensor for tensor in inputs if tensor.name in COMPANIONS]
         # One image input: models with more are refused when their spec is made.
-        image = next(one for one in inputs if one.name not in COMPANIONS)
+        image = next(tensor for tensor in inputs if tensor.name not in COMPANIONS)
         self._input_name = image.name
         self._is_one_picture = len(image.shape) == 3
         self._roles = [role for role, _ in spec.file.outputs]
@@ -77,20 +77,20 @@ class OnnxEngine:
     def run(self, batch: Array) -> dict[str, Array]:
         """``(N, …)`` in the spec's layout and dtype -> role -> ``(N, …)``; N <= ``batch_size``."""
         inputs = {self._input_name: batch[0] if self._is_one_picture else batch}
-        for one in self._companions:
-            value = COMPANIONS[one.name](batch, one.shape)
-            inputs[one.name] = value.astype(_DTYPES.get(one.type, np.int64))
+        for companion in self._companions:
+            value = COMPANIONS[companion.name](batch, companion.shape)
+            inputs[companion.name] = value.astype(_DTYPES.get(companion.type, np.int64))
         values = self._session.run(self._names, inputs)
         return dict(zip(self._roles, values, strict=True))
 
 
 def _load(path: str, threads: int, shared: SharedFolder | None) -> Any:
     if shared is not None and is_large(path):
-        made = shared.files("onnx", (_GRAPH, _WEIGHTS), lambda folder: _write_shared(path, folder))
-        if made is not None:
+        paths = shared.files("onnx", (_GRAPH, _WEIGHTS), lambda folder: _write_shared(path, folder))
+        if paths is not None:
             # What is packed is in memory of one's own; and the graph was optimized when written.
             settings = {_NO_PACKING: "1"}
-            graph = str(made / _GRAPH)
+            graph = str(paths / _GRAPH)
             return start_session(graph, threads, settings, optimizes=False, keeps_arena=False)
     return start_session(path, threads)
 

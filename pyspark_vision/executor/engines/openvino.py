@@ -74,7 +74,9 @@ class OpenVinoEngine:
             return self._run(self._single, batch)
         # A last, smaller batch is rare; padding it would cost as much as a whole one.
         singles = [self._run(self._single, batch[i : i + 1]) for i in range(len(batch))]
-        return {role: np.concatenate([one[role] for one in singles]) for role in self._outputs}
+        return {
+            role: np.concatenate([outputs[role] for outputs in singles]) for role in self._outputs
+        }
 
     def _run(self, request: Any, batch: Array) -> dict[str, Array]:
         request.infer({0: batch}, share_inputs=True)
@@ -135,8 +137,8 @@ def _mapped(path: str, shared: SharedFolder) -> str:
         model = openvino.Core().read_model(path)
         openvino.save_model(model, str(folder / _GRAPH), compress_to_fp16=False)
 
-    made = shared.files("openvino", (_GRAPH, _WEIGHTS), write)
-    return path if made is None else str(made / _GRAPH)
+    paths = shared.files("openvino", (_GRAPH, _WEIGHTS), write)
+    return path if paths is None else str(paths / _GRAPH)
 
 
 def _tflite_outputs(path: str, outputs: Iterable[tuple[str, str]]) -> dict[str, _Output]:

@@ -314,7 +314,9 @@ def _restored(function: Any, loaded: Any, path: str) -> bool:
 
     variables = list(getattr(loaded, "variables", ()))
     known = {id(variable.handle) for variable in variables}
-    if any(one.dtype.name == "resource" and id(one) not in known for one in _weights(function)):
+    if any(
+        weight.dtype.name == "resource" and id(weight) not in known for weight in _weights(function)
+    ):
         return False
     # In the object graph the list is a child of the root, and so is this one.
     checkpoint = tf.train.Checkpoint(variables=variables)
@@ -330,10 +332,10 @@ def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
     import tensorflow as tf
 
     if file.signature is None:
-        found = callable_endpoint(loaded)
-        if found is None:
+        callable_found = callable_endpoint(loaded)
+        if callable_found is None:
             raise ValueError(f"{path} has neither a signature nor a callable with one input")
-        endpoint, traced = found
+        endpoint, traced = callable_found
 
         def call(batch: Any) -> Outputs:
             outputs = endpoint(batch)
@@ -459,7 +461,7 @@ def _frozen_file_function(file: ModelFile, path: str) -> LoadedFunction:
         for node in graph_def.node:
             if node.name in arrays:
                 node.attr["value"].tensor.tensor_content = arrays.pop(node.name).tobytes()
-    weights = {f"{name}:0": tf.Variable(aligned.tensor(one)) for name, one in arrays.items()}
+    weights = {f"{name}:0": tf.Variable(aligned.tensor(array)) for name, array in arrays.items()}
     return _graph_function(graph_def, file, weights)
 
 

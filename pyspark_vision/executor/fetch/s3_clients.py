@@ -67,7 +67,7 @@ def _made_for(
 
     session = boto3.Session()
 
-    def made(addressing_style: str) -> Any:
+    def client_with(addressing_style: str) -> Any:
         config = Config(
             signature_version="s3v4",  # or addresses are signed as newer stores refuse it
             # botocore's own backoff with jitter for throttling, 5xx and lost connections.
@@ -79,13 +79,13 @@ def _made_for(
         )
         return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
 
-    client = made("path" if path_style else "auto")
+    client = client_with("path" if path_style else "auto")
     if not path_style and client.meta.endpoint_url.endswith(
         (".amazonaws.com", ".amazonaws.com.cn")
     ):
         # It asks at the same addresses; but those that it signs are the region's own, and not those
         # that all regions share, which a private network may not reach.
-        client = made("virtual")
+        client = client_with("virtual")
     return session, client
 
 

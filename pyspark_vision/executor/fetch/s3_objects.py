@@ -78,31 +78,31 @@ def _get_with_retries(bucket: str, key: str, options: FetchOptions) -> Fetched:
 
     client = s3_client(options)
     name = f"s3://{bucket}/{key}"
-    made = 0  # requests, boto3's own repeats among them
+    requests = 0  # requests, boto3's own repeats among them
     while True:
         try:
             answer = client.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            return Fetched(_refused(name, error), made + 1 + _repeats(error.response))
+            return Fetched(_refused(name, error), requests + 1 + _repeats(error.response))
         except (NoCredentialsError, PartialCredentialsError) as error:
             why = f"{name}: {error}; give executors a role, a profile or AWS_* variables"
-            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), made + 1)
+            return Fetched(RowError(ErrorCode.FETCH_DENIED, why), requests + 1)
         except (BotoCoreError, HTTPError, OSError) as error:
             # No answer at all, in as many attempts as boto3 may make.
-            return failed(name, error, made + options.max_attempts)
-        made += 1 + _repeats(answer)
+            return failed(name, error, requests + options.max_attempts)
+        requests += 1 + _repeats(answer)
         try:
             with answer["Body"] as body:
                 check_size(answer["ContentLength"], options)
-                return Fetched(bytes(body.read()), made)
+                return Fetched(bytes(body.read()), requests)
         except RowError as error:
-            return Fetched(error, made)
+            return Fetched(error, requests)
         # A body that is cut short or stalls comes after the answer, behind which boto3 does not
         # look.
         except (BotoCoreError, HTTPError, OSError) as error:
-            if made >= options.max_attempts:
-                return failed(name, error, made)
-            pause(made)
+            if requests >= options.max_attempts:
+                return failed(name, error, requests)
+            pause(requests)
 
 
 def _repeats(answer: Any) -> int:

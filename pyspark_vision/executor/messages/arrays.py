@@ -53,7 +53,7 @@ def _pieces(
         for value, given in zip(values, headers, strict=True):
             row = _row(value.as_py(), given.as_py(), form)
             rows.append(row)
-            held_bytes += sum(len(one) for one in row[0].values() if isinstance(one, bytes))
+            held_bytes += sum(len(cell) for cell in row[0].values() if isinstance(cell, bytes))
             if held_bytes >= _BYTES_PER_PIECE or len(rows) == _ROWS_PER_PIECE:
                 yield _array(rows, form)
                 rows, held_bytes = [], 0
@@ -85,7 +85,7 @@ def _array(
         given = [values.get(field.name) for values, _ in rows]
         for name, kind, of in _columns(field):
             names.append(name)
-            arrays.append(pa.array([None if one is None else of(one) for one in given], kind))
+            arrays.append(pa.array([None if value is None else of(value) for value in given], kind))
     names.append("error")
     said = [error and {"code": error.code.value, "message": error.message} for _, error in rows]
     arrays.append(pa.array(said, ERROR_TYPE))

@@ -182,10 +182,10 @@ def _asked(registry: SchemaRegistry, path: str) -> Mapping[str, Any]:
         raise _AwayError(f"{where} does not answer: {reason}") from None
     except http.client.HTTPException as error:
         raise _AwayError(f"{where} does not answer: {type(error).__name__}") from None
-    found = _json_object(body)
-    if found is None or not isinstance(found.get("schema"), str):
+    reply = _json_object(body)
+    if reply is None or not isinstance(reply.get("schema"), str):
         raise SchemaRegistryError(f"{where} answers {path} with something else than a schema")
-    return found
+    return reply
 
 
 def _raise_refused(where: str, error: urllib.error.HTTPError) -> None:

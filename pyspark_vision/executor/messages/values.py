@@ -55,7 +55,7 @@ def values_of(
     given = dict(zip(form.headers, headers, strict=True))
     of_document = [field for field in form.fields if not field.is_header]
     message = document(value, form) if of_document else {}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in form.fields:
         if field.is_header:
             raw = _header(given[field.path[0]], field)
@@ -65,8 +65,8 @@ def values_of(
             raw = _optional(message, field.path)
         if raw is None and field.required:
             raise _bad(f"the message has no {field.name}: {_place(field)} is null")
-        found[field.name] = None if raw is None else _read(raw, field, form)
-    return found
+        values[field.name] = None if raw is None else _read(raw, field, form)
+    return values
 
 
 def _read(raw: Any, field: Field, form: MessageForm) -> Any:
@@ -184,7 +184,7 @@ def _json(value: Any) -> str:
     """JSON with numbers as they were sent: ``json.dumps`` has no ``Decimal``, and a ``float`` has
     fewer digits."""
     if isinstance(value, dict):
-        members = (f"{_json(str(name))}:{_json(one)}" for name, one in value.items())
+        members = (f"{_json(str(name))}:{_json(member)}" for name, member in value.items())
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_json, value)) + "]"

@@ -27,17 +27,17 @@ class Memory:
 
 def memory(root: Path = Path("/")) -> Memory | None:
     """Of this process; ``root``: where ``proc`` and ``sys`` are mounted."""
-    info = _fields(root / "proc" / "meminfo")
-    if "MemTotal" not in info or "MemAvailable" not in info:
+    meminfo = _fields(root / "proc" / "meminfo")
+    if "MemTotal" not in meminfo or "MemAvailable" not in meminfo:
         return None
-    found = Memory(info["MemTotal"] * _KIB, info["MemAvailable"] * _KIB, is_container=False)
+    least = Memory(meminfo["MemTotal"] * _KIB, meminfo["MemAvailable"] * _KIB, is_container=False)
     for folder in _groups(root):
         limit, used = _limit_and_use(folder)
-        if limit is None or limit >= found.total:  # also: a number that stands for "none"
+        if limit is None or limit >= least.total:  # also: a number that stands for "none"
             continue
-        left = found.available if used is None else min(found.available, max(0, limit - used))
-        found = Memory(limit, left, is_container=True)
-    return found
+        left = least.available if used is None else min(least.available, max(0, limit - used))
+        least = Memory(limit, left, is_container=True)
+    return least
 
 
 def oom_kills(root: Path = Path("/")) -> int | None:
@@ -59,7 +59,7 @@ def _groups(root: Path) -> list[Path]:
         lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    found = []
+    folders = []
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -68,8 +68,8 @@ def _groups(root: Path) -> list[Path]:
         mount = root / "sys" / "fs" / "cgroup" / ("memory" if controllers else "")
         # A container sees its own group as the root, whatever its name says.
         group = mount / path.lstrip("/")
-        found += [folder for folder in (group, *group.parents) if folder.is_relative_to(mount)]
-    return found
+        folders += [folder for folder in (group, *group.parents) if folder.is_relative_to(mount)]
+    return folders
 
 
 def _limit_and_use(group: Path) -> tuple[int | None, int | None]:

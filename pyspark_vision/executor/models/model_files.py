@@ -47,11 +47,11 @@ def local_path(published: PublishedFile) -> str:
             path = _unpacked(path, published.sha256)
         else:
             _check_shipped(path)
-    found = sha256_of(path)
-    if found != published.sha256:
+    actual_sha256 = sha256_of(path)
+    if actual_sha256 != published.sha256:
         raise ValueError(
-            f"model file {path} has sha256 {found}, the spec says {published.sha256}: it was "
-            "changed or cut short after the spec was made"
+            f"model file {path} has sha256 {actual_sha256}, the spec says {published.sha256}: it "
+            "was changed or cut short after the spec was made"
         )
     return str(path)
 

@@ -155,7 +155,7 @@ def _neighbours(xyxy: Array, class_ids: Array, iou_threshold: float) -> tuple[Ar
     before = 1.001 / max(iou_threshold, 1e-9) - 1
     after = 1 - iou_threshold + 1e-3
     _, class_ranks = np.unique(class_ids, return_inverse=True)
-    found: list[tuple[Array, Array, Array]] = []
+    neighbours: list[tuple[Array, Array, Array]] = []
     for side in (0, 1):
         low = xyxy[:, side].astype(np.float64)
         length = xyxy[:, side + 2] - low
@@ -166,5 +166,5 @@ def _neighbours(xyxy: Array, class_ids: Array, iou_threshold: float) -> tuple[Ar
         line = (begin + low)[along]
         first = np.searchsorted(line, begin + np.clip(low - before * length, least, most), "left")
         last = np.searchsorted(line, begin + np.clip(low + after * length, least, most), "right")
-        found.append((along, first, last))
-    return min(found, key=lambda one: int((one[2] - one[1]).sum()))
+        neighbours.append((along, first, last))
+    return min(neighbours, key=lambda side: int((side[2] - side[1]).sum()))

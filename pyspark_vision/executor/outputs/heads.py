@@ -248,7 +248,7 @@ def select(
     best = np.flatnonzero(in_picture)
     best = best[np.argsort(-scores[best], kind="stable")]
     box_index, scores, class_ids = box_index[best], scores[best], class_ids[best]
-    found = (xyxy[box_index], scores, class_ids)
+    selected = (xyxy[box_index], scores, class_ids)
     points = _points_in_source(spec, outputs, placement)
     keypoints = None if points is None else points[box_index]
     if options.iou_threshold is None:
@@ -257,17 +257,17 @@ def select(
         compared = max(PRE_NMS_BOXES, options.max_detections)
         if best.size > compared:
             warnings.append(_capped(compared, best.size))
-            found = (found[0][:compared], scores[:compared], class_ids[:compared])
+            selected = (selected[0][:compared], scores[:compared], class_ids[:compared])
         limits = (options.iou_threshold, options.max_detections)
         if spec.suppression == "weighted":
-            kept, merged, keypoints = weighted_nms(*found, *limits, keypoints)
-            found = (merged, *found[1:])
+            kept, merged, keypoints = weighted_nms(*selected, *limits, keypoints)
+            selected = (merged, *selected[1:])
         else:
-            kept = nms(*found, *limits)
+            kept = nms(*selected, *limits)
     detections = Detections(
         (class_ids[kept] + spec.label_offset).astype(np.int32),
         scores[kept].astype(np.float32),
-        found[0][kept],
+        selected[0][kept],
         tuple(warnings),
         None if keypoints is None else keypoints[kept],
     )

@@ -191,13 +191,13 @@ def runs_above(
     values: Array, threshold: float, rows: Axis, columns: Axis, hw: tuple[int, int]
 ) -> Runs:
     """The pixels whose value, between those of a map ``(h, w)``, is above ``threshold``."""
-    found: list[tuple[Array, Array]] = []
+    runs: list[tuple[Array, Array]] = []
     if rows.pixels:
         for block in columns.tiles(max(1, _BLOCK_PIXELS // rows.pixels)):
             of_columns = _between(values, block, 1)
             inside = _between(of_columns.T, rows, 1) > threshold
-            found.append(_runs_of_columns(inside, block.first, rows.first, hw[0]))
-    return _joined(found, hw)
+            runs.append(_runs_of_columns(inside, block.first, rows.first, hw[0]))
+    return _joined(runs, hw)
 
 
 def best_classes(scores: Array, rows: Axis, columns: Axis, hw: tuple[int, int]) -> Array:
@@ -261,8 +261,8 @@ def runs_of_classes(classes: Array) -> Iterator[tuple[int, Runs]]:
     ends = np.concatenate([starts[1:], [flat.size]])
     of_runs = flat[starts]
     order = np.argsort(of_runs, kind="stable")
-    found, first = np.unique(of_runs[order], return_index=True)
-    for class_id, own in zip(found.tolist(), np.split(order, first[1:]), strict=True):
+    class_ids, first = np.unique(of_runs[order], return_index=True)
+    for class_id, own in zip(class_ids.tolist(), np.split(order, first[1:]), strict=True):
         if class_id != NO_CLASS:
             yield class_id, Runs((height, width), starts[own], ends[own])
 
@@ -290,11 +290,11 @@ def _runs_of_columns(inside: Array, x: int, y: int, height: int) -> tuple[Array,
     return pixels[0], pixels[1]
 
 
-def _joined(found: list[tuple[Array, Array]], hw: tuple[int, int]) -> Runs:
+def _joined(runs: list[tuple[Array, Array]], hw: tuple[int, int]) -> Runs:
     """Runs that end where the next one starts, at the top of a column, are one."""
     empty = np.empty(0, np.int64)
-    starts = np.concatenate([empty, *(starts for starts, _ in found)])
-    ends = np.concatenate([empty, *(ends for _, ends in found)])
+    starts = np.concatenate([empty, *(starts for starts, _ in runs)])
+    ends = np.concatenate([empty, *(ends for _, ends in runs)])
     is_new = np.ones(starts.size, bool)
     is_new[1:] = starts[1:] != ends[:-1]
     is_last = np.ones(starts.size, bool)

@@ -53,13 +53,13 @@ def detect_poses(
         return _of_one(spec, outputs, placement, options)
     table, points = without_last_columns(outputs, columns_of_points(spec))
     detecting = DetectOptions(options.score_threshold, options.max_poses, options.iou_threshold)
-    found, rows = select(spec, split(table, spec), placement, detecting)
+    detections, rows = select(spec, split(table, spec), placement, detecting)
     return Poses(
-        found.class_ids,
-        found.scores,
-        found.xyxy,
+        detections.class_ids,
+        detections.scores,
+        detections.xyxy,
         _points(spec, points[rows], placement),
-        found.warnings,
+        detections.warnings,
     )
 
 
@@ -104,9 +104,11 @@ def _multipose(spec: ModelSpec, raw: Array, placement: Placement, options: PoseO
         "scores": raw[:, -1],
     }
     detecting = DetectOptions(options.score_threshold, options.max_poses, options.iou_threshold)
-    found, rows = select(spec, table, placement, detecting)
+    detections, rows = select(spec, table, placement, detecting)
     points = _points(spec, raw[rows, :-_MULTIPOSE_REST], placement)
-    return Poses(found.class_ids, found.scores, found.xyxy, points, found.warnings)
+    return Poses(
+        detections.class_ids, detections.scores, detections.xyxy, points, detections.warnings
+    )
 
 
 def _points(spec: ModelSpec, raw: Array, placement: Placement) -> Array:

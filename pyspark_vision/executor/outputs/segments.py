@@ -76,12 +76,12 @@ def segment(
     width, height = size_wh
     hw = height, width
     if "pixel_classes" in outputs:
-        found = _of_class_map(spec, outputs["pixel_classes"], placement, hw)
+        candidates = _of_class_map(spec, outputs["pixel_classes"], placement, hw)
     elif "pixel_scores" in outputs:
-        found = _of_scores(spec, outputs["pixel_scores"], placement, hw, options)
+        candidates = _of_scores(spec, outputs["pixel_scores"], placement, hw, options)
     else:
         return _objects(spec, outputs, placement, hw, options)
-    return _best(spec, found, hw, options)
+    return _best(spec, candidates, hw, options)
 
 
 def channels_first(values: Array, spec: ModelSpec) -> Array:
@@ -190,17 +190,17 @@ def _mean(shares: Array, is_inside: Array) -> float:
 
 def _best(
     spec: ModelSpec,
-    found: Iterable[tuple[int, float, Runs]],
+    candidates: Iterable[tuple[int, float, Runs]],
     hw: tuple[int, int],
     options: SegmentOptions,
 ) -> Segments:
     kept = [
         (class_id, score, runs)
-        for class_id, score, runs in found
+        for class_id, score, runs in candidates
         if class_id != spec.background_class and not score <= options.score_threshold
     ]
     # Without scores the largest come first.
-    kept.sort(key=lambda one: (-np.nan_to_num(one[1]), -one[2].area))
+    kept.sort(key=lambda candidate: (-np.nan_to_num(candidate[1]), -candidate[2].area))
     kept = kept[: options.max_segments]
     return Segments(
         np.array([class_id for class_id, _, _ in kept], np.int32) + np.int32(spec.label_offset),

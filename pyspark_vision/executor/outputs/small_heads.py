@@ -134,11 +134,11 @@ def fastestdet(outputs: Outputs, spec: ModelSpec) -> Outputs:
     raw = raw.reshape(rows * columns, -1)
     cells, _ = grid_cells((rows, columns), (1,))
     centers = (cells + np.tanh(raw[:, 1:3])) / np.array([columns, rows], np.float32)
-    found = best_class(
+    classified = best_class(
         {
             "boxes": np.concatenate([centers, sigmoid(raw[:, 3:5])], axis=1),
             "class_scores": raw[:, 5:],
         }
     )
     objectness = np.clip(raw[:, 0], 0, None)
-    return {**found, "scores": objectness**0.6 * np.clip(found["scores"], 0, None) ** 0.4}
+    return {**classified, "scores": objectness**0.6 * np.clip(classified["scores"], 0, None) ** 0.4}

@@ -68,8 +68,8 @@ def embed_texts(
         for index in asked:
             rows[index] = embed_texts(tower, [texts[index]], normalize=normalize)[0]
         return rows
-    for index, one, vector in zip(asked, tokens, vectors, strict=True):
-        rows[index] = _row(vector, one, tower, normalize=normalize)
+    for index, text_tokens, vector in zip(asked, tokens, vectors, strict=True):
+        rows[index] = _row(vector, text_tokens, tower, normalize=normalize)
     return rows
 
 

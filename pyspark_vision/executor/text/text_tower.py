@@ -84,21 +84,21 @@ class TextTower:
         """``(N, D)`` float32, in the order of the texts."""
         vectors: list[Array | None] = [None] * len(tokens)
         by_length: dict[int, list[int]] = {}
-        for index, one in enumerate(tokens):
-            by_length.setdefault(len(one.ids), []).append(index)
+        for index, text_tokens in enumerate(tokens):
+            by_length.setdefault(len(text_tokens.ids), []).append(index)
         for indices in by_length.values():
             for start in range(0, len(indices), _TEXTS_IN_BATCH):
                 batch = indices[start : start + _TEXTS_IN_BATCH]
-                found = self._run([tokens[index] for index in batch])
-                for index, vector in zip(batch, found, strict=True):
+                embedded = self._run([tokens[index] for index in batch])
+                for index, vector in zip(batch, embedded, strict=True):
                     vectors[index] = vector
         return np.array(vectors, np.float32)
 
     def _run(self, batch: Sequence[Tokens]) -> Array:
         values = {
-            "input_ids": [one.ids for one in batch],
-            "attention_mask": [one.mask for one in batch],
-            "token_type_ids": [(0,) * len(one.ids) for one in batch],
+            "input_ids": [tokens.ids for tokens in batch],
+            "attention_mask": [tokens.mask for tokens in batch],
+            "token_type_ids": [(0,) * len(tokens.ids) for tokens in batch],
         }
         inputs = {name: np.array(values[name], dtype) for name, dtype in self._inputs.items()}
         vectors: Array = self._session.run([self.input.output], inputs)[0]
