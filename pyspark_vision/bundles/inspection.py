@@ -31,10 +31,7 @@ from pyspark_vision.bundles.proposal.candidates import candidates_of, shapes_of
 from pyspark_vision.bundles.proposal.class_labels import labels_of, with_labels
 from pyspark_vision.bundles.proposal.fields import fields_of, input_fields
 from pyspark_vision.bundles.proposal.guesses import Proposal, guessed
-from pyspark_vision.bundles.proposal.readings import (
-    COMPUTED_COORDINATES,
-    Reading,
-)
+from pyspark_vision.bundles.proposal.reading import COMPUTED_COORDINATES, Reading
 from pyspark_vision.bundles.proposal.trial import (
     NoAxisOfPicturesError,
     trial_hw,

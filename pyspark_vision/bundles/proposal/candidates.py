@@ -10,11 +10,8 @@ from pyspark_vision.bundles.proposal.fields import OPEN_INPUT_HW, shape_hw
 from pyspark_vision.bundles.proposal.grid_readings import grid_readings
 from pyspark_vision.bundles.proposal.keypoint_readings import keypoint_readings
 from pyspark_vision.bundles.proposal.mask_readings import mask_readings, masked_boxes
-from pyspark_vision.bundles.proposal.readings import (
-    CONVENTIONS,
-    Reading,
-    readings,
-)
+from pyspark_vision.bundles.proposal.reading import CONVENTIONS, Reading
+from pyspark_vision.bundles.proposal.readings import readings
 from pyspark_vision.bundles.proposal.small_readings import small_readings
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.spec_choices import ROLES, TASKS

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark_vision.bundles.labels import NO_LABEL, Labels, read_labels
-from pyspark_vision.bundles.proposal.readings import (
-    class_count,
-)
+from pyspark_vision.bundles.proposal.readings import class_count
 from pyspark_vision.bundles.readers.contents import ModelFound
 from pyspark_vision.bundles.spec import ModelSpec
 from pyspark_vision.errors import InvalidModelError

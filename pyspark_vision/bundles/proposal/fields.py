@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles.proposal.readings import (
-    Reading,
-)
+from pyspark_vision.bundles.proposal.reading import Reading
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.readers.keras import family_of
 from pyspark_vision.bundles.readers.preparation import of_pixels

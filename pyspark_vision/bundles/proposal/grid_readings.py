@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from pyspark_vision.bundles.proposal.readings import CONVENTIONS, Reading, shown
+from pyspark_vision.bundles.proposal.reading import CONVENTIONS, Reading, shown
 from pyspark_vision.bundles.proposal.ssd_families import FACE_POINTS_OF_FIVE
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.bundles.spec_choices import GRID_STRIDES

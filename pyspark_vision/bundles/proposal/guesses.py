@@ -16,7 +16,7 @@ from pyspark_vision.bundles.spec_choices import (
 )
 
 if TYPE_CHECKING:
-    from pyspark_vision.bundles.proposal.readings import Reading
+    from pyspark_vision.bundles.proposal.reading import Reading
     from pyspark_vision.bundles.readers.contents import ModelFound
     from pyspark_vision.bundles.spec import ModelSpec
 

@@ -12,13 +12,8 @@ from pyspark_vision.bundles.keypoint_names import (
     MEDIAPIPE_HAND_POINTS,
     MEDIAPIPE_POSE_POINTS,
 )
-from pyspark_vision.bundles.proposal.readings import (
-    Reading,
-    shortened,
-    shown,
-    table_readings,
-    tables_of,
-)
+from pyspark_vision.bundles.proposal.reading import Reading, shown
+from pyspark_vision.bundles.proposal.table_readings import shortened, table_readings, tables_of
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.executor.outputs.raw_heads import TABLES
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pyspark_vision.bundles.proposal.readings import (
-    Reading,
-    has_boxes,
-    is_map_of_pixels,
-    nameless_boxes,
-    plain,
-    shortened,
-    shown,
-    table_readings,
-    tables_of,
-)
+from pyspark_vision.bundles.proposal.reading import Reading, plain, shown
+from pyspark_vision.bundles.proposal.readings import has_boxes, is_map_of_pixels, nameless_boxes
+from pyspark_vision.bundles.proposal.table_readings import shortened, table_readings, tables_of
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.executor.outputs.raw_heads import TABLES
 from pyspark_vision.executor.outputs.segments import channel_axis

@@ -7,14 +7,17 @@ where no other is known that has such outputs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from pyspark_vision.bundles.proposal.reading import CONVENTIONS, Reading, plain, shown
+from pyspark_vision.bundles.proposal.table_readings import (
+    is_of_places,
+    raw_reading,
+    table_readings,
+    tables_of,
+)
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
-from pyspark_vision.executor.outputs.grids import grid_cells
 from pyspark_vision.executor.outputs.small_heads import NANODET_BINS
 
 # How names end, whatever an exporter puts before them: `detection_boxes`, `det_boxes`,
@@ -28,24 +31,10 @@ _NAMES = {
 }
 _EMBEDDING_NAMES = ("embedding", "feature_vector", "image_embeds", "pooler_output")
 
-# A model that suppresses its own boxes returns a few hundred (Ultralytics: 300); a raw one-class
-# YOLOv5, whose rows are six numbers too, thousands.
-_MOST_END_TO_END_BOXES = 1000
-# A box without an object may be anything.
-_LEAST_ORDERED = 0.75
-# Of RT-DETR's and DETR's configurations: 100, 300; D-FINE and RT-DETRv2 have 300, Co-DETR 900.
-_MOST_QUERIES = 1000
-# Ultralytics' and YOLOX's grids: P5, and with a finer or a coarser one (P2, P6).
-_STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
-
 # Scores and boxes of DETR's family: Hugging Face's names, DETR's own, and RF-DETR's
 # (rfdetr/export/main.py), which are MMDetection's with another shape.
 _RF_DETR_NAMES = ("labels", "dets")
 _DETR_NAMES = (("logits", "pred_boxes"), ("pred_logits", "pred_boxes"), _RF_DETR_NAMES)
-
-# In parts of the picture: half of a grid's boxes lie nearer to their cells. Of offsets from these,
-# which are about the same in each cell, half lie a quarter of it away and more.
-_NEAR_CELLS = 0.1
 
 # Features that a vector is pooled from have a 16th of the input's sides, or less (ResNet: a
 # 32nd, ViT: a 16th, 14th); a segmentation has an 8th (DeepLab's smallest) or more.
@@ -59,132 +48,6 @@ _TINY_YOLOV2_ANCHORS = {
         *(7.88282, 3.52778, 9.77052, 9.16828),
     ),
 }
-
-# Fields of ModelSpec by raw role. Ultralytics' LetterBox and division by 255; YOLOX's `preproc`
-# (BGR in 0..255, at the top left); Hugging Face's DetrImageProcessor, and RTDetrImageProcessor,
-# which divides by 255 and stretches.
-_PIXELS = {"coordinates": "pixel", "box_format": "cxcywh"}
-_LETTERBOX = {"resize": "letterbox", "pad_value": 114}
-_YOLO = {**_PIXELS, **_LETTERBOX, "normalization": "unit"}
-CONVENTIONS: dict[str, dict[str, Any]] = {
-    "yolov5": _YOLO,
-    "yolov8": _YOLO,
-    "yolov8_rows": _YOLO,
-    "end_to_end": {**_YOLO, "box_format": "xyxy"},
-    "batch_rows": {**_YOLO, "box_format": "xyxy", "batched_outputs": False},
-    "yolox": {
-        **(_PIXELS | _LETTERBOX),
-        "letterbox_anchor": "top_left",
-        "letterbox_rounding": "floor",
-        "normalization": "none",
-        "color_order": "bgr",
-    },
-    "yolov2": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
-    "detr_rows": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
-    "detr_logits": {
-        "coordinates": "normalized",
-        "box_format": "cxcywh",
-        "normalization": "torch",
-    },
-    "detr_sigmoid": {"coordinates": "normalized", "box_format": "cxcywh", "normalization": "unit"},
-    "scored_boxes": {"coordinates": "pixel", "box_format": "xyxy"},
-    "ssd_boxes": {"coordinates": "normalized", "box_format": "cxcywh"},
-    # OpenCV's FaceDetectorYN: BGR in 0..255, padded with black on the right and below.
-    "cls_8": {
-        **_PIXELS,
-        "normalization": "none",
-        "color_order": "bgr",
-        "resize": "letterbox",
-        "letterbox_anchor": "top_left",
-        "iou_threshold": 0.3,
-    },
-    # InsightFace's scrfd.py: `blobFromImage` with 1/128, 127.5 and swapped colours, of a picture at
-    # the top left of a black one.
-    "score_8": {
-        "coordinates": "pixel",
-        "box_format": "xyxy",
-        "normalization": "values",
-        "mean": (127.5,),
-        "std": (128.0,),
-        "color_order": "rgb",
-        "resize": "letterbox",
-        "letterbox_anchor": "top_left",
-        "letterbox_rounding": "floor",
-        "resize_filter": "opencv_bilinear",
-        "iou_threshold": 0.4,
-    },
-    # PaddleDetection's picodet_reader.yml, whose Resize and NormalizeImage keep no ratio.
-    "dist_8": {
-        "coordinates": "pixel",
-        "box_format": "xyxy",
-        "normalization": "torch",
-        "resize": "stretch",
-    },
-    # CenterFace's prj-python/centerface.py: RGB in 0..255, stretched to multiples of 32.
-    "center_map": {
-        "coordinates": "pixel",
-        "box_format": "xyxy",
-        "normalization": "none",
-        "color_order": "rgb",
-        "resize": "stretch",
-        "resize_filter": "opencv_bilinear",
-        "stride": 32,
-        "iou_threshold": 0.3,
-    },
-    # NanoDet's config/*.yml: BGR, its own mean and deviation, stretched by OpenCV.
-    "nanodet": {
-        "coordinates": "pixel",
-        "box_format": "xyxy",
-        "color_order": "bgr",
-        "normalization": "values",
-        "mean": (103.53, 116.28, 123.675),
-        "std": (57.375, 57.12, 58.395),
-        "resize_filter": "opencv_bilinear",
-        "iou_threshold": 0.6,
-    },
-    # FastestDet's runtime.py: BGR in 0..1, stretched; its INTER_AREA is Pillow's box filter.
-    "fastestdet": {
-        "coordinates": "normalized",
-        "box_format": "cxcywh",
-        "normalization": "unit",
-        "color_order": "bgr",
-        "resize_filter": "box",
-        "iou_threshold": 0.35,
-    },
-}
-# Of which the decoding gives the unit of the boxes, whatever their values are.
-COMPUTED_COORDINATES = frozenset(
-    {
-        *("yolov2", "ssd_boxes", "cls_8", "nanodet", "fastestdet"),
-        *("score_8", "dist_8", "center_map"),
-    }
-)
-
-Array = np.ndarray[Any, Any]
-# Outputs of each trial run, by role -> why they cannot be what a reading says, or None.
-Check = Callable[[Sequence[Mapping[str, Array]]], str | None]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One way to read a model's outputs.
-
-    ``roles``: role -> tensor name; ``why``: the evidence, in words; ``fields`` of ``ModelSpec``
-    that come with it; ``is_certain``: no other reading has such outputs; ``settled``: fields that
-    the reading itself settles; ``doubt``: why another task, which this library does not know, may
-    have such outputs. ``labels`` where it names its classes; ``check`` looks at the trial runs for
-    what this reading alone needs.
-    """
-
-    task: str
-    roles: tuple[tuple[str, str], ...]
-    why: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    is_certain: bool = False
-    settled: tuple[str, ...] = ()
-    labels: tuple[tuple[int, str], ...] = ()
-    check: Check | None = None
-    doubt: str = ""
 
 
 def readings(
@@ -222,7 +85,7 @@ def _detectors(
     ]
     if len(contents.outputs) == 1 and rows_of_seven:
         why = f"{shown(rows_of_seven[0])}: rows of index, box, class and score, as YOLOv7 exports"
-        yield _raw("batch_rows", rows_of_seven[0], why)
+        yield raw_reading("batch_rows", rows_of_seven[0], why)
     # What stands beside a table may be what masks are made of, and points at its rows' ends.
     has_more = contents.task not in (None, "detect") or any(
         len(t.shape) == 4 for t in contents.outputs
@@ -365,123 +228,6 @@ def _named(contents: ModelFound) -> Iterator[Reading]:
     )
 
 
-def table_readings(
-    tensor: TensorFound, input_hw: tuple[int, int], classes: int | None, *, ultralytics: bool
-) -> Iterator[Reading]:
-    """One table of boxes: which layout has as many rows and columns."""
-    _, rows, columns = tensor.shape
-    table = shown(tensor)
-    counts = _grid_counts(input_hw)
-    if columns == 6 and rows <= _MOST_END_TO_END_BOXES:
-        yield _end_to_end(tensor, ultralytics=ultralytics)
-    by_rows = _fits_grid(rows, counts, 1)
-    if rows > 4 and (columns == -1 or rows < columns):
-        is_certain = _fits_grid(columns, counts, 1) and _classes_fit(rows - 4, classes)
-        yield _raw(
-            "yolov8", tensor, f"{table}: YOLOv8's columns of a box", is_certain or ultralytics
-        )
-    if columns <= 5:
-        return
-    triple = _fits_grid(rows, counts, 3)
-    if rows != -1 and rows <= _MOST_QUERIES and not (by_rows or triple) and columns < rows:
-        what = f"{table}: queries of box and scores, as RT-DETR by Ultralytics"
-        yield _raw("detr_rows", tensor, what, ultralytics)
-    if rows == -1 or columns < rows:
-        if not by_rows and (rows == -1 or rows > _MOST_QUERIES or not ultralytics):
-            is_certain = triple and _classes_fit(columns - 5, classes)
-            yield _raw(
-                "yolov5", tensor, f"{table}: rows of box, objectness and classes", is_certain
-            )
-        if by_rows or rows == -1:
-            if ultralytics or classes in (None, columns - 4):
-                certain = ultralytics or classes == columns - 4
-                rows_of_it = f"{table}: rows of box and classes"
-                yolov8 = _raw("yolov8_rows", tensor, rows_of_it, certain)
-                yield yolov8 if ultralytics else _of_cells(yolov8, input_hw, are_places=True)
-            if not ultralytics and classes in (None, columns - 5):
-                certain = classes == columns - 5
-                what = f"{table}: rows of a grid's box, objectness and classes, as YOLOX"
-                yolox = _raw("yolox", tensor, what, certain)
-                yield _of_cells(yolox, input_hw, are_places=False)
-                worked_out = _raw("yolov5", tensor, f"{what}, with its boxes worked out", certain)
-                yield _of_cells(worked_out, input_hw, are_places=True)
-
-
-def _of_cells(reading: Reading, input_hw: tuple[int, int], *, are_places: bool) -> Reading:
-    """With a check that boxes lie at their cells, which offsets from these do not."""
-    ((role, _),) = reading.roles
-
-    def check(runs: Sequence[Mapping[str, Array]]) -> str | None:
-        lie_there = _lie_at_cells(runs[-1][role][:, :4].astype(np.float64), input_hw)
-        if lie_there in (None, are_places):
-            return None
-        if are_places:
-            return "its boxes do not lie at their cells: they are offsets, which `yolox` reads"
-        return "its boxes lie at their cells: they are worked out already"
-
-    return replace(reading, check=check)
-
-
-def _lie_at_cells(boxes: Array, input_hw: tuple[int, int]) -> bool | None:
-    """Whether rows (centre, sides), in pixels or in 0..1, lie near the cells that they are of.
-
-    ``None`` where that is not to be told.
-    """
-    for strides in _STRIDES:
-        cells, of_stride = grid_cells(input_hw, strides)
-        if len(cells) == len(boxes):
-            break
-    else:
-        return None
-    own = boxes.any(axis=1)
-    if not own.any():
-        return None
-    sides = np.array(input_hw[::-1])
-    middles = (cells[own] + 0.5) * of_stride[own] / sides
-    away = [np.median(np.abs(boxes[own, :2] / unit - middles).max(axis=1)) for unit in (sides, 1.0)]
-    return bool(min(away) < _NEAR_CELLS)
-
-
-def _end_to_end(tensor: TensorFound, *, ultralytics: bool) -> Reading:
-    """Of YOLO, or of EfficientDet, whose pictures are prepared in another way."""
-
-    def are_corners(runs: Sequence[Mapping[str, Array]]) -> str | None:
-        rows = np.concatenate([run["end_to_end"] for run in runs])
-        left, top, right, bottom = rows[rows[:, 4] > 0][:, :4].T
-        ordered = (right >= left) & (bottom >= top)
-        if not ordered.size or ordered.mean() >= _LEAST_ORDERED:
-            return None
-        return "most of its boxes end before they begin: their numbers are no corners"
-
-    why = f"{shown(tensor)}: a few rows of box, score and class"
-    reading = _raw("end_to_end", tensor, why, is_certain=ultralytics)
-    return replace(reading, is_certain=True, check=None if ultralytics else are_corners)
-
-
-def tables_of(contents: ModelFound, input_hw: tuple[int, int]) -> list[TensorFound]:
-    """The outputs that may be tables of boxes ``(N, rows, columns)``."""
-    return [
-        tensor
-        for tensor in contents.outputs
-        if len(tensor.shape) == 3 and not is_of_places(tensor, input_hw)
-    ]
-
-
-def shortened(tensor: TensorFound, by: int) -> Iterator[TensorFound]:
-    """A table without ``by`` of its rows, then without ``by`` of its columns."""
-    batch, rows, columns = tensor.shape
-    if rows > by + 4:
-        yield replace(tensor, shape=(batch, rows - by, columns))
-    if columns > by + 4:
-        yield replace(tensor, shape=(batch, rows, columns - by))
-
-
-def _raw(role: str, tensor: TensorFound, why: str, is_certain: bool = True) -> Reading:
-    """``is_certain``: the layout's conventions are those of this file, too."""
-    settled = ("box_format", "normalization") if is_certain else ("box_format",)
-    return Reading("detect", ((role, tensor.name),), why, CONVENTIONS[role], is_certain, settled)
-
-
 def _vectors(contents: ModelFound, input_hw: tuple[int, int]) -> Iterator[Reading]:
     """One output, or one of a telling name: a vector, or what a vector is pooled from."""
     if len(contents.outputs) == 1:
@@ -541,41 +287,8 @@ def is_map_of_pixels(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
     )
 
 
-def is_of_places(tensor: TensorFound, input_hw: tuple[int, int]) -> bool:
-    """Whether it has a number for each place, as depths ``(1, H, W)``: no table, and no tokens."""
-    return len(tensor.shape) == 3 and tensor.shape[1:] in (
-        input_hw,
-        tuple(side // 2 for side in input_hw),
-    )
-
-
 def _only(contents: ModelFound, role: str) -> tuple[tuple[str, str], ...]:
     return ((role, contents.outputs[0].name),)
-
-
-def plain(name: str) -> str:
-    """``StatefulPartitionedCall/detection_boxes:0`` -> ``detection_boxes``."""
-    return name.lower().split(":")[0].rsplit("/", 1)[-1]
-
-
-def shown(tensor: TensorFound) -> str:
-    return f"{tensor.name} {list(tensor.shape)}"
-
-
-def _grid_counts(input_hw: tuple[int, int]) -> set[int]:
-    """How many cells the usual grids over an input have together."""
-    height, width = input_hw
-    return {
-        sum((height // stride) * (width // stride) for stride in strides) for strides in _STRIDES
-    }
-
-
-def _fits_grid(count: int, counts: set[int], anchors: int) -> bool:
-    return count > 0 and count % anchors == 0 and count // anchors in counts
-
-
-def _classes_fit(columns: int, classes: int | None) -> bool:
-    return classes is None or columns == classes
 
 
 def class_count(outputs: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> int | None:

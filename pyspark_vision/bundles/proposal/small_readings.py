@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyspark_vision.bundles.proposal.readings import CONVENTIONS, Check, Reading, plain, shown
+from pyspark_vision.bundles.proposal.reading import CONVENTIONS, Check, Reading, plain, shown
 from pyspark_vision.bundles.proposal.ssd_families import SsdFamily, are_at_anchors, find_families
 from pyspark_vision.bundles.readers.contents import ModelFound, TensorFound
 from pyspark_vision.executor.outputs.small_heads import (
