@@ -94,7 +94,7 @@ def fetch_object(
     """URIs of objects (``s3://``, ``s3a://``, ``gs://``) -> ``struct<content: binary, error,
     attempts>``.
 
-    Fetched in the executors, by one client per worker with ``concurrency`` objects under way; in
+    Executors fetch them, by one client per worker with ``concurrency`` objects under way; in
     ``classify_image(fetch_object("uri"), m)`` that goes on while the model runs, in one pass. A
     missing, forbidden or unreachable object is that row's error (``fetch_not_found``,
     ``fetch_denied``, ``fetch_failed``), after ``max_attempts`` with growing pauses for throttling,
@@ -102,12 +102,12 @@ def fetch_object(
 
     The address of the service is Spark's own setting (``fs.s3a.endpoint``, ``….region``,
     ``fs.s3a.path.style.access``); credentials are the executor's (role, profile, ``AWS_*``).
-    ``prefixes``: where URIs come from outside, the folders they may name; others are
+    ``prefixes`` are the folders that URIs from outside may name; other URIs are
     ``fetch_denied``. ``file:`` URIs are read only under a prefix that names them.
 
     ``gs://`` needs the extra ``gcp`` on executors, and asks with their application-default
-    credentials; docs/gcs.md has its settings (``fs.gs.*``). ``generation``: a column (BIGINT, or
-    STRING of digits) of the generation of the object that each row means, null for any. A
+    credentials; docs/gcs.md has its settings (``fs.gs.*``). ``generation`` is a column (BIGINT, or
+    STRING of digits) with the generation of the object that each row means, null for any. A
     generation that is gone because the object was replaced is ``fetch_replaced``, one that is gone
     with its object ``fetch_not_found``. URIs of other stores have none (``fetch_failed``).
 
@@ -180,7 +180,7 @@ def classify_image(
     >>> spec = ModelSpec.load("models/demo-classifier")
     >>> df.select(classify_image("content", spec, top_k=1).alias("r")).select("r.*").show()
 
-    Of an array of pictures, an array of results:
+    An array of pictures gives an array of results:
 
     >>> pair = df.select(F.array("content", F.lit(b"no picture")).alias("pictures"))
     >>> results = pair.select(F.explode(classify_image("pictures", spec, top_k=1)).alias("r"))
@@ -192,8 +192,8 @@ def classify_image(
     | NULL|unsupported_format|
     +-----+------------------+
 
-    ``labels``: of a dual encoder (CLIP, SigLIP), which has no classes of its own, the texts that a
-    picture is compared with; a ``class_id`` is a text's place in the list. Their embeddings are
+    ``labels`` are the texts that a dual encoder (CLIP, SigLIP), which has no classes of its own,
+    compares a picture with; a ``class_id`` is a text's place in the list. Their embeddings are
     computed once, here, with the extras ``onnx`` and ``text``. Scores add up to 1 over the texts
     where the model's ``score_kind`` is ``logit``; where it is ``sigmoid`` each is by itself.
 
@@ -223,11 +223,10 @@ def detect_objects(
     many).
     ``iou_threshold`` is that of the non-maximum suppression within a class; by default it is the
     model's (``spec.iou_threshold``, 0.5 where that is not said) for models that give raw boxes with
-    a score for each class, and none for models that suppress on their own. Of a model that names
-    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection has
-    ``keypoints: array<struct<name, x, y, score>>``, too. ``detections`` is null where ``error`` is
-    not. ``timings`` adds what a row cost
-    (:data:`schemas.TIMINGS`).
+    a score for each class, and none for models that suppress on their own. Where a model names
+    keypoints (``spec.keypoint_names``: BlazeFace, YuNet), each detection also has
+    ``keypoints: array<struct<name, x, y, score>>``. ``detections`` is null where ``error`` is not.
+    ``timings`` adds what a row cost (:data:`schemas.TIMINGS`).
     """
     read = read_column("detect_objects", col, decode, timings=timings)
     function = detecting(
@@ -299,11 +298,12 @@ def detect_keypoints(
     warnings>``, best first. Points are normalized to the upright picture, and may lie outside of
     it; a box is null where the model gives none. ``poses`` is null where ``error`` is not.
 
-    A pose's ``score`` is the model's: of the box (YOLO's pose, MoveNet MultiPose) or of the
-    presence (MediaPipe); MoveNet's single pose has the mean of its points'. ``score_threshold`` is
-    0.2 for such a mean by default, and else 0.5. All points of a pose are kept: their scores say
-    which are seen. Models of one person or hand (MoveNet, MediaPipe) expect that it fills the
-    picture. ``iou_threshold`` and ``timings`` are as in :func:`detect_objects`.
+    A pose's ``score`` is the model's score of the box (YOLO's pose, MoveNet MultiPose) or of the
+    presence (MediaPipe); MoveNet's single pose has the mean of its points' scores.
+    ``score_threshold`` is 0.2 for such a mean by default, and else 0.5. All points of a pose are
+    kept: their scores say which are seen. Models of one person or hand (MoveNet, MediaPipe)
+    expect that it fills the picture. ``iou_threshold`` and ``timings`` are as in
+    :func:`detect_objects`.
 
     >>> df.select(detect_keypoints("content", spec).alias("r")).select("r.poses.keypoints").show()
     """

@@ -52,7 +52,7 @@ def explode_predictions(
 ) -> DataFrame:
     """One row per predicted class, with its ``rank`` from 1: ``rank, class_id, label, score``.
 
-    As :func:`explode_detections`, for the struct of ``classify_image``.
+    It does what :func:`explode_detections` does, for the struct of ``classify_image``.
     """
     return _exploded("explode_predictions", df, column, "predictions", keep_empty, prefix)
 
@@ -62,7 +62,7 @@ def explode_segments(
 ) -> DataFrame:
     """One row per segment: ``class_id, label, score, xmin, ymin, xmax, ymax, area, mask``.
 
-    As :func:`explode_detections`, for the struct of ``segment_image``.
+    It does what :func:`explode_detections` does, for the struct of ``segment_image``.
     """
     return _exploded("explode_segments", df, column, "segments", keep_empty, prefix)
 
@@ -72,7 +72,7 @@ def explode_poses(
 ) -> DataFrame:
     """One row per pose: ``class_id, label, score, xmin, ymin, xmax, ymax, keypoints``.
 
-    As :func:`explode_detections`, for the struct of ``detect_keypoints``.
+    It does what :func:`explode_detections` does, for the struct of ``detect_keypoints``.
     """
     return _exploded("explode_poses", df, column, "poses", keep_empty, prefix)
 
@@ -83,7 +83,7 @@ def explode_lines(
     """One row per line of text, with its ``rank`` from 1 in reading order: ``rank, text, score,
     corners``.
 
-    As :func:`explode_detections`, for the struct of ``read_text``.
+    It does what :func:`explode_detections` does, for the struct of ``read_text``.
     """
     return _exploded("explode_lines", df, column, "lines", keep_empty, prefix)
 
@@ -104,8 +104,8 @@ def split_failed(df: DataFrame, column: str = "result") -> tuple[DataFrame, Data
 def newest_per_key(df: DataFrame, key: str, timestamp: str) -> DataFrame:
     """The row with the latest ``timestamp`` of each ``key``; ties keep one of them.
 
-    A null timestamp is older than any other; rows with a null key form one group. For batches
-    (and inside ``foreachBatch``); a stream of its own has no newest row yet.
+    A null timestamp is older than any other; rows with a null key form one group. Use it on batches
+    (and inside ``foreachBatch``): a stream of its own has no newest row yet.
     """
     _require(df, key)
     _require(df, timestamp)
@@ -130,12 +130,12 @@ def mark_dropped(
     """Add ``dropped``: null, ``"stale"`` (older than ``max_age_s``, ``None``: never) or
     ``"superseded"``.
 
-    Superseded is what is not the newest row of its ``key`` among those that are not stale; of
-    equal times the last ``offset`` (or ``origin``) is the newest. Without a ``key`` (``None``) no
-    row is, and rows are not compared, so ``df`` may be a stream. Rows for which ``unless`` holds
-    (failed ones) are never dropped and supersede nothing. No row is removed, so that what is
-    dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the query. Raises
-    where a column ``dropped`` is there already.
+    A row is superseded if it is not the newest of its ``key`` among those that are not stale; where
+    times are equal the last ``offset`` (or ``origin``) is the newest. Without a ``key`` (``None``)
+    no row is superseded: rows are not compared, so ``df`` may be a stream. Rows for which
+    ``unless`` holds (failed ones) are never dropped and supersede nothing. No row is removed, so
+    that what is dropped can be counted; its ``payload`` becomes null. ``now`` is the time of the
+    query. Raises where a column ``dropped`` is there already.
     """
     for name in (*([] if key is None else [key]), timestamp, payload):
         _require(df, name)

@@ -46,7 +46,7 @@ def model(
 ) -> ModelSpec:
     """The bundle or bare model file at ``uri`` (local or any Hadoop URI), for ``task`` or any.
 
-    Of several tasks a bare file is for that which its outputs say, and else for the first.
+    Where ``task`` names several, a bare file is for the one that its outputs say, or the first.
 
     A bundle says itself how it is run. For a file (SavedModel folder, ``.keras``, ``.h5``, frozen
     ``.pb``, ``.tflite``, ``.onnx``) a spec is proposed: ``labels`` is its label file, ``settings``

@@ -33,7 +33,7 @@ class Proof:
     versions: tuple[tuple[str, str], ...]
 
     def record(self) -> dict[str, Any]:
-        """As JSON keeps it; :func:`of_record` reads it."""
+        """The proof as JSON keeps it; :func:`of_record` reads it."""
         return {**asdict(self), "versions": dict(self.versions)}
 
     def __str__(self) -> str:

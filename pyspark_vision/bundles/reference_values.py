@@ -1,6 +1,7 @@
 """A reference's arrays of one picture -> what our own head would give of it.
 
-Of the model's own class indices, scores as rows have them, and pixels of the upright picture:
+Classes are the model's own indices, scores are as rows have them, and places are in pixels of the
+upright picture:
 
 - ``classify``: ``scores`` ``(C,)``
 - ``detect``: ``boxes`` ``(K, 4)`` xyxy, ``scores`` ``(K,)``, ``classes`` ``(K,)``: those that the

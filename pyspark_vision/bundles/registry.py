@@ -60,7 +60,7 @@ def registered_name(uri: str) -> str:
 
 
 def registered_version(uri: str) -> str:
-    """Which version an alias stands for now; of a name with its version, that.
+    """The version that an alias stands for now, or that the name itself gives.
 
     Raises ``OSError`` where the registry does not say.
     """

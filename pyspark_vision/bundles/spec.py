@@ -94,8 +94,8 @@ class ModelSpec:
       one; ``None``: any size.
     - ``score_kind``: ``probability``; ``logit``, of classes that exclude one another (a softmax);
       ``sigmoid``, logits of classes that do not; ``binary`` and ``binary_logit``, one unit, which
-      is the probability or the logit of class 1. A detector's logits go through the sigmoid. Of
-      a map of classes it says the same for each pixel.
+      is the probability or the logit of class 1. A detector's logits go through the sigmoid. For
+      a map of classes it says the same of each pixel.
     - ``pooling`` of an embedding: ``none``, the output is the vector; ``cls`` and ``mean`` of
       tokens ``(T, D)``; ``map``, the mean over the places of ``(D, h, w)``, in NHWC ``(h, w, D)``.
     - ``logit_scale`` and ``logit_bias`` of a dual encoder: ``scale * cosine + bias`` is the logit
@@ -113,16 +113,17 @@ class ModelSpec:
     - ``suppression`` of overlapping boxes: ``greedy`` keeps the best, ``weighted`` gives the mean
       of all of them by their scores (MediaPipe). ``iou_threshold``: from which on boxes overlap,
       where the caller does not say.
-    - ``keypoint_names``: of the points that a model gives, in its order; points behind the last
-      name are left out. Without names points are numbered. Of a table of boxes they say how many
-      there are. A detector with names gives its rows' detections ``keypoints``.
+    - ``keypoint_names``: the names of the points that a model gives, in its order; points behind
+      the last name are left out. Points without names are numbered. In a table of boxes the names
+      say how many points there are. The detections of a detector with names have ``keypoints``.
       ``keypoint_format``: the numbers of a point: ``x``, ``y``, a score ``s``; a depth
       ``z``, the logits of visibility ``v``, which is the score then, and of presence ``p``.
     - ``batched_outputs``: whether the first axis of each output counts pictures. A model without
       (torchvision's detectors: ``boxes (N, 4)``) takes one picture at a time.
     - ``labels``: ``((class_id, label), …)``, sparse ids allowed. The row's ``class_id`` is the
       model's own index plus ``label_offset``, and its label is ``labels[class_id]``.
-    - ``proof``: of ``bundle verify`` (:class:`bundles.proof.Proof`); not part of the value.
+    - ``proof``: what ``bundle verify`` has shown (:class:`bundles.proof.Proof`); not part of the
+      value.
     - ``root``: where ``files`` lie now; not part of the value (not compared, not saved).
     - ``on_every_node``: the files are at ``root`` on every node already and are not shipped.
     """
@@ -214,8 +215,8 @@ class ModelSpec:
     def digest(self) -> str:
         """The identity of all that changes its answers; what rows carry as ``model_digest``.
 
-        Of the file that runs, how pixels are prepared, how outputs are read, the precision and the
-        engine (:mod:`digest`). Name, licence and place are not part of it.
+        It is made of the file that runs, how pixels are prepared, how outputs are read, the
+        precision and the engine (:mod:`digest`). Name, licence and place are not part of it.
         """
         from pyspark_vision.bundles.digest import digest
 
@@ -223,7 +224,7 @@ class ModelSpec:
 
     @property
     def verified(self) -> str:
-        """What a reference has proven of this model as it is: one line, or why it is none."""
+        """What a reference has proven of this model as it is, in one line, or why nothing is."""
         if self.proof is None:
             return "not verified against a reference"
         if self.proof.model_digest != self.digest:

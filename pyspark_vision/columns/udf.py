@@ -36,7 +36,7 @@ def vision_udf(
     """``pipeline.<entry>(batches, arguments)`` as a UDF called ``name`` in plans.
 
     ``batches`` is an iterator of Arrow arrays (of tuples of them, if the UDF gets two columns).
-    As many rows come out as went in; the pieces may be cut differently.
+    There are as many rows out as in; the pieces may be cut differently.
     """
     # The closure below is pickled by value and imports nothing until it runs, so that a worker
     # without the package or its dependencies says what to do instead of failing to unpickle.

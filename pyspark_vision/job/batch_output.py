@@ -109,7 +109,7 @@ def claim(
 def check_letters(session: SparkSession | None, folder: str, output: str, *, adopts: bool) -> None:
     """Raise :class:`InvalidOptionError` if ``folder`` is not for the letters of ``output``'s job.
 
-    Without a session nothing is said of folders that are elsewhere.
+    Folders that are elsewhere are not checked without a session.
     """
     if session is None and None in (local_path(None, folder), local_path(None, output)):
         return

@@ -263,7 +263,7 @@ def kafka_topics(
 ) -> list[Topic]:
     """The topics that a job reads (default: ``topic``) and writes, by their flags.
 
-    Of a pattern those are known that are written: Java's patterns are Python's, as far as names go.
+    A pattern gives those written topics that it matches: for names, Java's patterns are Python's.
     """
     written = [Topic("--output-kafka-topic", results, is_written=True)] if results else []
     letters = letters_topic(options)

@@ -113,7 +113,7 @@ def images(
     """The images of the source, with ``picture`` and the time of their batch.
 
     ``read_images``: reads records of Kafka. ``own``: folders that the job writes, whose files are
-    no images even if they are announced. Of both sources, columns that one does not have are
+    no images even if they are announced. With both sources, a column that one does not have is
     null in its rows.
     """
     streams = []

@@ -21,7 +21,7 @@ Sink = Callable[["DataFrame", int], None]
 class OfFailures:
     """A sink of failed rows alone, which has nothing to do for a batch without one.
 
-    Not one that replaces what an earlier try of the batch has written.
+    A sink that replaces what an earlier try of the batch has written cannot be one.
     """
 
     sink: Sink

@@ -3,7 +3,7 @@
 A letter holds ``payload`` and ``key`` (bytes as they came), ``origin``, ``topic``, ``partition``,
 ``offset``, ``timestamp`` (when the source got it), ``error_code``, ``error_message``, ``model``,
 ``model_sha256``, ``model_digest`` and ``subscription`` (of Pub/Sub, where it came from there; its
-ordering key is the ``key``). In Parquet these are columns. In Kafka the payload is the
+ordering key is the ``key``). They are columns in Parquet. In Kafka the payload is the
 value and the key is the key, unchanged, and the others are headers named ``pyspark_vision.<name>``,
 as text. So a letter can be larger than its message was: what the topic does not take is left out,
 and said in a header.

@@ -45,7 +45,7 @@ class KafkaTopic:
 
     @property
     def largest_record_bytes(self) -> int:
-        """Of key, value and headers together: what both limits leave of a batch of one record."""
+        """The largest key, value and headers together: what both limits leave one record."""
         limits = [self.max_message_bytes, *filter(None, [self.topic_limit_bytes])]
         return max(0, min(limits) - _RECORD_OVERHEAD_BYTES)
 
@@ -102,5 +102,5 @@ def _too_large(why: str, target: KafkaTopic) -> str:
 
 
 def largest_value_bytes(target: KafkaTopic) -> int:
-    """Of a result: what its key, of names of usual length, leaves of a record."""
+    """The largest value of a result: what a key of names of usual length leaves of a record."""
     return max(0, target.largest_record_bytes - 1024)

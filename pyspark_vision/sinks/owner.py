@@ -1,4 +1,4 @@
-"""Whose a folder is that we write: a small file in it, made at its first use.
+"""The owner of a folder that we write: a small file in it, made at its first use.
 
 ``FOLDER/_job`` names the job, what it writes there, and the checkpoint (by an id that the
 checkpoint itself bears). A job writes and removes only in folders that bear its own mark: two jobs

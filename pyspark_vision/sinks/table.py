@@ -29,7 +29,8 @@ TABLE_FILES, BATCH_FOLDERS = "part-", "batch_id="
 def table_sink(session: SparkSession, folder: str, mark: Mark | None = None) -> Sink:
     """A sink that makes its results the table at ``folder`` (any Hadoop URI), for one batch.
 
-    Without rows it is an empty table with all columns. ``mark``: whose the table is from then on.
+    Results without rows make an empty table with all columns. ``mark`` says whose the
+    table is from then on.
     """
 
     def sink(results: DataFrame, batch_id: int) -> None:

@@ -40,7 +40,7 @@ class KafkaConnection:
     properties: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def options(self) -> dict[str, str]:
-        """As options of Spark's Kafka source and sink."""
+        """The connection as options of Spark's Kafka source and sink."""
         prefixed = {f"kafka.{key}": value for key, value in self.properties}
         return {"kafka.bootstrap.servers": self.servers, **prefixed}
 

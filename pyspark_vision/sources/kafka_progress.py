@@ -22,7 +22,8 @@ def backlog_rows(progress: Mapping[str, Any]) -> int | None:
 def rows_lost(progress: Mapping[str, Any]) -> int:
     """How many offsets a batch was to read and has not.
 
-    Of topics without compaction and transactions, whose offsets have gaps of their own.
+    It is right for topics without compaction and transactions, whose offsets have gaps of their
+    own.
     """
     planned = read = 0
     for source in progress["sources"]:

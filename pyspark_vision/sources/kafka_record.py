@@ -1,4 +1,4 @@
-"""Which topics a checkpoint reads, of which cluster: the checkpoint's own record of its source.
+"""The topics and the cluster that a checkpoint reads: the checkpoint's own record of its source.
 
 ``CHECKPOINT/_source/<n>`` (the highest counts) is JSON: ``kind``, ``cluster``, ``topics`` or
 ``pattern``, the ``ids`` of topics, and their ``ends`` at the time ``seen_at``. A start that does
@@ -6,7 +6,7 @@ not agree with it is refused before Spark writes a word.
 
 **A topic that was made anew** has another id. With ``skip_lost`` it is read from its beginning.
 Spark's checkpoint says up to which offset of the old topic was read, and no option moves that back.
-Of the ways to do it:
+There are three ways to do it:
 
 - a further checkpoint begins at batch 0, and its batches replace the first ones' folders;
 - reading the beginning as a batch of our own needs a number, which Spark then gives again;
@@ -77,7 +77,7 @@ class Record:
     plan_in_doubt: bool = False
 
     def text(self) -> str:
-        """As it is kept."""
+        """The record as the checkpoint keeps it."""
         return json.dumps({"kind": KIND, **dataclasses.asdict(self)}, indent=1)
 
 

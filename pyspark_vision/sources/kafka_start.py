@@ -37,7 +37,8 @@ class UnreachableError(StreamError):
 def refuse_unreachable(servers: str) -> None:
     """Raise :class:`UnreachableError` if none of the brokers takes connections from here.
 
-    One that is down among others that answer is no error. By a plain socket, so before the JVM.
+    A broker that is down among others that answer is no error. A plain socket asks, so that no JVM
+    has to run.
     """
     said = {}
     for address in servers.split(","):

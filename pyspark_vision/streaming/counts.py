@@ -112,9 +112,9 @@ def measure_results(results: DataFrame, value: str) -> tuple[Counts, Measures]:
     """Counts of flat results (columns ``value``, ``error``, maybe ``dropped``), and what else the
     columns allow, in one pass.
 
-    A row that was dropped is neither failed nor a result. Not by Spark's ``Observation``: its
-    counts come over the bus of listeners, which drops events when it is full, and who waits for
-    them waits for ever.
+    A row that was dropped is neither failed nor a result. Spark's ``Observation`` is not used: its
+    counts come over the bus of listeners, which drops events when it is full, and a reader who
+    waits for them waits for ever.
     """
     [aggregates] = results.agg(*_aggregates(results.schema.json(), value)).collect()
     return _measured(aggregates.asDict())
@@ -130,7 +130,7 @@ def observed_stream(results: DataFrame, value: str) -> DataFrame:
 
 
 def observed_records(records: DataFrame) -> DataFrame:
-    """As :func:`observed_stream`, of rows that become results within a batch: ``rows`` and
+    """What :func:`observed_stream` does, for rows that become results within a batch: ``rows`` and
     ``payload_bytes`` alone."""
     columns = [F.count(F.lit(1)).alias("rows")]
     if "payload_bytes" in records.columns:
@@ -141,8 +141,9 @@ def observed_records(records: DataFrame) -> DataFrame:
 def observed_batch(query: StreamingQuery) -> tuple[Counts, Measures] | None:
     """What :func:`observed_stream` has seen in the batch in hand, once a sink has read all of it.
 
-    From the plan that has run, and not from the bus of listeners. A part of the batch that is lost
-    with its executor and computed again is counted again. ``None`` where this Spark does not say.
+    The counts are read from the plan that has run, not from the bus of listeners. A part of the
+    batch that is lost with its executor and computed again is counted again. ``None`` where this
+    Spark does not say.
     """
     metrics = internals.observed_metrics(query, OBSERVED)
     return None if metrics is None else _measured(metrics)

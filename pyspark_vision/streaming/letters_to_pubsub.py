@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def topics(letters: DataFrame, to: str | None) -> dict[str | None, str]:
-    """By subscription, the topic to which its letters go: its own, or ``to`` for all.
+    """The topic to which the letters of each subscription go: its own, or ``to`` for all.
 
     Raises :class:`~pyspark_vision.errors.StreamError`, in one line, if a subscription is not there,
     or its topic, or this account may not look at it.

@@ -55,7 +55,7 @@ def model_file(folder: Path) -> Path | None:
 
 
 def lacking(folder: Path) -> str:
-    """Of a folder with a graph alone, what it lacks; empty for any other file or folder."""
+    """What a folder with a graph alone lacks; empty for any other file or folder."""
     if not folder.is_dir() or not any((*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx"))):
         return ""
     return f"{folder} has no {CONFIG} and no {PREPROCESSOR}, which say task and preparation"

@@ -88,7 +88,7 @@ def preparing(
 
 
 def of_steps(steps: Sequence[tuple[str, Array, Array]]) -> Preparing:
-    """Of operators in a row, each with its name, and ``x * scale + offset`` for what it does."""
+    """What operators in a row do; each is a name, and ``scale`` and ``offset`` of its step."""
     scale, offset = np.ones(1), np.zeros(1)
     fields: dict[str, Any] = {}
     unsaid: dict[str, str] = {}

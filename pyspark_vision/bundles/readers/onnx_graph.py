@@ -1,7 +1,7 @@
 """What an ONNX graph does to its input before anything else, and to its outputs at last.
 
 People wrap networks so that these scale and normalize pixels themselves; what is in the graph must
-not be done before it once more. As :mod:`graph_input` does it for TensorFlow.
+not be done before it once more. :mod:`graph_input` does the same for TensorFlow.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ _COORDINATES = {0: "normalized", 1: "pixel"}
 
 @dataclass(frozen=True)
 class TensorMetadata:
-    """Of one tensor: ``(x - mean) / std`` of pixels, how boxes are written, names of label files.
+    """One tensor's metadata: ``(x - mean) / std`` of pixels, how boxes are written, label files.
 
     Fields are empty or ``None`` where the metadata does not say them. ``label_files``: those
     without a locale, and in English, come first.
@@ -52,7 +52,7 @@ class TensorMetadata:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Of the inputs and outputs of a model, in the model's order."""
+    """The metadata of the inputs and outputs of a model, in the model's order."""
 
     inputs: tuple[TensorMetadata, ...] = ()
     outputs: tuple[TensorMetadata, ...] = ()

@@ -90,7 +90,8 @@ class Loaded:
 def already_in(client: Any, location: str, batch: BatchJob, patience: Patience) -> Loaded | None:
     """The job that has brought a batch in, waited for if it runs; ``None`` if none has.
 
-    For a batch that goes another way from now on. Raises :class:`StreamError` as :func:`bring_in`.
+    It is for a batch that goes another way from now on. Raises :class:`StreamError` as
+    :func:`bring_in` does.
     """
     service = _Service(client, location, batch, patience)
     for attempt in itertools.count():

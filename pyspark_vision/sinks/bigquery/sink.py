@@ -60,7 +60,7 @@ class Target:
 
 
 def largest_row_bytes(how: str) -> int:
-    """Of a row of JSON, by the way in which it goes."""
+    """The largest row of JSON that BigQuery takes, by the way in which it goes."""
     return LARGEST_ROW_BYTES if how == STORAGE else _LARGEST_JSON_ROW_BYTES
 
 

@@ -62,7 +62,7 @@ class StagedRows:
         return self.session.read.text(f"{self.folder}/{_GOOD}").count()
 
     def uris(self) -> list[str]:
-        """Of :meth:`files`, as BigQuery takes them: Hadoop's URI of a file is its name as it is."""
+        """The URIs of :meth:`files` for BigQuery: Hadoop's URI of a file is its name as it is."""
         return [file.uri for file in self.files()]
 
     def refused(self) -> Counter[str]:

@@ -29,7 +29,7 @@ class TableName:
 
     @property
     def digest(self) -> str:
-        """Of the whole name: short, and of letters that ids and files may have."""
+        """A digest of the whole name: short, and of letters that ids and files may have."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:12]
 
 
