@@ -235,9 +235,9 @@ def _nearness(points: Array, others: Array) -> float:
     return max(0.0, 1 - distance / max(diagonal, _LEAST_EXTENT))
 
 
-def _nearer(match_before: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _nearer(best: tuple[float, float], candidate: tuple[float, float]) -> tuple[float, float]:
     """Of two (IoU, score difference) the one with the larger IoU, then the smaller difference."""
-    return max(match_before, other, key=lambda match: (match[0], -match[1]))
+    return max(best, candidate, key=lambda match: (match[0], -match[1]))
 
 
 def _compare_lines(pairs: Sequence[tuple[TextLines, TextLines]]) -> Agreement:

@@ -221,7 +221,7 @@ def _checked(model: Any, file: Path, layer: str | None) -> Any:
         )
     if layer is None:
         return model
-    names = [each.name for each in model.layers]
+    names = [inner.name for inner in model.layers]
     if layer not in names:
         raise InvalidModelError(f"{file} has no layer {layer!r}; its layers are {', '.join(names)}")
     try:

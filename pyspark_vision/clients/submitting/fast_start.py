@@ -112,9 +112,9 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
     variables = {k: v for k, v in variables.items() if k not in (*_FOLDERS, SUBMIT_JAVA_OPTIONS)}
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as folder:
         work = Path(folder)
-        archive_made = work / archive.name
+        archive_path = work / archive.name
         _draw_frames(work / "frames")
-        at_exit = f"-XX:ArchiveClassesAtExit={shlex.quote(str(archive_made))}"
+        at_exit = f"-XX:ArchiveClassesAtExit={shlex.quote(str(archive_path))}"
         python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
         _run(
             [
@@ -135,9 +135,9 @@ def make(archive: Path, variables: Mapping[str, str]) -> None:
                 "SPARK_LOCAL_IP": "127.0.0.1",
             },
         )
-        if not archive_made.is_file():
+        if not archive_path.is_file():
             raise NoArchiveError(f"{_java(variables)} wrote none")
-        os.replace(archive_made, archive)
+        os.replace(archive_path, archive)
 
 
 def _draw_frames(folder: Path) -> None:

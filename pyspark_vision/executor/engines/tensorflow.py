@@ -332,10 +332,10 @@ def _loaded_function(loaded: Any, file: ModelFile, path: str) -> Any:
     import tensorflow as tf
 
     if file.signature is None:
-        callable_found = callable_endpoint(loaded)
-        if callable_found is None:
+        entry = callable_endpoint(loaded)
+        if entry is None:
             raise ValueError(f"{path} has neither a signature nor a callable with one input")
-        endpoint, traced = callable_found
+        endpoint, traced = entry
 
         def call(batch: Any) -> Outputs:
             outputs = endpoint(batch)
