@@ -340,9 +340,9 @@ def embed_text(col: ColumnOrName, model: ModelSpec, normalize: bool = False) -> 
 
     Returns ``struct<embedding: array<float>, model, model_sha256, model_digest, error, warnings>``.
     ``normalize`` divides by the L2 norm: the cosine of a picture and a text is then the sum of the
-    products. A null text is ``null_input``, a blank one ``empty_input``; of a text with more tokens
-    than the model takes the rest is left out, and ``warnings`` says so (``text_cut``). Executors
-    need the extras ``onnx`` and ``text``.
+    products. A null text is ``null_input``, a blank one ``empty_input``; a text with more tokens
+    than the model takes is cut there, and ``warnings`` says so (``text_cut``). Executors need the
+    extras ``onnx`` and ``text``.
 
     >>> dual = ModelSpec.load("models/demo-dual-encoder")
     >>> queries = df.select(embed_text("query", dual, normalize=True).alias("r"))

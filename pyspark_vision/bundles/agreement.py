@@ -65,11 +65,11 @@ class Agreement:
 
     - ``top1_agreement``: share of pictures with the same best class (detections: the same class
       on the same box; embeddings: the original's nearest embedding is that of the same picture).
-    - ``max_score_difference``: of any class (logits: relative to the picture's largest), of a
-      matched detection, or of any element of an L2-normalized embedding.
-    - ``min_box_iou``, ``mean_box_iou``: of the best detections (masks) with their match of the same
-      class; of poses and text lines 1 less the largest distance of a point, in diagonals of the
-      pose or line; ``None`` where the task has no places or nothing was detected.
+    - ``max_score_difference``: the largest of any class (logits: relative to the picture's
+      largest), of a matched detection, or of any element of an L2-normalized embedding.
+    - ``min_box_iou``, ``mean_box_iou``: the IoU of the best detections (masks) with their match of
+      the same class; for poses and text lines, 1 less the largest distance of a point, in diagonals
+      of the pose or line; ``None`` where the task has no places or nothing was detected.
     """
 
     images: int

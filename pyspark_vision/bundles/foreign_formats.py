@@ -60,7 +60,7 @@ def why_not_read(path: Path) -> str:
 
 
 def why_no_folder(path: Path) -> str:
-    """As :func:`why_not_read`, of a folder: ``""`` where nothing in it is known either."""
+    """What :func:`why_not_read` says, for a folder: ``""`` where nothing in it is known either."""
     if what := _FOREIGN.get(path.suffix.lower()):  # a format that is a folder
         return f"it is {what}"
     manifest = path / "model.json"

@@ -65,11 +65,11 @@ def inspect_model(
       several: a text reader's or a dual encoder's.
     - ``task``: ``classify | detect | embed | segment | keypoints | ocr | dual_encoder``; by the
       outputs if not given.
-    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``; of a text
-      reader its dictionary.
+    - ``labels``: a label file (see :mod:`labels`), a list, or ``{class_id: label}``; for a text
+      reader, its dictionary.
     - ``outputs``: role -> tensor name (``{"scores": "logits"}``).
-    - ``signature``: of a SavedModel; ``layer``: of a Keras model, for embeddings; ``member``: the
-      model in a .task file that has several.
+    - ``signature``: the one to run of a SavedModel; ``layer``: the one of a Keras model that gives
+      embeddings; ``member``: the model in a .task file that has several.
     - ``accept``: take what is only proposed, too.
     - any field of :class:`ModelSpec`, such as ``resize="letterbox"`` or ``box_format="xyxy"``;
       ``anchors`` may be a file (:mod:`anchor_file`).
@@ -100,7 +100,7 @@ def propose_model(
     member: str | None = None,
     **overrides: Any,
 ) -> Proposal:
-    """As :func:`inspect_model`, with what the spec rests on and the guesses that are in it."""
+    """What :func:`inspect_model` gives, with what the spec rests on and the guesses in it."""
     place = Path(path).absolute()
     kind = model_folders.kind_of(place)
     if kind == DUAL_ENCODER and task == "embed":

@@ -39,7 +39,7 @@ def propose_folder(
     outputs: Mapping[str, str] | None,
     overrides: Mapping[str, Any],
 ) -> Proposal:
-    """As :func:`inspection.propose_model`, of a folder of that kind."""
+    """What :func:`inspection.propose_model` gives, for a folder of that kind."""
     if task not in (None, *_TASKS[kind]):
         raise InvalidModelError(
             f"{folder}: task={task!r} does not fit a {kind.replace('_', ' ')}; say "

@@ -17,7 +17,7 @@ from pyspark_vision.errors import InvalidModelError
 def model_file(path: Path, member: str | None = None) -> Path:
     """The file to read of what a user names: a folder's ONNX file, a model of a .task file.
 
-    That is unpacked for this process.
+    A model of a .task file is unpacked for this process.
     """
     if path.suffix.lower() == task_archive.SUFFIX and path.is_file():
         return task_archive.extracted(path, member, scratch_folder())

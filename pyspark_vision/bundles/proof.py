@@ -15,9 +15,9 @@ class Proof:
     - ``tolerance``: the largest difference of scores that was allowed, and
       ``max_score_difference`` that there was; ``min_box_iou`` of matched boxes, ``None`` where
       there are none; ``top1_agreement``: the share of pictures with the same best answer.
-    - ``model_digest``: of what was compared. Another preparation, file or engine has another one,
-      of which this proof says nothing.
-    - ``date``: in UTC, ISO 8601; ``versions``: of what computed, by name.
+    - ``model_digest``: the digest of what was compared. Another preparation, file or engine has
+      another digest, and this proof says nothing of it.
+    - ``date``: in UTC, ISO 8601; ``versions``: the versions of what computed, by name.
     """
 
     reference: str

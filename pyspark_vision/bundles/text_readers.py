@@ -90,9 +90,9 @@ def propose_text_reader(
 ) -> Proposal:
     """The spec of a folder, and what of it is a guess.
 
-    ``characters``: of the recognizer's classes, in their order and without the blank; by default
-    those of its metadata, or of the folder's only text file. Raises :class:`InvalidModelError`
-    where a part is there twice, cannot be run, or has not as many classes as characters.
+    ``characters`` are those of the recognizer's classes, in their order and without the blank; by
+    default those of its metadata, or of the folder's only text file. Raises
+    :class:`InvalidModelError` where a part is there twice, cannot be run, or has not as many classes as characters.
     """
     files = {role: _only(role, paths, folder) for role, paths in parts_of(folder).items() if paths}
     parts = {role: read_graph(path) for role, path in files.items()}

@@ -79,7 +79,7 @@ def add_twin(
 
 
 def with_twin(spec: ModelSpec, folder: str | Path | None = None) -> ModelSpec:
-    """As :func:`add_twin`, not compared yet: for a caller that shows the figures first."""
+    """What :func:`add_twin` makes, not compared yet: for a caller that shows the figures first."""
     place = Path(folder) if folder else scratch_folder()
     original = _original(spec)
     alone = dataclasses.replace(spec, files=(original,), engine="auto")

@@ -56,7 +56,7 @@ def classifying(
     score_threshold: float,
     labels: Sequence[str] | None,
 ) -> WorkerFunction:
-    """``classify_image``: of a classifier, or with labels of a dual encoder."""
+    """``classify_image`` by a classifier, or by a dual encoder with labels."""
     at_least_one("top_k", top_k)
     within_unit("score_threshold", score_threshold)
     is_dual = isinstance(model, ModelSpec) and model.task == "dual_encoder"

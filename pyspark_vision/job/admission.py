@@ -71,7 +71,7 @@ def admit(session: SparkSession, spec: ModelSpec) -> Admission:
 
 
 def of_session(session: SparkSession, spec: ModelSpec) -> Admission:
-    """As :func:`admit`, without a word."""
+    """What :func:`admit` finds, without a word of it."""
     return compared(worker_memory(spec), executor_memory(session))
 
 

@@ -100,7 +100,7 @@ def check(options: argparse.Namespace, wanted: Wanted) -> None:
 def ready(options: argparse.Namespace, wanted: Wanted, trigger: str) -> Table | None:
     """The table, which is there from now on; ``None`` if none is asked for.
 
-    ``trigger``: of the stream; BigQuery's limit is said if its batches come too fast for it.
+    ``trigger`` is the stream's; BigQuery's limit is said if its batches come too fast for it.
     """
     name = table_name(options)
     if name is None:

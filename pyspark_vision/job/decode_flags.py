@@ -72,8 +72,8 @@ def decode_keywords(options: argparse.Namespace) -> DecodeKeywords:
 
 
 def described(keywords: DecodeKeywords) -> str:
-    """Keywords as a setting that a job keeps. That of defaults, and of ``exact`` alone, is as old
-    as the jobs: ``False``, ``True``.
+    """Keywords as a setting that a job keeps. Defaults, and ``exact`` alone, have the setting that
+    the first jobs kept: ``False``, ``True``.
 
     >>> described({"exact": True, "formats": ["JPEG", "HEIF"]})
     'True, formats=JPEG HEIF'

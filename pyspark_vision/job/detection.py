@@ -65,10 +65,10 @@ class Detection:
 
     - ``frames``: how a frame's message is read.
     - ``max_age_s``: older frames are dropped; ``None``: none are.
-    - ``is_newest_only``: of each camera in a batch all frames but the newest are dropped.
+    - ``is_newest_only``: all frames of a camera in a batch but the newest are dropped.
     - ``uri_prefixes``: the folders of objects that messages may name.
-    - ``score_threshold``: in 0..1, exclusive of detections; ``max_detections``: of one frame, not
-      of lines of text. ``None``: the default of the model's function.
+    - ``score_threshold``: in 0..1; detections must be above it; ``max_detections``: the most of one
+      frame; lines of text have no such limit. ``None``: the default of the model's function.
     - ``decode``: how pictures are read, keywords of ``detect_objects``.
     - ``draws``: results have a column ``image``, a JPEG with what was found drawn.
     """

@@ -32,7 +32,7 @@ _ISOLATION, _ISOLATIONS = "isolation.level", ("read_committed", "read_uncommitte
 
 
 def read_java_properties(path: str) -> tuple[tuple[str, str], ...]:
-    """As :func:`read_properties`, of Java's clients, which jobs use.
+    """What :func:`read_properties` reads, for Java's clients, which jobs use.
 
     Raises :class:`InvalidOptionError` also for what these would pass over or end by a stack trace.
     """

@@ -113,8 +113,8 @@ def mark_duplicates(frames: DataFrame, seen: DataFrame, seconds: float) -> DataF
     ``value, dropped, planned_ms``; ``frame_key`` is added. ``seen`` are ``frame_key, seen_ms``,
     each key once. A duplicate is a frame with the bytes and the camera of one that was seen less
     than ``seconds`` before, or of an earlier one in this batch. Rows that are dropped already, have
-    an error, no bytes or no camera are neither compared nor remembered. No row is removed; of
-    duplicates ``value`` and ``picture`` become null.
+    an error, no bytes or no camera are neither compared nor remembered. No row is removed;
+    the ``value`` and the ``picture`` of duplicates become null.
     """
     content = F.col("picture.content")
     comparable = (

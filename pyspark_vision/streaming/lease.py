@@ -4,9 +4,9 @@ A checkpoint that was copied has the same id as its original, so the marks of ou
 (:mod:`pyspark_vision.sinks.owner`) do not tell the two apart: only the lease of the output does.
 
 On this machine's disks it is a lock of the kernel's, which goes with the process. On HDFS or in an
-object store it is a small file that its holder writes anew every few seconds. Who finds one waits
-for as long as four renewals take and watches whether it changes, so that no two clocks are ever
-compared; a holder on this machine is looked up among the processes instead, at once.
+object store it is a small file that its holder writes anew every few seconds. A job that finds
+one waits for as long as four renewals take and watches whether it changes, so that no two clocks
+are ever compared; a holder on this machine is looked up among the processes instead, at once.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def all_held(
     """Hold the leases of ``folders`` (any Hadoop URIs) for the job ``name``, for the block.
 
     ``folders`` are given by what the user knows them by, for the error, and are taken in this
-    order: of two jobs that want the same ones in the same instant, one gets all.
+    order: where two jobs want the same ones in the same instant, one gets all.
 
     Raises :class:`CheckpointInUseError` while another job holds one. ``lost`` is called, in another
     thread and with the reason, if another job took one because this one did not renew it.

@@ -53,7 +53,7 @@ class StreamOptions:
     - ``checkpoint``: any Hadoop URI.
     - ``trigger``: an interval (``"3 seconds"``) or ``"available-now"`` (read what is there, stop).
     - ``stop_timeout_s``: what the batch in hand may take after a signal to stop.
-    - ``metrics_port``: of 127.0.0.1, 0 for one that is free, ``None`` for none.
+    - ``metrics_port``: a port of 127.0.0.1, 0 for one that is free, ``None`` for none.
     - ``skips_lost``: records may have gone before they were read; how many is counted.
     """
 

@@ -29,7 +29,7 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 def read_onnx(path: Path) -> ModelFound:
-    """As :func:`read_graph`, with what Hugging Face's and timm's files beside it say."""
+    """What :func:`read_graph` reads, and what Hugging Face's and timm's files beside it say."""
     contents = read_graph(path)
     if contents.family is not None or contents.roles:
         return contents

@@ -10,7 +10,7 @@ by asking for it, whoever has sent it and however that ended:
   answers 409, it was taken before, and it is asked for as well.
 
 So a driver may die before, while and after a job runs, and two drivers may send the same batch at
-once: of all of them one job goes in. A batch that was not planned before this process began cannot
+once: one job of all of them goes in. A batch that was not planned before this process began cannot
 be there already, unless two jobs go on from copies of one checkpoint: that ends the stream.
 """
 

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 class Target:
     """Where rows go, and how.
 
-    - ``checkpoint``: of the stream; its id is part of the ids of jobs.
+    - ``checkpoint``: that of the stream; its id is part of the ids of jobs.
     - ``how``: ``"load"`` (load jobs) or ``"storage"`` (the Storage Write API, by ``write_client``;
       ``None``: one is made if there is need of it, which is after a restart with another ``how``).
     - ``staging``: the folder for rows on their way; ``None``: in the checkpoint.
