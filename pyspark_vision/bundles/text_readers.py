@@ -92,7 +92,8 @@ def propose_text_reader(
 
     ``characters`` are those of the recognizer's classes, in their order and without the blank; by
     default those of its metadata, or of the folder's only text file. Raises
-    :class:`InvalidModelError` where a part is there twice, cannot be run, or has not as many classes as characters.
+    :class:`InvalidModelError` where a part is there twice, cannot be run, or has not as many
+    classes as characters.
     """
     files = {role: _only(role, paths, folder) for role, paths in parts_of(folder).items() if paths}
     parts = {role: read_graph(path) for role, path in files.items()}

@@ -1,9 +1,9 @@
 """A Parquet table in one folder, each run in place of the last one's, whole.
 
 A run is written beside the folder under a name that readers ignore; then the old table is renamed
-away and the new one into its place. A run that dies in between leaves the old table,
-the new one, or none, with both beside; never half of one. (In an object store a rename is a copy: there a table is
-incomplete for as long as that takes, and until the next run if the job dies meanwhile.)
+away and the new one into its place. A run that dies in between leaves the old table, the new one,
+or none, with both beside; never half of one. (In an object store a rename is a copy: there a table
+is incomplete for as long as that takes, and until the next run if the job dies meanwhile.)
 """
 
 from __future__ import annotations
