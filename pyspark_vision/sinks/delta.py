@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import commit_lock, delta_log, owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
@@ -38,6 +39,9 @@ _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
 
 # A property that lets a table forget the numbers of batches; by itself it keeps them.
 _RETENTION = "delta.setTransactionRetentionDuration"
+
+# A view, while rows are removed.
+_GONE = "pyspark_vision_gone"
 
 # Of two streams that make a table, or add columns to it, in one instant the later looks again.
 _TRIES, _PAUSE_S = 4, 0.5
@@ -150,6 +154,27 @@ def append(
             if why := error_texts.table_refusal(str(error)):
                 raise StreamError(f"{FLAG} {table.uri} refuses {shown}, whole: {why}") from None
             raise
+
+
+def remove(session: SparkSession, uri: str, gone: DataFrame) -> None:
+    """Take the rows out that are alike in all columns of ``gone``, a row of which is there once.
+
+    Raises :class:`StreamError` where the table refuses it: one that is append-only.
+    """
+    alike = " AND ".join(f"t.{quoted(name)} = g.{quoted(name)}" for name in gone.columns)
+    gone.createOrReplaceTempView(_GONE)
+    try:
+        with commit_lock.held(session, uri):
+            session.sql(
+                f"MERGE INTO {sql_name(uri)} AS t USING {_GONE} AS g ON {alike} "
+                "WHEN MATCHED THEN DELETE"
+            )
+    except Exception as error:
+        if why := error_texts.table_refusal(str(error)):
+            raise StreamError(f"{FLAG} {uri} refuses to have rows removed: {why}") from None
+        raise
+    finally:
+        session.catalog.dropTempView(_GONE)
 
 
 def is_there(session: SparkSession, uri: str) -> bool:

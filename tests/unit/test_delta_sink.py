@@ -312,6 +312,23 @@ def test_batches_of_an_older_checkpoint_are_known_behind_any_number_of_others_co
 
 
 @with_delta
+def test_rows_are_removed_but_not_from_a_table_that_is_append_only(
+    spark: SparkSession, table: Path
+) -> None:
+    target = DeltaTable(str(table))
+    delta.append(spark, target, rows(spark, "a", "b", "c"), "batch 0")
+    delta.remove(spark, str(table), rows(spark, "b", "x").select("origin"))
+    assert origins(table) == {"a": 1, "c": 1}
+
+    only = "SET TBLPROPERTIES ('delta.appendOnly' = 'true')"
+    spark.sql(f"ALTER TABLE {delta.sql_name(str(table))} {only}")
+    with pytest.raises(StreamError, match="refuses to have rows removed: .*APPEND_ONLY") as error:
+        delta.remove(spark, str(table), rows(spark, "a").select("origin"))
+    assert "\n" not in str(error.value)
+    assert origins(table) == {"a": 1, "c": 1}
+
+
+@with_delta
 def test_a_replay_of_what_a_table_may_have_forgotten_is_refused(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
