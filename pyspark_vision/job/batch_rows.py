@@ -39,7 +39,6 @@ ALL_CODES = frozenset(ErrorCode)
 DELTA = "delta"
 
 _FAILED = "_failed"
-_GONE = "pyspark_vision_rows_made_anew"
 _RECORD = "origin string, code string, size bigint, modified_ms bigint"
 
 
@@ -188,12 +187,7 @@ def _remove_from_table(
     asked = F.broadcast(session.createDataFrame(keys, "key string, batch_id int"))
     there = session.read.format(DELTA).load(output).select("origin", "batch_id")
     gone = there.withColumn("key", key_column(F.col("origin"))).join(asked, ["key", "batch_id"])
-    gone.select("origin", "batch_id").distinct().createOrReplaceTempView(_GONE)
-    session.sql(
-        f"MERGE INTO {delta.sql_name(output)} AS t USING {_GONE} AS g "
-        "ON t.origin = g.origin AND t.batch_id = g.batch_id WHEN MATCHED THEN DELETE"
-    )
-    session.catalog.dropTempView(_GONE)
+    delta.remove(session, output, gone.select("origin", "batch_id").distinct())
 
 
 def failures_sink(session: SparkSession, output: str, files: Iterable[ListedFile]) -> Sink:

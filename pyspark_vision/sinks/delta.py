@@ -12,7 +12,6 @@ rows. Nothing in it is ever replaced or removed.
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.sinks import owner, table_columns
+from pyspark_vision.sinks import commit_lock, delta_log, owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.spark import delta_lake, error_texts, hadoop
 from pyspark_vision.spark.checkpoint_logs import last_batch
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
     from pyspark_vision.sinks import Sink
 
-_LOG = "_delta_log"
-# A commit, or a checkpoint, which stays when the commits before it are cleaned up.
-_VERSION = re.compile(r"\d{20}\.")
-_COMMIT = re.compile(r"\d{20}\.json")
-# Of the version in front of a name in the log.
-_DIGITS = 20
 # In a commit's userMetadata, which DESCRIBE HISTORY shows.
 _CHECKPOINT, _BATCH = "pyspark_vision_checkpoint", "batch_id"
+
+# A property that lets a table forget the numbers of batches; by itself it keeps them.
+_RETENTION = "delta.setTransactionRetentionDuration"
+
+# A view, while rows are removed.
+_GONE = "pyspark_vision_gone"
 
 # Of two streams that make a table, or add columns to it, in one instant the later looks again.
 _TRIES, _PAUSE_S = 4, 0.5
@@ -70,35 +70,42 @@ def check(session: SparkSession, table: DeltaTable, schema: StructType) -> None:
     table_columns.refuse_partitions(table.partition_by, schema)
     if not is_there(session, table.uri):
         # A first commit that was cut short leaves its log's folder.
-        if not hadoop.exists(session, f"{table.uri}/{_LOG}"):
+        if not hadoop.exists(session, f"{table.uri}/{delta_log.FOLDER}"):
             table_columns.refuse_other_content(session, table.uri, "Delta")
         _refuse_inside_another(session, table.uri)
         return
+    filled: frozenset[str] = frozenset()
     try:
         _refuse_cut_commit(session, table.uri)
         there = session.read.format("delta").load(table.uri).schema
         _refuse_other_partitions(session, table)
+        if any(not field.nullable for field in there):
+            filled = delta_log.filled_columns(session, table.uri)
     except (JavaError, PySparkException) as error:
         why = error_texts.table_refusal(str(error)) or in_a_line(error)
         raise InvalidOptionError(
             f"{FLAG} {table.uri} cannot be read as a Delta table: {why}"
         ) from None
-    table_columns.refuse_differences(table.uri, there, schema, adds_columns=table.adds_columns)
+    table_columns.refuse_differences(
+        table.uri, there, schema, adds_columns=table.adds_columns, filled=filled
+    )
 
 
 def check_checkpoint(session: SparkSession, table: DeltaTable, checkpoint: str) -> None:
     """Raise :class:`InvalidOptionError` if the table has batches that the checkpoint does not know.
 
     That is so if the checkpoint was restored from a copy: other rows would come under the numbers
-    of these batches, and the table would leave them out.
+    of these batches, and the table would leave them out. Or if the table has forgotten whether it
+    has the batch that is to be replayed.
     """
     mark = owner.read_mark(session, checkpoint)
     if mark is None or not mark.owner or not is_there(session, table.uri):
         return
-    newest = _newest_batch(session, table.uri, mark.owner)
+    newest = delta_log.newest_txn(session, table.uri, _app_id(mark.owner))
     table_columns.refuse_older_checkpoint(
         table.uri, newest, checkpoint, last_batch(session, checkpoint, "offsets")
     )
+    _refuse_forgotten(session, table.uri, checkpoint)
 
 
 def delta_sink(session: SparkSession, table: DeltaTable, checkpoint: str) -> Sink:
@@ -137,7 +144,8 @@ def append(
         if table.partition_by:
             writer = writer.partitionBy(*table.partition_by)
         try:
-            writer.save(table.uri)
+            with commit_lock.held(session, table.uri):
+                writer.save(table.uri)
             return
         except Exception as error:
             if tries_left and error_texts.delta_conflict(str(error)):
@@ -148,13 +156,33 @@ def append(
             raise
 
 
+def remove(session: SparkSession, uri: str, gone: DataFrame) -> None:
+    """Take the rows out that are alike in all columns of ``gone``, a row of which is there once.
+
+    Raises :class:`StreamError` where the table refuses it: one that is append-only.
+    """
+    alike = " AND ".join(f"t.{quoted(name)} = g.{quoted(name)}" for name in gone.columns)
+    gone.createOrReplaceTempView(_GONE)
+    try:
+        with commit_lock.held(session, uri):
+            session.sql(
+                f"MERGE INTO {sql_name(uri)} AS t USING {_GONE} AS g ON {alike} "
+                "WHEN MATCHED THEN DELETE"
+            )
+    except Exception as error:
+        if why := error_texts.table_refusal(str(error)):
+            raise StreamError(f"{FLAG} {uri} refuses to have rows removed: {why}") from None
+        raise
+    finally:
+        session.catalog.dropTempView(_GONE)
+
+
 def is_there(session: SparkSession, uri: str) -> bool:
     """Whether there is a Delta table: one with a first commit.
 
     A driver that is killed before that leaves the log's folder, empty, and files of no table.
     """
-    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
-    return any(_VERSION.match(name) for name in names)
+    return bool(delta_log.versions(session, uri))
 
 
 def has_one_driver(session: SparkSession, uri: str) -> bool:
@@ -178,35 +206,6 @@ def sql_name(uri: str) -> str:
     return f"delta.`{quoted}`"
 
 
-def _newest_batch(session: SparkSession, uri: str, checkpoint_id: str) -> int:
-    """The ``txnVersion`` that Delta has of a checkpoint, up to which it leaves batches out; or -1.
-
-    In the log's newest checkpoint and the commits since, however many there were before.
-    """
-    log = f"{uri}/{_LOG}"
-    names = [name for name in hadoop.list_names(session, log) or [] if _VERSION.match(name)]
-    checkpoints = [name for name in names if ".checkpoint." in name]
-    newest = max((name[:_DIGITS] for name in checkpoints), default="")
-    batches = [-1]
-    for name in names:
-        if _COMMIT.fullmatch(name) and name[:_DIGITS] >= newest:
-            lines = hadoop.read_bytes(session, f"{log}/{name}").splitlines()
-            actions = (json.loads(line) for line in lines if b'"txn"' in line)
-            batches += [
-                int(action["txn"]["version"])
-                for action in actions
-                if action.get("txn", {}).get("appId") == _app_id(checkpoint_id)
-            ]
-    for name in checkpoints:
-        if name.startswith(newest):
-            reader = session.read.format(name.rpartition(".")[2])
-            gathered = reader.load(hadoop.literal(f"{log}/{name}"))
-            if "txn" in gathered.columns:
-                own = gathered.where(F.col("txn.appId") == _app_id(checkpoint_id))
-                batches += [int(row.version) for row in own.select("txn.version").collect()]
-    return max(batches)
-
-
 def _app_id(checkpoint_id: str) -> str:
     return f"pyspark_vision/{checkpoint_id}"
 
@@ -215,7 +214,7 @@ def _refuse_inside_another(session: SparkSession, uri: str) -> None:
     """Raise for a new table in another one's folder: that one's VACUUM would remove its files."""
     outer = hadoop.qualified(session, uri)
     while "/" in (outer := outer.rpartition("/")[0]).partition("://")[2]:
-        if hadoop.exists(session, f"{outer}/{_LOG}"):
+        if hadoop.exists(session, f"{outer}/{delta_log.FOLDER}"):
             raise InvalidOptionError(
                 f"{FLAG} {uri} lies in the Delta table {outer}, whose VACUUM removes what is not "
                 "its own. Choose a folder that lies apart"
@@ -223,23 +222,33 @@ def _refuse_inside_another(session: SparkSession, uri: str) -> None:
 
 
 def _refuse_cut_commit(session: SparkSession, uri: str) -> None:
-    """Raise for a newest commit that is not whole: a disk that was full, a copy that was cut short.
-
-    Delta takes an empty one for a commit without rows and appends behind one that is cut, though
-    nobody can read the table any more.
-    """
-    names = hadoop.list_names(session, f"{uri}/{_LOG}") or []
-    commits = sorted(name for name in names if _COMMIT.fullmatch(name))
-    if not commits:
-        return
-    lines = hadoop.read_bytes(session, f"{uri}/{_LOG}/{commits[-1]}").strip().split(b"\n")
-    try:
-        json.loads(lines[-1])
-    except ValueError:
+    if (commit := delta_log.cut_commit(session, uri)) is not None:
         raise InvalidOptionError(
-            f"{FLAG} {uri} is damaged: its newest commit, {_LOG}/{commits[-1]}, is cut short. Put "
-            "it back from a copy, or remove it, which takes its rows out of the table"
-        ) from None
+            f"{FLAG} {uri} is damaged: its newest commit, {delta_log.FOLDER}/{commit}, is cut "
+            "short. Put it back from a copy, or remove it, which takes its rows out of the table"
+        )
+
+
+def _refuse_forgotten(session: SparkSession, uri: str, checkpoint: str) -> None:
+    """Raise if the batch that is to be replayed may be in the table, which has forgotten it."""
+    planned = last_batch(session, checkpoint, "offsets")
+    kept = delta_log.configuration(session, uri).get(_RETENTION)
+    if kept is None or planned <= last_batch(session, checkpoint, "commits"):
+        return
+    plan = hadoop.status(session, f"{checkpoint}/offsets/{planned}")
+    if plan is None:
+        return
+    before = F.current_timestamp() - F.lit(kept).cast("interval")
+    is_older = F.timestamp_millis(F.lit(plan.modified_ms)) < before
+    ((forgotten,),) = session.range(1).select(is_older).collect()
+    if forgotten:
+        raise InvalidOptionError(
+            f"{FLAG} {uri} remembers batches for {kept} ({_RETENTION}), and batch {planned} of "
+            f"`checkpoint` {checkpoint}, which was begun before that, would be written again. "
+            "DESCRIBE HISTORY shows in userMetadata whether the table has it: if not, take the "
+            "property out (ALTER TABLE … UNSET TBLPROPERTIES) and start again; if it has, begin a "
+            "new checkpoint where this one ended (`starting_offsets`)"
+        )
 
 
 def _refuse_other_partitions(session: SparkSession, table: DeltaTable) -> None:

@@ -11,6 +11,7 @@ rows. Nothing in it is ever replaced or removed.
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pyspark.sql.types import StructType
 
 from pyspark_vision.columns.names import quoted
 from pyspark_vision.errors import StreamError
-from pyspark_vision.sinks import owner, table_columns
+from pyspark_vision.sinks import commit_lock, owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.spark import error_texts, hadoop, iceberg
 from pyspark_vision.spark.checkpoint_logs import last_batch
@@ -71,6 +72,7 @@ def check(session: SparkSession, table: IcebergTable, schema: StructType) -> Non
     )
     there = session.table(_name(session, table)).schema
     table_columns.refuse_differences(table.uri, there, schema, adds_columns=table.adds_columns)
+    table_columns.refuse_null_in(table.uri, there, schema)
 
 
 def check_checkpoint(session: SparkSession, table: IcebergTable, checkpoint: str) -> None:
@@ -98,15 +100,16 @@ def iceberg_sink(session: SparkSession, table: IcebergTable, checkpoint: str) ->
     known: list[tuple[str, int]] = []
 
     def sink(results: DataFrame, batch_id: int) -> None:
-        if not known:
-            writer = owner.id_of(session, checkpoint)
-            _make(session, table, results.schema)
-            known.append((writer, _newest_batch(session, table, writer)))
-        writer, newest = known[0]
-        if batch_id <= newest:
-            return
-        properties = {_CHECKPOINT: writer, _BATCH: str(batch_id)}
-        _append(table, results, f"batch {batch_id}", properties)
+        with _commit_lock(session, table):
+            if not known:
+                writer = owner.id_of(session, checkpoint)
+                _make(session, table, results.schema)
+                known.append((writer, _newest_batch(session, table, writer)))
+            writer, newest = known[0]
+            if batch_id <= newest:
+                return
+            properties = {_CHECKPOINT: writer, _BATCH: str(batch_id)}
+            _append(table, results, f"batch {batch_id}", properties)
 
     return sink
 
@@ -124,6 +127,11 @@ def _name(session: SparkSession, table: IcebergTable) -> str:
         return ".".join(map(quoted, table.uri.split(".")))
     warehouse, _, name = hadoop.qualified(session, table.uri).rpartition("/")
     return f"{iceberg.folder_catalog(session, warehouse)}.{quoted(name)}"
+
+
+def _commit_lock(session: SparkSession, table: IcebergTable) -> AbstractContextManager[None]:
+    """A catalog keeps the writers of its tables apart."""
+    return commit_lock.held(session, table.uri) if table.is_folder else nullcontext()
 
 
 def _make(session: SparkSession, table: IcebergTable, schema: StructType) -> None:

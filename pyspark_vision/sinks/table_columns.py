@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql.types import ArrayType, MapType, StructType
 
 from pyspark_vision.errors import InvalidOptionError
+from pyspark_vision.sinks import delta_log
 from pyspark_vision.spark import hadoop
 
 if TYPE_CHECKING:
@@ -45,13 +46,36 @@ def refuse_partitions(partition_by: Sequence[str], schema: StructType) -> None:
 
 
 def refuse_differences(
-    uri: str, there: StructType, rows: StructType, *, adds_columns: bool
+    uri: str,
+    there: StructType,
+    rows: StructType,
+    *,
+    adds_columns: bool,
+    filled: frozenset[str] = frozenset(),
 ) -> None:
-    """Raise :class:`InvalidOptionError` if the table has not the columns of the rows."""
-    if differences := _differences(there, rows, adds_columns=adds_columns):
+    """Raise :class:`InvalidOptionError` if the table has not the columns of the rows.
+
+    ``filled``: columns that the table's format fills where rows have none.
+    """
+    if differences := _differences(there, rows, adds_columns=adds_columns, filled=filled):
         raise InvalidOptionError(
             f"{FLAG} {uri} has other columns than the rows: {'; '.join(differences)}. "
             "Nothing was written. Choose another table, or change this one"
+        )
+
+
+def refuse_null_in(uri: str, there: StructType, rows: StructType) -> None:
+    """Raise :class:`InvalidOptionError` for a NOT NULL column to which the rows may bring null.
+
+    For a format that refuses such rows by their schema, whatever is in them.
+    """
+    nullable = {field.name.lower() for field in rows if field.nullable}
+    refused = [f.name for f in there if not f.nullable and f.name.lower() in nullable]
+    if refused:
+        raise InvalidOptionError(
+            f"{FLAG} {uri}: {', '.join(refused)} is NOT NULL there, and may be null in the rows. "
+            "Nothing was written. Choose another table, or take it from this one (ALTER TABLE … "
+            "ALTER COLUMN … DROP NOT NULL)"
         )
 
 
@@ -67,7 +91,9 @@ def refuse_other_partitions(uri: str, there: Sequence[str], wanted: Sequence[str
 def refuse_other_content(session: SparkSession, uri: str, kind: str) -> None:
     """Raise :class:`InvalidOptionError` if a folder that is no table of this kind holds files."""
     names = hadoop.list_names(session, uri) or []
-    others = sorted(name for name in names if not name.startswith(("_", ".")))
+    others = sorted(
+        name for name in names if name == delta_log.FOLDER or not name.startswith(("_", "."))
+    )
     if others:
         raise InvalidOptionError(
             f"{FLAG} {uri} holds {others[0]} and is no {kind} table; choose a new folder, or a "
@@ -86,7 +112,9 @@ def refuse_older_checkpoint(uri: str, newest: int, checkpoint: str, planned: int
         )
 
 
-def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> Sequence[str]:
+def _differences(
+    there: StructType, rows: StructType, *, adds_columns: bool, filled: frozenset[str]
+) -> Sequence[str]:
     """What of a table's columns keeps such rows from being appended, in words."""
     known = {field.name.lower(): field for field in there}
     said = []
@@ -106,7 +134,7 @@ def _differences(there: StructType, rows: StructType, *, adds_columns: bool) -> 
     said += [
         f"they have no {field.name}, which is NOT NULL"
         for field in known.values()
-        if not field.nullable
+        if not field.nullable and field.name not in filled
     ]
     return said
 

@@ -5,7 +5,9 @@ What stands in a table is read by delta-rs, another engine than the one that wro
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from deltalake import DeltaTable as DeltaRs
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from table_batches import SCHEMA, checkpoint, rows
+from table_batches import SCHEMA, checkpoint, lock_while_written, rows
 from table_jobs import last_line_without_release, run_twice_and_once_more
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
@@ -70,6 +72,17 @@ def test_a_new_checkpoint_at_the_same_path_is_another_writer_and_two_may_fill_on
 
 
 @with_delta
+def test_writers_of_a_local_table_take_turns_for_a_commit_there_may_replace_anothers(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    sink = delta_sink(spark, DeltaTable(str(table)), checkpoint(spark, tmp_path / "c", "one"))
+    sink(lock_while_written(spark, table), 0)
+    sink(rows(spark, "after").select("origin"), 1)  # the lock went with the batch
+
+    assert origins(table) == {"held": 1, "after": 1}
+
+
+@with_delta
 def test_other_columns_are_refused_in_one_line_and_added_where_that_is_said(
     spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +133,30 @@ def test_a_table_of_others_is_appended_to_unless_it_refuses_null_or_a_row(
         sink(rows(spark, "b", "c"), 1)
 
     assert origins(table) == {"a": 1}
+
+
+@with_delta
+@pytest.mark.parametrize(
+    ("column", "filled"),
+    [
+        ("note string NOT NULL GENERATED ALWAYS AS (upper(origin))", "A"),
+        ("note string NOT NULL DEFAULT 'none'", "none"),
+        ("note bigint NOT NULL GENERATED ALWAYS AS IDENTITY", 1),
+    ],
+)
+def test_a_column_that_the_table_fills_need_not_be_in_the_rows(
+    column: str, filled: object, spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    if "IDENTITY" in column and pyspark.__version__ < "4":
+        pytest.skip("Delta Lake 3 has no identity columns")
+    name, target = delta.sql_name(str(table)), DeltaTable(str(table))
+    supported = "TBLPROPERTIES ('delta.feature.allowColumnDefaults' = 'supported')"
+    spark.sql(f"CREATE TABLE {name} ({SCHEMA}, {column}) USING delta {supported}")
+
+    delta.check(spark, target, rows(spark).schema)
+    delta_sink(spark, target, checkpoint(spark, tmp_path / "c", "one"))(rows(spark, "a"), 0)
+
+    assert DeltaRs(str(table)).to_pyarrow_table().column("note").to_pylist() == [filled]
 
 
 @with_delta
@@ -272,6 +309,45 @@ def test_batches_of_an_older_checkpoint_are_known_behind_any_number_of_others_co
         commit.unlink()
     with refused:
         delta.check_checkpoint(spark, target, old)
+
+
+@with_delta
+def test_rows_are_removed_but_not_from_a_table_that_is_append_only(
+    spark: SparkSession, table: Path
+) -> None:
+    target = DeltaTable(str(table))
+    delta.append(spark, target, rows(spark, "a", "b", "c"), "batch 0")
+    delta.remove(spark, str(table), rows(spark, "b", "x").select("origin"))
+    assert origins(table) == {"a": 1, "c": 1}
+
+    only = "SET TBLPROPERTIES ('delta.appendOnly' = 'true')"
+    spark.sql(f"ALTER TABLE {delta.sql_name(str(table))} {only}")
+    with pytest.raises(StreamError, match="refuses to have rows removed: .*APPEND_ONLY") as error:
+        delta.remove(spark, str(table), rows(spark, "a").select("origin"))
+    assert "\n" not in str(error.value)
+    assert origins(table) == {"a": 1, "c": 1}
+
+
+@with_delta
+def test_a_replay_of_what_a_table_may_have_forgotten_is_refused(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    name, target = delta.sql_name(str(table)), DeltaTable(str(table))
+    own = checkpoint(spark, tmp_path / "c", "one", planned=1)
+    delta_sink(spark, target, own)(rows(spark, "a"), 1)
+    ten_days_ago = time.time() - 10 * 86_400
+    os.utime(tmp_path / "c" / "offsets" / "1", (ten_days_ago, ten_days_ago))
+    key = "delta.setTransactionRetentionDuration"
+
+    delta.check_checkpoint(spark, target, own)  # a table never forgets by itself
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{key}' = 'interval 11 days')")
+    delta.check_checkpoint(spark, target, own)
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{key}' = 'interval 9 days')")
+    with pytest.raises(InvalidOptionError, match="for interval 9 days .* batch 1 of .* written"):
+        delta.check_checkpoint(spark, target, own)
+    (tmp_path / "c" / "commits").mkdir()
+    (tmp_path / "c" / "commits" / "1").touch()  # nothing is replayed
+    delta.check_checkpoint(spark, target, own)
 
 
 @pytest.mark.parametrize(

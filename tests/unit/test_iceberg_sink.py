@@ -15,7 +15,8 @@ import pyspark
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from table_batches import checkpoint, rows
+from pyspark.sql.types import StringType, StructField, StructType
+from table_batches import checkpoint, lock_while_written, rows
 from table_jobs import last_line_without_release, run_twice_and_once_more
 
 from pyspark_vision.errors import InvalidOptionError
@@ -124,6 +125,38 @@ def test_a_new_table_has_its_partitions_and_others_and_other_folders_are_refused
         iceberg.check(spark, IcebergTable(str(table), ("x",)), rows(spark).schema)
     with pytest.raises(InvalidOptionError, match=r"holds thesis.txt and is no Iceberg table"):
         iceberg.check(spark, IcebergTable(str(tmp_path / "mine")), rows(spark).schema)
+
+
+@with_iceberg
+def test_writers_of_a_local_table_take_turns_for_a_commit_there_may_replace_anothers(
+    spark: SparkSession, table: Path, tmp_path: Path
+) -> None:
+    sink = iceberg_sink(spark, IcebergTable(str(table)), checkpoint(spark, tmp_path / "c", "one"))
+    sink(lock_while_written(spark, table), 0)
+
+    assert column(table) == {"held": 1}
+
+
+@with_iceberg
+def test_a_column_that_may_not_be_null_is_refused_before_a_batch(
+    spark: SparkSession, table: Path
+) -> None:
+    folder = spark_iceberg.folder_catalog(spark, str(table.parent))
+    named = f"{folder}.`{table.name}`"
+    spark.sql(f"CREATE TABLE {named} (Origin string NOT NULL, detections string) USING iceberg")
+    narrow = rows(spark).select("origin").schema
+
+    with pytest.raises(InvalidOptionError, match="Origin is NOT NULL there, and may be null in"):
+        iceberg.check(spark, IcebergTable(str(table)), narrow)
+    sure = StructType([StructField("origin", StringType(), nullable=False)])
+    iceberg.check(spark, IcebergTable(str(table)), sure)
+
+
+@with_iceberg
+def test_an_empty_table_of_delta_is_no_new_folder(spark: SparkSession, table: Path) -> None:
+    (table / "_delta_log").mkdir(parents=True)
+    with pytest.raises(InvalidOptionError, match="holds _delta_log and is no Iceberg table"):
+        iceberg.check(spark, IcebergTable(str(table)), rows(spark).schema)
 
 
 @with_iceberg
