@@ -24,7 +24,7 @@ from pyspark_vision.errors import InvalidOptionError, StreamError
 from pyspark_vision.sinks import commit_lock, delta_log, owner, table_columns
 from pyspark_vision.sinks.table_columns import FLAG
 from pyspark_vision.spark import delta_lake, error_texts, hadoop
-from pyspark_vision.spark.checkpoint_logs import last_batch
+from pyspark_vision.spark.checkpoint_logs import last_batch, planned_ms
 from pyspark_vision.spark.internals import JavaError
 from pyspark_vision.spark.java_errors import in_a_line
 
@@ -235,11 +235,11 @@ def _refuse_forgotten(session: SparkSession, uri: str, checkpoint: str) -> None:
     kept = delta_log.configuration(session, uri).get(_RETENTION)
     if kept is None or planned <= last_batch(session, checkpoint, "commits"):
         return
-    plan = hadoop.status(session, f"{checkpoint}/offsets/{planned}")
-    if plan is None:
+    begun_ms = planned_ms(session, checkpoint, planned)
+    if begun_ms is None:
         return
     before = F.current_timestamp() - F.lit(kept).cast("interval")
-    is_older = F.timestamp_millis(F.lit(plan.modified_ms)) < before
+    is_older = F.timestamp_millis(F.lit(begun_ms)) < before
     ((forgotten,),) = session.range(1).select(is_older).collect()
     if forgotten:
         raise InvalidOptionError(

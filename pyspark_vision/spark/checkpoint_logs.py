@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark_vision.errors import InvalidOptionError, StreamError
-from pyspark_vision.spark.hadoop import create_text, delete, list_names, local_path, read_text
+from pyspark_vision.spark.hadoop import (
+    create_text,
+    delete,
+    list_names,
+    local_path,
+    read_text,
+    status,
+)
 from pyspark_vision.spark.internals import LOCAL_CHECKPOINT_WRITERS
 from pyspark_vision.spark.java_errors import has_class
 
@@ -82,6 +89,12 @@ def plan(session: SparkSession, checkpoint: str, batch_id: int) -> Plan | None:
     if len(lines) < 2 or not lines[0].startswith("{"):
         raise _unknown_form(log_file)
     return Plan(lines[0], tuple(lines[1:]))
+
+
+def planned_ms(session: SparkSession, checkpoint: str, batch_id: int) -> int | None:
+    """When a batch was planned (milliseconds since 1970, UTC); ``None`` if it is not planned."""
+    log_file = status(session, f"{checkpoint}/offsets/{batch_id}")
+    return None if log_file is None else log_file.modified_ms
 
 
 def beginning(session: SparkSession, checkpoint: str) -> str:
