@@ -186,6 +186,7 @@ def test_every_bad_message_has_one_dead_letter_with_its_bytes_and_its_place(
     assert found == {place: (code, value) for place, (_, code, value) in ran.sent.bad.items()}
 
 
+@pytest.mark.slow  # test_replay has the quick cases
 def test_replay_after_the_cause_is_fixed_completes_them_and_only_once(
     ran: Run, kafka: Kafka, tmp_path: Path, capsys: Any
 ) -> None:
