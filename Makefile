@@ -42,7 +42,7 @@ test-services:
 test-faults: .venv/spark-classes.jsa jars ## break everything a job stands on, at moments of SEED=…, and look for each row
 	@python -m pytest -m 'slow or not slow' tests/faults --faults full
 
-test-environments: .venv/run.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
+test-environments: .venv/develop.stamp zip ## run the demo and a job each way under other locales, users, folders, variables (20 minutes)
 	@python scripts/try_environments
 
 # Before 4.1 Spark leaves its sockets to the garbage collector, and 3.5 asks distutils for versions;
