@@ -314,17 +314,28 @@ def read_stream(
     )
 
 
+def four_in_a_topic(topics: Topics) -> tuple[str, KafkaSource]:
+    topic = topics.new(1)
+    topics.send(topic, *range(4))
+    return topic, KafkaSource(KafkaConnection(topics.servers), (topic,), starting="earliest")
+
+
+def kept_values() -> tuple[dict[int, list[bytes]], Callable[[Any, int], None]]:
+    """The values of each batch, and the sink that keeps them there."""
+    batches: dict[int, list[bytes]] = {}
+
+    def sink(results: Any, batch_id: int) -> None:
+        batches[batch_id] = [row.value for row in results.collect()]
+
+    return batches, sink
+
+
 def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_committed(
     spark: SparkSession, topics: Topics, tmp_path: Path
 ) -> None:
-    topic = topics.new(1)
-    topics.send(topic, *range(4))
-    seen: dict[int, list[bytes]] = {}
-    source = KafkaSource(KafkaConnection(topics.servers), (topic,), starting="earliest")
+    topic, source = four_in_a_topic(topics)
+    batches, sink = kept_values()
     checkpoint = str(tmp_path / "checkpoint")
-
-    def sink(results: Any, batch_id: int) -> None:
-        seen[batch_id] = [row.value for row in results.collect()]
 
     def sink_and_more(results: Any, batch_id: int) -> None:
         sink(results, batch_id)
@@ -338,23 +349,20 @@ def test_a_topic_made_anew_under_a_running_stream_ends_it_before_the_batch_is_co
     assert not list((tmp_path / "checkpoint" / "commits").glob("[0-9]*"))
     read_stream(spark, dataclasses.replace(source, skip_lost=(topic,)), checkpoint, sink)
 
-    assert [value for batch in seen.values() for value in batch] == [*map(event, range(100, 107))]
+    assert [value for batch in batches.values() for value in batch] == [
+        *map(event, range(100, 107))
+    ]
 
 
 def test_what_a_batch_in_hand_was_to_read_of_the_new_topic_is_not_lost_with_the_old(
     spark: SparkSession, topics: Topics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    topic = topics.new(1)
-    topics.send(topic, *range(4))
-    seen: dict[int, list[bytes]] = {}
-    source = KafkaSource(KafkaConnection(topics.servers), (topic,), starting="earliest")
+    topic, source = four_in_a_topic(topics)
+    batches, sink = kept_values()
     checkpoint = str(tmp_path / "checkpoint")
 
-    def sink(results: Any, batch_id: int) -> None:
-        seen[batch_id] = [row.value for row in results.collect()]
-
     def make_anew_once() -> None:
-        if len(seen) == 1:
+        if len(batches) == 1:
             topics.make_anew(topic, *range(100, 107))
 
     with pytest.raises(StreamError, match="was made anew while it was read"):
@@ -364,7 +372,7 @@ def test_what_a_batch_in_hand_was_to_read_of_the_new_topic_is_not_lost_with_the_
     read_stream(spark, dataclasses.replace(source, skip_lost=(topic,)), checkpoint, sink)
 
     assert "messages in 7, read 7, failed 0\n" in capsys.readouterr().out
-    read = [value for batch in seen.values() for value in batch]
+    read = [value for batch in batches.values() for value in batch]
     assert read == [*map(event, [*range(4), *range(100, 107)])]
 
 

@@ -191,15 +191,21 @@ class WaitingService(SlowService):
             self.lost += ack_ids
 
 
-def test_what_waits_is_given_back_by_a_stop_and_not_to_the_reader_that_stops(
-    tmp_path: Path,
-) -> None:
-    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
+def started_with_a_message(folder: Path) -> tuple[Reader, WaitingService]:
+    """A reader in whose inbox the service's message waits."""
+    options = reader_options({"subscription": SUB, "journal": str(folder)})
     service = WaitingService()
-    reader = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
+    reader = Reader(options, LocalStore(folder), service)  # type: ignore[arg-type]
     reader.start()
     while reader._inbox.room(2000, 2**30) == 2000:
         pass
+    return reader, service
+
+
+def test_what_waits_is_given_back_by_a_stop_and_not_to_the_reader_that_stops(
+    tmp_path: Path,
+) -> None:
+    reader, service = started_with_a_message(tmp_path)
 
     reader.stop()
 
@@ -210,14 +216,9 @@ def test_what_waits_is_given_back_by_a_stop_and_not_to_the_reader_that_stops(
 def test_a_journal_that_cannot_be_written_ends_the_batch_in_one_line_and_gives_back(
     tmp_path: Path,
 ) -> None:
-    options = reader_options({"subscription": SUB, "journal": str(tmp_path)})
-    service = WaitingService()
-    reader = Reader(options, LocalStore(tmp_path), service)  # type: ignore[arg-type]
-    reader.start()
+    reader, service = started_with_a_message(tmp_path)
     (tmp_path / "segments").write_text("a file where the folder should be")
 
-    while reader._inbox.room(2000, 2**30) == 2000:
-        pass
     with pytest.raises(StreamError, match="the journal cannot be written") as refused:
         reader.latest(0)
     reader.stop()
