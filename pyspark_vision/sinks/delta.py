@@ -232,8 +232,10 @@ def _refuse_cut_commit(session: SparkSession, uri: str) -> None:
 def _refuse_forgotten(session: SparkSession, uri: str, checkpoint: str) -> None:
     """Raise if the batch that is to be replayed may be in the table, which has forgotten it."""
     planned = last_batch(session, checkpoint, "offsets")
+    if planned <= last_batch(session, checkpoint, "commits"):
+        return
     kept = delta_log.configuration(session, uri).get(_RETENTION)
-    if kept is None or planned <= last_batch(session, checkpoint, "commits"):
+    if kept is None:
         return
     begun_ms = planned_ms(session, checkpoint, planned)
     if begun_ms is None:
